@@ -1,0 +1,51 @@
+"""Files that are whole or absent: a temporary name, fsync, rename."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+    """Open a temporary neighbour of `path` to write; it takes the name `path` only when the block ended well.
+
+    The temporary name ends in `.partial` and holds the process number, so that two writers never share one. The
+    last to finish wins. After an error nothing is left.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    encoding = None if "b" in mode else "utf-8"
+    try:
+        with open(temporary, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut (where the system lets a folder be opened)."""
+    try: descriptor = os.open(folder, os.O_RDONLY)
+    except OSError: return
+    try: os.fsync(descriptor)
+    finally: os.close(descriptor)
+
+
+def writable_folder(path: str | Path) -> Path:
+    """The folder `path`, made if absent; one line of error where nothing can be written in it."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}.partial"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one") from None
+    return path
