@@ -1,0 +1,207 @@
+"""The joint state of a layer's weight: one parametrization, whatever was done to it and in which order.
+
+A weight is deployed in one of four forms, and `LayerState.forward` is the only place that says how:
+
+| form                    | `original` holds           | deployed weight                     |
+|-------------------------|----------------------------|-------------------------------------|
+| plain                   | the weights                | original                            |
+| clustered               | the codebook, (k,)         | scale * original[codes]             |
+| quantized               | the weights                | scale * q, q = round(original / scale) in [-Q, Q] |
+| clustered and quantized | the codebook, in grid steps | scale * round(original)[codes]     |
+
+`scale` has one entry an output channel (1 where none is set), Q is 2**(bits - 1) - 1, and where `mask` is False the
+weight is exactly zero in every form.
+"""
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+COMPRESSIBLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+def grid_limit(bits: int) -> int:
+    """The largest integer of a symmetric grid: 127 for 8 bits, 7 for 4, 1 for 2."""
+    return 2 ** (bits - 1) - 1
+
+
+class _OnGrid(torch.autograd.Function):
+    """Round to integers in [-limit, limit]; the gradient passes where nothing was clipped (straight through)."""
+
+    @staticmethod
+    def forward(ctx, steps: Tensor, limit: int) -> Tensor:
+        ctx.save_for_backward(steps.abs() <= limit + .5)
+        return steps.round().clamp(-limit, limit)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        inside, = ctx.saved_tensors
+        return gradient * inside, None
+
+
+class _Shared(torch.autograd.Function):
+    """scale * values[codes], with the gradient that makes a step on `values` the projection of the weights' own step.
+
+    Were each weight free, it would move by -rate * gradient. The shared values closest to that in least squares move by
+    -rate * sum(scale * gradient) / sum(scale**2) over the weights of a code: the mean gradient where scale is 1. The sum
+    alone, as autograd would give it, is thousands of times longer and no learning rate suits both.
+    """
+
+    @staticmethod
+    def forward(ctx, values: Tensor, codes: Tensor, scale: Tensor | None) -> Tensor:
+        index = codes.reshape(-1).int()
+        ctx.save_for_backward(index, scale)
+        ctx.shape, ctx.count = codes.shape, len(values)
+        weight = values.index_select(0, index).reshape(codes.shape)
+        return weight if scale is None else weight * scale
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        index, scale = ctx.saved_tensors
+        index, gradient = index.long(), gradient.reshape(ctx.shape)
+        pull = gradient if scale is None else gradient * scale
+        total = torch.bincount(index, pull.reshape(-1), ctx.count)
+        if scale is None: mass = torch.bincount(index, minlength=ctx.count)
+        else: mass = torch.bincount(index, (scale ** 2).expand(ctx.shape).reshape(-1), ctx.count)
+        return (total / mass.clamp_min(torch.finfo(gradient.dtype).tiny)).to(gradient.dtype), None, None
+
+
+class LayerState(nn.Module):
+    """Mask, codes, scale and grid of one weight, and the deployed weight they make of `original`."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", None)  # bool, shape of the weight: False is zero
+        self.register_buffer("codes", None)  # uint8 or int16, shape of the weight: index into the codebook
+        self.register_buffer("scale", None)  # float32, (channels, 1, ...): one grid step, or the unit of a codebook
+        self.bits = 0  # 8, 4, 2; 0 where the weight is on no grid
+        self.clusters = 0  # how many values were promised; 0 where none were
+
+    def forward(self, original: Tensor) -> Tensor:
+        limit = grid_limit(self.bits) if self.bits else 0
+        if self.codes is not None:
+            values = _OnGrid.apply(original, limit) if self.bits else original
+            weight = _Shared.apply(values, self.codes, self.scale)
+        elif self.bits: weight = _OnGrid.apply(original / self.scale, limit) * self.scale
+        else: weight = original
+        return weight if self.mask is None else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+
+class ActivationRange(nn.Module):
+    """The 256 levels to which a layer's input is rounded: scale * (q - zero), q = 0..255."""
+
+    def __init__(self, scale: float, zero: int):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("zero", torch.tensor(zero, dtype=torch.int32))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(values.float(), self.scale, self.zero, 0, 255)
+
+
+def _round_input(module: nn.Module, inputs: tuple) -> tuple:
+    """Forward pre-hook: a plain function that finds the range on the module, so that a copy uses its own."""
+    return (module.input_range(inputs[0]), *inputs[1:])
+
+
+class Layer:
+    """One weight that can be compressed, and the modules that use it: several where weights are tied."""
+
+    def __init__(self, name: str, module: nn.Module):
+        self.name, self.modules = name, [module]
+
+    def __repr__(self): return f"Layer({self.name} {tuple(self.weight.shape)})"
+
+    @property
+    def module(self) -> nn.Module: return self.modules[0]
+
+    @property
+    def state(self) -> LayerState | None: return state_of(self.module)
+
+    @property
+    def original(self) -> nn.Parameter:
+        """What training moves: the weights, or the codebook of a clustered layer."""
+        return self.module.parametrizations.weight.original if self.state else self.module.weight
+
+    @property
+    def weight(self) -> Tensor:
+        """The deployed weight, detached."""
+        with torch.no_grad(): return self.module.weight.detach()
+
+    @property
+    def codebook(self) -> Tensor | None:
+        """Values that the codes stand for, in units of the scale; None where the layer has no codes."""
+        if self.state is None or self.state.codes is None: return None
+        values = self.original.detach()
+        return values.round().clamp(-grid_limit(self.state.bits), grid_limit(self.state.bits)) if self.state.bits else values
+
+    @property
+    def integers(self) -> Tensor | None:
+        """The grid integers of a quantized weight (int8, shape of the weight); None where it is on no grid."""
+        if self.state is None or not self.state.bits: return None
+        weight = self.weight
+        return (weight / self.state.scale).round().to(torch.int8)
+
+    def attach(self) -> LayerState:
+        """The layer's state, put in place where there is none."""
+        if self.state: return self.state
+        state, original = LayerState(), self.module.weight
+        for module in self.modules:
+            parametrize.register_parametrization(module, "weight", state, unsafe=True)
+            module.parametrizations.weight.original = original
+        return state
+
+    def assign(self, original: Tensor) -> None:
+        """Make `original` what training moves, for every module that shares the weight."""
+        parameter = nn.Parameter(original.detach().clone().to(self.original.device, torch.float32).contiguous())
+        if self.state is None:
+            for module in self.modules: module.weight = parameter
+        else:
+            for module in self.modules: module.parametrizations.weight.original = parameter
+
+    def settle(self) -> None:
+        """Let `original` be what is deployed, so that nothing hidden survives a stage."""
+        state = self.state
+        if state is None: return
+        self.assign(self.codebook if state.codes is not None else self.weight)
+
+    def round_inputs(self, scale: float, zero: int) -> None:
+        """Round the input of every module that uses the weight to 256 levels."""
+        for module in self.modules:
+            if not hasattr(module, "input_range"): module.register_forward_pre_hook(_round_input)
+            module.input_range = ActivationRange(scale, zero).to(self.original.device)
+
+
+def state_of(module: nn.Module) -> LayerState | None:
+    """The joint state of a module's weight, if it has one."""
+    if not parametrize.is_parametrized(module, "weight"): return None
+    first = module.parametrizations.weight[0]
+    return first if isinstance(first, LayerState) else None
+
+
+def layers(model: nn.Module) -> dict[str, Layer]:
+    """Every convolution and linear layer by name, depthwise, grouped and 1x1 included; tied weights once."""
+    found: dict[int, Layer] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, COMPRESSIBLE): continue
+        identity = id(state_of(module) or module.weight)
+        if identity in found: found[identity].modules.append(module)
+        else: found[identity] = Layer(name, module)
+    return {layer.name: layer for layer in found.values()}
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """A copy with the deployed weights as ordinary parameters; input ranges stay."""
+    model = copy.deepcopy(model)
+    for layer in layers(model).values():
+        if layer.state is None: continue
+        weight = nn.Parameter(layer.weight.clone())
+        for module in layer.modules:
+            # Not parametrize.remove_parametrizations: it takes `weight` off the class, which the copied model shares.
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = weight
+    return model
