@@ -132,6 +132,13 @@ class Layer:
         with torch.no_grad(): return self.module.weight.detach()
 
     @property
+    def finite_weight(self) -> Tensor:
+        """The deployed weight; one line of error where it holds a value that is not a number."""
+        weight = self.weight
+        if torch.isfinite(weight).all(): return weight
+        raise ValueError(f"layer {self.name} has weights that are not finite: train it again or load other weights")
+
+    @property
     def codebook(self) -> Tensor | None:
         """Values that the codes stand for, in units of the scale; None where the layer has no codes."""
         if self.state is None or self.state.codes is None: return None

@@ -1,0 +1,150 @@
+"""One-dimensional k-means, exact to about 1e-5: histogram, companded cells, dynamic programming, exact Lloyd steps.
+
+Points on a line have a best clustering that dynamic programming finds (Wu, J. Algorithms 12, 1991), but over millions of
+weights that takes minutes, and Lloyd's method from a cheap start is stuck far from it. Here the weights are first merged
+into a few thousand cells, narrow where they are dense (cell widths follow density to the power -1/3, the optimal
+companding of Panter and Dite, 1951); the program runs over cells, with divide and conquer because the best cut moves
+monotonically; Lloyd steps over the weights themselves remove what the cells blurred.
+"""
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+BINS, CELLS = 1 << 16, 1 << 12
+NO_WEIGHTS = np.empty(0, np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _histogram(values, weights, low, per_unit, bins):
+    mass, moment = np.zeros(bins), np.zeros(bins)
+    for i in range(values.size):
+        b = min(int((values[i] - low) * per_unit), bins - 1)
+        w = weights[i] if weights.size else 1.
+        mass[b] += w
+        moment[b] += w * values[i]
+    return mass, moment
+
+
+@njit(cache=True, nogil=True)
+def _best_cuts(mass, moment, k):
+    """Ends of the k runs of cells that maximise the sum of moment**2 / mass, which minimises the squared error."""
+    cells = mass.size
+    m0, m1 = np.zeros(cells + 1), np.zeros(cells + 1)
+    for i in range(cells):
+        m0[i + 1], m1[i + 1] = m0[i] + mass[i], m1[i] + moment[i]
+    before, now = np.empty(cells + 1), np.empty(cells + 1)
+    back = np.zeros((k + 1, cells + 1), np.int32)
+    stack = np.empty((64, 4), np.int64)
+    before[0] = 0.
+    for end in range(1, cells + 1): before[end] = m1[end] ** 2 / m0[end]
+    for run in range(2, k + 1):
+        stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = run, cells, run - 1, cells - 1
+        top = 1
+        while top:
+            top -= 1
+            first, last, low, high = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
+            end = (first + last) // 2
+            best, cut = -1., low
+            for start in range(low, min(high, end - 1) + 1):
+                gain = before[start] + (m1[end] - m1[start]) ** 2 / (m0[end] - m0[start])
+                if gain > best: best, cut = gain, start
+            now[end], back[run, end] = best, cut
+            if first < end:
+                stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3] = first, end - 1, low, cut
+                top += 1
+            if end < last:
+                stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3] = end + 1, last, cut, high
+                top += 1
+        before, now = now, before
+    ends = np.empty(k, np.int64)
+    end = cells
+    for run in range(k, 0, -1):
+        ends[run - 1] = end
+        end = back[run, end]
+    centroids = np.empty(k)
+    start = 0
+    for run in range(k):
+        centroids[run] = (m1[ends[run]] - m1[start]) / (m0[ends[run]] - m0[start])
+        start = ends[run]
+    return centroids
+
+
+@njit(cache=True, nogil=True)
+def nearest(values, centroids):
+    """Index (int16) of the nearest of the sorted `centroids` for each value."""
+    codes = np.empty(values.size, np.int16)
+    middles = (centroids[1:] + centroids[:-1]) / 2
+    for i in range(values.size):
+        low, high = 0, middles.size
+        while low < high:
+            middle = (low + high) // 2
+            if values[i] > middles[middle]: low = middle + 1
+            else: high = middle
+        codes[i] = low
+    return codes
+
+
+@njit(cache=True, nogil=True)
+def _lloyd(values, weights, centroids, steps):
+    for _ in range(steps):
+        codes = nearest(values, centroids)
+        mass, moment = np.zeros(centroids.size), np.zeros(centroids.size)
+        for i in range(values.size):
+            w = weights[i] if weights.size else 1.
+            mass[codes[i]] += w
+            moment[codes[i]] += w * values[i]
+        for c in range(centroids.size):
+            if mass[c] > 0: centroids[c] = moment[c] / mass[c]
+    return centroids
+
+
+def codebook(values: np.ndarray, k: int, *, weights: np.ndarray | None = None, steps: int = 3) -> np.ndarray:
+    """At most `k` sorted centroids (float64) of the finite float32 `values` (n,), each counted `weights` (n,) times.
+
+    Fewer than `k` where there are fewer distinct values. The squared error is within 1e-4 of the best for k = 16.
+    """
+    values = np.ascontiguousarray(values, np.float32).ravel()
+    weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
+    if not values.size: return np.empty(0)
+    if values.size <= 2 * CELLS: mass, moment = _distinct_cells(values, weights)
+    else: mass, moment = _companded_cells(values, weights, max(CELLS, 2 * k))
+    if mass.size <= k: return np.unique(moment / mass)
+    return _lloyd(values, weights, _best_cuts(mass, moment, k), steps)
+
+
+def _distinct_cells(values, weights):
+    points, index = np.unique(values, return_inverse=True)
+    mass = np.bincount(index, weights if weights.size else None, len(points)).astype(float)
+    used = mass > 0
+    return mass[used], (mass * points)[used]
+
+
+def _companded_cells(values, weights, cells):
+    low, high = float(values.min()), float(values.max())
+    if low == high: return np.ones(1), np.full(1, low)
+    mass, moment = _histogram(values, weights, low, BINS / (high - low), BINS)
+    used = mass > 0
+    mass, moment = mass[used], moment[used]
+    # Density is mass over the distance to the neighbours, which in the tails is far more than a bin.
+    points = moment / mass
+    room = np.gradient(points)
+    position = np.cumsum(np.cbrt(mass * room ** 2))
+    cell = np.minimum((position - position[0]) * cells / (position[-1] - position[0] + 1e-300), cells - 1).astype(np.int64)
+    mass, moment = np.bincount(cell, mass, cells), np.bincount(cell, moment, cells)
+    return mass[mass > 0], moment[mass > 0]
+
+
+def with_zero(codes: np.ndarray, values: np.ndarray, mask: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and codebook in which code 0 is exactly zero and stands where `mask` is False; at most `k` codes in all.
+
+    Where zero is a value too many, the values that remain are merged into `k` - 1, with the least squared error.
+    """
+    used, index, counts = np.unique(codes[mask], return_inverse=True, return_counts=True)
+    kept = values[used]
+    free = kept != 0
+    merged = codebook(kept[free], k - 1, weights=counts[free], steps=0) if free.sum() > k - 1 else np.unique(kept[free])
+    position = np.where(free, nearest(kept.astype(np.float32), merged.astype(np.float64)) + 1 if len(merged) else 0, 0)
+    joined = np.zeros(codes.shape, codes.dtype)
+    joined[mask] = position[index]
+    return joined, np.concatenate([[0.], merged])
