@@ -142,7 +142,7 @@ class Layer:
     def codebook(self) -> Tensor | None:
         """Values that the codes stand for, in units of the scale; None where the layer has no codes."""
         if self.state is None or self.state.codes is None: return None
-        values = self.original.detach()
+        values = self.original.detach().clone()
         return values.round().clamp(-grid_limit(self.state.bits), grid_limit(self.state.bits)) if self.state.bits else values
 
     @property
