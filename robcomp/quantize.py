@@ -6,7 +6,7 @@
 __all__ = ['channel_scale', 'quantize_layer', 'InputHistogram', 'rounding_error', 'affine_range', 'watch_inputs', 'calibrate',
            'Grid', 'quantize']
 
-# %% ../nbs/33_quantize.ipynb #28f7793f
+# %% ../nbs/33_quantize.ipynb #5b4be13a
 from collections.abc import Iterable
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ._state import Layer, grid_limit, layers
 from .recipe import Quantize
 
-# %% ../nbs/33_quantize.ipynb #a7d4b55f
+# %% ../nbs/33_quantize.ipynb #2c03bb06
 def channel_scale(weight: Tensor,  # (channels, ...), finite
                   bits: int,  # 8, 4 or 2
                   *,
@@ -31,7 +31,7 @@ def channel_scale(weight: Tensor,  # (channels, ...), finite
         best, least = torch.where(error < least, step, best), torch.minimum(error, least)
     return best.view(-1, *[1] * (weight.ndim - 1))
 
-# %% ../nbs/33_quantize.ipynb #7437814d
+# %% ../nbs/33_quantize.ipynb #5bcd2735
 def quantize_layer(layer: Layer,  # changed in place
                    bits: int,  # 8, 4 or 2
 ) -> None:
@@ -46,12 +46,12 @@ def quantize_layer(layer: Layer,  # changed in place
     if codebook is not None: layer.assign(codebook)
     layer.settle()
 
-# %% ../nbs/33_quantize.ipynb #074044b0
+# %% ../nbs/33_quantize.ipynb #1e99114d
 def _one_scale(codebook: Tensor, weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     step = codebook.abs().max().clamp_min(torch.finfo(codebook.dtype).tiny * 2 ** 12) / grid_limit(bits)
     return codebook / step, step.expand(len(weight)).view(-1, *[1] * (weight.ndim - 1)).clone()
 
-# %% ../nbs/33_quantize.ipynb #f3775f83
+# %% ../nbs/33_quantize.ipynb #48af43a4
 class InputHistogram:
     "Counts of the values that enter a layer, in a range that widens by doubling."
     bins = 2048
@@ -74,7 +74,7 @@ class InputHistogram:
     @property
     def values(self) -> Tensor: return (torch.arange(self.bins) + .5) * (2 * self.reach / self.bins) - self.reach
 
-# %% ../nbs/33_quantize.ipynb #2d6493b6
+# %% ../nbs/33_quantize.ipynb #3855f8c4
 def rounding_error(values: Tensor, counts: Tensor,  # (bins,) centres and how often each was seen
                    scale: float, zero: int,  # of the 256 levels
 ) -> float:  # sum of squares
@@ -82,7 +82,7 @@ def rounding_error(values: Tensor, counts: Tensor,  # (bins,) centres and how of
     levels = ((values / scale).round() + zero).clamp(0, 255) - zero
     return ((levels * scale - values).square() * counts).sum().item()
 
-# %% ../nbs/33_quantize.ipynb #0c594c01
+# %% ../nbs/33_quantize.ipynb #9c2adf8a
 def affine_range(values: Tensor, counts: Tensor,  # (bins,) centres and how often each was seen
                  *,
                  candidates: int = 40,  # fractions of the full range that are tried
@@ -94,7 +94,7 @@ def affine_range(values: Tensor, counts: Tensor,  # (bins,) centres and how ofte
     scales = [fraction * (high - low) / 255 for fraction in torch.linspace(1, .3, candidates).tolist()]
     return min(scales, key=lambda scale: rounding_error(values, counts, scale, zero)), zero
 
-# %% ../nbs/33_quantize.ipynb #a79dc729
+# %% ../nbs/33_quantize.ipynb #7facba80
 @torch.no_grad()
 def watch_inputs(model: nn.Module,  # left as it is
                  batches: Iterable[Tensor],  # calibration inputs, NCHW as the model takes them
@@ -110,7 +110,7 @@ def watch_inputs(model: nn.Module,  # left as it is
     for hook in hooks: hook.remove()
     return seen
 
-# %% ../nbs/33_quantize.ipynb #955460d6
+# %% ../nbs/33_quantize.ipynb #e1e202c4
 def calibrate(model: nn.Module,  # changed in place: the layers get their input ranges
               batches: Iterable[Tensor],  # calibration inputs, NCHW as the model takes them
               chosen: Iterable[Layer],  # layers of that model
@@ -120,7 +120,7 @@ def calibrate(model: nn.Module,  # changed in place: the layers get their input 
         if histogram.counts is None: raise ValueError(f"no calibration input reached layer {layer.name}: give calibration images, or name it in keep")
         layer.round_inputs(*affine_range(histogram.values, histogram.counts))
 
-# %% ../nbs/33_quantize.ipynb #d6eb645b
+# %% ../nbs/33_quantize.ipynb #4dee11b0
 class Grid:
     "The promise of quantization: each weight is a whole number of its channel's steps."
     def __init__(self, stage: Quantize, names: Iterable[str]): self.stage, self.names = stage, tuple(names)
@@ -133,7 +133,7 @@ class Grid:
             off = int(((steps - steps.round()).abs() > 1e-3).sum() + (steps.round().abs() > limit).sum())
             if off: raise RuntimeError(f"{self.stage} promised whole steps from -{limit} to {limit} in layer {name}, {off} weights are none")
 
-# %% ../nbs/33_quantize.ipynb #c27aeef3
+# %% ../nbs/33_quantize.ipynb #0b771f16
 def quantize(model: nn.Module,  # changed in place
              stage: Quantize,  # bits, and of what
              batches: Iterable[Tensor] | None = None,  # calibration inputs, needed where inputs are rounded
