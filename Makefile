@@ -1,0 +1,35 @@
+# make study   train, compress, corrupt, compare: the whole road (ARCH=, DATASET= and any other parameter of the notebook)
+# make test    every test
+# make lab     JupyterLab
+# make site    the site, with Quarto
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: study test lab site clean
+.DEFAULT_GOAL := study
+
+# Set-up depends on what is to be installed and on nothing else; code is used in place.
+$(READY): settings.ini setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "robcomp needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing robcomp and what it needs (some gigabytes, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,corruptions]'
+	@touch $@
+
+study: $(READY)
+	@$(BIN)/python -m robcomp.study $(filter-out PYTHON=% VENV=%,$(MAKEOVERRIDES))
+
+test: $(READY)
+	@$(BIN)/nbdev_test --n_workers 2 --timing
+	@$(BIN)/python -m pytest tests
+
+lab: $(READY)
+	@$(BIN)/jupyter lab nbs/index.ipynb
+
+site: $(READY)
+	@$(BIN)/python -m robcomp.site build
+
+clean:
+	rm -rf _proc _docs build dist *.egg-info

@@ -1,0 +1,150 @@
+"""The repository itself: exports in step, notebooks clean and in style, arrows between modules one way."""
+import ast
+import configparser
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
+ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
+SIBLINGS = {("corruptions", "data"), *((stage, "recipe") for stage in ("prune", "cluster", "quantize", "compress")),
+            *(("compress", stage) for stage in ("prune", "cluster", "quantize")), ("footprint", "pack"), ("sweep", "evaluate"),
+            ("uncertainty", "results"), ("explorer", "charts"), ("report", "charts")}
+
+
+def cells(path):
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text())["cells"]]
+
+
+def number(path):
+    return int(path.name[:2]), path.stem[3:]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The repository's tracked kind of files, somewhere else."""
+    folder = tmp_path_factory.mktemp("copy") / "robcomp"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "_proc", "_docs", "__pycache__", "results"))
+    return folder
+
+
+def in_copy(copy, command):
+    subprocess.run([str(Path(sys.executable).with_name(command))], cwd=copy, check=True, capture_output=True)
+
+
+def test_exports_are_in_step(copy):
+    in_copy(copy, "nbdev_export")
+    for path in sorted((copy / "robcomp").glob("*.py")):
+        assert path.read_text() == (ROOT / "robcomp" / path.name).read_text(), f"{path.name} differs from its notebook: run nbdev_export"
+
+
+def test_notebooks_are_clean(copy):
+    in_copy(copy, "nbdev_clean")
+    for path in ALL_NOTEBOOKS:
+        cleaned = json.loads((copy / path.relative_to(ROOT)).read_text())
+        assert cleaned == json.loads(path.read_text()), f"{path.relative_to(ROOT)} is not clean: run nbdev_clean"
+
+
+def test_readme_is_in_step():
+    subprocess.run([sys.executable, "-m", "robcomp.site", "readme", "--check"], cwd=ROOT, check=True)
+
+
+def test_every_module_has_its_source():
+    exported = {number(path)[1] for path in NOTEBOOKS}
+    found = {path.stem for path in (ROOT / "robcomp").glob("*.py") if not path.stem.startswith("_")}
+    assert found == exported
+
+
+def test_top_level_is_as_designed():
+    allowed = {"nbs", "robcomp", "tests", "results", "settings.ini", "setup.py", "_quarto.yml", "README.md", "Makefile", "LICENSE",
+               ".ci", ".github", ".gitignore", ".gitattributes"}
+    if not (ROOT / ".git").exists(): pytest.skip("not a git checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    assert {path.split("/")[0] for path in tracked if path} <= allowed
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_style(path):
+    found = cells(path)
+    code = [text for kind, text in found if kind == "code"]
+    exported = [text for text in code if re.match(r"\s*#\|\s*exporti?\b", text)]
+    lines = [sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#|")) for text in exported]
+    assert statistics.median(lines) <= 12, f"median export cell has {statistics.median(lines)} lines"
+    assert max(lines) <= 30, f"an export cell has {max(lines)} lines"
+    assert len(code) - len(exported) >= len(exported), "fewer demo cells than export cells"
+    assert sum(kind == "markdown" for kind, _ in found) >= .8 * len(exported), "little prose"
+    assert re.match(r"# \w+\s+> .", found[0][1]), "starts with a title and one line that says what it is about"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "nbs/experiments").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_experiments_hold_no_code_of_their_own(path):
+    found = cells(path)
+    assert len(found) <= 15
+    for kind, text in found:
+        if kind == "code": assert not re.search(r"^\s*(def|class) |import torch", text, re.M)
+
+
+def imports(module):
+    """Names of robcomp's own modules that a module imports, the mechanism files' imports included."""
+    seen, queue = set(), [module]
+    while queue:
+        tree = ast.parse((ROOT / "robcomp" / f"{queue.pop()}.py").read_text())
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom): continue
+            if node.level: names = [node.module] if node.module else [alias.name for alias in node.names]
+            elif (node.module or "").startswith("robcomp."): names = [node.module.removeprefix("robcomp.")]
+            else: continue
+            for name in names:
+                if name in seen or not (ROOT / "robcomp" / f"{name}.py").exists(): continue
+                seen.add(name)
+                if name.startswith("_"): queue.append(name)
+    return {name for name in seen if not name.startswith("_")}
+
+
+def test_modules_import_lower_numbers_only():
+    numbers = {name: value for value, name in map(number, NOTEBOOKS)}
+    for name, value in numbers.items():
+        for other in imports(name):
+            assert numbers[other] < value, f"{name} ({value}) imports {other} ({numbers[other]})"
+            if numbers[other] // 10 == value // 10: assert (name, other) in SIBLINGS, f"{name} imports its sibling {other}"
+
+
+IMPORT_WITHOUT = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}: raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Blocker())
+import {modules}
+"""
+
+
+def import_without(modules, blocked):
+    code = IMPORT_WITHOUT.format(blocked=set(blocked), modules=", ".join(f"robcomp.{name}" for name in modules))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_right_bank_needs_no_torch():
+    right = [name for value, name in map(number, NOTEBOOKS) if value >= 50 and name != "study"]
+    import_without(["schema", "recipe", *right], ["torch", "torchvision"])
+
+
+def test_left_bank_needs_little():
+    settings = configparser.ConfigParser(delimiters=["="])
+    settings.read(ROOT / "settings.ini")
+    names = {re.split(r"[<>=!\[]", word)[0].lower().replace("-", "_")
+             for key in ("requirements", "dev_requirements") for word in settings["DEFAULT"][key].split()}
+    few = {"torch", "torchvision", "numpy", "pandas", "pyarrow", "numba", "scipy"}
+    import_without(["data", "models", "training", "compress", "evaluate", "sweep"], (names - few) | {"sklearn", "PIL", "IPython"} - {"scikit_learn"})
+
+
+def test_nothing_needs_nbdev():
+    import_without([name for _, name in map(number, NOTEBOOKS)], ["nbdev", "fastcore", "execnb"])
