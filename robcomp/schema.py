@@ -7,7 +7,7 @@ __all__ = ['STANDARD', 'EXTRA', 'CORRUPTIONS', 'CLEAN', 'SEVERITIES', 'SCHEMA_VE
            'DEAL_COLUMNS', 'SUMMARY_COLUMNS', 'canonical', 'Trial', 'trial_from', 'Column', 'columns', 'dictionary',
            'check']
 
-# %% ../nbs/00_schema.ipynb #03b5155f
+# %% ../nbs/00_schema.ipynb #aca43235
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-# %% ../nbs/00_schema.ipynb #e1e87eed
+# %% ../nbs/00_schema.ipynb #8a783318
 STANDARD = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
             "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression")
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
@@ -23,7 +23,7 @@ CORRUPTIONS = STANDARD + EXTRA
 CLEAN = "clean"
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# %% ../nbs/00_schema.ipynb #f681679a
+# %% ../nbs/00_schema.ipynb #7d8c7ea9
 SCHEMA_VERSION = 1
 
 def canonical(value: object,  # JSON scalars, lists and mappings with text keys
@@ -35,7 +35,7 @@ def canonical(value: object,  # JSON scalars, lists and mappings with text keys
         return int(item) if isinstance(item, float) and item.is_integer() else item
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-# %% ../nbs/00_schema.ipynb #9e4be1ca
+# %% ../nbs/00_schema.ipynb #13018106
 class Trial:
     "One recipe on one network and data set, with one seed, under one protocol: the unit of work."
     __slots__ = ("dataset", "arch", "recipe", "seed", "protocol", "weights", "suite")
@@ -65,7 +65,7 @@ class Trial:
         "The digest of everything that can change the result."
         return sha256(canonical(dict(self.record(), schema=SCHEMA_VERSION)).encode()).hexdigest()[:16]
 
-# %% ../nbs/00_schema.ipynb #1c64ced6
+# %% ../nbs/00_schema.ipynb #74f18aab
 def trial_from(record: Mapping,  # as `Trial.record` gives it; further entries are left out
 ) -> Trial:
     "The trial that a record describes."
@@ -73,7 +73,7 @@ def trial_from(record: Mapping,  # as `Trial.record` gives it; further entries a
     if missing: raise ValueError(f"not the record of a trial: it lacks {', '.join(missing)}")
     return Trial(**{name: record[name] for name in Trial.__slots__})
 
-# %% ../nbs/00_schema.ipynb #7827cc1a
+# %% ../nbs/00_schema.ipynb #880a7c51
 class Column(NamedTuple):
     "What stands in one column of a table."
     dtype: str
@@ -86,7 +86,7 @@ def columns(text: str,  # a line a column: name | kind | unit | description
     rows = (line.split("|") for line in text.strip().splitlines())
     return {name.strip(): Column(*(part.strip() for part in parts)) for name, *parts in rows}
 
-# %% ../nbs/00_schema.ipynb #5fe7696c
+# %% ../nbs/00_schema.ipynb #123057fa
 TRIAL_COLUMNS = columns("""
 key          | str   |          | digest of all that can change the result; the name of the trial's file
 study        | str   |          | name under which the trial was run
@@ -115,7 +115,7 @@ status       | str   |          | ok or failed
 error        | str   |          | one line, where status is failed
 """)
 
-# %% ../nbs/00_schema.ipynb #e44e4840
+# %% ../nbs/00_schema.ipynb #50407f39
 ROW_COLUMNS = columns("""
 key          | str   |          | of the trial
 corruption   | str   |          | clean or one of the 19
@@ -134,15 +134,15 @@ numbers      | list  |          | positions in the test split of the images unde
 labels       | list  |          | their classes
 """)
 
-# %% ../nbs/00_schema.ipynb #b66d3db5
+# %% ../nbs/00_schema.ipynb #47a0c4dc
 SUMMARY_COLUMNS = TRIAL_COLUMNS | columns("""
 clean             | float | fraction | accuracy on the clean test images
 robust            | float | fraction | mean over c of the mean over s of the accuracy
 worst             | float | fraction | smallest, over c, of the mean over s of the accuracy
 worst_corruption  | str   |          | the corruption with that smallest mean
 drop              | float | fraction | clean - robust
-mce               | float | ratio    | mean over c of (sum over s of E) / (sum over s of E of the dense reference)
-relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean) / (the same of the dense reference); missing where its gap is under 0.01
+mce               | float | ratio    | mean over c of (sum over s of E) / (sum over s of E of the dense reference), over the c where the reference's mean E is at least 0.01
+relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean) / (the same of the dense reference), over the c where the reference's mean gap is at least 0.01
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
@@ -153,15 +153,17 @@ sparsity          | float | fraction | 1 - nonzero / params
 ece_clean         | float | fraction | ece on the clean test images
 ece_robust        | float | fraction | mean of ece over the standard conditions
 n_images          | int   | images   | evaluated under the standard conditions, all together
+reference         | str   |          | key of the dense trial of the same data, architecture, seed, suite and starting weights
+note              | str   |          | why a figure of this row is missing or covers less than 15 x 5 conditions
 """)
 
-# %% ../nbs/00_schema.ipynb #b351bff2
+# %% ../nbs/00_schema.ipynb #54dfd21a
 def dictionary(columns: Mapping[str, Column],  # one of the four above
 ) -> pd.DataFrame:  # one row a column: dtype, unit, description
     "The meaning of a table's columns, as a table."
     return pd.DataFrame(list(columns.values()), index=pd.Index(columns, name="column"), columns=Column._fields)
 
-# %% ../nbs/00_schema.ipynb #59d16e2a
+# %% ../nbs/00_schema.ipynb #90f4b2a4
 def check(table: pd.DataFrame,  # to be read
           columns: Iterable[str],  # names that it must have
 ) -> pd.DataFrame:  # the same table
