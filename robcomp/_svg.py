@@ -1,15 +1,20 @@
 """Charts as small static pictures, and where the words on them may stand without overlapping."""
 from __future__ import annotations
 
-import base64
 import json
 import re
+from collections import Counter
 from html import escape
 from typing import NamedTuple
+from urllib.parse import quote
 
 VEGA_LITE = "6.4"
-_NOISE = re.compile(r' (?:aria-[\w-]+|role|class)="[^"]*"')
-_DECIMAL = re.compile(r"(?<![\w#])-?\d+\.\d{2,}")
+_NOISE = re.compile(r' (?:(?:aria-[\w-]+|role|class|pointer-events)="[^"]*"|(?:fill-|stroke-)?opacity="1"|stroke-width="1"'
+                    r'|transform="translate\(0,0\)")')
+_PLACES = re.compile(r' (?:d|transform|x|y|x2|y2|width|height)="[^"]*"')
+_DECIMAL = re.compile(r"-?\d+\.\d{2,}")
+_RGB = re.compile(r"rgb\((\d+), ?(\d+), ?(\d+)\)")
+_NOTHING = re.compile(r'<g>\s*</g>|<path d="(?:M0,0h0v0h0Z)?"[^>]*/>|<path d="[^"]*"\s*/>|<path d="[^"]*" display="none"[^>]*/>')
 
 
 def to_svg(spec: dict) -> str:
@@ -26,13 +31,28 @@ def described(spec: dict) -> str:
 
 
 def compact(svg: str, label: str) -> str:
-    """The same picture in fewer characters; `label` becomes the title and the accessible name of the whole."""
+    """The same picture in about half the characters; `label` becomes its title and accessible name."""
     head, _, body = svg.partition(">")
-    body = _DECIMAL.sub(lambda hit: f"{float(hit[0]):.1f}".removesuffix(".0"), _NOISE.sub("", body))
-    body = re.sub(r"<g(?: transform=\"translate\(0,0\)\")?></g>|<path d=\"\"[^>]*/>", "", body)
-    body = re.sub(r"<path d=\"[^\"]*\" display=\"none\"[^>]*/>", "", body)
-    head = _NOISE.sub("", head)
-    return f'{head} role="img" aria-label="{escape(label)}"><title>{escape(label)}</title>{body}'
+    tenth = lambda hit: f"{float(hit[0]):.1f}".removesuffix(".0")
+    body = _PLACES.sub(lambda hit: _DECIMAL.sub(tenth, hit[0]), _NOISE.sub("", body))
+    body = _RGB.sub(lambda hit: "#" + "".join(f"{int(part):02x}" for part in hit.groups()), body)
+    shorter = None
+    while shorter != body: shorter, body = body, _NOTHING.sub("", body)
+    body = re.sub(r'(<path (?:transform="[^"]*" )?d="[^"]*" fill="[^"]*") stroke-width="[^"]*"(?=/)', r"\1", body)
+    body, common = hoisted(body, ("font-family", "font-size", "text-anchor"))
+    name = escape(label)
+    return f'{_NOISE.sub("", head)}{common} role="img" aria-label="{name}"><title>{name}</title>{body}'
+
+
+def hoisted(body: str, attributes: tuple[str, ...]) -> tuple[str, str]:
+    """`body` without the commonest value of each inherited attribute, and those values for the root to hold."""
+    common = ""
+    for name in attributes:
+        values = Counter(re.findall(rf'<text[^>]* {name}="([^"]*)"', body))
+        if not values or sum(values.values()) < len(re.findall("<text", body)): continue
+        pair = f' {name}="{values.most_common(1)[0][0]}"'
+        body, common = body.replace(pair, ""), common + pair
+    return body, common
 
 
 def svg_size(svg: str) -> tuple[int, int]:
@@ -41,16 +61,25 @@ def svg_size(svg: str) -> tuple[int, int]:
     return tuple(round(float(hit[1])) for hit in found)
 
 
+def data_address(svg: str) -> str:
+    """An SVG as the address of an image, in a form that stays short and readable."""
+    return "data:image/svg+xml," + quote(svg.replace('"', "'"), safe=" =:;,/()'+-.?!&@*[]_~")
+
+
 def figure(spec: dict) -> str:
     """HTML that shows a static picture anywhere and carries the spec for the page's script to bring alive.
+
+    In the carried spec a dataset is a list per column, which takes half the room of a list of rows.
 
     The picture is an <img> with a data address: JupyterLab strips <svg> from notebooks that it does not trust.
     """
     svg = to_svg(spec)
     width, height = svg_size(svg)
-    image = (f'<img src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" width="{width}" '
-             f'height="{height}" style="max-width:100%;height:auto" alt="{escape(described(spec))}">')
-    text = json.dumps(spec, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    image = (f'<img src="{escape(data_address(svg))}" width="{width}" height="{height}" '
+             f'style="max-width:100%;height:auto" alt="{escape(described(spec))}">')
+    tables = {name: {column: [row[column] for row in rows] for column in rows[0]} if rows else {}
+              for name, rows in spec.get("datasets", {}).items()}
+    text = json.dumps(spec | dict(datasets=tables), separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
     return f'<div class="rc-chart">{image}<script type="application/json">{text}</script></div>'
 
 
@@ -75,19 +104,24 @@ def place_labels(points: list[tuple[float, float]], texts: list[str], frame: tup
                  obstacles: list[Box] = (), size: float = 11, gap: float = 8) -> list[dict | None]:
     """For each point, in order of importance, the first free place for its text, or None where there is none.
 
-    A place is `dx`, `dy` (pixels from the point) and `align`; eight places are tried, those beside the point first.
+    A place is `dx`, `dy` (pixels from the point) and `align`; those beside the point are tried before those above and
+    below it. A text that is empty takes no place.
     """
     taken = [Box(x - gap * .6, y - gap * .6, x + gap * .6, y + gap * .6) for x, y in points] + list(obstacles)
     places, step = [], size + 2
-    tried = [(side, rise) for rise in (0, -step, step) for side in (1, -1)] + [(0, -step - 3), (0, step + 3)]
+    beside = [(side, gap, rise) for rise in (0, -step, step) for side in (1, -1)]
+    apart = [(side, -gap / 2, rise) for rise in (-step - 3, step + 3, -2 * step, 2 * step) for side in (1, -1)]
     for (x, y), text in zip(points, texts):
         wide, found = text_width(text, size), None
-        for side, rise in tried:
-            left = x + gap if side > 0 else x - gap - wide if side < 0 else x - wide / 2
+        if not text:
+            places.append(None)
+            continue
+        for side, shift, rise in beside + apart:
+            left = x + shift if side > 0 else x - shift - wide
             box = Box(left, y + rise - size / 2, left + wide, y + rise + size / 2)
             inside = box.left >= 0 and box.top >= 0 and box.right <= frame[0] and box.bottom <= frame[1]
             if inside and not any(box.hits(other) for other in taken):
-                found = dict(dx=side * gap, dy=rise, align={1: "left", -1: "right", 0: "center"}[side])
+                found = dict(dx=side * shift, dy=rise, align="left" if side > 0 else "right")
                 taken.append(box)
                 break
         places.append(found)

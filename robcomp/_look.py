@@ -1,0 +1,67 @@
+"""How all charts look, and where things stand on their axes."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from robcomp._svg import Box, place_labels
+
+LOOK = dict(
+    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
+    title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",
+               subtitlePadding=4, subtitleLineHeight=16, offset=12),
+    axis=dict(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titleColor="#333333", labelColor="#333333",
+              gridColor="#e8e8e8", domainColor="#888888", tickColor="#888888", titlePadding=8, labelFlush=False),
+    legend=dict(orient="top", direction="horizontal", title=None, labelFontSize=12, labelLimit=300, symbolSize=90,
+                columnPadding=14, offset=8),
+    header=dict(labelFontSize=12, labelFontWeight=600, title=None))
+
+
+def dressed(spec: dict) -> dict:
+    """A spec with the look of the project; what the chart itself configures stays, but for altair's default view."""
+    own = {name: value for name, value in spec.get("config", {}).items() if name != "view"}
+    return spec | dict(config=LOOK | own)
+
+
+def scale_of(values: Sequence[float], log: bool = False) -> dict:
+    """A scale that holds all `values` with a little air at both ends.
+
+    The ends are settled here and not left to the renderer, because the words in a chart are placed by them.
+    """
+    values = np.asarray(values, float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if log: return dict(type="log", domain=[low / 1.15, high * 1.15], nice=False)
+    air = .05 * (high - low) or .05
+    return dict(type="linear", domain=[low - air, high + air], nice=False, zero=False)
+
+
+def pixels(values: Sequence[float], scale: dict, length: float) -> np.ndarray:
+    """Where `values` stand on an axis of `length` pixels, from its start."""
+    law = np.log if scale["type"] == "log" else np.asarray
+    low, high = (law(end) for end in scale["domain"])
+    return (law(np.asarray(values, float)) - low) / (high - low) * length
+
+
+def ticks(scale: dict) -> list[float]:
+    """1, 2 and 5 in every power of ten that a logarithmic scale shows."""
+    steps = [float(f"{digit}e{power}") for power in range(-9, 13) for digit in (1, 2, 5)]
+    return [step for step in steps if scale["domain"][0] <= step <= scale["domain"][1]]
+
+
+def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True) -> pd.DataFrame:
+    """`data` with label, dx, dy and align: a name for each point of the front that finds a free place beside it.
+
+    `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would
+    hit a point, the stair or another name is left empty. `after`: the stair leaves a point level and then rises.
+    """
+    front = data["front"].to_numpy(bool)
+    order = np.lexsort((at[:, 1], ~front))
+    names = [data["recipe"].iloc[i] if front[i] else "" for i in order]
+    corners = at[front][np.argsort(at[front][:, 0])]
+    stair = [Box(left[0], (left if after else right)[1] - 1, right[0], (left if after else right)[1] + 1)
+             for left, right in zip(corners, corners[1:])]
+    places = place_labels([tuple(at[i]) for i in order], names, size, obstacles=stair)
+    rows = [dict(place or dict(dx=0, dy=0, align="left"), label=name if place else "") for place, name in zip(places, names)]
+    return data.join(pd.DataFrame(rows, index=data.index[order]))

@@ -1,0 +1,56 @@
+"""Pieces of HTML that the explorer and the report share."""
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+
+NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption", recipe="recipe")
+SHOWN = ("recipe", "clean", "robust", "worst", "worst_corruption", "size_mb", "compression_ratio")
+
+STYLE = """
+:root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #dddddd; --accent: #0072B2; }
+body { font: 16px/1.5 system-ui, Helvetica, Arial, sans-serif; color: var(--ink); background: #fff; margin: 0 auto;
+       max-width: 62rem; padding: 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+p { max-width: 44rem; } a { color: var(--accent); } code { font-size: .92em; overflow-wrap: anywhere; }
+.rc-choice { border-left: 4px solid var(--accent); padding: .25rem 1rem; background: #f4f8fb; }
+.rc-choice code { font-size: 1.15em; font-weight: 600; }
+.rc-scroll, .rc-chart { overflow-x: auto; }
+.rc-chart img, .rc-chart svg { max-width: 100%; height: auto; }
+footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); }
+"""
+TABLE = """
+table.rc { border-collapse: collapse; font: 14px/1.4 system-ui, Helvetica, Arial, sans-serif; font-variant-numeric: tabular-nums; }
+table.rc caption { text-align: left; color: #595959; padding: .25rem 0; }
+table.rc th { text-align: right; font-weight: 600; border-bottom: 1px solid #888; vertical-align: bottom; }
+table.rc td { text-align: right; border-bottom: 1px solid #ddd; }
+table.rc th, table.rc td { padding: .25rem .6rem; white-space: nowrap; }
+table.rc .word { text-align: left; } table.rc tr.rc-picked td { background: #f4f8fb; font-weight: 600; }
+"""
+
+
+def said(value: object) -> str:
+    """A cell's text: three decimals, or three digits where that says more; a dash where nothing is known."""
+    if isinstance(value, str): return value
+    if pd.isna(value): return "–"
+    if float(value).is_integer() and abs(value) < 1e15: return f"{int(value):,}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "") -> str:
+    """An accessible HTML table; the row whose key is `picked` stands out."""
+    names = [name for name in SHOWN if name in table] or [name for name in table if name != "key"]
+    word = {name: ' class="word"' if not pd.api.types.is_numeric_dtype(table[name]) else "" for name in names}
+    head = "".join(f'<th scope="col"{word[name]}>{escape(NAMES.get(name, name.replace("_", " ")))}</th>' for name in names)
+    rows = []
+    for row in table.to_dict("records"):
+        cells = "".join(f"<td{word[name]}>{_cell(name, row[name])}</td>" for name in names)
+        rows.append(f'<tr{" class=rc-picked" if picked and row.get("key") == picked else ""}>{cells}</tr>')
+    said_above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<div class="rc-scroll"><table class="rc">{said_above}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cell(name: str, value: object) -> str:
+    text = escape(said(value))
+    return f"<code>{text}</code>" if name == "recipe" else text.replace("_", " ")

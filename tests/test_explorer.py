@@ -1,0 +1,165 @@
+"""The explorer: its decisions as functions, and the widget in JupyterLab, driven in headless Chromium without network."""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robcomp.explorer import FREE, Explorer, answer, brushed, budget, chart_explorer, sliders
+from robcomp.results import example, summarise
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    table = summarise(example())
+    return table[table["arch"] == "mobilenetv2"]
+
+
+def test_a_slider_at_rest_excludes_nothing(table):
+    assert budget(table, {name: slider.value for name, slider in sliders(table).items()}) == ""
+
+
+def test_budget_and_brush_narrow_what_is_chosen(table):
+    free = answer(table)
+    assert free.choice.row["robust"] == table["robust"].max()
+    limit = float(np.sort(table["size_mb"].unique())[2])
+    tight = answer(table, dict(FREE, size_mb=limit))
+    assert tight.choice.row["size_mb"] <= float(f"{limit:.4g}") and tight.choice.where.startswith("size_mb <= ")
+    corner = answer(table, FREE, dict(size_mb=(0, limit)))
+    assert set(corner.covered["key"]) == set(table.loc[table["size_mb"] <= limit, "key"])
+    assert not answer(table, dict(FREE, clean=1.1)).choice
+
+
+def test_a_brush_upside_down_is_the_same_brush(table):
+    assert brushed(table, dict(robust=(1, 0))).equals(brushed(table, dict(robust=(0, 1))))
+
+
+def test_each_chart_listens_to_its_brush(table):
+    view = Explorer(table)
+    before = view.chart.selections
+    view.menus["y"].value = "clean"
+    assert view.chart.selections is not before and view.chart.selections.has_trait("brush")
+    assert "brush" in view.chart.selections._trait_notifiers, "the new selections are not observed"
+
+
+def test_every_axis_that_is_offered_draws(table):
+    for name, options in ((menu, Explorer(table).menus[menu].options) for menu in ("x", "y")):
+        for _, column in options: assert chart_explorer(table, **{name: column}).to_dict()
+
+
+SPREAD = dict(recipe=["dense", "int8", "cluster32", "prune0.7+tune1", "prune0.7+int8", "int2"], size_mb=[8, 4, 2, 1, .5, .25],
+              clean=[.93, .92, .91, .88, .8, .7], robust=[.7, .69, .66, .6, .5, .4], worst=[.6, .6, .5, .5, .4, .3],
+              key=list("abcdef"), arch="small", dataset="spread")
+CELL = f"""import pandas as pd
+from robcomp.explorer import explore
+table = pd.DataFrame({SPREAD!r})
+explore(table)"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own: own settings, own workspaces, a free port, no news."""
+    home = tmp_path_factory.mktemp("lab")
+    cells = [dict(cell_type="code", metadata={}, source=CELL, execution_count=None, outputs=[], id="explore")]
+    kernel = dict(kernelspec=dict(display_name="Python 3 (ipykernel)", language="python", name="python3"))
+    (home / "work").mkdir()
+    (home / "work" / "explore.ipynb").write_text(json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)))
+    quiet = home / "config" / "labconfig" / "default_setting_overrides.json"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": dict(fetchNews="false", checkForUpdates=False)}))
+    places = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTERLAB_SETTINGS_DIR="settings", JUPYTERLAB_WORKSPACES_DIR="workspaces",
+                  IPYTHONDIR="ipython", JUPYTER_RUNTIME_DIR="runtime")
+    root = str(Path(__file__).resolve().parents[1])
+    env = os.environ | {name: str(home / place) for name, place in places.items()}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = open(home / "log.txt", "w")
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=",
+               "--allow-root", f"--ServerApp.root_dir={home / 'work'}"]
+    server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        for _ in range(120):
+            try: urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=2).close()
+            except OSError: time.sleep(.5)
+            else: break
+        else: pytest.fail("JupyterLab did not start:\n" + (home / "log.txt").read_text()[-2000:])
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+
+
+def drag(page, box, start, end):
+    """Draw a rectangle in the chart; both corners in fractions of it."""
+    (x0, y0), (x1, y1) = ((box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end))
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=4)
+    page.mouse.move(x1, y1, steps=4)
+    page.mouse.up()
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
+def test_in_jupyterlab(lab, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    requests, errors = [], []
+    shots = Path(os.environ.get("ROBCOMP_SHOTS", tmp_path))
+    with sync_api.sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(str(tmp_path / "profile"), executable_path=str(CHROMIUM), headless=True, args=FLAGS,
+                                                          viewport=dict(width=1280, height=1150))
+        page = context.pages[0]
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{lab}/lab/tree/explore.ipynb")
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        chart, menus = page.locator(".jp-OutputArea-output svg.marks").first, page.locator(".widget-dropdown select")
+        recipe, rows = page.locator(".widget-text input[type=text]").first, page.locator("table.rc tbody tr")
+        chart.wait_for()
+        sync_api.expect(recipe).to_have_value("dense")
+        page.screenshot(path=shots / "explorer-start.png")
+
+        page.locator(".widget-slider .widget-readout").first.click()
+        page.keyboard.press("Control+a")
+        page.keyboard.type("2.1")
+        page.keyboard.press("Enter")
+        sync_api.expect(recipe).to_have_value("cluster32")
+        page.get_by_text("size_mb <= 2.").wait_for()
+        page.screenshot(path=shots / "explorer-slider.png")
+
+        drag(page, chart.bounding_box(), (.12, .3), (.95, .89))
+        sync_api.expect(recipe).to_have_value("prune0.7+tune1")
+        sync_api.expect(rows).to_have_count(3)
+        page.screenshot(path=shots / "explorer-brush.png")
+
+        menus.nth(1).select_option("clean accuracy")
+        page.get_by_text("Draw a rectangle in the chart").wait_for()
+        sync_api.expect(recipe).to_have_value("cluster32")
+        page.wait_for_timeout(500)
+        drag(page, chart.bounding_box(), (.12, .4), (.95, .89))
+        sync_api.expect(rows).to_have_count(2)
+        sync_api.expect(recipe).to_have_value("prune0.7+int8")
+        page.screenshot(path=shots / "explorer-axis.png")
+        context.close()
+    outside = [url for url in requests if not url.startswith((lab, lab.replace("http", "ws"), "data:", "blob:"))]
+    assert not outside, f"requests to the network: {outside[:5]}"
+    assert not errors, f"errors in the console: {errors[:5]}"
