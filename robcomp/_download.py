@@ -53,7 +53,7 @@ def fetch_members(url: str, md5: str, folder: Path, members: Mapping[str, str]) 
                 raise ValueError(f"{name!r} in {url} is not the official file")
             writable_folder((folder / name).parent)
             with replacing(folder / name) as file: file.write(data)
-    archive.unlink()
+    archive.unlink(missing_ok=True)
 
 
 def _fetch(url: str, path: Path) -> None:

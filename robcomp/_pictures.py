@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from robcomp._errors import first_line
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 
 
@@ -21,8 +23,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
                          "scale it down or take it out") from None
     except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"unreadable image {str(path)!r} ({reason}): mend it or take it out") from None
+        raise ValueError(f"unreadable image {str(path)!r} ({first_line(error)}): mend it or take it out") from None
     return np.asarray(square)
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['DATASETS', 'CIFAR_CONTRACT', 'Images', 'Data', 'shuffled', 'split', 'parted', 'cubic_rows', 'digits', 'data_root',
-           'cifar', 'load', 'class_images', 'from_folder', 'InputContract', 'contract_of', 'as_input', 'source_lines',
-           'augment']
+           'cifar_images', 'cifar', 'load', 'class_images', 'from_folder', 'InputContract', 'contract_of', 'as_input',
+           'source_lines', 'augment']
 
-# %% ../nbs/10_data.ipynb #83be2670
+# %% ../nbs/10_data.ipynb #cdae3f54
 import os
 from collections.abc import Sequence
 from hashlib import sha256
@@ -18,7 +18,7 @@ import torch
 
 from ._suggest import unknown
 
-# %% ../nbs/10_data.ipynb #6aa8197c
+# %% ../nbs/10_data.ipynb #5ab22946
 class Images:
     "Square colour images and what is on them."
     def __init__(self,
@@ -35,7 +35,7 @@ class Images:
 
     def take(self, positions) -> "Images": return Images(self.images[positions], self.labels[positions])
 
-# %% ../nbs/10_data.ipynb #dda89907
+# %% ../nbs/10_data.ipynb #b8884962
 class Data:
     "A data set in memory, split by purpose."
     def __init__(self,
@@ -50,21 +50,21 @@ class Data:
         self.name, self.train, self.calibration, self.test = name, train, calibration, test
         self.classes, self.flip, self.size = list(classes), flip, train.images.shape[1]
         for part in (train, calibration, test):
-            if not len(part) or part.images.shape[1] != self.size or not 0 <= part.labels.min() <= part.labels.max() < len(classes):
-                raise ValueError(f"every part of {name!r} needs images of {self.size} pixels a side and labels 0 to {len(classes) - 1}")
+            if part.images.shape[1] != self.size or not set(part.labels) <= set(range(len(classes))) or not len(part):
+                raise ValueError(f"each part of {name!r} holds images of {self.size} pixels a side, labels 0 to {len(classes) - 1}")
 
     def __repr__(self):
-        return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate, "
-                f"{len(self.test):,} to test, {len(self.classes)} classes, {self.size} x {self.size})")
+        return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate,"
+                f" {len(self.test):,} to test, {len(self.classes)} classes, {self.size} x {self.size})")
 
-# %% ../nbs/10_data.ipynb #92997f3b
+# %% ../nbs/10_data.ipynb #6633226d
 def shuffled(n: int,  # how many
              *seed: int,  # any number of non-negative integers
 ) -> np.ndarray:  # (n,) a permutation of 0 to n - 1
     "The same order on every machine and with every version of NumPy."
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 
-# %% ../nbs/10_data.ipynb #a0d68202
+# %% ../nbs/10_data.ipynb #ec391a6c
 def split(labels: np.ndarray,  # (n,) int
           share: float,  # of each class on the right-hand side, between 0 and 1
           *,
@@ -80,13 +80,20 @@ def split(labels: np.ndarray,  # (n,) int
         right[of_class[shuffled(len(of_class), seed, int(label))[:n]]] = True
     return np.flatnonzero(~right), np.flatnonzero(right)
 
-# %% ../nbs/10_data.ipynb #858ec327
-def parted(name: str, train: Images, test: Images, classes: Sequence[str], *, seed: int = 0, flip: bool = True) -> Data:
+# %% ../nbs/10_data.ipynb #71daa144
+def parted(name: str,  # without the seed
+           train: Images,
+           test: Images,
+           classes: Sequence[str],  # what the labels stand for
+           *,
+           seed: int = 0,  # of whatever was drawn; other than 0, it becomes part of the name
+           flip: bool = True,  # is a mirrored image still of the same class?
+) -> Data:
     "The data set of two parts, with 1,000 or a fifth of the training images drawn for calibration."
     few = np.sort(shuffled(len(train), seed, len(train))[:min(1000, max(len(train) // 5, 1))])
     return Data(name if seed == 0 else f"{name}-seed{seed}", train, train.take(few), test, classes, flip=flip)
 
-# %% ../nbs/10_data.ipynb #9750bd55
+# %% ../nbs/10_data.ipynb #faa01582
 def cubic_rows(n: int,  # values along a side
                factor: int,  # a power of two: how many pixels come of one value
 ) -> np.ndarray:  # (n * factor, n) float64, every row sums to 1
@@ -100,17 +107,17 @@ def cubic_rows(n: int,  # values along a side
         np.add.at(rows, (np.arange(n * factor), np.clip(near, 0, n - 1).astype(int)), weight)
     return rows
 
-# %% ../nbs/10_data.ipynb #5a8bceee
+# %% ../nbs/10_data.ipynb #ed32123f
 def digits(*, seed: int = 0) -> Data:
     "scikit-learn's handwritten digits at 32 x 32 x 3, four parts to train and one to test."
     from sklearn.datasets import load_digits
     scans, rows = load_digits(), cubic_rows(8, 4)
     grey = np.rint((rows @ scans.images @ rows.T).clip(0, 16) * (255 / 16)).astype(np.uint8)
     images = Images(np.repeat(grey[..., None], 3, axis=-1), scans.target)
-    train, test = split(images.labels, .2, seed=seed)
-    return parted("digits", images.take(train), images.take(test), [str(name) for name in scans.target_names], seed=seed, flip=False)
+    train, test = (images.take(positions) for positions in split(images.labels, .2, seed=seed))
+    return parted("digits", train, test, list("0123456789"), seed=seed, flip=False)
 
-# %% ../nbs/10_data.ipynb #ceb2ee21
+# %% ../nbs/10_data.ipynb #2b3e47bc
 DATASETS = ("digits", "cifar10", "cifar100")
 
 def data_root(root: str | Path | None = None,  # None: the folder named in ROBCOMP_DATA, else ~/.cache/robcomp
@@ -118,7 +125,15 @@ def data_root(root: str | Path | None = None,  # None: the folder named in ROBCO
     "Where official files are kept."
     return Path(root or os.environ.get("ROBCOMP_DATA") or "~/.cache/robcomp").expanduser()
 
-# %% ../nbs/10_data.ipynb #e78b5835
+# %% ../nbs/10_data.ipynb #009826ae
+def cifar_images(batches: Sequence[dict],  # as the official files hold them: `data`, and `labels` or `fine_labels`
+) -> Images:
+    "The images of official files; these hold a red, a green and a blue plane, one after the other."
+    planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([batch.get("fine_labels", batch.get("labels")) for batch in batches])
+    return Images(planes.transpose(0, 2, 3, 1), labels)
+
+# %% ../nbs/10_data.ipynb #bdeddb5b
 def cifar(name: str,  # cifar10 or cifar100
           *,
           root: str | Path | None = None,  # folder that holds `cifar-10-batches-py` or `cifar-100-python`
@@ -133,13 +148,10 @@ def cifar(name: str,  # cifar10 or cifar100
     folder = data_root(root)
     if not all((folder / file).exists() for file in listed):
         fetch_members(official.url, official.tgz_md5, folder, listed)
-    *batches, meta = [read_arrays(verified(folder / file, md5)) for file, md5 in listed.items()]
-    parts = [Images(np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
-                    batch.get("fine_labels", batch.get("labels"))) for batch in batches]
-    train = Images(np.concatenate([part.images for part in parts[:-1]]), np.concatenate([part.labels for part in parts[:-1]]))
-    return parted(name, train, parts[-1], meta[official.meta["key"]], seed=seed)
+    *train, test, meta = [read_arrays(verified(folder / file, md5)) for file, md5 in listed.items()]
+    return parted(name, cifar_images(train), cifar_images([test]), meta[official.meta["key"]], seed=seed)
 
-# %% ../nbs/10_data.ipynb #7e3e753c
+# %% ../nbs/10_data.ipynb #9be17645
 def load(name: str,  # digits, cifar10 or cifar100
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
@@ -149,7 +161,7 @@ def load(name: str,  # digits, cifar10 or cifar100
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
     return digits(seed=seed) if name == "digits" else cifar(name, root=root, seed=seed)
 
-# %% ../nbs/10_data.ipynb #5b11e0f7
+# %% ../nbs/10_data.ipynb #ce0787ce
 def class_images(folder: Path,  # holds a folder for each class
                  size: int,  # pixels a side of the images returned
 ) -> tuple[Images, list[str]]:
@@ -157,13 +169,14 @@ def class_images(folder: Path,  # holds a folder for each class
     from robcomp._pictures import SUFFIXES, read_picture
     files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES]
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
-    if len(files) < 2: raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, with its images inside")
-    for name, found in files.items():
-        if not found: raise ValueError(f"class folder {str(folder / name)!r} has no images ({' '.join(SUFFIXES)})")
+    if len(files) < 2:
+        raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
+    if empty := [name for name, found in files.items() if not found]:
+        raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
     images = np.stack([read_picture(file, size) for found in files.values() for file in found])
     return Images(images, np.repeat(np.arange(len(files)), [len(found) for found in files.values()])), list(files)
 
-# %% ../nbs/10_data.ipynb #fffb03bc
+# %% ../nbs/10_data.ipynb #e6c53438
 def from_folder(path: str | Path,  # holds a folder for each class, or `train` and `test` with those
                 *,
                 size: int = 32,  # pixels a side
@@ -176,7 +189,8 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if (path / "train").is_dir() and (path / "test").is_dir():
         (train, classes), (tested, others) = class_images(path / "train", size), class_images(path / "test", size)
-        if classes != others: raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+        if classes != others:
+            raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
     else:
         images, classes = class_images(path, size)
         train, tested = (images.take(positions) for positions in split(images.labels, test, seed=seed))
@@ -184,7 +198,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     for part in (train, tested): digest.update(part.images.tobytes() + part.labels.tobytes())
     return parted(f"{path.resolve().name}-{digest.hexdigest()[:8]}", train, tested, classes, seed=seed, flip=flip)
 
-# %% ../nbs/10_data.ipynb #507a6ff5
+# %% ../nbs/10_data.ipynb #c860e5de
 class InputContract:
     "The size and the normalisation of the images that a network expects."
     def __init__(self,
@@ -203,15 +217,17 @@ class InputContract:
 
 CIFAR_CONTRACT = InputContract(32, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
-# %% ../nbs/10_data.ipynb #928d2174
+# %% ../nbs/10_data.ipynb #72586145
 def contract_of(data: Data) -> InputContract:
     "The contract of a network that is to be trained on these images: their size, mean and deviation."
-    bright = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(data.train.images, -1, 0)])
-    mean = bright @ np.arange(256) / bright.sum(1)
-    spread = np.sqrt((bright * (np.arange(256) - mean[:, None])**2).sum(1) / bright.sum(1))
-    return InputContract(data.size, mean.round(1), np.maximum(spread, 1).round(1))
+    values = np.arange(256)
+    share = np.stack([np.bincount(data.train.images[..., c].ravel(), minlength=256) for c in range(3)])
+    share = share / share.sum(1, keepdims=True)
+    mean = share @ values
+    spread = np.sqrt((share * (values - mean[:, None])**2).sum(1))
+    return InputContract(data.size, mean.round(1), spread.round(1).clip(1))
 
-# %% ../nbs/10_data.ipynb #2305bcd2
+# %% ../nbs/10_data.ipynb #0f19cb7a
 def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
              contract: InputContract,  # of the network that will see them
              *,
@@ -220,12 +236,13 @@ def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
 ) -> torch.Tensor:  # (n, 3, size, size), normalised, channels_last
     "A batch as a network expects it."
     if images.shape[1:] != (contract.size, contract.size, 3):
-        raise ValueError(f"this network expects images of {(contract.size, contract.size, 3)}, got {tuple(images.shape[1:])}")
+        raise ValueError(f"this network expects images of {contract.size} x {contract.size} x 3, "
+                         f"got {' x '.join(map(str, images.shape[1:]))}: load the data with size={contract.size}")
     images = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
     std, mean = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (contract.std, contract.mean))
     return torch.addcmul(-mean / std, images.to(device).permute(0, 3, 1, 2).float(), 1 / std).to(dtype)
 
-# %% ../nbs/10_data.ipynb #a0efc9e6
+# %% ../nbs/10_data.ipynb #48ad39f4
 def source_lines(offset: torch.Tensor,  # (n,) int: by how much each image moves
                  size: int,  # lines of an image
 ) -> torch.Tensor:  # (n, size) int: the line to copy, reflected at the borders
@@ -233,7 +250,7 @@ def source_lines(offset: torch.Tensor,  # (n,) int: by how much each image moves
     lines = (torch.arange(size, device=offset.device) + offset[:, None]).abs()
     return (size - 1) - (size - 1 - lines).abs()
 
-# %% ../nbs/10_data.ipynb #f8c61371
+# %% ../nbs/10_data.ipynb #c19b24ce
 def augment(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
             generator: torch.Generator,  # on the CPU, whatever the images are on: the same draws on every device
             *,

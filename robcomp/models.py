@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'make_model', 'model_from', 'misfit', 'load_weights', 'save_weights', 'weights_sha256']
 
-# %% ../nbs/20_models.ipynb #0619f4ad
+# %% ../nbs/20_models.ipynb #0fb1a0ad
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from torchvision.models import mobilenet_v2, resnet50, vgg, vgg19_bn
 
 from ._atomic import replacing
 from ._digest import tensors_sha256
+from ._errors import first_line
 from ._suggest import unknown
 from .data import CIFAR_CONTRACT, InputContract, as_input
 
-# %% ../nbs/20_models.ipynb #88328929
+# %% ../nbs/20_models.ipynb #5787c803
 def _resnet50(classes: int, size: int) -> nn.Module:
     model = resnet50(num_classes=classes)
     model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -26,13 +27,13 @@ def _resnet50(classes: int, size: int) -> nn.Module:
     model.maxpool = nn.Identity()
     return model
 
-# %% ../nbs/20_models.ipynb #7944dd48
+# %% ../nbs/20_models.ipynb #cbff8cc3
 def _mobilenetv2(classes: int, size: int) -> nn.Module:
     model = mobilenet_v2(num_classes=classes, dropout=0)
     for conv in (model.features[0][0], model.features[2].conv[1][0]): conv.stride = (1, 1)
     return model
 
-# %% ../nbs/20_models.ipynb #53544e91
+# %% ../nbs/20_models.ipynb #195a5c83
 def _vgg19(classes: int, size: int) -> nn.Module:
     if size < 32: raise ValueError(f"vgg19 halves the image five times: it takes at least 32 pixels a side, got {size}")
     with torch.device("meta"): model = vgg19_bn(init_weights=False)
@@ -45,7 +46,7 @@ def _vgg19(classes: int, size: int) -> nn.Module:
             nn.init.zeros_(conv.bias)
     return model
 
-# %% ../nbs/20_models.ipynb #7a6bd656
+# %% ../nbs/20_models.ipynb #383a96f9
 _MAKERS = dict(resnet50=_resnet50, vgg19=_vgg19, mobilenetv2=_mobilenetv2)
 ARCHITECTURES = tuple(_MAKERS)
 
@@ -66,7 +67,7 @@ def _known(model: nn.Module, arch: str, classes: int, contract: InputContract) -
     model.arch, model.classes, model.contract = arch, classes, contract
     return model.eval()
 
-# %% ../nbs/20_models.ipynb #312cf21d
+# %% ../nbs/20_models.ipynb #88e31bf4
 def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (n, classes)
                *,
                name: str,  # stands in the key of every trial, as `arch`
@@ -79,36 +80,35 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
     try:
         with torch.no_grad(): scores = module.eval()(as_input(grey, contract, device=device))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(f"{name!r} fails on two images of {contract.size} x {contract.size} ({_first_line(error)}): does its contract fit?") from None
-    if getattr(scores, "shape", None) != (2, classes):
-        raise ValueError(f"{name!r} should return {classes} scores an image, (2, {classes}) for two, got {_described(scores)}: "
+        raise ValueError(f"{name!r} fails on two images of {contract.size} x {contract.size} ({first_line(error)}): "
+                         "does its contract fit?") from None
+    got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    if got != (2, classes):
+        raise ValueError(f"{name!r} should return {classes} scores an image, (2, {classes}) for two, got {got}: "
                          "pass its classes= or change its last layer")
     return _known(module, name, classes, contract)
 
-def _first_line(error: Exception) -> str: return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-def _described(scores) -> str: return str(tuple(scores.shape)) if isinstance(scores, torch.Tensor) else type(scores).__name__
-
-# %% ../nbs/20_models.ipynb #14c95a83
+# %% ../nbs/20_models.ipynb #19cbc1ac
 def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
            theirs: Mapping[str, torch.Tensor],  # the tensors offered to it
 ) -> str:  # "" where they fit
     "Where two sets of tensors differ in name or shape: the first in words, the others as a number."
-    shape = lambda tensors, name: tuple(tensors[name].shape) if name in tensors else None
-    wrong = [name for name in [*mine, *(name for name in theirs if name not in mine)] if shape(mine, name) != shape(theirs, name)]
+    names = [*mine, *(name for name in theirs if name not in mine)]
+    wrong = [name for name in names if not (name in mine and name in theirs and mine[name].shape == theirs[name].shape)]
     if not wrong: return ""
     name, others = wrong[0], f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     if name not in theirs: return f"{name} is missing there{others}"
     if name not in mine: return f"{name} is not in this network{others}"
-    return f"{name} is {shape(theirs, name)} there and {shape(mine, name)} here{others}"
+    return f"{name} is {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here{others}"
 
-# %% ../nbs/20_models.ipynb #fcf7c1b8
+# %% ../nbs/20_models.ipynb #eeb188b0
 def _read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
     if not Path(path).is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
     try: return load(Path(path).read_bytes())
     except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is no whole safetensors file ({_first_line(error)}): fetch or write it again") from None
+        raise ValueError(f"{str(path)!r} is no whole safetensors file ({first_line(error)}): write it again") from None
 
 def load_weights(model: nn.Module,
                  path: str | Path,  # a safetensors file with the names of the model's `state_dict`
@@ -120,7 +120,7 @@ def load_weights(model: nn.Module,
     model.load_state_dict(tensors)
     return model
 
-# %% ../nbs/20_models.ipynb #aedff275
+# %% ../nbs/20_models.ipynb #69f7f499
 def save_weights(model: nn.Module,
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:
@@ -130,7 +130,7 @@ def save_weights(model: nn.Module,
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
     return Path(path)
 
-# %% ../nbs/20_models.ipynb #4a101e21
+# %% ../nbs/20_models.ipynb #a4cb1f85
 def weights_sha256(source: nn.Module | str | Path,  # a network, or a safetensors file
 ) -> str:  # 64 hexadecimal characters
     "The digest of weights, the same for a network and for a file that holds its weights."
