@@ -173,4 +173,4 @@ class _Parser:
 
 
 def _known(values: np.ndarray) -> np.ndarray:
-    return ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    return np.equal(values, values).astype(bool)

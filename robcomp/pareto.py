@@ -6,7 +6,7 @@
 __all__ = ['BOUNDS', 'Goals', 'points', 'pareto', 'rank', 'hypervolume', 'losses', 'knee', 'ordered', 'topsis', 'stability',
            'front_probability', 'Choice', 'choose', 'choice_probability', 'price_of_clean']
 
-# %% ../nbs/60_pareto.ipynb #e01f2afa
+# %% ../nbs/60_pareto.ipynb #91d3279c
 import re
 from collections.abc import Mapping
 from html import escape
@@ -20,7 +20,7 @@ from ._suggest import unknown
 from .results import DIRECTIONS
 from .uncertainty import Draws
 
-# %% ../nbs/60_pareto.ipynb #290b610b
+# %% ../nbs/60_pareto.ipynb #d621a7ea
 class Goals:
     "What is wanted: columns, and whether more or less of each is better."
     def __init__(self,
@@ -40,7 +40,7 @@ class Goals:
     @property
     def maximise(self) -> list[bool]: return [way == "max" for way in self.ways.values()]
 
-# %% ../nbs/60_pareto.ipynb #88ff70bb
+# %% ../nbs/60_pareto.ipynb #c386a02d
 def points(table: pd.DataFrame,  # summary, or any table with the goals' columns
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # the goals' columns of the trials that ended well
@@ -59,7 +59,7 @@ def _name(row: pd.Series) -> str:
     said = [str(row[name]) for name in ("arch", "recipe") if name in row and row[name]]
     return " ".join(said or [f"row {row.name}"])
 
-# %% ../nbs/60_pareto.ipynb #81593201
+# %% ../nbs/60_pareto.ipynb #7d8e1568
 def pareto(table: pd.DataFrame,
            goals: Goals = Goals(),
 ) -> pd.Series:  # bool, indexed as the table
@@ -68,7 +68,7 @@ def pareto(table: pd.DataFrame,
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
     return pd.Series(front, index=seen.index, dtype=bool).reindex(table.index, fill_value=False).rename("front")
 
-# %% ../nbs/60_pareto.ipynb #bd0f9d65
+# %% ../nbs/60_pareto.ipynb #c786d1dc
 def rank(table: pd.DataFrame,
          goals: Goals = Goals(),
 ) -> pd.Series:  # 0 for the front, 1 for the front of the rest, ...; <NA> for failed trials
@@ -77,7 +77,7 @@ def rank(table: pd.DataFrame,
     ranks = moocore.pareto_rank(seen.to_numpy(), maximise=goals.maximise) if len(seen) else []
     return pd.Series(ranks, index=seen.index, dtype="Int64").reindex(table.index).rename("rank")
 
-# %% ../nbs/60_pareto.ipynb #75b64c04
+# %% ../nbs/60_pareto.ipynb #8e63951e
 BOUNDS = dict(clean=(1, 0), robust=(1, 0), worst=(1, 0), extra_robust=(1, 0), sparsity=(1, 0), drop=(0, 1), ece_clean=(0, 1), ece_robust=(0, 1),
               mce=(0, 2), relative_mce=(0, 2), size_mb=(0, 100), latency_s=(0, 1))  # (best, worst) for the hypervolume
 
@@ -94,7 +94,7 @@ def hypervolume(table: pd.DataFrame,
     losses = (points(table, goals).to_numpy() - best) / (worst - best)
     return float(moocore.hypervolume(np.clip(losses, 0, None), ref=np.ones(len(best)))) if len(losses) else 0.
 
-# %% ../nbs/60_pareto.ipynb #c04ca849
+# %% ../nbs/60_pareto.ipynb #462ed85f
 def losses(table: pd.DataFrame,
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # 0 is the best value on the front, 1 the worst on the front; a row a trial that ended well
@@ -117,7 +117,7 @@ def ordered(table: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in ("size_bytes", "size_mb", "recipe") if name in table]
     return table.iloc[table.reset_index(drop=True).sort_values(names, kind="stable").index] if names else table
 
-# %% ../nbs/60_pareto.ipynb #c1cc9708
+# %% ../nbs/60_pareto.ipynb #7f77627b
 def topsis(table: pd.DataFrame,
            goals: Goals = Goals(),
            *,
@@ -141,7 +141,7 @@ def _closeness(loss: np.ndarray, shares: np.ndarray) -> np.ndarray:  # (trials, 
     total = from_best + from_worst
     return np.divide(from_worst, total, out=np.ones_like(total), where=total > 0)
 
-# %% ../nbs/60_pareto.ipynb #ae80ba3b
+# %% ../nbs/60_pareto.ipynb #b0a9d25d
 def stability(table: pd.DataFrame,
               goals: Goals = Goals(),
               *,
@@ -157,17 +157,19 @@ def stability(table: pd.DataFrame,
     wins = np.bincount(_closeness(loss.to_numpy(), shares).argmax(1), minlength=len(loss))
     return pd.Series(wins / draws, index=loss.index).reindex(table.index, fill_value=0.).rename("wins")
 
-# %% ../nbs/60_pareto.ipynb #d0b1540e
+# %% ../nbs/60_pareto.ipynb #21c59c95
 def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
                       goals: Goals = Goals(),
 ) -> pd.Series:  # 0 to 1, indexed by key
     "The share of resampled studies in which a trial is on the front."
     points(draws.table, goals)
     values = np.stack([draws.column(name) for name in goals.names], axis=-1)
+    gaps = [name for name, gap in zip(goals.names, np.isnan(values).any((0, 1))) if gap]
+    if gaps: raise ValueError(f"{gaps[0]} is missing in some resampled studies: leave the goal out")
     fronts = [moocore.is_nondominated(study, maximise=goals.maximise, keep_weakly=True) for study in values]
     return pd.Series(np.mean(fronts, axis=0), index=pd.Index(draws.table.key, name="key"), name="front_probability")
 
-# %% ../nbs/60_pareto.ipynb #65b4934f
+# %% ../nbs/60_pareto.ipynb #e17824f6
 class Choice:
     "The trial to ship, and why."
     def __init__(self,
@@ -191,7 +193,7 @@ class Choice:
     def _repr_html_(self):
         return f"<p><strong>{f'<code>{escape(self.recipe)}</code>' if self else 'nothing satisfies'}</strong></p><p>{escape(str(self))}</p>"
 
-# %% ../nbs/60_pareto.ipynb #d187fffc
+# %% ../nbs/60_pareto.ipynb #d50ed35e
 def _figures(row: pd.Series, *names: str) -> str:
     shown = [name for name in dict.fromkeys([*names, "clean", "robust", "size_mb"]) if name in row]
     return ", ".join(f"{name} {row[name]}" if isinstance(row[name], str) else f"{name} {row[name]:.4g}" for name in shown)
@@ -211,7 +213,7 @@ def _refusal(choice: Choice) -> str:
     return (f"None of {len(choice.others)} trials satisfies {choice.where!r}: {_parts(choice)}. "
             f"Nearest is {_name(choice.nearest)}: {_figures(choice.nearest, *named)}.")
 
-# %% ../nbs/60_pareto.ipynb #ad937f89
+# %% ../nbs/60_pareto.ipynb #20b0b1a4
 def choose(table: pd.DataFrame,  # summary
            *,
            where: str = "",  # condition, as "size_mb <= 1 and robust >= 0.6"; empty for none
@@ -221,7 +223,7 @@ def choose(table: pd.DataFrame,  # summary
     known = [name for name in DIRECTIONS if name in table]
     if best not in known: raise ValueError(unknown("column to push", best, known))
     ended = ordered(table[table.status != "failed"] if "status" in table else table)
-    tree, columns = _parsed(where, ended), {name: ended[name].to_numpy() for name in ended}
+    tree, columns = _parsed(where, ended), {name: _values(ended[name]) for name in ended}
     holds = np.ones(len(ended), bool) if tree is None else tree.holds(columns)
     points(ended[holds], Goals(best))
     lacking = pd.Series(0. if tree is None else tree.shortfall(columns), ended.index).to_numpy()[~holds]
@@ -232,11 +234,14 @@ def choose(table: pd.DataFrame,  # summary
 def _by(table: pd.DataFrame, best: str) -> pd.DataFrame:
     return table.iloc[np.argsort(table[best].to_numpy() * (-1 if DIRECTIONS[best] == "max" else 1), kind="stable")]
 
+def _values(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.to_numpy(object)
+
 def _parsed(where: str, table: pd.DataFrame):
     numbers = {str(name): pd.api.types.is_numeric_dtype(kind) for name, kind in table.dtypes.items()}
     return parse_condition(where, numbers) if where.strip() else None
 
-# %% ../nbs/60_pareto.ipynb #20e1f6bd
+# %% ../nbs/60_pareto.ipynb #8d151411
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
                        *,
                        where: str = "",  # as for `choose`
@@ -247,12 +252,13 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     order = ordered(table.reset_index(drop=True)).index
     tree = _parsed(where, table)
     columns = {name: draws.column(name)[:, order] for name in (tree.columns() if tree else set())}
-    value = np.where(tree.holds(columns) if tree else True, sign * draws.column(best)[:, order], -np.inf)
+    pushed = sign * draws.column(best)[:, order]
+    value = np.where((tree.holds(columns) if tree else True) & ~np.isnan(pushed), pushed, -np.inf)
     winner = np.where(np.isfinite(value).any(1), order[value.argmax(1)], len(table))
     share = np.bincount(winner, minlength=len(table) + 1) / len(value)
     return pd.Series(share, index=pd.Index([*table.key, ""], name="key"), name="chosen")
 
-# %% ../nbs/60_pareto.ipynb #80a84b7b
+# %% ../nbs/60_pareto.ipynb #24c738c5
 def price_of_clean(table: pd.DataFrame,
                    where: str = "",  # the budget, as for `choose`
                    *,
