@@ -1,0 +1,121 @@
+"""Counter-based draws: every random number is a pure function of (seed, corruption, severity, image number, position).
+
+No state is carried from one draw to the next, so an image's corruption does not depend on the batch it came in, on the
+order of the batch or on the number of threads. A position's word is splitmix64's output function applied to
+`key + position * GOLDEN`, and the key of an image is the four other arguments absorbed one after the other by the same
+function. Inside a kernel take the key once an image and index it:
+
+    key = stream(seed, corruption, severity, number)
+    normal_at(key, 0), normal_at(key, 1), ...
+"""
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+CORRUPTION = {"gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3, "defocus_blur": 4, "glass_blur": 5,
+              "motion_blur": 6, "zoom_blur": 7, "snow": 8, "frost": 9, "fog": 10, "brightness": 11, "contrast": 12,
+              "elastic_transform": 13, "pixelate": 14, "jpeg_compression": 15, "speckle_noise": 16,
+              "gaussian_blur": 17, "spatter": 18, "saturate": 19}  # written out: a draw must never change its meaning
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: positions visit all 2**64 words
+_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
+_S11, _S12 = np.uint64(11), np.uint64(12)
+
+
+@njit(inline="always")
+def _mix(word):
+    """splitmix64's output function: a bijection of 64 bits in which every input bit moves half of the output's."""
+    word = (word ^ (word >> _S30)) * _M1
+    word = (word ^ (word >> _S27)) * _M2
+    return word ^ (word >> _S31)
+
+
+@njit(cache=True)
+def stream(seed, corruption, severity, number):
+    """The key of one image's draws."""
+    key = _mix(np.uint64(seed) + GOLDEN)
+    key = _mix((key ^ np.uint64(corruption)) + GOLDEN)
+    key = _mix((key ^ np.uint64(severity)) + GOLDEN)
+    return _mix((key ^ np.uint64(number)) + GOLDEN)
+
+
+@njit(inline="always")
+def word_at(key, position):
+    """64 random bits at a position of a stream."""
+    return _mix(key + np.uint64(position) * GOLDEN)
+
+
+@njit(inline="always")
+def uniform_at(key, position):
+    """A float64 in [0, 1), 53 bits, at a position of a stream."""
+    return (word_at(key, position) >> _S11) * (1.0 / 9007199254740992.0)
+
+
+@njit(inline="always")
+def below_at(key, position, bound):
+    """An integer in 0..bound-1 (bound < 2**32; the bias is below bound / 2**32) at a position of a stream."""
+    return np.int64(((word_at(key, position) >> _S32) * np.uint64(bound)) >> _S32)
+
+
+@njit(cache=True)
+def _tail(q, p):
+    """The outer 15 % of `quantile` (Wichura 1988, AS 241)."""
+    r = np.sqrt(-np.log(p if q < 0 else 1.0 - p))
+    if r <= 5.0:
+        r -= 1.6
+        value = ((((((((7.74545014278341407640e-4 * r + 2.27238449892691845833e-2) * r + 2.41780725177450611770e-1) * r
+                      + 1.27045825245236838258) * r + 3.64784832476320460504) * r + 5.76949722146069140550) * r
+                   + 4.63033784615654529590) * r + 1.42343711074968357734)
+                 / (((((((1.05075007164441684324e-9 * r + 5.47593808499534494600e-4) * r + 1.51986665636164571966e-2) * r
+                        + 1.48103976427480074590e-1) * r + 6.89767334985100004550e-1) * r + 1.67638483018380384940) * r
+                     + 2.05319162663775882187) * r + 1.0))
+    else:
+        r -= 5.0
+        value = ((((((((2.01033439929228813265e-7 * r + 2.71155556874348757815e-5) * r + 1.24266094738807843860e-3) * r
+                      + 2.65321895265761230930e-2) * r + 2.96560571828504891230e-1) * r + 1.78482653991729133580) * r
+                   + 5.46378491116411436990) * r + 6.65790464350110377720)
+                 / (((((((2.04426310338993978564e-15 * r + 1.42151175831644588870e-7) * r + 1.84631831751005468180e-5) * r
+                        + 7.86869131145613259100e-4) * r + 1.48753612908506148525e-2) * r + 1.36929880922735805310e-1) * r
+                     + 5.99832206555887937690e-1) * r + 1.0))
+    return -value if q < 0 else value
+
+
+@njit(cache=True)
+def quantile(p):
+    """Inverse of the standard normal distribution function for 0 < p < 1, about 1e-16 relative (Wichura's AS 241)."""
+    q = p - 0.5
+    if abs(q) > 0.425:
+        return _tail(q, p)
+    r = 0.180625 - q * q
+    return (q * (((((((2.5090809287301226727e3 * r + 3.3430575583588128105e4) * r + 6.7265770927008700853e4) * r
+                     + 4.5921953931549871457e4) * r + 1.3731693765509461125e4) * r + 1.9715909503065514427e3) * r
+                  + 1.3314166789178437745e2) * r + 3.3871328727963666080)
+            / (((((((5.2264952788528545610e3 * r + 2.8729085735721942674e4) * r + 3.9307895800092710610e4) * r
+                   + 2.1213794301586595867e4) * r + 5.3941960214247511077e3) * r + 6.8718700749205790830e2) * r
+                + 4.2313330701600911252e1) * r + 1.0))
+
+
+@njit(cache=True)
+def normal_at(key, position):
+    """A standard normal (one word, by inverse distribution function) at a position of a stream."""
+    return quantile(((word_at(key, position) >> _S12) + 0.5) * (1.0 / 4503599627370496.0))
+
+
+@njit(cache=True)
+def word(seed, corruption, severity, number, position):
+    """`word_at` for one draw alone."""
+    return word_at(stream(seed, corruption, severity, number), position)
+
+
+@njit(cache=True)
+def uniform(seed, corruption, severity, number, position):
+    """`uniform_at` for one draw alone."""
+    return uniform_at(stream(seed, corruption, severity, number), position)
+
+
+@njit(cache=True)
+def normal(seed, corruption, severity, number, position):
+    """`normal_at` for one draw alone."""
+    return normal_at(stream(seed, corruption, severity, number), position)
