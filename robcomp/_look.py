@@ -54,7 +54,7 @@ def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, af
     """`data` with label, dx, dy and align: a name for each point of the front that finds a free place beside it.
 
     `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would
-    hit a point, the stair or another name is left empty. `after`: the stair leaves a point level and then rises.
+    hit a point, its interval (from `top` to `bottom`), the stair or another name is left empty. `after`: the stair leaves a point level and then rises.
     """
     front = data["front"].to_numpy(bool)
     order = np.lexsort((at[:, 1], ~front))
@@ -62,6 +62,9 @@ def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, af
     corners = at[front][np.argsort(at[front][:, 0])]
     stair = [Box(left[0], (left if after else right)[1] - 1, right[0], (left if after else right)[1] + 1)
              for left, right in zip(corners, corners[1:])]
-    places = place_labels([tuple(at[i]) for i in order], names, size, obstacles=stair)
+    reach = None
+    if "top" in data: reach = [(at[i, 1] - data["top"].iloc[i], data["bottom"].iloc[i] - at[i, 1]) for i in order]
+    if "top" in data: stair += [Box(x - 1, top, x + 1, bottom) for x, top, bottom in zip(at[:, 0], data["top"], data["bottom"])]
+    places = place_labels([tuple(at[i]) for i in order], names, size, obstacles=stair, reach=reach)
     rows = [dict(place or dict(dx=0, dy=0, align="left"), label=name if place else "") for place, name in zip(places, names)]
     return data.join(pd.DataFrame(rows, index=data.index[order]))

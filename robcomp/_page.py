@@ -5,7 +5,8 @@ from html import escape
 
 import pandas as pd
 
-NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption", recipe="recipe")
+NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
+DIGITS = dict(size_mb=".3g", compression_ratio=".1f", macs=".3g", latency_s=".2g")
 SHOWN = ("recipe", "clean", "robust", "worst", "worst_corruption", "size_mb", "compression_ratio")
 
 STYLE = """
@@ -15,7 +16,7 @@ body { font: 16px/1.5 system-ui, Helvetica, Arial, sans-serif; color: var(--ink)
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 p { max-width: 44rem; } a { color: var(--accent); } code { font-size: .92em; overflow-wrap: anywhere; }
 .rc-choice { border-left: 4px solid var(--accent); padding: .25rem 1rem; background: #f4f8fb; }
-.rc-choice code { font-size: 1.15em; font-weight: 600; }
+code.rc-recipe { font-size: 1.15em; font-weight: 600; }
 .rc-scroll, .rc-chart { overflow-x: auto; }
 .rc-chart img, .rc-chart svg { max-width: 100%; height: auto; }
 footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); }
@@ -30,12 +31,10 @@ table.rc .word { text-align: left; } table.rc tr.rc-picked td { background: #f4f
 """
 
 
-def said(value: object) -> str:
-    """A cell's text: three decimals, or three digits where that says more; a dash where nothing is known."""
+def said(value: object, digits: str = ".3f") -> str:
+    """A cell's text, a dash where nothing is known."""
     if isinstance(value, str): return value
-    if pd.isna(value): return "–"
-    if float(value).is_integer() and abs(value) < 1e15: return f"{int(value):,}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return "–" if pd.isna(value) else format(value, digits)
 
 
 def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "") -> str:
@@ -52,5 +51,5 @@ def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "") -> s
 
 
 def _cell(name: str, value: object) -> str:
-    text = escape(said(value))
+    text = escape(said(value, DIGITS.get(name, ".3f")))
     return f"<code>{text}</code>" if name == "recipe" else text.replace("_", " ")

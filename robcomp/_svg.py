@@ -101,17 +101,18 @@ def text_width(text: str, size: float = 11) -> float:
 
 
 def place_labels(points: list[tuple[float, float]], texts: list[str], frame: tuple[float, float], *,
-                 obstacles: list[Box] = (), size: float = 11, gap: float = 8) -> list[dict | None]:
+                 obstacles: list[Box] = (), size: float = 11, gap: float = 8, reach: list[tuple[float, float]] | None = None) -> list[dict | None]:
     """For each point, in order of importance, the first free place for its text, or None where there is none.
 
     A place is `dx`, `dy` (pixels from the point) and `align`; those beside the point are tried before those above and
-    below it. A text that is empty takes no place.
+    below it. A point may `reach` up and down by some pixels, as one with an interval does. An empty text takes no place.
     """
     taken = [Box(x - gap * .6, y - gap * .6, x + gap * .6, y + gap * .6) for x, y in points] + list(obstacles)
     places, step = [], size + 2
     beside = [(side, gap, rise) for rise in (0, -step, step) for side in (1, -1)]
-    apart = [(side, -gap / 2, rise) for rise in (-step - 3, step + 3, -2 * step, 2 * step) for side in (1, -1)]
-    for (x, y), text in zip(points, texts):
+    for (x, y), text, (up, down) in zip(points, texts, reach or [(0, 0)] * len(points)):
+        rises = (-step - 3, step + 3, -2 * step, 2 * step, -up - step, down + step)
+        apart = [(side, -gap / 2, rise) for rise in rises for side in (1, -1)]
         wide, found = text_width(text, size), None
         if not text:
             places.append(None)

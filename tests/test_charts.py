@@ -1,0 +1,144 @@
+"""Charts: every one compiles, stays small, says what it shows, and hides no label under another."""
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from robcomp._look import dressed, pixels, scale_of, ticks
+from robcomp._svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
+from robcomp.charts import (AXES, FAMILIES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
+                            enable_charts, family, looks_of, save_chart, spec_of)
+from robcomp.results import example, summarise
+from robcomp.uncertainty import intervals
+
+
+@pytest.fixture(scope="module")
+def tables(): return example()
+
+
+@pytest.fixture(scope="module")
+def table(tables): return summarise(tables)
+
+
+@pytest.fixture(scope="module")
+def drawn(tables, table):
+    rows, one = by_condition(tables), table[table["arch"] == "vgg19"]
+    mobile = rows[rows["arch"] == "mobilenetv2"]
+    seen = pd.DataFrame(dict(label=["a - b", "c - b"], difference=[.01, -.2], low=[-.01, -.3], high=[.03, -.1], verdict=["undecided", "worse"]))
+    history = pd.DataFrame(dict(epoch=[1, 2, 3], loss=[2, 1, .5], rate=[.1, .2, 0]))
+    ledger = pd.DataFrame(dict(layer=["a", "a", "b"], kind=["codes", "scale", "weight"], bytes=[10, 2, 30]))
+    return dict(front=chart_front(one, intervals(tables, draws=50)), clean=chart_front(one, y="clean"), both=chart_front(table), heat=chart_heat(mobile),
+                change=chart_heat(mobile, value="change"), severity=chart_severity(mobile), forest=chart_differences(seen), curve=chart_curve(history),
+                bytes=chart_bytes(ledger))
+
+
+NAMES = ["front", "clean", "both", "heat", "change", "severity", "forest", "curve", "bytes"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chart_is_a_labelled_picture_without_scripts(drawn, name):
+    spec = spec_of(drawn[name])
+    html = figure(spec)
+    assert len(html) < 100_000 and "http" not in re.sub(r"https?://(?:www\.w3\.org|vega\.github\.io)\S*", "", html)
+    address, alt = re.search(r'<img src="([^"]+)".* alt="([^"]+)">', html).groups()
+    root = ElementTree.fromstring(unquote(unescape(address)).removeprefix("data:image/svg+xml,"))
+    assert root.get("role") == "img" and root.get("aria-label") == unescape(alt) == described(spec) and len(alt) > 20
+    data = json.loads(re.search(r'json">(.*)</script>', html, re.S)[1])
+    assert all(len({len(column) for column in columns.values()}) == 1 for columns in data["datasets"].values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_charts_are_the_same_each_time(drawn, name):
+    assert figure(spec_of(drawn[name])) == figure(spec_of(drawn[name]))
+
+
+def test_a_picture_keeps_its_words(drawn):
+    spec = spec_of(drawn["forest"])
+    words = lambda svg: re.findall(r"<text[^>]*>([^<]+)", svg)
+    assert words(to_svg(spec)) == words(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
+    assert compact('<svg a="b"><text x="1.234">0.12345</text></svg>', "x").endswith('<text x="1.2">0.12345</text></svg>')
+
+
+def test_families_differ_in_shape_and_in_grey(table):
+    assert len({look.shape for look in FAMILIES.values()}) == len({look.colour for look in FAMILIES.values()}) == 5
+    assert {family(recipe) for recipe in table["recipe"]} == set(FAMILIES)
+    assert len(set(looks_of(["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]))) == 8
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_hit_no_point_and_no_label(seed):
+    rng = np.random.default_rng(seed)
+    points = [tuple(point) for point in rng.random((25, 2)) * (600, 380)]
+    texts = ["x" * rng.integers(4, 30) for _ in points]
+    boxes = []
+    for (x, y), text, place in zip(points, texts, place_labels(points, texts, (600, 380))):
+        if place is None: continue
+        left = x + place["dx"] - (text_width(text) if place["align"] == "right" else 0)
+        boxes.append(Box(left, y + place["dy"] - 5.5, left + text_width(text), y + place["dy"] + 5.5))
+    assert len(boxes) > 5
+    assert not any(a.hits(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert not any(box.hits(Box(x - 4, y - 4, x + 4, y + 4)) for box in boxes for x, y in points)
+
+
+def test_the_front_on_the_chart_is_the_best_at_no_more_than_the_size(table):
+    one = table[table["arch"] == "vgg19"]
+    data = next(iter(spec_of(chart_front(one))["datasets"].values()))
+    front = {row["recipe"] for row in data if row["front"]}
+    best = {row["recipe"] for row in one.to_dict("records") if not ((one["size_mb"] <= row["size_mb"]) & (one["robust"] >= row["robust"])
+            & ((one["size_mb"] < row["size_mb"]) | (one["robust"] > row["robust"]))).any()}
+    assert front == best
+
+
+def test_trials_without_a_figure_are_counted_not_drawn(table):
+    one = table[table["arch"] == "vgg19"].copy()
+    one.loc[one.index[2], "robust"] = np.nan
+    chart = chart_front(one)
+    assert "1 trials lack" in " ".join(chart.title.subtitle)
+    assert len(next(iter(spec_of(chart)["datasets"].values()))) == len(one) - 1
+
+
+@pytest.mark.parametrize("x", [name for name in AXES])
+def test_every_axis_can_be_drawn(table, x):
+    assert svg_size(to_svg(spec_of(chart_front(table[table["arch"] == "vgg19"], x=x))))[0] > 400
+
+
+def test_a_single_trial_is_a_chart(table): assert to_svg(spec_of(chart_front(table.head(1))))
+
+
+def test_scales_hold_their_values():
+    for log in (False, True):
+        values = [.3, 2, 40]
+        at = pixels(values, scale_of(values, log), 100)
+        assert (at > 0).all() and (at < 100).all() and (np.diff(at) > 0).all()
+    assert ticks(scale_of([.4, 12], True)) == [.5, 1, 2, 5, 10]
+
+
+def test_the_renderer_needs_no_network_and_leaves_side_by_side_alone(drawn):
+    import altair as alt
+    before = alt.renderers.active
+    try:
+        enable_charts()
+        shown = (drawn["clean"] | drawn["forest"])._repr_mimebundle_()
+        shown = shown[0] if isinstance(shown, tuple) else shown
+        assert set(shown) == {"text/html", "text/plain"} and "rc-chart" in shown["text/html"]
+    finally: alt.renderers.enable(before)
+
+
+def test_dressing_keeps_what_a_chart_configures():
+    spec = dressed(dict(config=dict(axis=dict(grid=False), view=dict(continuousWidth=300))))
+    assert spec["config"]["axis"] == dict(grid=False) and spec["config"]["view"] == dict(stroke=None)
+
+
+def test_pictures_are_whole_or_absent(drawn, tmp_path):
+    for end, magic in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        assert save_chart(drawn["clean"], tmp_path / f"a{end}").read_bytes().startswith(magic)
+    with pytest.raises(ValueError, match="allowed: .svg, .png, .pdf"): save_chart(drawn["clean"], tmp_path / "a.jpg")
+    assert not list(tmp_path.glob("*.partial"))

@@ -1,0 +1,96 @@
+"""Reports: one file without network, and tables as papers want them."""
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from robcomp.pareto import choose
+from robcomp.report import to_latex, to_markdown, write_report
+from robcomp.results import example, summarise
+
+SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")], worst=[.655, .5],
+                          size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))
+
+
+def test_markdown():
+    assert to_markdown(SMALL) == (
+        "| recipe | clean | robust | worst | MB | times smaller |\n"
+        "| :-- | --: | --: | --: | --: | --: |\n"
+        "| `dense` | 0.954 | 0.829 | 0.655 | 8.46 | 1.1 |\n"
+        "| `prune0.5:2of4+int8` | 0.900 | – | 0.500 | 0.89 | 10.2 |\n")
+
+
+def test_latex():
+    assert to_latex(SMALL.assign(worst_corruption="snow_50%"), ["recipe", "clean", "robust", "worst_corruption"]) == "\n".join([
+        r"\begin{tabular}{lrrl}", r"\toprule", r"recipe & clean & robust & worst corruption \\", r"\midrule",
+        r"\texttt{dense} & 0.954 & 0.829 & snow\_50\% \\", r"\texttt{prune0.5:2of4+int8} & 0.900 & -- & snow\_50\% \\",
+        r"\bottomrule", r"\end{tabular}", ""])
+
+
+class Outline(HTMLParser):
+    """Tags that are opened and closed, and what they refer to."""
+    def __init__(self):
+        super().__init__()
+        self.open, self.bad, self.refers, self.seen = [], [], [], []
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.refers += [value for name, value in attributes if name in ("src", "href", "srcset")]
+        if tag == "img" and not dict(attributes).get("alt"): self.bad.append("img without alt")
+        if tag not in ("meta", "img", "br", "link", "hr"): self.open.append(tag)
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag: self.bad.append(tag)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    tables = example()
+    choice = choose(summarise(tables), where="size_mb <= 2 and robust >= 0.8", best="clean")
+    return write_report(tables, tmp_path_factory.mktemp("report") / "new", choice=choice, draws=50)
+
+
+def test_a_report_is_whole_and_refers_to_nothing_outside(page):
+    text, outline = page.read_text(), Outline()
+    outline.feed(text)
+    assert not outline.open and not outline.bad
+    assert all(value.startswith("data:") for value in outline.refers)
+    assert outline.seen.count("h1") == 1 and "main" in outline.seen and outline.seen.count("img") == 8
+    assert "<code>size_mb &lt;= 2 and robust &gt;= 0.8</code>" in text
+    assert not list(page.parent.glob("*.partial"))
+
+
+def test_nothing_chosen_and_failures_are_said(tmp_path):
+    tables = example()
+    trials = tables.trials.copy()
+    last = trials.index[-1]
+    trials.loc[last, ["status", "error"]] = ["failed", "a <b> is no layer"]
+    tables = tables._replace(trials=trials, rows=tables.rows[tables.rows["key"] != trials["key"][last]])
+    choice = choose(summarise(tables), where="robust >= 1", best="clean")
+    text = write_report(tables, tmp_path, choice=choice, draws=50).read_text()
+    assert "Nothing satisfies" in text and "a &lt;b&gt; is no layer" in text
+
+
+@pytest.mark.skipif(not Path("/usr/bin/chromium").exists(), reason="needs /usr/bin/chromium (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_charts_come_alive_without_network(page, width):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    requests, errors = [], []
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport=dict(width=width, height=900))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(page.as_uri())
+        sync_api.expect(tab.locator(".rc-chart svg.marks")).to_have_count(8, timeout=30_000)
+        assert tab.locator(".rc-chart > img").count() == 0
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
+        dot = tab.locator(".rc-chart").first.locator("path[aria-roledescription=point]").first
+        dot.hover()
+        sync_api.expect(tab.locator("#vg-tooltip-element")).to_contain_text("recipe")
+        browser.close()
+    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()] and not errors
+    assert re.search("<title>.+</title>", page.read_text())
