@@ -18,9 +18,11 @@ import numpy as np
 
 from robcomp._suggest import unknown
 
-_TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?) | (?P<text>'[^']*'|"[^"]*")
-                      | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*) | (?P<paren>[()])""", re.X)
-_COMPARE = {"<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.greater, "==": np.equal, "!=": np.not_equal}
+_TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
+                      | (?P<text>'[^']*'|"[^"]*") | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*)
+                      | (?P<paren>[()])""", re.X)
+_COMPARE = {"<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.greater,
+            "==": np.equal, "!=": np.not_equal}
 _MIRROR = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "==", "!=": "!="}
 _NEGATE = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "==": "!=", "!=": "=="}
 _HINT = {"=": "equality is written ==", "%": "fractions are written 0 to 1, as 0.6", "&": "write and", "|": "write or",
@@ -43,7 +45,9 @@ class Comparison(NamedTuple):
     op: str
     value: float | str
 
-    def __str__(self) -> str: return f"{self.column} {self.op} {self.value!r}" if isinstance(self.value, str) else f"{self.column} {self.op} {self.value:g}"
+    def __str__(self) -> str:
+        return f"{self.column} {self.op} " + (repr(self.value) if isinstance(self.value, str) else f"{self.value:.12g}")
+
     def columns(self) -> set[str]: return {self.column}
     def negated(self) -> Comparison: return self._replace(op=_NEGATE[self.op])
 
@@ -61,7 +65,7 @@ class Comparison(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parts of which all (and) or some (or) must hold."""
+    """Parts of which all (and) or some (or) must hold. No condition at all is an `and` of no parts."""
     word: str
     parts: tuple
 
@@ -69,29 +73,32 @@ class Group(NamedTuple):
         return f" {self.word} ".join(f"({part})" if isinstance(part, Group) else str(part) for part in self.parts)
 
     def columns(self) -> set[str]: return set().union(*(part.columns() for part in self.parts))
-    def negated(self) -> Group: return Group("or" if self.word == "and" else "and", tuple(part.negated() for part in self.parts))
+
+    def negated(self) -> Group:
+        return Group("or" if self.word == "and" else "and", tuple(part.negated() for part in self.parts))
 
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         together = np.logical_and if self.word == "and" else np.logical_or
-        return together.reduce(np.broadcast_arrays(*(part.holds(columns) for part in self.parts)))
+        return together.reduce([part.holds(columns) for part in self.parts] or [np.ones(_shape(columns), bool)])
 
     def shortfall(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         together = np.add if self.word == "and" else np.minimum
-        return together.reduce(np.broadcast_arrays(*(part.shortfall(columns) for part in self.parts)))
+        return together.reduce([part.shortfall(columns) for part in self.parts] or [np.zeros(_shape(columns))])
 
 
 def parse_condition(text: str, columns: Mapping[str, bool]) -> Comparison | Group:
     """The tree of a condition. `columns`: the known names, and whether each holds numbers."""
-    if not isinstance(text, str): raise TypeError(f"a condition is text, as 'size_mb <= 1 and robust >= 0.6', got {type(text).__name__}")
+    if not isinstance(text, str):
+        raise TypeError(f"a condition is text, as 'size_mb <= 1 and robust >= 0.6', got {type(text).__name__}")
+    if not text.strip(): return Group("and", ())
     parser = _Parser(text, columns)
     tree = parser.condition(0)
     if parser.token.kind != "end": parser.fail("expected and, or, or the end", parser.token)
     return tree
 
 
-def clauses(tree: Comparison | Group | None) -> list[Comparison | Group]:
-    """What must hold, one by one; nothing where there is no condition."""
-    if tree is None: return []
+def clauses(tree: Comparison | Group) -> list[Comparison | Group]:
+    """What must hold, one by one."""
     return list(tree.parts) if isinstance(tree, Group) and tree.word == "and" else [tree]
 
 
@@ -118,10 +125,11 @@ class _Parser:
         return tokens + [Token("end", "", len(self.text))]
 
     def checked(self, token: Token, before: list[Token]) -> Token:
-        if before and before[-1].kind == "number" and before[-1].end == token.start and token.kind in ("name", "number"):
-            self.fail(f"units are not written, a number stands alone (it is {before[-1].text})", token)
-        if token.kind == "name" and token.text.lower() in ("and", "or", "not"): return token._replace(kind=token.text.lower())
-        return token
+        last = before[-1] if before else token
+        if last.kind == "number" and last.end == token.start and token.kind in ("name", "number"):
+            self.fail("units are not written, a number stands alone", token)
+        word = token.text.lower()
+        return token._replace(kind=word) if token.kind == "name" and word in ("and", "or", "not") else token
 
     def take(self, *kinds: str) -> Token | None:
         token = self.token
@@ -135,7 +143,8 @@ class _Parser:
     def joined(self, word: str, inner, depth: int) -> Comparison | Group:
         parts = [inner(depth)]
         while self.take(word): parts.append(inner(depth))
-        flat = [leaf for part in parts for leaf in (part.parts if isinstance(part, Group) and part.word == word else [part])]
+        same = [part.parts if isinstance(part, Group) and part.word == word else (part,) for part in parts]
+        flat = [leaf for leaves in same for leaf in leaves]
         return Group(word, tuple(flat)) if len(flat) > 1 else flat[0]
 
     def factor(self, depth: int) -> Comparison | Group:
@@ -170,6 +179,9 @@ class _Parser:
             self.fail(f"{name.text} holds {'numbers' if numbers else 'text, written in quotes'}", value)
         if value.kind == "text" and op.text not in ("==", "!="): self.fail("text is compared by == or !=", op)
         return float(value.text) if numbers else value.text[1:-1]
+
+
+def _shape(columns: Mapping[str, np.ndarray]) -> tuple: return np.shape(next(iter(columns.values())))
 
 
 def _known(values: np.ndarray) -> np.ndarray:

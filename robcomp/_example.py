@@ -67,7 +67,7 @@ def study(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
             own = rng.normal(0, .25, 1_000) * (recipe != "dense")
             level = net["skill"] + _skill(recipe) * (1.5 - net["slack"]) - difficulty + own
             mild = 1 - .12 * ("prune" in recipe) * net["slack"]
-            chance = [expit(level[numbers] - mild * strength) for numbers, strength in zip(dealt.numbers, strengths(dealt))]
+            chance = [expit(level[numbers] - mild * loss) for numbers, loss in zip(dealt.numbers, strengths(dealt))]
             records.append(record)
             rows.append(frame(rows_of(record["key"], dealt, chance, luck), ROW_COLUMNS))
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
@@ -79,7 +79,8 @@ def _skill(recipe: str) -> float:
     cost = dict(int8=.03, int4=.9, cluster16=.12)
     stages = [str(stage) for stage in parse(recipe)]
     pruned = sum(1.6 * stage.amount**4 for stage in parse(recipe) if isinstance(stage, Prune))
-    return -sum(cost.get(stage, 0) for stage in stages) - pruned * (.5 if "tune1" in stages else 1) + .1 * ("tune1" in stages)
+    tuned = "tune1" in stages
+    return .1 * tuned - sum(cost.get(stage, 0) for stage in stages) - pruned * (.5 if tuned else 1)
 
 
 def _record(arch: str, recipe: str, seed: int, suite: str, net: Mapping) -> dict:
@@ -87,13 +88,15 @@ def _record(arch: str, recipe: str, seed: int, suite: str, net: Mapping) -> dict
     stages, params = parse(recipe).stages, net["params"]
     kept = 1 - max([stage.amount for stage in stages if isinstance(stage, Prune)], default=0)
     width = min([stage.bits for stage in stages if isinstance(stage, Quantize)] + [4 if "cluster16" in recipe else 32])
-    entropy = kept * width * (.85 if width < 32 else .93) + (-kept * np.log2(kept) - (1 - kept) * np.log2(1 - kept) if kept < 1 else 0)
+    mask = -kept * np.log2(kept) - (1 - kept) * np.log2(1 - kept) if kept < 1 else 0
+    entropy = kept * width * (.85 if width < 32 else .93) + mask
     protocol = dict(epochs=20, tune_peak=.01, calibration=256, simulated=True)
     trial = Trial("simulated", arch, recipe, seed=seed, protocol=protocol, suite=suite)
     weights = 4 * net["params"] + 4 * net["buffers"]
-    return dict(trial.record(), protocol=canonical(protocol), key=trial.key, study="simulated", schema=SCHEMA_VERSION, params=params,
-                nonzero=round(params * kept), distinct=float(2**width) if width < 32 else round(.1 * params * kept),
-                macs=net["macs"], size_bytes=round(params * entropy / 8) + 4 * net["buffers"], dense_bytes=weights,
+    return dict(trial.record(), protocol=canonical(protocol), key=trial.key, study="simulated", schema=SCHEMA_VERSION,
+                params=params, nonzero=round(params * kept), macs=net["macs"], dense_bytes=weights,
+                distinct=float(2**width) if width < 32 else round(.1 * params * kept),
+                size_bytes=round(params * entropy / 8) + 4 * net["buffers"],
                 gzip_bytes=round(params * 4 * (.93 if width == 32 else .3) * (.1 + .9 * kept)), onnx_bytes=float("nan"),
                 latency_s=net["macs"] / 2.2e10, train_s=600., compress_s=5. + 60 * recipe.count("tune"), evaluate_s=40.,
                 versions=canonical(dict(robcomp=__version__, machine="simulated")), status="ok", error="")

@@ -24,12 +24,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robcomp._atomic import replacing
+from robcomp._errors import first_line
 from robcomp._suggest import unknown
 from robcomp.schema import DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, canonical, check
 
 _ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
               numbers=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
+_PANDAS = dict(str="str", int="int64", float="float64", bytes=object, list=object)
+_NUMPY = dict(numbers=np.int32, labels=np.int16)
 _DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
+_AGAIN = "delete it and run again"
 
 
 def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = None) -> Path:
@@ -51,10 +55,10 @@ def read_trial(path: str | Path) -> tuple[dict, pd.DataFrame]:
     text = metadata.get("robcomp")
     if text is None: raise ValueError(f"{path} is not the file of a trial: move it out of the store")
     if sha256(text.encode()).hexdigest() != metadata.get("robcomp_sha256"):
-        raise ValueError(f"{path} is damaged (its record does not match its digest): delete it, the next run replaces it")
+        raise ValueError(f"{path} is damaged (record and digest differ): {_AGAIN}")
     record = _whole(json.loads(text))
-    if record["key"] != path.stem: raise ValueError(f"{path} holds trial {record['key']}: give it that name, or delete it")
-    if trouble := _broken(record, rows): raise ValueError(f"{path} is damaged ({trouble}): delete it, the next run replaces it")
+    if record["key"] != path.stem: raise ValueError(f"{path} holds trial {record['key']}: rename or delete it")
+    if trouble := _broken(record, rows): raise ValueError(f"{path} is damaged ({trouble}): {_AGAIN}")
     return record, rows
 
 
@@ -101,8 +105,7 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame,
         metadata = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
     except FileNotFoundError: raise ValueError(f"{path} is absent") from None
     except Exception as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is damaged or not parquet ({first[0][:120]}): delete it, the next run replaces it") from None
+        raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {_AGAIN}") from None
     missing = [name for name in columns if name not in arrow.column_names]
     if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
     return frame(arrow.select(list(columns)).to_pydict(), columns), metadata
@@ -112,9 +115,8 @@ def frame(values: Mapping, columns: Mapping[str, Column]) -> pd.DataFrame:
     """Columns of values as a table with the schema's kinds."""
     def series(name, column):
         entries = values.get(name, [])
-        if column.dtype == "list": return pd.Series([np.asarray(entry, _numpy(name)) for entry in entries], dtype=object)
-        if column.dtype == "bytes": return pd.Series(list(entries), dtype=object)
-        return pd.Series(list(entries), dtype=dict(str="str", int="int64", float="float64")[column.dtype])
+        if column.dtype == "list": entries = [np.asarray(entry, _NUMPY[name]) for entry in entries]
+        return pd.Series(list(entries), dtype=_PANDAS[column.dtype])
     return pd.DataFrame({name: series(name, column) for name, column in columns.items()})
 
 
@@ -123,8 +125,8 @@ def empty(columns: Mapping[str, Column]) -> pd.DataFrame:
     return frame({}, columns)
 
 
-def _arrow(name: str, column: Column) -> pa.DataType: return _ARROW[name if column.dtype == "list" else column.dtype]
-def _numpy(name: str) -> type: return dict(numbers=np.int32, labels=np.int16)[name]
+def _arrow(name: str, column: Column) -> pa.DataType:
+    return _ARROW[name if column.dtype == "list" else column.dtype]
 
 
 def _plain(values: pd.Series, column: Column) -> list:

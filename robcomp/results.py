@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['STEADY', 'DIRECTIONS', 'MEASURES', 'Tables', 'example', 'collect', 'write_tables', 'read_tables', 'join', 'find',
            'deal_of', 'unpack', 'outcomes', 'averaging', 'plain_measures', 'held_against', 'references', 'accuracies',
-           'summarise']
+           'notes', 'summarise']
 
-# %% ../nbs/50_results.ipynb #5d3aa174
+# %% ../nbs/50_results.ipynb #9630dc18
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,20 +20,20 @@ from . import _example
 from ._store import empty, frame, read_deals, read_table, read_trial, trial_files, write_table
 from .schema import CLEAN, DEAL_COLUMNS, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 
-# %% ../nbs/50_results.ipynb #07f08b8b
+# %% ../nbs/50_results.ipynb #5282a5b5
 class Tables(NamedTuple):
     "A study: what was run, what came out, and on which images."
     trials: pd.DataFrame  # columns as `schema.TRIAL_COLUMNS`
     rows: pd.DataFrame    # columns as `schema.ROW_COLUMNS`
     deals: pd.DataFrame   # columns as `schema.DEAL_COLUMNS`
 
-# %% ../nbs/50_results.ipynb #c4ba2a0d
+# %% ../nbs/50_results.ipynb #da9de63b
 def example(*, seed: int = 0,  # of the simulated training: another seed, other outcomes on the same images
 ) -> Tables:
     "A small simulated study, in every column like a real one."
     return Tables(*_example.study(seed))
 
-# %% ../nbs/50_results.ipynb #ef4153e4
+# %% ../nbs/50_results.ipynb #f42c7a07
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it
 ) -> Tables:
     "All finished trials of a store."
@@ -42,53 +43,57 @@ def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fil
     rows = [table for table in rows if len(table)]
     return Tables(trials, pd.concat(rows, ignore_index=True) if rows else empty(ROW_COLUMNS), read_deals(store))
 
-# %% ../nbs/50_results.ipynb #15eec3ab
+# %% ../nbs/50_results.ipynb #b2120177
 _FILES = dict(trials=TRIAL_COLUMNS, rows=ROW_COLUMNS, deals=DEAL_COLUMNS)
 
 def write_tables(tables: Tables,
                  folder: str | Path,  # made if absent
 ) -> list[Path]:  # trials.parquet, rows.parquet, deals.parquet
     "The three tables as three files; the same tables give the same bytes."
-    return [write_table(Path(folder) / f"{name}.parquet", getattr(tables, name), columns) for name, columns in _FILES.items()]
+    return [write_table(Path(folder) / f"{name}.parquet", getattr(tables, name), columns)
+            for name, columns in _FILES.items()]
 
 def read_tables(folder: str | Path,  # as `write_tables` filled it
 ) -> Tables:
     "The tables that were written."
     return Tables(*(read_table(Path(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
 
-# %% ../nbs/50_results.ipynb #ae75cf8a
+# %% ../nbs/50_results.ipynb #578e76d0
 def join(*tables: Tables,  # studies
 ) -> Tables:
     "Several studies as one."
     trials, rows, deals = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
-    condition = ["corruption", "severity"]
-    return Tables(trials.drop_duplicates("key", ignore_index=True), rows.drop_duplicates(["key", *condition], ignore_index=True),
-                  deals.drop_duplicates(["suite", *condition], ignore_index=True))
+    return Tables(trials.drop_duplicates("key", ignore_index=True),
+                  rows.drop_duplicates(["key", "corruption", "severity"], ignore_index=True),
+                  deals.drop_duplicates(["suite", "corruption", "severity"], ignore_index=True))
 
-# %% ../nbs/50_results.ipynb #565b3105
+# %% ../nbs/50_results.ipynb #b4d13271
 def find(trials: pd.DataFrame,  # trial table, or any table with its columns
          name: str,  # a key, a recipe, or an architecture and a recipe as in `vgg19 int8`
 ) -> str:  # the key
     "The key of the one trial that answers to a name."
-    said = [trials.key, trials.recipe, trials.arch + " " + trials.recipe]
-    hits = trials[np.logical_or.reduce([column == name for column in said])]
+    if (trials.key == name).any(): return name
+    full = trials.arch + " " + trials.recipe
+    hits = trials[(trials.recipe == name) | (full == name)]
     if len(hits) == 1: return hits.key.iloc[0]
-    if hits.empty: raise ValueError(f"no trial {name!r}: name a key, a recipe, or an architecture and a recipe, as {said[2].iloc[0]!r}")
-    which = ", ".join(f"{row.key} ({row.arch} {row.recipe} seed {row.seed})" for row in hits.head(4).itertuples())
-    raise ValueError(f"{len(hits)} trials answer to {name!r}: {which}{', ...' if len(hits) > 4 else ''}: name one by its key")
+    near = ", ".join(get_close_matches(str(name), list(dict.fromkeys([*full, *trials.recipe])), n=3, cutoff=.3))
+    if hits.empty:
+        raise ValueError(f"no trial {name!r}: name a key, a recipe, or net and recipe, as {near or full.iloc[0]}")
+    which = ", ".join(f"{row.key} ({row.arch} {row.recipe} seed {row.seed})" for row in hits.head(3).itertuples())
+    raise ValueError(f"{len(hits)} trials answer to {name!r}, name one by its key: {which}{', ...' * (len(hits) > 3)}")
 
-# %% ../nbs/50_results.ipynb #11af1d6a
+# %% ../nbs/50_results.ipynb #06f1c35b
 def deal_of(tables: Tables,
             keys: Sequence[str],  # of trials
 ) -> pd.DataFrame:  # their rows of the deal table
     "The deal that some trials share."
     suites = tables.trials.set_index("key").suite[list(keys)].unique()
-    if len(suites) != 1: raise ValueError(f"outcomes are compared on the same images: these trials have {len(suites)} suites")
+    if len(suites) != 1: raise ValueError(f"only trials of one suite saw the same images: these have {len(suites)}")
     deal = tables.deals[tables.deals.suite == suites[0]]
-    if deal.empty: raise ValueError(f"no deal for suite {suites[0]!r}: which images it holds is unknown, copy its file into deals/")
+    if deal.empty: raise ValueError(f"no deal for suite {suites[0]!r}: copy its file into deals/ and collect again")
     return deal
 
-# %% ../nbs/50_results.ipynb #6fdf6bae
+# %% ../nbs/50_results.ipynb #ab79f636
 def unpack(rows: pd.DataFrame,  # of one trial
            deal: pd.DataFrame,  # of its suite
 ) -> np.ndarray:  # (images,) bool: condition after condition, as the deal lays them
@@ -98,12 +103,12 @@ def unpack(rows: pd.DataFrame,  # of one trial
     for corruption, severity, numbers in zip(deal.corruption, deal.severity, deal.numbers):
         row = own.get((corruption, severity))
         if row is None or row.n != len(numbers):
-            raise ValueError(f"a trial has {row.n if row else 'no'} images for {corruption} {severity}, its suite {len(numbers)}: "
-                             "these tables do not belong together, collect them from one store")
+            raise ValueError(f"a trial has {row.n if row else 'no'} images for {corruption} {severity}, its suite "
+                             f"{len(numbers)}: these tables do not belong together, collect them from one store")
         parts.append(np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n))
     return np.concatenate(parts).astype(bool)
 
-# %% ../nbs/50_results.ipynb #a12ba259
+# %% ../nbs/50_results.ipynb #e7549337
 def outcomes(tables: Tables,
              trials: str | Sequence[str],  # one name or several, of the same suite: see `find`
 ) -> pd.DataFrame:  # bool; a row a condition and image, a column a trial (its key)
@@ -116,73 +121,78 @@ def outcomes(tables: Tables,
     index = pd.MultiIndex.from_arrays(places + images, names=["corruption", "severity", "number", "label"])
     return pd.DataFrame({key: unpack(rows.get(key, empty(ROW_COLUMNS)), deal) for key in keys}, index=index)
 
-# %% ../nbs/50_results.ipynb #4aad1d9e
-def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity), the order of the last axis of an accuracy array
+# %% ../nbs/50_results.ipynb #8ea454ce
+def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity): the last axis of an accuracy array
               corruptions: Sequence[str] = STANDARD,
 ) -> tuple[list[str], np.ndarray]:  # corruptions that occur, (conditions, corruptions) matrix
     "The matrix that turns accuracies by condition into means over severities by corruption."
     names = [name for name in corruptions if any(name == corruption for corruption, _ in conditions)]
-    member = np.array([[corruption == name for name in names] for corruption, _ in conditions], float).reshape(len(conditions), -1)
+    found = np.array([corruption for corruption, _ in conditions])
+    member = (found[:, None] == np.array(names, found.dtype)).astype(float)
     return names, member / member.sum(0)
 
-# %% ../nbs/50_results.ipynb #7f3c47c5
+# %% ../nbs/50_results.ipynb #b84429f5
 def plain_measures(accuracy: np.ndarray,  # (..., conditions)
                    conditions: Sequence[tuple[str, int]],
 ) -> dict[str, np.ndarray]:  # each (...)
     "The measures of a network by itself."
-    clean = accuracy @ averaging(conditions, [CLEAN])[1]
-    clean = clean[..., 0] if clean.shape[-1] else np.full(accuracy.shape[:-1], np.nan)
-    standard, extra = (accuracy @ averaging(conditions, names)[1] for names in (STANDARD, EXTRA))
-    missing = np.full(accuracy.shape[:-1], np.nan)
-    robust, worst = (standard.mean(-1), standard.min(-1)) if standard.shape[-1] else (missing, missing)
+    clean, standard, extra = (_means(accuracy, conditions, names) for names in ([CLEAN], STANDARD, EXTRA))
+    clean, robust, worst = clean.mean(-1), standard.mean(-1), standard.min(-1)
     return dict(clean=clean, robust=robust, worst=worst, drop=clean - robust, robust_over_clean=_ratio(robust, clean),
-                extra_robust=extra.mean(-1) if extra.shape[-1] else missing)
+                extra_robust=extra.mean(-1))
 
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray: return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) != 0)
+def _means(accuracy, conditions, corruptions):
+    "Means by corruption; one column of NaN where none of them was evaluated."
+    names, mean = averaging(conditions, corruptions)
+    return accuracy @ mean if names else np.full((*accuracy.shape[:-1], 1), np.nan)
 
-# %% ../nbs/50_results.ipynb #5a95d9ec
+def _ratio(a, b): return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) != 0)
+
+# %% ../nbs/50_results.ipynb #086897fe
 STEADY = .01
 
 def held_against(accuracy: np.ndarray,   # (..., conditions) of a network
                  reference: np.ndarray,  # (..., conditions) of its dense reference
                  conditions: Sequence[tuple[str, int]],
                  *,
-                 steady: np.ndarray | None = None,  # reference by which corruptions are kept; `reference` where not given
+                 steady: np.ndarray | None = None,  # (..., conditions): decides what is kept; else `reference`
 ) -> dict[str, np.ndarray]:  # each (...)
     "The measures of a network against its dense reference."
-    own, dense, fixed = (_errors(table, conditions) for table in (accuracy, reference, reference if steady is None else steady))
+    steady = reference if steady is None else steady
+    own, dense, fixed = (_errors(table, conditions) for table in (accuracy, reference, steady))
     mce, relative = (_mean(_ratio(own[kind], dense[kind]), fixed[kind] >= STEADY) for kind in ("error", "gap"))
     robust = [plain_measures(table, conditions)["robust"] for table in (accuracy, reference)]
     return dict(mce=mce, relative_mce=relative, robust_over_dense=_ratio(*robust))
 
 def _errors(accuracy, conditions):
-    error, clean = (1 - accuracy @ averaging(conditions, names)[1] for names in (STANDARD, [CLEAN]))
-    return dict(error=error, gap=error - clean if clean.shape[-1] else np.full_like(error, np.nan))
+    error, clean = (1 - _means(accuracy, conditions, names) for names in (STANDARD, [CLEAN]))
+    return dict(error=error, gap=error - clean)
 
 def _mean(values, kept):
     total = np.where(kept, values, 0).sum(-1)
     return np.divide(total, kept.sum(-1), out=np.full(total.shape, np.nan), where=kept.sum(-1) > 0)
 
-# %% ../nbs/50_results.ipynb #4678a33b
+# %% ../nbs/50_results.ipynb #88802117
 def references(trials: pd.DataFrame,  # trial table
 ) -> pd.Series:  # key -> key of its dense reference, "" where there is none
     "The dense trial that each trial is held against."
     given = ["dataset", "arch", "seed", "suite", "weights"]
-    exact = pd.Index(trials[given + ["protocol"]])
-    same = pd.Index(trials[given])
-    dense = (trials.recipe == "dense") & (trials.status == "ok")
-    by_exact, by_given = ({place: key for place, key, is_dense in zip(names, trials.key, dense) if is_dense} for names in (exact, same))
-    found = [by_exact.get(one) or (by_given.get(other) if weights else None) or ""
-             for one, other, weights in zip(exact, same, trials.weights)]
+    dense = trials[(trials.recipe == "dense") & (trials.status == "ok")]
+    exact = dict(zip(_tuples(dense[given + ["protocol"]]), dense.key))
+    named = {place: key for place, key in zip(_tuples(dense[given]), dense.key) if place[-1]}
+    found = [exact.get(place) or named.get(place[:-1]) or "" for place in _tuples(trials[given + ["protocol"]])]
     return pd.Series(found, index=pd.Index(trials.key, name="key"), name="reference")
 
-# %% ../nbs/50_results.ipynb #f8b9ffa0
-def accuracies(tables: Tables) -> pd.DataFrame:  # a row a trial, a column a (corruption, severity); NaN where not evaluated
+def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(index=False, name=None)
+
+# %% ../nbs/50_results.ipynb #4c2470d8
+def accuracies(tables: Tables,
+) -> pd.DataFrame:  # a row a trial, a column a (corruption, severity); NaN where not evaluated
     "Accuracy of each trial under each condition."
     rows = tables.rows.assign(accuracy=tables.rows.correct / tables.rows.n)
     return rows.pivot(index="key", columns=["corruption", "severity"], values="accuracy")
 
-# %% ../nbs/50_results.ipynb #b63a1063
+# %% ../nbs/50_results.ipynb #be0f7e8e
 def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     "Measures of the trials of one suite."
     accuracy = accuracy.dropna(axis=1, how="all")
@@ -191,23 +201,30 @@ def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     names, mean = averaging(conditions)
     worst = np.array(names)[(own @ mean).argmin(-1)] if names else ""
     measures = plain_measures(own, conditions) | held_against(own, dense, conditions)
-    return pd.DataFrame(dict(measures, worst_corruption=worst, note=_notes(dense, conditions)), index=accuracy.index)
+    return pd.DataFrame(dict(measures, worst_corruption=worst, note=notes(dense, conditions)), index=accuracy.index)
 
-def _notes(dense: np.ndarray, conditions: Sequence[tuple[str, int]]) -> list[str]:
+# %% ../nbs/50_results.ipynb #c4fcbb0e
+def notes(reference: np.ndarray,  # (trials, conditions) accuracy of the dense reference of each, NaN where none
+          conditions: Sequence[tuple[str, int]],
+) -> list[str]:  # one a trial, empty where there is nothing to say
+    "What the measures of some trials lack."
     names, severities = averaging(conditions)[0], {severity for name, severity in conditions if name in STANDARD}
-    short = f"robust covers {len(names)} of 15 corruptions, {len(severities)} of 5 severities"
-    always = [short] if len(names) < 15 or len(severities) < 5 else []
-    lacking = "no dense reference: mce, relative_mce and robust_over_dense are missing"
-    return ["; ".join(always + ([lacking] if np.isnan(row).all() else _left_out(row, conditions, names))) for row in dense]
+    short = len(names) < len(STANDARD) or len(severities) < 5
+    covers = [f"robust covers {len(names)} of 15 corruptions, {len(severities)} of 5 severities"] if short else []
+    return ["; ".join(covers + _lacking(dense, conditions, names)) for dense in reference]
 
-def _left_out(dense: np.ndarray, conditions: Sequence[tuple[str, int]], names: Sequence[str]) -> list[str]:
-    steady = {measure: _errors(dense, conditions)[kind] >= STEADY for measure, kind in dict(mce="error", relative_mce="gap").items()}
-    return [f"{measure} leaves out {', '.join(np.array(names)[~kept])}: the reference hardly suffers"
-            for measure, kept in steady.items() if not kept.all()]
+def _lacking(dense, conditions, names):
+    if np.isnan(dense).all(): return ["no dense reference: mce, relative_mce and robust_over_dense are missing"]
+    errors = _errors(dense, conditions)
+    faint = {measure: np.array(names, str)[errors[kind][:len(names)] < STEADY]
+             for measure, kind in dict(mce="error", relative_mce="gap").items()}
+    return [f"{measure} leaves out {', '.join(some)}: the reference hardly suffers"
+            for measure, some in faint.items() if len(some)]
 
-# %% ../nbs/50_results.ipynb #6d0a4b43
+# %% ../nbs/50_results.ipynb #19625066
 def _costs(trials: pd.DataFrame) -> dict[str, pd.Series]:
-    return dict(compression_ratio=trials.dense_bytes / trials.size_bytes, gzip_ratio=trials.dense_bytes / trials.gzip_bytes,
+    return dict(compression_ratio=trials.dense_bytes / trials.size_bytes,
+                gzip_ratio=trials.dense_bytes / trials.gzip_bytes,
                 size_mb=trials.size_bytes / 1e6, sparsity=1 - trials.nonzero / trials.params)
 
 def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
@@ -215,24 +232,25 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
     clean = rows[rows.corruption == CLEAN].groupby("key")
     return pd.DataFrame(dict(ece_clean=clean.ece.mean(), ece_robust=standard.ece.mean(), n_images=standard.n.sum()))
 
-# %% ../nbs/50_results.ipynb #8d6375ec
+# %% ../nbs/50_results.ipynb #a60675c0
 def summarise(tables: Tables,
 ) -> pd.DataFrame:  # one row a trial, columns as `schema.SUMMARY_COLUMNS`
     "One row a trial: what it costs, what it gets right, and against what."
     trials, reference = check(tables.trials, TRIAL_COLUMNS), references(tables.trials)
     accuracy = accuracies(tables)
     suites = trials[trials.key.isin(accuracy.index)].groupby("suite").key
-    parts = [_measured(accuracy.loc[keys], reference) for _, keys in suites] or [pd.DataFrame(index=pd.Index([], name="key"))]
-    derived = pd.concat(parts).join(_calibration(tables.rows))
+    parts = [_measured(accuracy.loc[keys], reference) for _, keys in suites]
+    derived = pd.concat([pd.DataFrame(index=accuracy.index[:0]), *parts]).join(_calibration(tables.rows))
     table = trials.assign(**_costs(trials), reference=reference.to_numpy()).join(derived, on="key")
-    failed = table.status == "failed"
     table = table.reindex(columns=list(SUMMARY_COLUMNS))
-    return table.assign(note=table.note.mask(failed, "failed: " + table.error), n_images=table.n_images.fillna(0).astype(int),
+    note = table.note.where(table.status == "ok", "failed: " + table.error).fillna("no rows")
+    return table.assign(note=note, n_images=table.n_images.fillna(0).astype(int),
                         worst_corruption=table.worst_corruption.fillna(""))
 
-# %% ../nbs/50_results.ipynb #fbcdaef3
-DIRECTIONS = (dict.fromkeys(["clean", "robust", "worst", "extra_robust", "robust_over_clean", "robust_over_dense", "compression_ratio",
-                             "gzip_ratio", "sparsity"], "max")
-              | dict.fromkeys(["drop", "mce", "relative_mce", "ece_clean", "ece_robust", "size_mb", "size_bytes", "gzip_bytes", "onnx_bytes",
-                               "params", "nonzero", "distinct", "macs", "latency_s", "train_s", "compress_s", "evaluate_s"], "min"))
-MEASURES = ("clean", "robust", "worst", "drop", "mce", "relative_mce", "robust_over_clean", "robust_over_dense", "extra_robust")
+# %% ../nbs/50_results.ipynb #dad0e65b
+_MORE = "clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity"
+_LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero distinct
+           macs latency_s train_s compress_s evaluate_s"""
+DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")
+MEASURES = ("clean", "robust", "worst", "drop", "mce", "relative_mce", "robust_over_clean", "robust_over_dense",
+            "extra_robust")
