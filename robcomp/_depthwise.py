@@ -1,8 +1,8 @@
 """Strided depthwise convolutions in float32 while a network trains on a CPU in bfloat16.
 
-oneDNN has no fast backward kernel for these in bfloat16: three of them took 44 % of a training step of MobileNetV2 (torch
-2.14 on AVX512-BF16; 1.63 s of CPU time a step of 128 images became 1.06). In float32 they have one, so the input is
-widened, and the result narrowed, around these layers alone.
+oneDNN has no fast backward kernel for these in bfloat16: three of them took 44 % of a training step of MobileNetV2
+(torch 2.14 on AVX512-BF16; 1.63 s of CPU time a step of 128 images became 1.06). In float32 they have one, so the
+input is widened, and the result narrowed, around these layers alone.
 """
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def verified(path: str | Path, md5: str) -> bytes:
 def read_arrays(content: bytes) -> dict:
     """A pickle of dicts, lists, texts, numbers and numpy arrays; any other name in it is refused, not imported."""
     try: return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except (EOFError, IndexError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"not a pickle of arrays ({error})") from None
 
 

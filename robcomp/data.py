@@ -7,7 +7,7 @@ __all__ = ['DATASETS', 'CIFAR_CONTRACT', 'Images', 'Data', 'shuffled', 'split', 
            'cifar_images', 'cifar', 'load', 'class_images', 'from_folder', 'InputContract', 'contract_of', 'as_input',
            'source_lines', 'augment']
 
-# %% ../nbs/10_data.ipynb #cdae3f54
+# %% ../nbs/10_data.ipynb #e0c3ad30
 import os
 from collections.abc import Sequence
 from hashlib import sha256
@@ -18,7 +18,7 @@ import torch
 
 from ._suggest import unknown
 
-# %% ../nbs/10_data.ipynb #5ab22946
+# %% ../nbs/10_data.ipynb #de0e2d0e
 class Images:
     "Square colour images and what is on them."
     def __init__(self,
@@ -35,7 +35,7 @@ class Images:
 
     def take(self, positions) -> "Images": return Images(self.images[positions], self.labels[positions])
 
-# %% ../nbs/10_data.ipynb #b8884962
+# %% ../nbs/10_data.ipynb #2292d0cf
 class Data:
     "A data set in memory, split by purpose."
     def __init__(self,
@@ -51,20 +51,20 @@ class Data:
         self.classes, self.flip, self.size = list(classes), flip, train.images.shape[1]
         for part in (train, calibration, test):
             if part.images.shape[1] != self.size or not set(part.labels) <= set(range(len(classes))) or not len(part):
-                raise ValueError(f"each part of {name!r} holds images of {self.size} pixels a side, labels 0 to {len(classes) - 1}")
+                raise ValueError(f"each part of {name!r} holds images {self.size} pixels wide, labels 0 to {len(classes) - 1}")
 
     def __repr__(self):
-        return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate,"
-                f" {len(self.test):,} to test, {len(self.classes)} classes, {self.size} x {self.size})")
+        return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate"
+                f", {len(self.test):,} to test, {len(self.classes)} classes, {self.size} x {self.size})")
 
-# %% ../nbs/10_data.ipynb #6633226d
+# %% ../nbs/10_data.ipynb #f96413bc
 def shuffled(n: int,  # how many
              *seed: int,  # any number of non-negative integers
 ) -> np.ndarray:  # (n,) a permutation of 0 to n - 1
     "The same order on every machine and with every version of NumPy."
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 
-# %% ../nbs/10_data.ipynb #ec391a6c
+# %% ../nbs/10_data.ipynb #8cab2264
 def split(labels: np.ndarray,  # (n,) int
           share: float,  # of each class on the right-hand side, between 0 and 1
           *,
@@ -80,7 +80,7 @@ def split(labels: np.ndarray,  # (n,) int
         right[of_class[shuffled(len(of_class), seed, int(label))[:n]]] = True
     return np.flatnonzero(~right), np.flatnonzero(right)
 
-# %% ../nbs/10_data.ipynb #71daa144
+# %% ../nbs/10_data.ipynb #120f59c6
 def parted(name: str,  # without the seed
            train: Images,
            test: Images,
@@ -93,7 +93,7 @@ def parted(name: str,  # without the seed
     few = np.sort(shuffled(len(train), seed, len(train))[:min(1000, max(len(train) // 5, 1))])
     return Data(name if seed == 0 else f"{name}-seed{seed}", train, train.take(few), test, classes, flip=flip)
 
-# %% ../nbs/10_data.ipynb #faa01582
+# %% ../nbs/10_data.ipynb #51c27381
 def cubic_rows(n: int,  # values along a side
                factor: int,  # a power of two: how many pixels come of one value
 ) -> np.ndarray:  # (n * factor, n) float64, every row sums to 1
@@ -107,7 +107,7 @@ def cubic_rows(n: int,  # values along a side
         np.add.at(rows, (np.arange(n * factor), np.clip(near, 0, n - 1).astype(int)), weight)
     return rows
 
-# %% ../nbs/10_data.ipynb #ed32123f
+# %% ../nbs/10_data.ipynb #82c2aad4
 def digits(*, seed: int = 0) -> Data:
     "scikit-learn's handwritten digits at 32 x 32 x 3, four parts to train and one to test."
     from sklearn.datasets import load_digits
@@ -117,7 +117,7 @@ def digits(*, seed: int = 0) -> Data:
     train, test = (images.take(positions) for positions in split(images.labels, .2, seed=seed))
     return parted("digits", train, test, list("0123456789"), seed=seed, flip=False)
 
-# %% ../nbs/10_data.ipynb #2b3e47bc
+# %% ../nbs/10_data.ipynb #6c173568
 DATASETS = ("digits", "cifar10", "cifar100")
 
 def data_root(root: str | Path | None = None,  # None: the folder named in ROBCOMP_DATA, else ~/.cache/robcomp
@@ -125,7 +125,7 @@ def data_root(root: str | Path | None = None,  # None: the folder named in ROBCO
     "Where official files are kept."
     return Path(root or os.environ.get("ROBCOMP_DATA") or "~/.cache/robcomp").expanduser()
 
-# %% ../nbs/10_data.ipynb #009826ae
+# %% ../nbs/10_data.ipynb #1c7eadea
 def cifar_images(batches: Sequence[dict],  # as the official files hold them: `data`, and `labels` or `fine_labels`
 ) -> Images:
     "The images of official files; these hold a red, a green and a blue plane, one after the other."
@@ -133,7 +133,7 @@ def cifar_images(batches: Sequence[dict],  # as the official files hold them: `d
     labels = np.concatenate([batch.get("fine_labels", batch.get("labels")) for batch in batches])
     return Images(planes.transpose(0, 2, 3, 1), labels)
 
-# %% ../nbs/10_data.ipynb #bdeddb5b
+# %% ../nbs/10_data.ipynb #24f7a643
 def cifar(name: str,  # cifar10 or cifar100
           *,
           root: str | Path | None = None,  # folder that holds `cifar-10-batches-py` or `cifar-100-python`
@@ -151,7 +151,7 @@ def cifar(name: str,  # cifar10 or cifar100
     *train, test, meta = [read_arrays(verified(folder / file, md5)) for file, md5 in listed.items()]
     return parted(name, cifar_images(train), cifar_images([test]), meta[official.meta["key"]], seed=seed)
 
-# %% ../nbs/10_data.ipynb #9be17645
+# %% ../nbs/10_data.ipynb #99437d6e
 def load(name: str,  # digits, cifar10 or cifar100
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
@@ -161,7 +161,7 @@ def load(name: str,  # digits, cifar10 or cifar100
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
     return digits(seed=seed) if name == "digits" else cifar(name, root=root, seed=seed)
 
-# %% ../nbs/10_data.ipynb #ce0787ce
+# %% ../nbs/10_data.ipynb #b21f8929
 def class_images(folder: Path,  # holds a folder for each class
                  size: int,  # pixels a side of the images returned
 ) -> tuple[Images, list[str]]:
@@ -176,7 +176,7 @@ def class_images(folder: Path,  # holds a folder for each class
     images = np.stack([read_picture(file, size) for found in files.values() for file in found])
     return Images(images, np.repeat(np.arange(len(files)), [len(found) for found in files.values()])), list(files)
 
-# %% ../nbs/10_data.ipynb #e6c53438
+# %% ../nbs/10_data.ipynb #839651c0
 def from_folder(path: str | Path,  # holds a folder for each class, or `train` and `test` with those
                 *,
                 size: int = 32,  # pixels a side
@@ -198,7 +198,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     for part in (train, tested): digest.update(part.images.tobytes() + part.labels.tobytes())
     return parted(f"{path.resolve().name}-{digest.hexdigest()[:8]}", train, tested, classes, seed=seed, flip=flip)
 
-# %% ../nbs/10_data.ipynb #c860e5de
+# %% ../nbs/10_data.ipynb #2e9c3746
 class InputContract:
     "The size and the normalisation of the images that a network expects."
     def __init__(self,
@@ -207,7 +207,8 @@ class InputContract:
                  std: Sequence[float],  # of R, G, B, in pixel units, above 0
     ):
         self.size, self.mean, self.std = int(size), tuple(map(float, mean)), tuple(map(float, std))
-        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+        known = np.isfinite([*self.mean, *self.std]).all() and len(self.mean) == len(self.std) == 3
+        if self.size < 1 or not known or min(self.std) <= 0:
             raise ValueError(f"a contract is a size, 3 means and 3 deviations above 0, got {self!r}")
 
     def record(self) -> dict: return dict(size=self.size, mean=list(self.mean), std=list(self.std))
@@ -217,7 +218,7 @@ class InputContract:
 
 CIFAR_CONTRACT = InputContract(32, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
-# %% ../nbs/10_data.ipynb #72586145
+# %% ../nbs/10_data.ipynb #c0f12bf1
 def contract_of(data: Data) -> InputContract:
     "The contract of a network that is to be trained on these images: their size, mean and deviation."
     values = np.arange(256)
@@ -227,7 +228,7 @@ def contract_of(data: Data) -> InputContract:
     spread = np.sqrt((share * (values - mean[:, None])**2).sum(1))
     return InputContract(data.size, mean.round(1), spread.round(1).clip(1))
 
-# %% ../nbs/10_data.ipynb #0f19cb7a
+# %% ../nbs/10_data.ipynb #7b88b8dc
 def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
              contract: InputContract,  # of the network that will see them
              *,
@@ -242,7 +243,7 @@ def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
     std, mean = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (contract.std, contract.mean))
     return torch.addcmul(-mean / std, images.to(device).permute(0, 3, 1, 2).float(), 1 / std).to(dtype)
 
-# %% ../nbs/10_data.ipynb #48ad39f4
+# %% ../nbs/10_data.ipynb #68bd2713
 def source_lines(offset: torch.Tensor,  # (n,) int: by how much each image moves
                  size: int,  # lines of an image
 ) -> torch.Tensor:  # (n, size) int: the line to copy, reflected at the borders
@@ -250,7 +251,7 @@ def source_lines(offset: torch.Tensor,  # (n,) int: by how much each image moves
     lines = (torch.arange(size, device=offset.device) + offset[:, None]).abs()
     return (size - 1) - (size - 1 - lines).abs()
 
-# %% ../nbs/10_data.ipynb #c19b24ce
+# %% ../nbs/10_data.ipynb #97a8f428
 def augment(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
             generator: torch.Generator,  # on the CPU, whatever the images are on: the same draws on every device
             *,

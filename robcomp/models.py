@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'make_model', 'model_from', 'misfit', 'load_weights', 'save_weights', 'weights_sha256']
 
-# %% ../nbs/20_models.ipynb #0fb1a0ad
+# %% ../nbs/20_models.ipynb #1471a885
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ._errors import first_line
 from ._suggest import unknown
 from .data import CIFAR_CONTRACT, InputContract, as_input
 
-# %% ../nbs/20_models.ipynb #5787c803
+# %% ../nbs/20_models.ipynb #0be82349
 def _resnet50(classes: int, size: int) -> nn.Module:
     model = resnet50(num_classes=classes)
     model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -27,13 +27,13 @@ def _resnet50(classes: int, size: int) -> nn.Module:
     model.maxpool = nn.Identity()
     return model
 
-# %% ../nbs/20_models.ipynb #cbff8cc3
+# %% ../nbs/20_models.ipynb #8aafb5d7
 def _mobilenetv2(classes: int, size: int) -> nn.Module:
     model = mobilenet_v2(num_classes=classes, dropout=0)
     for conv in (model.features[0][0], model.features[2].conv[1][0]): conv.stride = (1, 1)
     return model
 
-# %% ../nbs/20_models.ipynb #195a5c83
+# %% ../nbs/20_models.ipynb #5b5b390e
 def _vgg19(classes: int, size: int) -> nn.Module:
     if size < 32: raise ValueError(f"vgg19 halves the image five times: it takes at least 32 pixels a side, got {size}")
     with torch.device("meta"): model = vgg19_bn(init_weights=False)
@@ -46,7 +46,7 @@ def _vgg19(classes: int, size: int) -> nn.Module:
             nn.init.zeros_(conv.bias)
     return model
 
-# %% ../nbs/20_models.ipynb #383a96f9
+# %% ../nbs/20_models.ipynb #5eee38f6
 _MAKERS = dict(resnet50=_resnet50, vgg19=_vgg19, mobilenetv2=_mobilenetv2)
 ARCHITECTURES = tuple(_MAKERS)
 
@@ -67,7 +67,7 @@ def _known(model: nn.Module, arch: str, classes: int, contract: InputContract) -
     model.arch, model.classes, model.contract = arch, classes, contract
     return model.eval()
 
-# %% ../nbs/20_models.ipynb #88e31bf4
+# %% ../nbs/20_models.ipynb #2f481522
 def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (n, classes)
                *,
                name: str,  # stands in the key of every trial, as `arch`
@@ -88,7 +88,7 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
                          "pass its classes= or change its last layer")
     return _known(module, name, classes, contract)
 
-# %% ../nbs/20_models.ipynb #19cbc1ac
+# %% ../nbs/20_models.ipynb #353260d5
 def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
            theirs: Mapping[str, torch.Tensor],  # the tensors offered to it
 ) -> str:  # "" where they fit
@@ -101,7 +101,7 @@ def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
     if name not in mine: return f"{name} is not in this network{others}"
     return f"{name} is {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here{others}"
 
-# %% ../nbs/20_models.ipynb #eeb188b0
+# %% ../nbs/20_models.ipynb #8673a931
 def _read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -120,7 +120,7 @@ def load_weights(model: nn.Module,
     model.load_state_dict(tensors)
     return model
 
-# %% ../nbs/20_models.ipynb #69f7f499
+# %% ../nbs/20_models.ipynb #c1c8c7f2
 def save_weights(model: nn.Module,
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:
@@ -130,7 +130,7 @@ def save_weights(model: nn.Module,
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
     return Path(path)
 
-# %% ../nbs/20_models.ipynb #a4cb1f85
+# %% ../nbs/20_models.ipynb #0530e21a
 def weights_sha256(source: nn.Module | str | Path,  # a network, or a safetensors file
 ) -> str:  # 64 hexadecimal characters
     "The digest of weights, the same for a network and for a file that holds its weights."

@@ -1,0 +1,286 @@
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from robcomp._download import read_arrays
+from robcomp._pictures import read_picture
+from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, augment, contract_of, from_folder,
+                          load, shuffled, split)
+
+CIFAR = Path(os.environ.get("ROBCOMP_DATA", "/nowhere"))
+needs_cifar = pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
+
+
+def one_line(excinfo):
+    assert "\n" not in str(excinfo.value)
+    return str(excinfo.value)
+
+
+@given(st.lists(st.integers(0, 4), min_size=10, max_size=200), st.floats(.01, .99), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_split_is_a_partition_that_keeps_every_class_on_both_sides(labels, share, seed):
+    labels = np.array(labels + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    left, right = split(labels, share, seed=seed)
+    assert sorted([*left, *right]) == list(range(len(labels)))
+    assert set(labels[left]) == set(labels[right]) == set(labels)
+    for label in set(labels):
+        n = (labels == label).sum()
+        assert abs((labels[right] == label).sum() - share * n) <= 1
+
+
+@given(st.integers(0, 300), st.integers(0, 2**63))
+@settings(max_examples=40, deadline=None)
+def test_shuffled_is_a_permutation_that_depends_on_the_seed_alone(n, seed):
+    assert sorted(shuffled(n, seed)) == list(range(n)) and (shuffled(n, seed) == shuffled(n, seed)).all()
+
+
+def test_digits_do_not_change():
+    data = load("digits")
+    assert (len(data.train), len(data.calibration), len(data.test)) == (1438, 287, 359)
+    assert hashlib.sha256(data.train.images.tobytes()).hexdigest()[:12] == "3bafb3e879af"
+    assert hashlib.sha256(data.calibration.labels.tobytes()).hexdigest()[:12] == "1fe783056148"
+
+@pytest.mark.parametrize("labels, classes", [([0, 2], ["a", "b"]), ([0, -1], ["a", "b"])])
+def test_labels_outside_the_classes(labels, classes):
+    part = Images(np.zeros((2, 4, 4, 3), np.uint8), labels)
+    with pytest.raises(ValueError, match="labels 0 to 1"): Data("x", part, part, part, classes)
+
+
+# augmentation against the slow and plain way
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_augment_makes_reflect_padded_crops(flip):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    views = augment(images, torch.Generator().manual_seed(1), pad=3, flip=flip)
+    mirrored = 0
+    for image, view in zip(images, views):
+        padded = np.pad(image, ((3, 3), (3, 3), (0, 0)), mode="reflect")
+        crops = [padded[i:i + 16, j:j + 16] for i in range(7) for j in range(7)]
+        straight = any((view == crop).all() for crop in crops)
+        turned = any((view == crop[:, ::-1]).all() for crop in crops)
+        assert straight or flip and turned
+        mirrored += not straight
+    assert 10 < mirrored < 30 if flip else mirrored == 0
+
+
+def test_augment_takes_arrays_and_tensors_alike_and_leaves_them():
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    kept = images.copy()
+    a = augment(images, torch.Generator().manual_seed(5))
+    b = augment(torch.as_tensor(images), torch.Generator().manual_seed(5))
+    assert isinstance(a, np.ndarray) and (a == b.numpy()).all() and (images == kept).all()
+    assert (augment(images, torch.Generator().manual_seed(5), pad=0, flip=False) == images).all()
+
+
+def test_as_input_takes_any_view_of_bytes():
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    images.setflags(write=False)
+    x = as_input(images[::-2], CIFAR_CONTRACT)
+    wanted = (images[::-2] - np.array(CIFAR_CONTRACT.mean)) / CIFAR_CONTRACT.std
+    assert np.allclose(x.permute(0, 2, 3, 1), wanted, atol=1e-5)
+    assert as_input(torch.as_tensor(images.copy()), CIFAR_CONTRACT, dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
+    part = Images(np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), np.zeros(9))
+    contract = contract_of(Data("x", part, part, part, ["a"]))
+    assert np.allclose(contract.mean, part.images.mean((0, 1, 2)), atol=.05)
+    assert np.allclose(contract.std, part.images.std((0, 1, 2)), atol=.05)
+    grey = Images(np.full((2, 8, 8, 3), 7, np.uint8), [0, 0])
+    assert contract_of(Data("x", grey, grey, grey, ["a"])).std == (1, 1, 1)
+
+
+@pytest.mark.parametrize("mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1))])
+def test_contracts_that_cannot_be(mean, std):
+    with pytest.raises(ValueError, match="3 means and 3 deviations above 0"): InputContract(32, mean, std)
+
+
+# pictures
+
+def fruit(folder, *, ending=".png", n=3, size=(40, 30)):
+    for label, colour in dict(apple="red", pear="green").items():
+        (folder / label).mkdir(parents=True)
+        for i in range(n): Image.new("RGB", (size[0] + i, size[1]), colour).save(folder / label / f"{i}{ending}")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I"])
+def test_every_mode_of_picture(mode, tmp_path):
+    deep = np.full((10, 10), 65535 // 2, np.uint16 if ";" in mode else np.int32)
+    if mode.startswith("I"): image = Image.fromarray(deep)
+    else: image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16", "I") else "x.png")
+    image.save(path)
+    pixels = read_picture(path, 8)
+    assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
+    if mode != "1": assert abs(pixels.astype(int) - 128).max() <= (30 if mode == "P" else 3)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    palette = Image.new("P", (9, 9), 0)
+    palette.putpalette([255, 0, 0])
+    palette.save(tmp_path / "p.png", transparency=0)
+    assert (read_picture(tmp_path / "a.png", 4) == 255).all() and (read_picture(tmp_path / "p.png", 4) == 255).all()
+
+
+def test_upright_and_centred(tmp_path):
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 10:30] = 255
+    pixels[:10, 10:30, 0] = 0
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
+    small = read_picture(tmp_path / "x.png", 4)
+    assert (small[0, :, 0] > 200).all() and (small[3, :, 0] < 60).all() and (small[..., 1] > 200).all()
+
+
+def test_a_picture_too_large_is_named(tmp_path, monkeypatch):
+    fruit(tmp_path / "f")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="apple/0.png' is too large: at most 1,000 pixels") as error:
+        from_folder(tmp_path / "f")
+    one_line(error)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="too large"): from_folder(tmp_path / "f")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".gif", ".bmp", ".webp"])
+def test_a_cut_picture_is_named(ending, tmp_path):
+    fruit(tmp_path / "f", ending=ending, size=(200, 150))
+    path = tmp_path / "f" / "pear" / f"1{ending}"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ValueError, match=f"unreadable image .*pear/1{ending}") as error: from_folder(tmp_path / "f")
+    one_line(error)
+
+
+def test_folder_is_read_in_order_of_names_and_named_by_content(tmp_path):
+    a, b = from_folder(fruit(tmp_path / "a" / "f")), from_folder(fruit(tmp_path / "b" / "f"))
+    assert a.name == b.name and a.name.startswith("f-") and (a.train.images == b.train.images).all()
+    for rest in ("notes.txt", ".hidden", "apple/Thumbs.db"): (tmp_path / "b" / "f" / rest).write_text("no picture")
+    assert from_folder(tmp_path / "b" / "f").name == a.name
+    assert from_folder(tmp_path / "b" / "f", size=16).name != a.name
+    Image.new("RGB", (40, 30), "blue").save(tmp_path / "b" / "f" / "apple" / "9.PNG")
+    assert from_folder(tmp_path / "b" / "f").name != a.name
+
+
+def test_train_and_test_folders_are_honoured(tmp_path):
+    fruit(tmp_path / "train", n=5), fruit(tmp_path / "test", n=2)
+    data = from_folder(tmp_path)
+    assert len(data.train) == 10 and len(data.test) == 4 and data.classes == ["apple", "pear"]
+    (tmp_path / "test" / "pear").rename(tmp_path / "test" / "plum")
+    with pytest.raises(ValueError, match=r"differ in classes: \['pear', 'plum'\]"): from_folder(tmp_path)
+
+
+def test_folders_that_will_not_do(tmp_path):
+    with pytest.raises(ValueError, match="no folder"): from_folder(tmp_path / "nowhere")
+    fruit(tmp_path / "one", n=1)
+    with pytest.raises(ValueError, match="has 1 image: it takes 2"): from_folder(tmp_path / "one")
+    (tmp_path / "one" / "empty").mkdir()
+    with pytest.raises(ValueError, match="'.*one/empty' has no images"): from_folder(tmp_path / "one")
+
+
+# official files
+
+class Evil:
+    def __reduce__(self): return os.system, ("touch /tmp/robcomp-was-here",)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q",
+                                     pickle.dumps(np.array([Evil()], object))])
+def test_pickles_run_nothing(content):
+    with pytest.raises(ValueError, match="not a pickle of arrays") as error: read_arrays(content)
+    one_line(error)
+    assert not Path("/tmp/robcomp-was-here").exists()
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """torchvision's CIFAR10 pointed at a tiny archive on this machine; yields the folder it is served from."""
+    from torchvision.datasets import CIFAR10
+    served, md5 = tmp_path / "served", lambda content: hashlib.md5(content).hexdigest()
+    served.mkdir()
+    pixels = lambda n: np.arange(n * 3072, dtype=np.uint64).astype(np.uint8).reshape(n, 3072)
+    batch = lambda n: pickle.dumps(dict(data=pixels(n), labels=[i % 2 for i in range(n)]))
+    files = {"data_batch_1": batch(20), "test_batch": batch(4),
+             "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"]))}
+    with tarfile.open(served / "c.tar.gz", "w:gz") as box:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            entry.size = len(content)
+            box.addfile(entry, io.BytesIO(content))
+    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", md5(files["data_batch_1"])]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5(files["test_batch"])]])
+    meta = dict(filename="batches.meta", key="label_names", md5=md5(files["batches.meta"]))
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5((served / "c.tar.gz").read_bytes()))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *rest): super().__init__(*rest, directory=str(served))
+        def log_message(self, *_): pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/c.tar.gz")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield served
+    server.shutdown()
+
+
+def test_absent_files_are_fetched_once(tiny_cifar, tmp_path):
+    root = tmp_path / "root"
+    data = load("cifar10", root=root)
+    assert len(data.train) == 20 and data.classes == ["cat", "dog"] and data.flip
+    kept = sorted(path.name for path in root.rglob("*") if path.is_file())
+    assert kept == ["batches.meta", "data_batch_1", "test_batch"]
+    (tiny_cifar / "c.tar.gz").unlink()
+    assert (load("cifar10", root=root).test.images == data.test.images).all()
+
+
+def test_a_damaged_file_is_neither_opened_nor_replaced(tiny_cifar, tmp_path):
+    load("cifar10", root=tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_1"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="damaged data file .*data_batch_1") as error: load("cifar10", root=tmp_path)
+    one_line(error)
+    assert path.read_bytes() == pickle.dumps(Evil()) and not Path("/tmp/robcomp-was-here").exists()
+
+
+def test_a_damaged_archive_leaves_no_files(tiny_cifar, tmp_path):
+    (tiny_cifar / "c.tar.gz").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="damaged data file .*c.tar.gz"): load("cifar10", root=tmp_path / "root")
+    assert not list((tmp_path / "root").rglob("data_batch_1"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/cifar.tar.gz", "http://no-such-host.invalid/cifar.tar.gz"])
+def test_no_network(url, tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+    monkeypatch.setattr(CIFAR10, "url", url)
+    monkeypatch.setenv("no_proxy", "*")
+    line = "cannot download .*without a network, put the official files in .* ROBCOMP_DATA"
+    with pytest.raises(OSError, match=line) as error:
+        load("cifar10", root=tmp_path)
+    one_line(error)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@needs_cifar
+def test_cifar10_as_published():
+    data = load("cifar10")
+    assert (len(data.train), len(data.calibration), len(data.test), data.size) == (50_000, 1_000, 10_000, 32)
+    assert data.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    assert np.bincount(data.test.labels).tolist() == [1000] * 10 and data.test.labels[:5].tolist() == [3, 8, 8, 0, 6]
+    assert contract_of(data) == CIFAR_CONTRACT

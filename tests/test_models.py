@@ -1,0 +1,156 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from robcomp.data import CIFAR_CONTRACT, InputContract, as_input, load
+from robcomp.models import ARCHITECTURES, load_weights, make_model, misfit, model_from, save_weights, weights_sha256
+
+CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
+
+
+def tiny(outputs=10):
+    layers = [nn.Conv2d(3, 4, 3, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, outputs)]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("arch, layers, strided", [("resnet50", 53, 6), ("vgg19", 16, 0), ("mobilenetv2", 52, 3)])
+def test_architectures(arch, layers, strided):
+    model = make_model(arch, classes=7)
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convs) == layers and sum(conv.stride == (2, 2) for conv in convs) == strided
+    with torch.no_grad(): assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert not any(module.training for module in model.modules()) and model.arch == arch and model.classes == 7
+
+
+def test_state_dict_names_are_torchvisions():
+    from torchvision import models
+    for arch, original in dict(resnet50=models.resnet50, mobilenetv2=models.mobilenet_v2).items():
+        with torch.device("meta"): names = list(original().state_dict())
+        assert list(make_model(arch).state_dict()) == names
+    with torch.device("meta"): names = [name for name in models.vgg19_bn().state_dict() if name.startswith("features")]
+    assert list(make_model("vgg19").state_dict()) == [*names, "classifier.weight", "classifier.bias"]
+
+
+@pytest.mark.parametrize("arch, size", [("mobilenetv2", 64), ("vgg19", 64), ("mobilenetv2", 16)])
+def test_other_sizes(arch, size):
+    contract = InputContract(size, CIFAR_CONTRACT.mean, CIFAR_CONTRACT.std)
+    images = np.zeros((2, size, size, 3), np.uint8)
+    with torch.no_grad(): assert make_model(arch, contract=contract)(as_input(images, contract)).shape == (2, 10)
+
+
+def test_seeds():
+    assert weights_sha256(make_model("mobilenetv2")) == weights_sha256(make_model("mobilenetv2", seed=0))
+    assert weights_sha256(make_model("mobilenetv2")) != weights_sha256(make_model("mobilenetv2", seed=1))
+
+
+@pytest.mark.parametrize("module, message", [
+    (tiny(7), r"should return 10 scores an image, \(2, 10\) for two, got \(2, 7\)"),
+    (nn.Conv2d(3, 10, 3), r"got \(2, 10, 30, 30\)"),
+    (nn.Linear(5, 10), "fails on two images of 32 x 32"),
+    (nn.LSTM(32, 10), "fails on two images"),
+])
+def test_modules_that_are_no_classifiers(module, message):
+    with pytest.raises(ValueError, match=message) as error:
+        model_from(module, name="own", classes=10, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(error.value) and not hasattr(module, "arch")
+
+
+def test_making_a_module_known_changes_no_weight():
+    module = tiny().train()
+    before = weights_sha256(module)
+    assert model_from(module, name="own", classes=10, contract=CIFAR_CONTRACT) is module
+    assert weights_sha256(module) == before
+
+
+# weights
+
+def test_half_precision_is_widened_and_has_the_digest_of_its_values(tmp_path):
+    model = tiny()
+    halves = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()}
+    save_file(halves, tmp_path / "half.safetensors")
+    load_weights(model, tmp_path / "half.safetensors")
+    assert model[0].weight.dtype == torch.float32 and torch.equal(model[0].weight, halves["0.weight"].float())
+    assert weights_sha256(model) == weights_sha256(tmp_path / "half.safetensors")
+    assert weights_sha256(save_weights(model, tmp_path / "full.safetensors")) == weights_sha256(model)
+
+
+def test_the_digest_sees_every_part():
+    tensors = tiny().state_dict()
+    base = weights_sha256(tiny_with(tensors))
+    for name in tensors:
+        changed = {key: tensor.clone() for key, tensor in tensors.items()}
+        changed[name].view(-1)[-1] += 1
+        assert weights_sha256(tiny_with(changed)) != base, name
+
+
+def tiny_with(tensors):
+    model = tiny()
+    model.load_state_dict(tensors)
+    return model
+
+
+def test_shared_and_strided_tensors_can_be_saved(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Conv2d(3, 4, 3)).to(memory_format=torch.channels_last)
+    model[1].weight = model[0].weight
+    twin = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Conv2d(3, 4, 3))
+    load_weights(twin, save_weights(model, tmp_path / "w.safetensors"))
+    assert all(torch.equal(a, twin.state_dict()[name]) for name, a in model.state_dict().items())
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda tensors: tensors.pop("1.bias"), "own: 1.bias is missing there$"),
+    (lambda tensors: tensors.update({"5.weight": torch.zeros(2)}), "own: 5.weight is not in this network$"),
+    (lambda tensors: tensors.update({"4.weight": torch.zeros(3, 256), "4.bias": torch.zeros(3)}),
+     r"own: 4.weight is \(3, 256\) there and \(10, 256\) here, and 1 more$"),
+])
+def test_weights_that_do_not_fit_change_nothing(change, message, tmp_path):
+    model = model_from(tiny(), name="own", classes=10, contract=CIFAR_CONTRACT)
+    before, tensors = weights_sha256(model), {name: tensor + 1 for name, tensor in model.state_dict().items()}
+    change(tensors)
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=message): load_weights(model, tmp_path / "w.safetensors")
+    assert weights_sha256(model) == before
+
+
+def test_misfit_counts_missing_and_extra():
+    a, b = dict(x=torch.zeros(1), y=torch.zeros(2)), dict(y=torch.zeros(3), z=torch.zeros(1))
+    assert misfit(a, b) == "x is missing there, and 2 more" and misfit(a, a) == ""
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_cut_or_scrambled_head_is_refused_or_fits(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("w") / "w.safetensors"
+    content = bytearray(save_weights(tiny(), path).read_bytes())
+    if data.draw(st.booleans()): content = content[:data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for _ in range(3): content[data.draw(st.integers(0, 600))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    model = tiny()
+    before = weights_sha256(model)
+    try: load_weights(model, path)
+    except ValueError as error: assert "\n" not in str(error) and weights_sha256(model) == before
+
+
+def test_no_weights_file(tmp_path):
+    with pytest.raises(ValueError, match="no weights file '.*w.safetensors'"):
+        load_weights(tiny(), tmp_path / "w.safetensors")
+
+
+@pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
+@pytest.mark.parametrize("arch, right", [("mobilenetv2", 461), ("vgg19", 468)])
+def test_trained_weights_load_and_classify(arch, right):
+    path = WEIGHTS / f"{arch}_cifar10.safetensors"
+    if not path.is_file(): pytest.skip(f"no trained weights at {path.name}: name their folder in ROBCOMP_WEIGHTS")
+    model, test = load_weights(make_model(arch), path), load("cifar10").test.take(slice(0, 500))
+    model.to(memory_format=torch.channels_last)
+    with torch.inference_mode(): found = model(as_input(test.images, model.contract)).argmax(1).numpy()
+    assert abs((found == test.labels).sum() - right) <= 1
+    assert weights_sha256(model) == weights_sha256(path)

@@ -1,0 +1,240 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from robcomp import training as module
+from robcomp._checkpoint import read_checkpoint, write_checkpoint
+from robcomp._depthwise import wide_depthwise
+from robcomp._digest import tensors_sha256
+from robcomp.data import Data, Images, InputContract, as_input
+from robcomp.models import model_from
+from robcomp.training import MOMENTUM, Step, Training, accuracy, fit, loss_of, one_epoch, optimizer_of, rates, work_of
+
+CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
+
+
+def coloured(n=70, *, seed=0):
+    """Two classes, red and blue, with noise; n is no multiple of the batches used below."""
+    rng, labels = np.random.default_rng(seed), np.arange(n) % 2
+    images = rng.integers(0, 120, (n, 8, 8, 3))
+    images[np.arange(n), :, :, 2 * labels] += 100
+    part = Images(images.astype(np.uint8), labels)
+    return Data("coloured", part, part.take(slice(0, 10)), part, ["red", "blue"])
+
+
+def net(seed=0, *, dropout=.3):
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6(),
+              nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(8, 2)]
+    return model_from(nn.Sequential(*layers), name="net", classes=2, contract=CONTRACT)
+
+
+class Masked(nn.Module):
+    def __init__(self, like):
+        super().__init__()
+        self.register_buffer("mask", torch.rand_like(like) > .5)
+    def forward(self, weight): return weight * self.mask
+
+
+def pruned(seed=0):
+    model = net(seed)
+    torch.manual_seed(9)
+    for layer in masked(model): parametrize.register_parametrization(layer, "weight", Masked(layer.weight))
+    return model
+
+
+def masked(model): return model[0], model[3], model[9]
+
+
+def digest(model): return tensors_sha256(model.state_dict())
+def without_seconds(history): return history.drop(columns="seconds")
+
+
+@pytest.mark.parametrize("make", [net, pruned])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(make, stop, tmp_path, monkeypatch):
+    data, plan, whole, path = coloured(), Training(3, batch=16), make(), tmp_path / "new" / "c.pt"
+    history = fit(whole, data, plan, progress=False, watch=data.test)
+
+    def write_and_stop(path, work, state):
+        write_checkpoint(path, work, state)
+        if len(state["history"]) == stop: raise KeyboardInterrupt
+
+    torn = make()
+    before = digest(torn)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_checkpoint", write_and_stop)
+        with pytest.raises(KeyboardInterrupt): fit(torn, data, plan, checkpoint=path, progress=False, watch=data.test)
+    assert digest(torn) == before
+    resumed = fit(torn, data, plan, checkpoint=path, progress=False, watch=data.test)
+    assert digest(torn) == digest(whole) != before and without_seconds(resumed).equals(without_seconds(history))
+    assert without_seconds(fit(make(), data, plan, checkpoint=path, progress=False)).equals(without_seconds(history))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_seeds_decide_and_the_caller_is_left_alone():
+    data, a, b, c = coloured(), net(), net(), net()
+    torch.manual_seed(5)
+    state, modes = torch.get_rng_state(), [part.training for part in a.train().modules()]
+    a[1].eval()
+    fit(a, data, Training(1, batch=16), progress=False)
+    assert torch.equal(state, torch.get_rng_state()) and not a[1].training and a[0].training and sum(modes) == 11
+    torch.manual_seed(6)
+    fit(b, data, Training(1, batch=16), progress=False)
+    fit(c, data, Training(1, batch=16), seed=1, progress=False)
+    assert digest(a) == digest(b) != digest(c)
+
+
+def test_it_learns_and_the_history_says_so():
+    data, model = coloured(), net(dropout=0)
+    history = fit(model, data, Training(6, batch=16), watch=data.test, progress=False)
+    assert history.columns.tolist() == ["epoch", "rate", "loss", "train_accuracy", "test_accuracy", "seconds"]
+    assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6] and history.loss.iloc[-1] < history.loss.iloc[0]
+    assert accuracy(model, data.test) == history.test_accuracy.iloc[-1] > .9
+
+
+def test_zeros_stay_zero_under_a_mask():
+    model = pruned()
+    fit(model, coloured(), Training(2, batch=16), progress=False)
+    for layer in masked(model): assert (layer.weight[~layer.parametrizations.weight[0].mask] == 0).all()
+
+
+@pytest.mark.parametrize("n, batch, seen", [(70, 16, [16] * 4), (10, 16, [10]), (32, 16, [16, 16]), (17, 16, [16])])
+def test_batches(n, batch, seen):
+    step, sizes = Step(net().train(), Training(1, batch=batch), torch.device("cpu")), []
+    step.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    one_epoch(step, coloured(n).train, [.1] * max(n // batch, 1), torch.Generator())
+    assert sizes == seen
+
+
+def test_rates_are_one_cycle():
+    curve = rates(Training(1, peak=.2, warmup=.25), 40)
+    assert curve.argmax() == 10 and np.allclose([curve[0], curve[10], curve[-1]], [.02, .2, 2e-5])
+    assert (np.diff(curve[:11]) > 0).all() and (np.diff(curve[10:]) < 0).all()
+    for steps in (1, 2, 3, 7): assert np.isfinite(rates(Training(1), steps)).sum() == steps
+    assert np.isclose(rates(Training(1, warmup=0), 5)[0], .1)
+
+
+def test_only_tensors_of_two_dimensions_decay_and_frozen_ones_rest():
+    model = net()
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    groups = optimizer_of(model, Training(1)).param_groups
+    assert [group["weight_decay"] for group in groups] == [5e-4, 0]
+    assert all(group["momentum"] == MOMENTUM and group["nesterov"] for group in groups)
+    assert [{tensor.ndim for tensor in group["params"]} for group in groups] == [{2, 4}, {1}]
+    fit(model, coloured(), Training(1, batch=16), progress=False)
+    assert torch.equal(before, model[0].weight)
+    for tensor in model.parameters(): tensor.requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train"): fit(model, coloured(), Training(1), progress=False)
+
+
+def test_a_teacher_is_followed_and_not_changed():
+    scores, taught, labels = torch.randn(6, 4), torch.randn(6, 4), torch.arange(6) % 4
+    plan = Training(1, temperature=3)
+    soft = (taught / 3).softmax(1) * ((taught / 3).log_softmax(1) - (scores / 3).log_softmax(1))
+    wanted = .9 * 9 * soft.sum() / 6 + .1 * loss_of(scores, labels, plan)
+    assert torch.isclose(loss_of(scores, labels, plan, taught=taught), wanted)
+    data, teacher, pupil, alone = coloured(), net(1).train(), net(2), net(2)
+    before = digest(teacher)
+    fit(pupil, data, Training(1, batch=16), teacher=teacher, progress=False)
+    fit(alone, data, Training(1, batch=16), progress=False)
+    assert digest(teacher) == before and teacher[0].training and digest(pupil) != digest(alone)
+
+
+def test_a_loss_that_is_no_number_leaves_the_network_as_it_was():
+    model, calls = net(), []
+    spoilt = lambda _, __, scores: calls.append(1) or scores * (float("nan") if len(calls) > 6 else 1)
+    model.register_forward_hook(spoilt)
+    before = digest(model)
+    with pytest.raises(ValueError, match="the loss is nan at a learning rate of .*: pass a peak= below 0.1") as error:
+        fit(model, coloured(), Training(3, batch=16), progress=False)
+    assert digest(model) == before and "\n" not in str(error.value)
+
+
+def test_what_does_not_belong_together():
+    data = coloured()
+    with pytest.raises(ValueError, match="no input contract: pass it through model_from"):
+        fit(nn.Linear(2, 2), data, Training(1))
+    other = Data("three", data.train, data.calibration, data.test, ["a", "b", "c"])
+    with pytest.raises(ValueError, match="net tells 2 classes apart and three has 3"): fit(net(), other, Training(1))
+
+
+@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(epochs=2.5), dict(epochs="3"), dict(epochs=None),
+                                   dict(epochs=1, batch=0), dict(epochs=1, peak=0), dict(epochs=1, peak=float("nan")), dict(epochs=1, warmup=1)])
+def test_settings_out_of_range(wrong):
+    with pytest.raises(ValueError, match=f"{list(wrong)[-1]} is a .*number from .* to .*, got ") as error:
+        Training(**wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_records_are_json_and_equal_for_equal_settings():
+    record = json.loads(json.dumps(Training(3).record()))
+    assert record == Training(3, batch=128).record() == Training(3.0, peak=0.1).record()
+
+
+# checkpoints
+
+def test_other_work_is_refused(tmp_path):
+    data, path = coloured(), tmp_path / "c.pt"
+    fit(net(), data, Training(1, batch=16), checkpoint=path, progress=False)
+    for model, changed, seed, name in [(net(), dict(epochs=2), 0, "epochs 1 there, 2 here"), (net(), {}, 1, "seed 0"),
+                                       (net(1), {}, 0, "start"), (net(), dict(peak=.2), 0, "peak 0.1")]:
+        plan = Training(**(dict(epochs=1, batch=16) | changed))
+        with pytest.raises(ValueError, match=f"is of other work .{name}") as error:
+            fit(model, data, plan, seed=seed, checkpoint=path, progress=False)
+        assert "\n" not in str(error.value)
+
+
+def test_every_damage_is_noticed(tmp_path):
+    data, path, plan = coloured(), tmp_path / "c.pt", Training(1, batch=16)
+    model = net()
+    work = work_of(model, data, plan)
+    fit(model, data, plan, checkpoint=path, progress=False)
+    content = path.read_bytes()
+    assert tensors_sha256(read_checkpoint(path, work)["model"]) == digest(model)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, len(content), 150):
+        broken = bytearray(content)
+        broken[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="damaged checkpoint") as error: read_checkpoint(path, work)
+        assert "\n" not in str(error.value)
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="damaged checkpoint"): read_checkpoint(path, work)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, capsys):
+    class Evil:
+        def __reduce__(self): return print, ("ran",)
+    write_checkpoint(tmp_path / "c.pt", {}, dict(model=Evil()))
+    with pytest.raises(ValueError, match="damaged checkpoint"): read_checkpoint(tmp_path / "c.pt", {})
+    assert capsys.readouterr().out == ""
+
+
+# strided depthwise layers
+
+def test_wide_depthwise_changes_rounding_only_and_is_undone():
+    model, images = net(dropout=0), torch.as_tensor(coloured().train.images[:16])
+    gradients = {}
+    for name, device in dict(wide="cpu", narrow="cuda").items():  # on another device nothing is widened
+        with wide_depthwise(model, torch.device(device)), torch.autocast("cpu", torch.bfloat16):
+            assert ("_conv_forward" in vars(model[3])) == (name == "wide") and "_conv_forward" not in vars(model[0])
+            model.zero_grad()
+            model(as_input(images, CONTRACT)).float().square().sum().backward()
+        gradients[name] = model[3].weight.grad.clone()
+    assert "_conv_forward" not in vars(model[3])
+    assert torch.nn.functional.cosine_similarity(gradients["wide"].flatten(), gradients["narrow"].flatten(), 0) > .99
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_same_on_a_gpu(tmp_path):
+    data, a, b, plan = coloured(), net(dropout=0), net(dropout=0), Training(2, batch=16)
+    fit(a, data, plan, progress=False)
+    fit(b, data, plan, checkpoint=tmp_path / "c.pt", progress=False)
+    assert digest(a) == digest(b) and next(a.parameters()).device.type == "cpu" and accuracy(a, data.test) > .8
