@@ -56,12 +56,11 @@ class Comparison(NamedTuple):
         return _COMPARE[self.op](values, self.value) & _known(values)
 
     def shortfall(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """How far from holding, in units of the column's own range; 0 where it holds, infinite where unknown."""
-        values = columns[self.column]
-        if isinstance(self.value, str) or self.op == "!=": return np.where(self.holds(columns), 0., 1.)
-        known = values[_known(values)]
-        span = np.ptp(known) if known.size and np.ptp(known) > 0 else 1.
-        return np.where(self.holds(columns), 0, np.where(_known(values), np.abs(values - self.value) / span, np.inf))
+        """How far from holding, as a share of the wanted value; 0 where it holds, infinite where unknown."""
+        values, holds = columns[self.column], self.holds(columns)
+        if isinstance(self.value, str) or self.op == "!=": return np.where(holds, 0., 1.)
+        lacks = np.abs(values - self.value) / (abs(self.value) or 1)
+        return np.where(holds, 0, np.where(_known(values), lacks, np.inf))
 
 
 class Group(NamedTuple):
