@@ -10,7 +10,7 @@ A weight is deployed in one of four forms, and `LayerState.forward` is the only 
 | clustered and quantized | the codebook, in grid steps | scale * round(original)[codes]     |
 
 `scale` has one entry an output channel (1 where none is set), Q is 2**(bits - 1) - 1, and where `mask` is False the
-weight is exactly zero in every form.
+weight is exactly zero in every form. A layer with codes and a mask has code 0 where the mask is False, and only there.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _OnGrid(torch.autograd.Function):
     @staticmethod
     def forward(ctx, steps: Tensor, limit: int) -> Tensor:
         ctx.save_for_backward(steps.abs() <= limit + .5)
-        return steps.round().clamp(-limit, limit)
+        return steps.round().clamp(-limit, limit) + 0.  # no negative zero: integers have none
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -143,7 +143,7 @@ class Layer:
         """Values that the codes stand for, in units of the scale; None where the layer has no codes."""
         if self.state is None or self.state.codes is None: return None
         values = self.original.detach().clone()
-        return values.round().clamp(-grid_limit(self.state.bits), grid_limit(self.state.bits)) if self.state.bits else values
+        return _OnGrid.apply(values, grid_limit(self.state.bits)) if self.state.bits else values
 
     @property
     def integers(self) -> Tensor | None:

@@ -6,7 +6,7 @@
 __all__ = ['RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ranked_by_layer', 'two_of_four', 'zero_out', 'Zeros',
            'prune']
 
-# %% ../nbs/31_prune.ipynb #73e945ef
+# %% ../nbs/31_prune.ipynb #4b7fd7a3
 from collections.abc import Iterable
 
 import torch
@@ -16,7 +16,7 @@ from ._kmeans import with_zero
 from ._state import Layer, layers
 from .recipe import Prune
 
-# %% ../nbs/31_prune.ipynb #22d31e3f
+# %% ../nbs/31_prune.ipynb #40a28e6d
 def smallest(scores: Tensor,  # (n,) magnitudes
              count: int,  # how many to choose, 0 to n
 ) -> Tensor:  # (n,) bool: True for exactly `count` of the smallest
@@ -28,13 +28,13 @@ def smallest(scores: Tensor,  # (n,) magnitudes
     chosen[ties[:count - int(chosen.sum())]] = True
     return chosen
 
-# %% ../nbs/31_prune.ipynb #e887d70c
+# %% ../nbs/31_prune.ipynb #8c61175e
 def magnitudes(layer: Layer,  # with finite weights
 ) -> Tensor:  # (n,) absolute deployed weights
     "What a layer's weights are ranked by."
     return layer.finite_weight.abs().flatten()
 
-# %% ../nbs/31_prune.ipynb #46d2dee2
+# %% ../nbs/31_prune.ipynb #6a17df05
 def ranked_globally(layers: dict[str, Layer], amount: float) -> dict[str, Tensor]:
     "Masks (True is kept) that leave out the smallest `amount` of all weights together."
     scores = [magnitudes(layer) for layer in layers.values()]
@@ -45,7 +45,7 @@ def ranked_by_layer(layers: dict[str, Layer], amount: float) -> dict[str, Tensor
     "Masks that leave out the smallest `amount` of each layer."
     return {name: ranked_globally({name: layer}, amount)[name] for name, layer in layers.items()}
 
-# %% ../nbs/31_prune.ipynb #a1ce5186
+# %% ../nbs/31_prune.ipynb #7c0bc1ea
 def two_of_four(layers: dict[str, Layer], amount: float = .5) -> dict[str, Tensor]:
     "Masks with two zeros in every four along the input channels, for the layers where four divides them."
     masks = {}
@@ -57,21 +57,24 @@ def two_of_four(layers: dict[str, Layer], amount: float = .5) -> dict[str, Tenso
         masks[name] = mask.view(along.shape).movedim(-1, 1).contiguous()
     return masks
 
-# %% ../nbs/31_prune.ipynb #0f816c67
+# %% ../nbs/31_prune.ipynb #f42326d7
 def zero_out(layer: Layer,  # changed in place
              mask: Tensor,  # bool, shape of the weight: False becomes zero
 ) -> None:
     "Make the weights outside `mask` zero, whatever the layer's form."
     if not mask.any(): raise ValueError(f"nothing of layer {layer.name} would be left: prune less, or name it in keep")
     codebook, state = layer.codebook, layer.attach()
-    state.mask = mask if state.mask is None else state.mask & mask
-    if codebook is None: return layer.settle()
-    codes, values = with_zero(state.codes.cpu().numpy(), codebook.cpu().double().numpy(), state.mask.cpu().numpy(), state.clusters)
-    state.codes = torch.from_numpy(codes).to(mask.device)
-    layer.assign(torch.from_numpy(values))
+    mask = mask if state.mask is None else state.mask & mask
+    if mask.all(): return
+    if codebook is not None:
+        codes, values = with_zero(state.codes.cpu().numpy(), codebook.cpu().double().numpy(), mask.cpu().numpy(), state.clusters)
+        state.codes = torch.from_numpy(codes).to(mask.device)
+        mask = state.codes != 0  # a value of zero is code 0, and code 0 is pruned
+        layer.assign(torch.from_numpy(values))
+    state.mask = mask
     layer.settle()
 
-# %% ../nbs/31_prune.ipynb #7b779727
+# %% ../nbs/31_prune.ipynb #16db986a
 class Zeros:
     "The promise of pruning: what was set to zero is zero."
     def __init__(self, stage: Prune, masks: dict[str, Tensor]): self.stage, self.masks = stage, {name: mask.clone() for name, mask in masks.items()}
@@ -82,7 +85,7 @@ class Zeros:
             back = int((found[name].weight[~mask] != 0).sum())
             if back: raise RuntimeError(f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
 
-# %% ../nbs/31_prune.ipynb #f6f99bcf
+# %% ../nbs/31_prune.ipynb #91ad2b35
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four}
 
 def prune(model: nn.Module,  # changed in place
