@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'make_model', 'model_from', 'misfit', 'load_weights', 'save_weights', 'weights_sha256']
 
-# %% ../nbs/20_models.ipynb #1471a885
+# %% ../nbs/20_models.ipynb #1645b549
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
-from torchvision.models import mobilenet_v2, resnet50, vgg, vgg19_bn
 
 from ._atomic import replacing
 from ._digest import tensors_sha256
@@ -19,22 +18,25 @@ from ._errors import first_line
 from ._suggest import unknown
 from .data import CIFAR_CONTRACT, InputContract, as_input
 
-# %% ../nbs/20_models.ipynb #0be82349
+# %% ../nbs/20_models.ipynb #30c59ff4
 def _resnet50(classes: int, size: int) -> nn.Module:
+    from torchvision.models import resnet50
     model = resnet50(num_classes=classes)
     model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     return model
 
-# %% ../nbs/20_models.ipynb #8aafb5d7
+# %% ../nbs/20_models.ipynb #d479f6cf
 def _mobilenetv2(classes: int, size: int) -> nn.Module:
+    from torchvision.models import mobilenet_v2
     model = mobilenet_v2(num_classes=classes, dropout=0)
     for conv in (model.features[0][0], model.features[2].conv[1][0]): conv.stride = (1, 1)
     return model
 
-# %% ../nbs/20_models.ipynb #5b5b390e
+# %% ../nbs/20_models.ipynb #ec6494c3
 def _vgg19(classes: int, size: int) -> nn.Module:
+    from torchvision.models import vgg, vgg19_bn
     if size < 32: raise ValueError(f"vgg19 halves the image five times: it takes at least 32 pixels a side, got {size}")
     with torch.device("meta"): model = vgg19_bn(init_weights=False)
     model.features = vgg.make_layers(vgg.cfgs["E"], batch_norm=True)
@@ -46,7 +48,7 @@ def _vgg19(classes: int, size: int) -> nn.Module:
             nn.init.zeros_(conv.bias)
     return model
 
-# %% ../nbs/20_models.ipynb #5eee38f6
+# %% ../nbs/20_models.ipynb #c39b23b4
 _MAKERS = dict(resnet50=_resnet50, vgg19=_vgg19, mobilenetv2=_mobilenetv2)
 ARCHITECTURES = tuple(_MAKERS)
 
@@ -67,7 +69,7 @@ def _known(model: nn.Module, arch: str, classes: int, contract: InputContract) -
     model.arch, model.classes, model.contract = arch, classes, contract
     return model.eval()
 
-# %% ../nbs/20_models.ipynb #2f481522
+# %% ../nbs/20_models.ipynb #7464045e
 def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (n, classes)
                *,
                name: str,  # stands in the key of every trial, as `arch`
@@ -88,7 +90,7 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
                          "pass its classes= or change its last layer")
     return _known(module, name, classes, contract)
 
-# %% ../nbs/20_models.ipynb #353260d5
+# %% ../nbs/20_models.ipynb #ecf9cae0
 def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
            theirs: Mapping[str, torch.Tensor],  # the tensors offered to it
 ) -> str:  # "" where they fit
@@ -101,7 +103,7 @@ def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
     if name not in mine: return f"{name} is not in this network{others}"
     return f"{name} is {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here{others}"
 
-# %% ../nbs/20_models.ipynb #8673a931
+# %% ../nbs/20_models.ipynb #e797d1b1
 def _read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -120,7 +122,7 @@ def load_weights(model: nn.Module,
     model.load_state_dict(tensors)
     return model
 
-# %% ../nbs/20_models.ipynb #c1c8c7f2
+# %% ../nbs/20_models.ipynb #bdfc23a9
 def save_weights(model: nn.Module,
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:
@@ -130,7 +132,7 @@ def save_weights(model: nn.Module,
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
     return Path(path)
 
-# %% ../nbs/20_models.ipynb #0530e21a
+# %% ../nbs/20_models.ipynb #b468d483
 def weights_sha256(source: nn.Module | str | Path,  # a network, or a safetensors file
 ) -> str:  # 64 hexadecimal characters
     "The digest of weights, the same for a network and for a file that holds its weights."

@@ -6,7 +6,7 @@
 __all__ = ['MOMENTUM', 'SHARE', 'in_range', 'Training', 'rates', 'optimizer_of', 'loss_of', 'has_bf16', 'pick_device', 'Step',
            'one_epoch', 'accuracy', 'modes_of', 'epoch_seed', 'work_of', 'fit']
 
-# %% ../nbs/21_training.ipynb #863341c7
+# %% ../nbs/21_training.ipynb #f853cdbf
 import copy
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -25,7 +25,7 @@ from ._digest import tensors_sha256
 from ._progress import progress as progress_bar
 from .data import Data, Images, as_input, augment
 
-# %% ../nbs/21_training.ipynb #44675d2d
+# %% ../nbs/21_training.ipynb #a3329b8d
 _WHOLE = dict(epochs=(1, 100_000), batch=(1, 1_000_000))
 _REAL = dict(peak=(1e-8, 100), warmup=(0, .9), weight_decay=(0, 1), smoothing=(0, .9), temperature=(.1, 100))
 
@@ -38,7 +38,7 @@ def in_range(name: str,  # of a setting of a training
         raise ValueError(f"{name} is {kind} from {low:,} to {high:,}, got {value!r}")
     return int(value) if name in _WHOLE else float(value)
 
-# %% ../nbs/21_training.ipynb #bb50918a
+# %% ../nbs/21_training.ipynb #f0460736
 MOMENTUM = .9  # Nesterov's
 SHARE = .9  # of the teacher in the loss, where there is one
 
@@ -61,7 +61,7 @@ class Training:
     def record(self) -> dict: return dict(self.__dict__, momentum=MOMENTUM, share=SHARE)
     def __repr__(self): return f"Training({', '.join(f'{name}={value}' for name, value in self.__dict__.items())})"
 
-# %% ../nbs/21_training.ipynb #bd77488e
+# %% ../nbs/21_training.ipynb #035a7e7f
 def rates(training: Training,
           steps: int,  # in the whole training
 ) -> np.ndarray:  # (steps,) float64
@@ -71,7 +71,7 @@ def rates(training: Training,
     fall = (1 + np.cos(np.pi * np.linspace(0, 1, steps - up))) / 2
     return np.concatenate([rise, training.peak * (1e-4 + (1 - 1e-4) * fall)])
 
-# %% ../nbs/21_training.ipynb #b6e3ea20
+# %% ../nbs/21_training.ipynb #eb1824ae
 def optimizer_of(model: nn.Module, training: Training) -> torch.optim.SGD:
     "Nesterov SGD that decays tensors of two and more dimensions, and those only."
     free = [tensor for tensor in model.parameters() if tensor.requires_grad]
@@ -81,7 +81,7 @@ def optimizer_of(model: nn.Module, training: Training) -> torch.optim.SGD:
     groups = [group for group in groups if group["params"]]
     return torch.optim.SGD(groups, lr=training.peak, momentum=MOMENTUM, nesterov=True)
 
-# %% ../nbs/21_training.ipynb #e57c603c
+# %% ../nbs/21_training.ipynb #96f16b65
 def loss_of(scores: Tensor,  # (n, classes)
             labels: Tensor,  # (n,) int64
             training: Training,
@@ -95,19 +95,19 @@ def loss_of(scores: Tensor,  # (n, classes)
     soft = F.kl_div(mine, theirs, reduction="batchmean", log_target=True) * training.temperature**2
     return SHARE * soft + (1 - SHARE) * hard
 
-# %% ../nbs/21_training.ipynb #d1822b83
+# %% ../nbs/21_training.ipynb #98443b08
 def has_bf16(device: torch.device) -> bool:
     "Does this device multiply in bfloat16 by itself?"
     if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
     units = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
 
-# %% ../nbs/21_training.ipynb #14fd0568
+# %% ../nbs/21_training.ipynb #4712ad16
 def pick_device(device: str | torch.device | None = None) -> torch.device:
     "The device named, or a GPU where there is one."
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-# %% ../nbs/21_training.ipynb #f6d2b673
+# %% ../nbs/21_training.ipynb #cc44019f
 class Step:
     "One batch through a network and back."
     def __init__(self, model: nn.Module, training: Training, device: torch.device, *, teacher: nn.Module | None = None):
@@ -129,7 +129,7 @@ class Step:
         self.optimizer.step()
         return torch.stack([loss.detach(), (scores.detach().argmax(1) == labels).float().mean()])
 
-# %% ../nbs/21_training.ipynb #d5416916
+# %% ../nbs/21_training.ipynb #ac061a43
 def one_epoch(step: Step,
               images: Images,
               plan: Sequence[float],  # the rate of each step of this epoch
@@ -154,7 +154,7 @@ def one_epoch(step: Step,
             if bar: bar.set_postfix_str(f"loss {loss:.3f}, right {right:.1%}, rate {rate:.2g}")
     return loss, right
 
-# %% ../nbs/21_training.ipynb #f05b15f8
+# %% ../nbs/21_training.ipynb #62c73a2e
 @torch.no_grad()
 def accuracy(model: nn.Module,
              images: Images,
@@ -173,14 +173,14 @@ def accuracy(model: nn.Module,
 
 def modes_of(model: nn.Module) -> dict[nn.Module, bool]: return {module: module.training for module in model.modules()}
 
-# %% ../nbs/21_training.ipynb #537d4545
+# %% ../nbs/21_training.ipynb #d926e8bc
 def epoch_seed(seed: int,  # of the training
                epoch: int,  # from 0
 ) -> int:  # below 2**63
     "The seed of one epoch."
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
-# %% ../nbs/21_training.ipynb #a97dcd76
+# %% ../nbs/21_training.ipynb #eb6d8b3d
 def work_of(model: nn.Module, data: Data, training: Training, *, seed: int = 0,
             teacher: nn.Module | None = None) -> dict:
     "All that the weights after a training depend on, as JSON scalars."
@@ -192,7 +192,7 @@ def work_of(model: nn.Module, data: Data, training: Training, *, seed: int = 0,
     start, taught = (tensors_sha256(net.state_dict()) if net else "" for net in (model, teacher))
     return dict(data=data.name, arch=model.arch, seed=seed, start=start, teacher=taught, **training.record())
 
-# %% ../nbs/21_training.ipynb #3d05b8fc
+# %% ../nbs/21_training.ipynb #812743eb
 def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint, shown: bool, watch: Images | None) -> list[dict]:
     training, n = step.training, len(data.train)
     steps = max(n // training.batch, 1)
@@ -212,7 +212,7 @@ def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint, shown: bool, w
                                                                    optimizer=step.optimizer.state_dict()))
     return history
 
-# %% ../nbs/21_training.ipynb #5cb2b49b
+# %% ../nbs/21_training.ipynb #23b7bbb9
 def _resumed(step: Step, checkpoint: str | Path | None, work: Mapping) -> list[dict]:
     saved = read_checkpoint(checkpoint, work) if checkpoint else None
     if not saved: return []
@@ -225,7 +225,7 @@ def _seeded(seed: int, device: torch.device) -> torch.Generator:
     if device.type == "cuda": torch.cuda.manual_seed(seed)
     return torch.Generator().manual_seed(seed)
 
-# %% ../nbs/21_training.ipynb #8354b749
+# %% ../nbs/21_training.ipynb #cb9fed85
 def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, as `make_model` and `model_from` give it
         data: Data,
         training: Training,

@@ -17,6 +17,15 @@ from robcomp.training import MOMENTUM, Step, Training, accuracy, fit, loss_of, o
 CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The networks here are too small to share."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def coloured(n=70, *, seed=0):
     """Two classes, red and blue, with noise; n is no multiple of the batches used below."""
     rng, labels = np.random.default_rng(seed), np.arange(n) % 2
