@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from math import ceil, exp, pi, sqrt
 
 import numpy as np
 from numba import config, njit
+from scipy.ndimage import zoom
 
 from robcomp._draws import CORRUPTION, normal_at, stream, uniform_at
 
@@ -352,3 +354,67 @@ def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarra
     """The camera moved: a Gaussian trail in one direction."""
     return _in_parts(images, numbers, lambda part, who: _motion_blur(
         part, _uniforms(seed, "motion_blur", severity, who, 1), severity))
+
+
+# ---------------------------------------------------------------------------------------------------------- snow
+
+_SNOW = ((.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
+         (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8))
+# mean and deviation of the flakes, zoom, threshold, radius px and sigma px of their fall, share of the image's colour
+
+
+@lru_cache(maxsize=32)
+def _zoomed(size: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """scipy's order-1 zoom of the central square, cut back to `size`: first source line and the weights of two lines."""
+    kept = ceil(size / factor)
+    lines = zoom(np.eye(kept), (factor, 1), order=1)
+    lines = lines[(len(lines) - size) // 2:][:size]
+    first = np.minimum((lines != 0).argmax(1), kept - 2) if kept > 1 else np.zeros(size, np.int64)
+    rows = np.arange(size)
+    return first + (size - kept) // 2, lines[rows, first], lines[rows, np.minimum(first + 1, kept - 1)] * (kept > 1)
+
+
+@njit(cache=True, nogil=True)
+def _snow_kernel(images, draws, out, first, near, far, weights, mean, deviation, threshold, colour):
+    size, margin = images.shape[1], len(weights)
+    plane, sums = np.empty((size, size + 2 * margin)), np.empty((size, size))
+    colour, white = np.float32(colour), np.float32(1 - colour)
+    red, green, blue = np.float64(np.float32(.299)), np.float32(.587), np.float64(np.float32(.114))
+    for i in range(len(images)):
+        for y in range(size):
+            for x in range(size):
+                at = first[y] * size + first[x]
+                flake = (((mean + deviation * draws[i, at]) * near[y] * near[x]
+                          + (mean + deviation * draws[i, at + 1]) * near[y] * far[x])
+                         + (mean + deviation * draws[i, at + size]) * far[y] * near[x]
+                         + (mean + deviation * draws[i, at + size + 1]) * far[y] * far[x])
+                plane[y, margin + x] = int(min(flake, 1.) * 255) if flake >= threshold else 0
+        _streak(plane, sums, weights, -135 + 90 * draws[i, size * size], 1, margin)
+        for y in range(size):
+            for x in range(size):
+                r, g, b = images[i, y, x, 0], images[i, y, x, 1], images[i, y, x, 2]
+                r, g, b = (np.float32(r) / np.float32(255), np.float32(g) / np.float32(255),
+                           np.float32(b) / np.float32(255))
+                grey = np.float32(r * red + np.float64(g * green))  # fused: products not rounded before they are added
+                grey = np.float32(b * blue + np.float64(grey))
+                pale = grey * np.float32(1.5) + np.float32(.5)
+                fallen, risen = plane[y, margin + x] / 255., plane[size - 1 - y, margin + size - 1 - x] / 255.
+                for c, level in enumerate((r, g, b)):
+                    value = np.float64(colour * level + white * max(level, pale)) + fallen + risen
+                    out[i, y, x, c] = np.uint8(min(max(value, 0.), 1.) * 255)
+
+
+def _snow(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+    """Falling flakes over a paler image; the layer is laid on a second time, turned by 180 degrees."""
+    mean, deviation, factor, threshold, radius, sigma, colour = _SNOW[severity - 1]
+    scale = images.shape[1] / 32
+    return _threaded(_snow_kernel, images, draws, *_zoomed(images.shape[1], factor * scale),
+                     _trail(radius * scale, sigma * scale), mean, deviation, threshold, colour)
+
+
+def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+    """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 (ours)."""
+    count = images.shape[1]**2
+    return _in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
+        _normals(seed, "snow", severity, who, count),
+        _uniforms(seed, "snow", severity, who, 1, start=count)]), severity))
