@@ -1,0 +1,175 @@
+"""Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes back."""
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from robcomp._digest import tensors_sha256
+from robcomp._state import layers, plain
+from robcomp.compress import compress
+from robcomp.data import Data, Images, InputContract
+from robcomp.models import model_from
+from robcomp.pack import pack, unpack
+from robcomp.recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Tune, parse
+from robcomp.training import Training
+
+CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
+
+
+class Tied(nn.Module):
+    """Stem, depthwise, grouped and 1x1 layers, two linear layers that share a weight, and one weight in the last."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.depthwise, self.grouped, self.point = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 12, 1)
+        self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 2)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        x = self.norm(self.stem(x)).relu()
+        x = self.point(self.grouped(self.depthwise(x)).relu()).mean((2, 3))
+        return self.last(self.second(self.first(x).relu()).relu())
+
+
+def net(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return model_from(Tied(), name="tied", classes=2, contract=CONTRACT)
+
+
+def noise(n, seed):
+    labels = np.arange(n) % 2
+    pixels = np.random.default_rng(seed).normal(100 + 40 * labels[:, None, None, None], 60, (n, 8, 8, 3))
+    return Images(pixels.clip(0, 255).astype(np.uint8), labels)
+
+
+DATA = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
+STAGES = st.one_of(
+    st.builds(Prune, st.sampled_from([.1, .3, .5, .7]), st.sampled_from(["global", "layer"])),
+    st.just(Prune(.5, "2of4")),
+    st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300])),
+    st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
+    st.builds(Tune, st.just(1), st.sampled_from(["", "distill"])),
+    st.just(Recalibrate()))
+RECIPES = st.lists(STAGES, max_size=5).map(Recipe)
+MEANS = dict(tune=Training(1, batch=20, peak=.05), progress=False)
+
+
+@given(RECIPES)
+def test_text_and_back(recipe):
+    assert parse(str(recipe)) == recipe
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(recipe=RECIPES, seed=st.integers(0, 3))
+def test_promises_kept_and_file_comes_back(recipe, seed, tmp_path_factory):
+    model = net(seed)
+    before = tensors_sha256(model.state_dict())
+    try: artifact = compress(model, recipe, DATA, **MEANS)
+    except ValueError as refused:
+        assert "would be left" in str(refused)
+        return
+    assert tensors_sha256(model.state_dict()) == before
+    check_by_hand(artifact)
+    path = tmp_path_factory.mktemp("pack") / "model.robcomp"
+    pack(artifact.module, path, recipe=str(recipe))
+    again = unpack(path, module=model)
+    mine, theirs = artifact.module.state_dict(), again.state_dict()
+    assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    x = torch.randn(4, 3, 8, 8)
+    assert torch.equal(artifact.module(x), again(x)) and torch.equal(plain(again)(x), again(x))
+    assert again.second.weight is not None and torch.equal(again.first.weight, again.second.weight)
+
+
+def check_by_hand(artifact):
+    """The promises, from the deployed weights alone and in other words than the package's."""
+    found = layers(artifact.module)
+    weights = {name: layer.module.weight.detach() for name, layer in found.items()}
+    stages = list(artifact.recipe)
+    pruned = [stage.amount for stage in stages if isinstance(stage, Prune) and stage.scope == "global"]
+    total = sum(weight.numel() for weight in weights.values())
+    if pruned: assert sum(int((weight == 0).sum()) for weight in weights.values()) >= round(max(pruned) * total)
+    for amount in [stage.amount for stage in stages if isinstance(stage, Prune) and stage.scope == "layer"]:
+        for weight in weights.values(): assert int((weight == 0).sum()) >= round(amount * weight.numel())
+    for stage in stages:
+        for name, weight in weights.items():
+            scale = found[name].state.scale if found[name].state else None
+            units = weight if scale is None else weight.double() / scale.double()
+            if isinstance(stage, Cluster):
+                assert len(np.unique(np.round(units.numpy(), 4 if scale is not None else 12))) <= stage.k
+            if isinstance(stage, Quantize):
+                limit = 2 ** (stage.bits - 1) - 1
+                assert (units - units.round()).abs().max() < 1e-3 and units.round().abs().max() <= limit
+
+
+@pytest.mark.parametrize("text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
+def test_codes_stay_shared_on_the_integer_grid(text):
+    artifact = compress(net(), text, DATA, **MEANS)
+    k = next(stage.k for stage in artifact.recipe if isinstance(stage, Cluster))
+    for layer in layers(artifact.module).values():
+        codes = layer.integers
+        assert codes.unique().numel() <= k and codes.abs().max() <= 127
+        assert torch.equal(codes * layer.state.scale, layer.weight)
+
+
+def test_pruning_is_exact_where_magnitudes_tie():
+    artifact = compress(net(), "cluster4+prune0.25", DATA)
+    weights = torch.cat([layer.weight.flatten() for layer in layers(artifact.module).values()])
+    assert int((weights == 0).sum()) >= round(.25 * len(weights))
+    ones = model_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), name="ones", classes=2, contract=CONTRACT)
+    nn.init.ones_(ones[1].weight)
+    assert int((layers(compress(ones, "prune0.25").module)["1"].weight == 0).sum()) == 96
+
+
+def test_codebooks_are_as_good_as_the_exact_ones():
+    kmeans1d = pytest.importorskip("kmeans1d")
+    from robcomp._kmeans import codebook, nearest
+    rng = np.random.default_rng(0)
+    for n, k, slack in itertools.product((500, 20_000), (4, 16, 256), (None,)):
+        values = (rng.standard_normal(n) * np.exp(.5 * rng.standard_normal(n))).astype(np.float32)
+        exact = np.array(kmeans1d.cluster(values.astype(float), k).centroids)
+        ours = codebook(values, k)
+        error = lambda book: ((values - book[nearest(values, book)]) ** 2).sum()
+        assert len(ours) <= k and error(ours) <= error(exact) * (1 + (1e-4 if k <= 16 else 2e-3)) + 1e-9
+
+
+def test_weighted_codebooks_count_points_as_often_as_told():
+    from robcomp._kmeans import codebook
+    values, counts = np.array([0, 1, 5, 6], np.float32), np.array([3, 1, 1, 1])
+    assert np.allclose(codebook(values, 2, weights=counts), codebook(np.repeat(values, counts), 2))
+
+
+def test_tuning_moves_codebooks_like_the_projection_of_free_weights():
+    from robcomp._state import _Shared
+    codes, scale = torch.tensor([[0, 1, 1], [1, 0, 0]], dtype=torch.uint8), torch.tensor([[1.], [2.]])
+    values, gradient = torch.tensor([.5, -.5], requires_grad=True), torch.randn(2, 3)
+    _Shared.apply(values, codes, scale).backward(gradient)
+    for code in (0, 1):
+        here = codes == code
+        spread = scale.expand(2, 3)[here]
+        assert torch.allclose(values.grad[code], (spread * gradient[here]).sum() / (spread ** 2).sum())
+
+
+def test_a_layer_of_one_weight_takes_every_stage():
+    model = model_from(nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten(), nn.Linear(2, 2), nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 1, 1), nn.Flatten()),
+                       name="one", classes=2, contract=CONTRACT)
+    artifact = compress(model, "cluster16+int4:weights+recal", DATA)
+    assert artifact.summary().codes["4"] == 1
+
+
+def test_foreign_parametrizations_are_refused():
+    model = net()
+    torch.nn.utils.parametrizations.weight_norm(model.point)
+    with pytest.raises(ValueError, match="layer point has a parametrization of its own"): compress(model, "prune0.5")
+
+
+def test_kept_layers_are_left_alone():
+    model = net()
+    artifact = compress(model, "prune0.5+cluster4+int8", DATA, keep=["stem", "last"])
+    assert torch.equal(artifact.module.stem.weight, model.stem.weight) and not hasattr(artifact.module.stem, "input_range")
