@@ -418,3 +418,137 @@ def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> n
     return _in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
         _normals(seed, "snow", severity, who, count),
         _uniforms(seed, "snow", severity, who, 1, start=count)]), severity))
+
+
+# --------------------------------------------------------------------------------------------- elastic_transform
+
+_ELASTIC = ((0, 0, .08), (.05, .2, .07), (.08, .06, .06), (.1, .04, .05), (.1, .03, .03))  # all times the size:
+# displacement, its smoothing and the largest shift of the affine map's three points
+
+
+@njit(cache=True, nogil=True)
+def _affine(draws, i, size, shift, system, inverse):
+    """OpenCV's getAffineTransform (elimination with row pivots) for three shaken points, then its inverse, 2 x 3."""
+    middle, arm = size // 2, size // 3
+    for point in range(3):
+        x = np.float32(middle - arm if point == 2 else middle + arm)
+        y = np.float32(middle + arm if point == 0 else middle - arm)
+        for axis in range(2):
+            row, moved = 2 * point + axis, np.float32(-shift + 2 * shift * draws[i, 2 * point + axis])
+            for column in range(6):
+                system[row, column] = 0.
+            system[row, 3 * axis], system[row, 3 * axis + 1], system[row, 3 * axis + 2] = x, y, 1.
+            system[row, 6] = (x if axis == 0 else y) + moved
+    for column in range(6):
+        pivot = column
+        for row in range(column + 1, 6):
+            if abs(system[row, column]) > abs(system[pivot, column]):
+                pivot = row
+        for k in range(7):
+            system[column, k], system[pivot, k] = system[pivot, k], system[column, k]
+        scale = -1 / system[column, column]
+        for row in range(column + 1, 6):
+            factor = system[row, column] * scale
+            for k in range(column + 1, 7):
+                system[row, k] += factor * system[column, k]
+    for row in range(5, -1, -1):
+        total = system[row, 6]
+        for k in range(row + 1, 6):
+            total -= system[row, k] * system[k, 6]
+        system[row, 6] = total / system[row, row]
+    m0, m1, m2, m3, m4, m5 = system[0, 6], system[1, 6], system[2, 6], system[3, 6], system[4, 6], system[5, 6]
+    scale = 1. / (m0 * m4 - m1 * m3)
+    inverse[0], inverse[1], inverse[3], inverse[4] = m4 * scale, -m1 * scale, -m3 * scale, m0 * scale
+    inverse[2] = -inverse[0] * m2 - inverse[1] * m5
+    inverse[5] = -inverse[3] * m2 - inverse[4] * m5
+
+
+@njit(cache=True)
+def _bounced(i, n):
+    """Index of a line of n that stands in for position i: d c b | a b c d | c b a."""
+    while i < 0 or i >= n:
+        i = -i if i < 0 else 2 * n - 2 - i
+    return i
+
+
+@njit(cache=True, nogil=True)
+def _warp(image, inverse, warped):
+    """OpenCV 4.10's linear warpAffine on float32: positions in 1024ths, cut to 32nds; borders mirrored at the centre."""
+    size, one = warped.shape[0], np.float32(1)
+    for y in range(size):
+        across = int(np.rint((inverse[1] * y + inverse[2]) * 1024)) + 16
+        down = int(np.rint((inverse[4] * y + inverse[5]) * 1024)) + 16
+        for x in range(size):
+            column, row = (across + int(np.rint(inverse[0] * x * 1024))) >> 5, (down + int(np.rint(inverse[3] * x * 1024))) >> 5
+            right, below = np.float32(column & 31) / np.float32(32), np.float32(row & 31) / np.float32(32)
+            column, row = column >> 5, row >> 5
+            left, near, top, far = column, column + 1, row, row + 1
+            if column < 0 or near >= size or row < 0 or far >= size:
+                left, near, top, far = _bounced(left, size), _bounced(near, size), _bounced(top, size), _bounced(far, size)
+            for c in range(3):
+                warped[y, x, c] = (image[top, left, c] * ((one - below) * (one - right)) + image[top, near, c] * ((one - below) * right)
+                                   + image[far, left, c] * (below * (one - right)) + image[far, near, c] * (below * right))
+
+
+@njit(cache=True)
+def _reflected(position, n):
+    """scipy's 'reflect' for a real position: a b c d | d c b a."""
+    if position < 0:
+        if position < -2 * n:
+            position += 2 * n * int(-position / (2 * n))
+        return position + 2 * n if position < -n else (1e-15 if position > -1e-15 else -position) - 1.
+    if position > n - 1:
+        position -= 2 * n * int(position / (2 * n))
+        if position >= n:
+            position = 2 * n - position - 1
+    return position
+
+
+@njit(cache=True, nogil=True)
+def _elastic_kernel(images, draws, out, weights, reach, shift):
+    size, area, radius = images.shape[1], images.shape[1]**2, len(weights) // 2
+    system, inverse = np.empty((6, 7)), np.empty(6)
+    image, warped = np.empty((size, size, 3), np.float32), np.empty((size, size, 3), np.float32)
+    across, down = np.empty((size, size)), np.empty((size, size))
+    between = np.empty((size, size + 2 * radius))
+    for i in range(len(images)):
+        for y in range(size):
+            for x in range(size):
+                across[y, x] = -1 + 2 * draws[i, 6 + y * size + x]
+                down[y, x] = -1 + 2 * draws[i, 6 + area + y * size + x]
+                for c in range(3):
+                    image[y, x, c] = np.float32(images[i, y, x, c]) / np.float32(255)
+        _affine(draws, i, size, shift, system, inverse)
+        _warp(image, inverse, warped)
+        if reach > 0:
+            _smooth(across, between, weights, 1, True, False)
+            _smooth(down, between, weights, 1, True, False)
+        for y in range(size):
+            for x in range(size):
+                row = _reflected(y + np.float64(np.float32(down[y, x] * reach)), size)
+                column = _reflected(x + np.float64(np.float32(across[y, x] * reach)), size)
+                top, left = int(np.floor(row)), int(np.floor(column))
+                above, before = 1. - (row - top), 1. - (column - left)
+                below, behind = 1. - above, 1. - before
+                far, near = min(top + 1, size - 1), min(left + 1, size - 1)
+                top, left = max(top, 0), max(left, 0)
+                for c in range(3):
+                    value = np.float32(warped[top, left, c] * above * before + warped[top, near, c] * above * behind
+                                       + warped[far, left, c] * below * before + warped[far, near, c] * below * behind)
+                    value = min(max(value, np.float32(0)), np.float32(1)) * np.float32(255)
+                    out[i, y, x, c] = np.uint8(value)
+
+
+def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+    """A random affine map, then every pixel displaced by a smooth random field (none at severity 1)."""
+    size = images.shape[1]
+    reach, sigma, shift = (constant * size for constant in _ELASTIC[severity - 1])
+    weights = _bell(sigma, 3.) if sigma else np.ones(1)
+    return _threaded(_elastic_kernel, images, draws, weights, reach * size / 32, shift)
+
+
+def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+    """Stretched as if printed on rubber."""
+    count = 6 + 2 * images.shape[1]**2
+    return _in_parts(images, numbers, lambda part, who: _elastic_transform(
+        part, _uniforms(seed, "elastic_transform", severity, who, count), severity))
