@@ -1,0 +1,43 @@
+"""Compiled loops on equal shares of a batch, one share a thread."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Timer
+
+import numpy as np
+from numba import get_num_threads
+
+
+def in_threads(kernel: Callable, arrays: tuple, *constants) -> None:
+    """Run a kernel that lets go of the interpreter on shares of the first axis of `arrays`.
+
+    Plain threads, not numba's parallel loops: these take twice as long to compile, and abort the process where two
+    threads of a caller, or a forked worker, enter them at once.
+    """
+    n = len(arrays[0])
+    workers = max(1, min(get_num_threads(), n // 8))
+    cuts = [n * k // workers for k in range(workers + 1)]
+    if workers == 1: return kernel(*arrays, *constants)
+    with ThreadPoolExecutor(workers) as pool:
+        shares = [[array[a:b] for array in arrays] for a, b in zip(cuts, cuts[1:])]
+        for done in [pool.submit(kernel, *share, *constants) for share in shares]: done.result()
+
+
+def over(images: np.ndarray, kernel: Callable, *constants, numbers: np.ndarray | None = None) -> np.ndarray:
+    """What `kernel(images, [numbers,] out, *constants)` makes of the images."""
+    out = np.empty_like(images)
+    in_threads(kernel, (images, out) if numbers is None else (images, numbers, out), *constants)
+    return out
+
+
+@contextmanager
+def notice(text: str, after: float = 1.) -> Iterator[None]:
+    """Say something on standard error where the block takes longer than `after` seconds."""
+    timer = Timer(after, lambda: print(text, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try: yield
+    finally: timer.cancel()
