@@ -7,9 +7,9 @@ __all__ = ['FAMILIES', 'AXES', 'HOVER', 'VERDICTS', 'KINDS', 'Look', 'family', '
            'enable_charts', 'save_chart', 'networks', 'front_table', 'channel', 'by_family', 'hover', 'dots', 'stair',
            'names', 'marks', 'front_words', 'front_layers', 'chart_front', 'by_condition', 'one_network', 'heat_table',
            'heat_colour', 'chart_heat', 'heat_words', 'best_of_families', 'looks_of', 'chart_severity',
-           'severity_table', 'severity_words', 'chart_differences', 'chart_curve', 'chart_bytes']
+           'severity_table', 'severity_words', 'chart_differences', 'chart_shares', 'chart_curve', 'chart_bytes']
 
-# %% ../nbs/70_charts.ipynb #eb2a3512
+# %% ../nbs/70_charts.ipynb #caf51a79
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ from .recipe import parse
 from .results import DIRECTIONS, Tables, references
 from .schema import CLEAN, CORRUPTIONS, STANDARD, check
 
-# %% ../nbs/70_charts.ipynb #4acedc58
+# %% ../nbs/70_charts.ipynb #93833fb0
 class Look(NamedTuple):
     "How a family of recipes is drawn."
     colour: str
@@ -44,7 +44,7 @@ def family(recipe: str,  # text of a recipe
     names = [_NAMES[technique] for technique in sorted(parse(recipe).families)]
     return names[0] if len(names) == 1 else "combined" if names else "dense"
 
-# %% ../nbs/70_charts.ipynb #bf887f39
+# %% ../nbs/70_charts.ipynb #1106086c
 class Axis(NamedTuple):
     "How a column of the summary stands on an axis."
     short: str
@@ -69,13 +69,13 @@ def axis_of(name: str,  # column of the summary
     if name not in AXES: raise ValueError(unknown("axis", name, AXES))
     return AXES[name]
 
-# %% ../nbs/70_charts.ipynb #f0adbbbc
+# %% ../nbs/70_charts.ipynb #4c35daf1
 def spec_of(chart: alt.TopLevelMixin,  # any chart
 ) -> dict:  # a Vega-Lite spec that carries the look of the project
     "A chart with the look of the project, as plain data."
     return dressed(chart.to_dict())
 
-# %% ../nbs/70_charts.ipynb #0c76a090
+# %% ../nbs/70_charts.ipynb #a655f26f
 def titled(chart: alt.TopLevelMixin,  # without a title
            title: str,  # what the chart shows
            subtitle: str,  # how to read it
@@ -85,7 +85,7 @@ def titled(chart: alt.TopLevelMixin,  # without a title
     words = alt.TitleParams(title[0].upper() + title[1:], subtitle=textwrap.wrap(subtitle, 60))
     return chart.properties(title=words, description=description)
 
-# %% ../nbs/70_charts.ipynb #dfad77da
+# %% ../nbs/70_charts.ipynb #8ae05aa6
 def bundle(spec: dict,  # Vega-Lite
            **_,  # what altair passes to every renderer
 ) -> dict:  # contents by mime type
@@ -98,7 +98,7 @@ def enable_charts() -> None:
     alt.renderers.register("robcomp", bundle)
     alt.renderers.enable("robcomp")
 
-# %% ../nbs/70_charts.ipynb #e99f38fc
+# %% ../nbs/70_charts.ipynb #acda53b5
 def save_chart(chart: alt.TopLevelMixin,  # any chart
                path: str | Path,  # ends in .svg, .png or .pdf
 ) -> Path:  # the file written
@@ -110,7 +110,7 @@ def save_chart(chart: alt.TopLevelMixin,  # any chart
     with replacing(path) as file: file.write(forms[path.suffix](svg))
     return path
 
-# %% ../nbs/70_charts.ipynb #dcf9d6f2
+# %% ../nbs/70_charts.ipynb #4d8080fe
 def networks(table: pd.DataFrame,  # summary
 ) -> pd.Series:  # one text a row
     "Which network each trial belongs to: architecture and data."
@@ -132,7 +132,7 @@ def front_table(table: pd.DataFrame,  # summary
     ends = intervals[intervals["measure"] == y].set_index("key")
     return data.join(ends[["low", "high"]], on="key")
 
-# %% ../nbs/70_charts.ipynb #cd203d61
+# %% ../nbs/70_charts.ipynb #00c6debe
 def channel(name: str,  # a name in `AXES`
             scale: dict,  # from `scale_of`
 ) -> dict:  # arguments of alt.X or alt.Y
@@ -148,7 +148,7 @@ def by_family(kind: type,  # alt.Color, alt.Fill, alt.Stroke or alt.Shape
     values = [look.shape if kind is alt.Shape else look.colour for look in FAMILIES.values()]
     return kind("family:N", scale=alt.Scale(domain=list(FAMILIES), range=values), legend=legend)
 
-# %% ../nbs/70_charts.ipynb #7037db82
+# %% ../nbs/70_charts.ipynb #5b6f83a3
 HOVER = ("recipe", "clean", "robust", "low", "high", "worst", "worst_corruption", "size_mb", "compression_ratio", "sparsity")
 
 def hover(data: pd.DataFrame,  # that is drawn
@@ -169,7 +169,7 @@ def dots(base: alt.Chart,  # with its axes
         fill=alt.when("datum.front").then(by_family(alt.Fill, alt.Legend(columns=5))).otherwise(alt.value("white")),
         opacity=alt.when(picked).then(alt.value(1)).otherwise(alt.value(.1))).add_params(picked)
 
-# %% ../nbs/70_charts.ipynb #b0eb38c4
+# %% ../nbs/70_charts.ipynb #cd038736
 def stair(base: alt.Chart,  # with its axes
           x: str,  # column of the horizontal axis
 ) -> alt.Chart:
@@ -193,7 +193,7 @@ def marks(references: pd.DataFrame,  # name and the column `y`
     words = base.mark_text(align="right", dx=-2, dy=-6, fontSize=10, fontStyle="italic", color="#666666").encode(x=alt.value("width"), text="name:N")
     return base.mark_rule(strokeDash=[4, 3], color="#888888") + words
 
-# %% ../nbs/70_charts.ipynb #081b0ff1
+# %% ../nbs/70_charts.ipynb #a3a1cec9
 def front_words(chart: alt.TopLevelMixin,  # without a title
                 data: pd.DataFrame,  # what it draws
                 x: str, y: str,  # names in `AXES`
@@ -207,7 +207,7 @@ def front_words(chart: alt.TopLevelMixin,  # without a title
     title = f"{best.short} against {AXES[x].short}"
     return titled(chart, title, how + left, f"{title} of {len(data)} trials. On the front, {AXES[x].short} and {best.short}: {said}.")
 
-# %% ../nbs/70_charts.ipynb #09456f17
+# %% ../nbs/70_charts.ipynb #62b530ce
 def front_layers(data: pd.DataFrame,  # from `front_table`
                  x: str, y: str,  # names in `AXES`
                  size: tuple[int, int],  # pixels of a panel
@@ -240,7 +240,7 @@ def chart_front(table: pd.DataFrame,  # summary, one row a trial
     chart = layers if alone else layers.facet(facet=alt.Facet("network:N"), columns=2)
     return front_words(chart, data, x, y, len(table) - len(data))
 
-# %% ../nbs/70_charts.ipynb #4ed9114c
+# %% ../nbs/70_charts.ipynb #d9f5604b
 def by_condition(tables: Tables,
 ) -> pd.DataFrame:  # one row a trial and condition: accuracy, and change against dense (fractions)
     "Accuracy by trial and condition, and what compression changed."
@@ -258,7 +258,7 @@ def one_network(table: pd.DataFrame,  # with arch and dataset
     if len(names) > 1: raise ValueError(f"{len(names)} networks in one chart ({', '.join(names)}): choose one, as table[table['arch'] == {table['arch'].iloc[0]!r}]")
     return table
 
-# %% ../nbs/70_charts.ipynb #14cb0636
+# %% ../nbs/70_charts.ipynb #5af817c6
 def heat_table(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> pd.DataFrame:  # one row a recipe and corruption, recipes from the most robust down
     "What `chart_heat` draws: means over severities, then over seeds."
@@ -267,7 +267,7 @@ def heat_table(conditions: pd.DataFrame,  # from `by_condition`, one network
     robust = cells[cells["corruption"].isin(STANDARD)].groupby("recipe")["accuracy"].mean()
     return cells.assign(robust=cells["recipe"].map(robust)).sort_values(["robust", "recipe"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/70_charts.ipynb #227615fe
+# %% ../nbs/70_charts.ipynb #c2ba042f
 def heat_colour(cells: pd.DataFrame,  # from `heat_table`
                 value: str,  # accuracy or change
 ) -> tuple[alt.Color, str]:  # channel, and an expression that holds where the text must be light
@@ -296,7 +296,7 @@ def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
     layers = base.mark_rect().encode(colour, tooltip=tips) + text
     return heat_words(layers.properties(width=28 * len(order), height=20 * cells["recipe"].nunique()), cells, value)
 
-# %% ../nbs/70_charts.ipynb #44f2f548
+# %% ../nbs/70_charts.ipynb #3c68f345
 def heat_words(chart: alt.TopLevelMixin,  # without a title
                cells: pd.DataFrame,  # from `heat_table`
                value: str,  # accuracy or change
@@ -308,7 +308,7 @@ def heat_words(chart: alt.TopLevelMixin,  # without a title
     said = [f"{word} {row[value]:.2f}, {row['recipe']} under {row['corruption']}" for word, row in (("lowest", low), ("highest", high))]
     return titled(chart, title, how, f"{title}: {'; '.join(said)}.")
 
-# %% ../nbs/70_charts.ipynb #21a5262a
+# %% ../nbs/70_charts.ipynb #43f9d2c8
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> list[str]:  # recipes, in the order of `FAMILIES`
     "The recipe with the highest mean accuracy over the standard corruptions in each family."
@@ -326,7 +326,7 @@ def looks_of(recipes: Sequence[str],  # at most 8
     for recipe in recipes: taken.append(next(look for look in (FAMILIES[family(recipe)], *spare) if look not in taken))
     return taken
 
-# %% ../nbs/70_charts.ipynb #29b16885
+# %% ../nbs/70_charts.ipynb #eac4ba12
 def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
                    recipes: Sequence[str] | None = None,  # at most 8; the best of each family
                    *,
@@ -348,7 +348,7 @@ def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
     panels = (line + dots).properties(width=112, height=96).facet(alt.Facet("corruption:N", sort=order), columns=columns)
     return severity_words(panels, data)
 
-# %% ../nbs/70_charts.ipynb #430e7d03
+# %% ../nbs/70_charts.ipynb #70b9f601
 def severity_table(conditions: pd.DataFrame,  # from `by_condition`, one network
                    recipes: Sequence[str],  # to keep
 ) -> pd.DataFrame:  # recipe corruption severity accuracy; every corruption starts from the clean accuracy at 0
@@ -369,7 +369,7 @@ def severity_words(chart: alt.TopLevelMixin,  # without a title
     return titled(chart, "accuracy by severity", "A panel a corruption; severity 0 is the clean accuracy.",
                   f"Accuracy by severity for {', '.join(data['recipe'].unique())}: {said}.")
 
-# %% ../nbs/70_charts.ipynb #9eadfe71
+# %% ../nbs/70_charts.ipynb #ec682584
 VERDICTS = dict(better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"), worse=Look("#D55E00", "triangle-left"))
 
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show
@@ -388,7 +388,22 @@ def chart_differences(table: pd.DataFrame,  # label difference low high verdict,
     chart = (zero + bars + dots).properties(width=420, height=max(60, 22 * len(data)))
     return titled(chart, title, "Points: estimates; lines: paired intervals over images.", f"{title}: {counts}.")
 
-# %% ../nbs/70_charts.ipynb #bf3e28c1
+# %% ../nbs/70_charts.ipynb #68375d93
+def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the order to show
+                 *,
+                 share: str,  # column, 0 to 1
+                 title: str,  # what the share is of
+) -> alt.LayerChart:
+    "Shares by recipe as bars."
+    data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family), percent=[f"{value:.0%}" for value in table[share]]).round(4)
+    base = alt.Chart(data).encode(alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=300, domain=False, ticks=False)),
+                                  alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(format=".0%", values=[0, .25, .5, .75, 1])))
+    bars = base.mark_bar(height={"band": .7}).encode(by_family(alt.Color, alt.Legend(columns=5)), tooltip=["recipe", alt.Tooltip(f"{share}:Q", format=".1%")])
+    words = base.mark_text(align="left", dx=4, fontSize=11, color="#333333").encode(text="percent:N")
+    said = ", ".join(f"{row.recipe} {row.percent}" for row in data.head(5).itertuples())
+    return titled((bars + words).properties(width=420, height=max(40, 22 * len(data))), title, "Of studies with resampled images.", f"{title}: {said}.")
+
+# %% ../nbs/70_charts.ipynb #d2aedcf8
 def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
                 *,
                 x: str = "epoch",  # column for the horizontal axis
@@ -404,7 +419,7 @@ def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
     last = ", ".join(f"{name} {history[name].iloc[-1]:.4g}" for name in measures)
     return titled(panels, "training", f"A point is one {x}.", f"Training over {len(history)} rows; at the end {last}.")
 
-# %% ../nbs/70_charts.ipynb #4df3fefd
+# %% ../nbs/70_charts.ipynb #7e8b3bbf
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
 
 def chart_bytes(ledger: pd.DataFrame,  # layer kind bytes bound_bytes, in the order of the file

@@ -1,0 +1,165 @@
+"""Plain pages of the notebooks without Quarto: nbdev prepares them, pandoc turns them into HTML."""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+from tempfile import TemporaryDirectory
+
+from robcomp._page import STYLE, TABLE
+from robcomp._svg import data_address
+
+PLAIN = """
+main pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; line-height: 1.45; }
+main table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
+main table, main td, main th { border: 0; } main td { border-bottom: 1px solid #ddd; }
+main td, main th { padding: .15rem .5rem; text-align: right; white-space: nowrap; } main th { border-bottom: 1px solid #888; }
+main img { max-width: 100%; height: auto; }
+nav { font-size: .95rem; } nav ul { margin: 0; padding-left: 1.1rem; } nav h2 { font-size: 1rem; margin: .6rem 0 0; }
+nav [aria-current] { font-weight: 600; }
+@media (min-width: 75rem) { body { display: grid; grid-template-columns: 13rem minmax(0, 1fr); gap: 2rem; max-width: 80rem; } }
+"""
+PREPARE = """
+import nbdev.doclinks
+from nbdev.quarto import refresh_quarto_yml
+from nbdev.serve import proc_nbs
+if __name__ == "__main__":
+    refresh_quarto_yml()
+    nbdev.doclinks._build_modidx()
+    proc_nbs(n_workers=2)
+"""
+
+
+def prepared(root: Path) -> dict[str, str]:
+    """Let nbdev prepare the notebooks in `_proc`; which page each of them becomes, by path.
+
+    The command nbdev_proc_nbs is not used: without Quarto it tries to install it.
+    """
+    with TemporaryDirectory() as folder:
+        script = Path(folder) / "prepare.py"
+        script.write_text(PREPARE)
+        run = subprocess.run([sys.executable, script], cwd=root, capture_output=True, text=True)
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or ["no message"]
+        said = next((line for line in lines if "Error in notebook" in line), lines[-1])
+        raise RuntimeError(f"nbdev could not prepare the notebooks: {said} (a cell with an import holds nothing else)")
+    found = {}
+    for path in sorted((root / "_proc").rglob("*.ipynb")):
+        name, given = path.relative_to(root / "_proc"), front_matter(path).get("output-file", f"{path.stem}.html")
+        found[name.as_posix()] = name.with_name(given).as_posix()
+    return found
+
+
+def front_matter(path: Path) -> dict[str, str]:
+    """The fields that nbdev wrote into the first cell of a prepared notebook."""
+    import yaml
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    fields = yaml.safe_load("".join(first["source"]).strip().strip("-")) if first["cell_type"] == "raw" else None
+    return fields if isinstance(fields, dict) else {}
+
+
+def as_html(path: Path) -> str:
+    """A prepared notebook through pandoc."""
+    import pypandoc
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
+    return pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml"])
+
+
+def plain_cells(cell: dict) -> list[dict]:
+    """A cell without the directives that only Quarto obeys: what is not to be echoed is gone, Markdown results are text."""
+    if cell["cell_type"] != "code": return [cell] if cell["cell_type"] == "markdown" else []
+    source = "".join(cell["source"])
+    asked = dict(re.findall(r"^#\|\s*([\w-]+):\s*(.+)$", source, re.M))
+    outputs, texts = cell["outputs"] if asked.get("output") != "false" else [], []
+    for output in outputs:
+        if output["output_type"] == "execute_result": output["execution_count"] = 1  # pandoc refuses none
+        inlined(output.get("data", {}), asked.get("fig-alt", "").strip("\"' "))
+    if asked.get("output") == "asis":
+        said = ["".join(output["data"]["text/markdown"]) for output in outputs if "text/markdown" in output.get("data", {})]
+        texts = [dict(cell_type="markdown", metadata={}, source=re.sub(r"\)\{[^}]*\}", ")", text)) for text in said]
+        outputs = [output for output in outputs if "text/markdown" not in output.get("data", {})]
+    shown = dict(cell, source="" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M), outputs=outputs)
+    return ([shown] if shown["source"].strip() or outputs else []) + texts
+
+
+def inlined(data: dict, words: str) -> None:
+    """Pictures among a cell's results become images that carry their own bytes and the words of `#| fig-alt:`."""
+    for kind in ("image/png", "image/jpeg", "image/svg+xml"):
+        if kind not in data or "text/html" in data: continue
+        content = "".join(data.pop(kind))
+        address = data_address(content) if kind.endswith("xml") else f"data:{kind};base64,{content.strip()}"
+        data["text/html"] = f'<img src="{escape(address)}" alt="{escape(words)}">'
+
+
+def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
+    """The sections of the sidebar in _quarto.yml, each with the notebooks that its patterns match."""
+    import yaml
+    entries = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
+
+    def matching(pattern: str) -> list[str]:
+        pattern = "/" + pattern.lstrip("/")
+        if pattern.endswith("/**"):
+            return [name for name in notebooks if f"/{name}".startswith(pattern[:-2])]
+        return [name for name in notebooks if PurePosixPath(f"/{name}").match(pattern) and name.count("/") == pattern.count("/") - 1]
+
+    def flat(entry: str | dict) -> list[tuple[str, list[str]]]:
+        if isinstance(entry, str): return [("", matching(entry))]
+        title, contents = entry.get("section", entry.get("text", "")), entry.get("contents", entry.get("href", []))
+        if isinstance(contents, str): return [(title, matching(contents))]
+        return [(title, [])] + [part for inner in contents for part in flat(inner)]
+
+    return [part for entry in entries for part in flat(entry)]
+
+
+def linked(html: str, name: str, targets: Mapping[str, str]) -> str:
+    """`html` of the notebook `name`, with links to notebooks leading to their pages."""
+    def page(link: re.Match) -> str:
+        path = normpath(f"{name}/../{link[1]}")
+        if path not in targets: return link[0]
+        return f'href="{relpath(targets[path], PurePosixPath(targets[name]).parent.as_posix())}{link[2] or ""}"'
+    return re.sub(r'href="([^":#]+\.ipynb)(#[^"]*)?"', page, html)
+
+
+def navigation(sections: list[tuple[str, list[str]]], name: str, targets: Mapping[str, str], titles: Mapping[str, str]) -> str:
+    """The links to all pages, the present one marked."""
+    here, parts = PurePosixPath(targets[name]).parent.as_posix(), []
+    for title, members in sections:
+        current = {path: ' aria-current="page"' if path == name else "" for path in members}
+        links = "".join(f'<li><a href="{relpath(targets[path], here)}"{current[path]}>{escape(titles[path])}</a></li>' for path in members)
+        parts += ([f"<h2>{escape(title)}</h2>"] if title and title != "Home" and links else []) + ([f"<ul>{links}</ul>"] if links else [])
+    return "".join(parts)
+
+
+def shell(title: str, menu: str, body: str) -> str:
+    """A plain page around its content."""
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{escape(title)}</title><style>{STYLE}{TABLE}{PLAIN}</style></head><body>"
+            f"<details open><summary>Pages</summary><nav>{menu}</nav></details><main>"
+            f"<h1>{escape(title)}</h1>{body}</main></body></html>")
+
+
+def write_pages(root: Path, out: Path) -> list[Path]:
+    """All notebooks of the repository as pages in `out`, which is emptied first."""
+    targets = prepared(root)
+    fields = {name: front_matter(root / "_proc" / name) for name in targets}
+    titles = {name: fields[name].get("title", PurePosixPath(name).stem) for name in targets}
+    sections = sidebar(root, list(targets))
+    shutil.rmtree(out, ignore_errors=True)
+    for name in targets:
+        lead = f"<p><em>{escape(fields[name]['description'])}</em></p>" if "description" in fields[name] else ""
+        body = linked(lead + as_html(root / "_proc" / name), name, targets)
+        place = out / targets[name]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(shell(titles[name], navigation(sections, name, targets, titles), body), encoding="utf-8")
+    for picture in (path for end in ("svg", "png", "css") for path in (root / "nbs").rglob(f"*.{end}")):
+        place = out / picture.relative_to(root / "nbs")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, place)
+    return [out / target for target in targets.values()]

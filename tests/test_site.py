@@ -1,0 +1,165 @@
+"""The site: its configuration, its finishing step, the README, and whole pages built without Quarto."""
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robcomp._preview import sidebar
+from robcomp.site import SCRIPT, Page, cell_text, finish, finished, main, preview, problems, readme
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")
+                   if not {"runs", ".ipynb_checkpoints"} & set(path.parts) and not path.name.startswith("_"))
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def config() -> dict: return yaml.safe_load((ROOT / "_quarto.yml").read_text())
+
+
+def test_configuration_names_what_exists():
+    given = config()
+    assert set(given) == {"project", "website", "format"}
+    assert set(given["project"]) == {"type", "output-dir", "render", "post-render"} and given["project"]["type"] == "website"
+    assert yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text())["metadata-files"] == ["../_quarto.yml", "nbdev.yml"]
+    for command in given["project"]["post-render"]:
+        assert importlib.util.find_spec(re.fullmatch(r"python -m (\S+)", command)[1])
+    for entry in given["website"]["navbar"]["left"]: assert (ROOT / "nbs" / entry["href"]).exists(), f"navbar: no {entry['href']}"
+    look = given["format"]["html"]
+    for name in (look["css"], *(theme for theme in look["theme"] if theme.endswith(".scss"))): assert (ROOT / "nbs" / name).exists()
+    assert all(pattern.startswith("/") for pattern in given["project"]["render"]), "a bare `quarto render` would meet raw notebooks"
+
+
+def test_every_notebook_is_rendered_and_stands_in_the_sidebar_once():
+    listed = [name for _, members in sidebar(ROOT, NOTEBOOKS) for name in members]
+    assert sorted(listed) == NOTEBOOKS
+    patterns = [pattern.lstrip("/").replace("/**/", "/") for pattern in config()["project"]["render"]]
+    for name in NOTEBOOKS: assert any(Path(name).match(pattern) for pattern in patterns), f"no render pattern for {name}"
+
+
+@pytest.mark.skipif(not shutil.which("quarto"), reason="needs Quarto (https://quarto.org)")
+def test_quarto_accepts_the_configuration():
+    subprocess.run(["quarto", "inspect", str(ROOT)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_imports_stand_alone(name):
+    """nbdev runs every cell that imports when it makes the pages, and runs nothing else: other lines in it would fail."""
+    for cell in json.loads((ROOT / "nbs" / name).read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] != "code" or re.search(r"^#\|\s*(export|eval: false)", text, re.M): continue
+        if text.lstrip().startswith(("%", "!")): continue
+        lines = ast.parse(text).body
+        imports = [line for line in lines if isinstance(line, (ast.Import, ast.ImportFrom))]
+        assert not imports or len(imports) == len(lines), f"{name}: put the import into a cell of its own: {text[:60]!r}"
+
+
+def test_finishing_twice_changes_nothing(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "index.html").write_text('<head><script src="https://cdn.x/require.min.js" crossorigin="y"></script>\n<link href="https://fonts.x/a.css" rel="stylesheet">'
+                                         '</head><body><a href="sub/a.html">a</a></body>')
+    (tmp_path / "sub" / "a.html").write_text('<body><div class="rc-chart"><img alt="x" src="data:,"></div><a href="/index.html">home</a></body>')
+    assert finish(tmp_path).empty
+    first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert "cdn.x" not in (tmp_path / "index.html").read_text() and "fonts.x" not in (tmp_path / "index.html").read_text()
+    assert f'src="../{SCRIPT}"' in (tmp_path / "sub" / "a.html").read_text() and SCRIPT not in (tmp_path / "index.html").read_text()
+    assert finish(tmp_path).empty and first == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("html, problem", [
+    ('<a href="b.html">', "broken link"), ('<a href="#x">', "no such place"), ('<img src="data:,">', "image without a text"),
+    ('<img alt="a" src="https://x.org/a.png">', "fetched from elsewhere"), ('<script src="//x.org/a.js"></script>', "fetched from elsewhere")])
+def test_what_is_wrong_is_found(tmp_path, html, problem):
+    (tmp_path / "a.html").write_text(html)
+    assert list(problems(tmp_path)["problem"]) == [problem]
+
+
+@pytest.mark.parametrize("html", ['<a href="https://x.org">', '<a href="mailto:a@b.c">', '<a href="a.html#p"><p id="p">', '<a href="b%20c/">', '<a href="">'])
+def test_what_is_right_passes(tmp_path, html):
+    (tmp_path / "a.html").write_text(html)
+    (tmp_path / "b c").mkdir()
+    (tmp_path / "b c" / "index.html").write_text("")
+    assert problems(tmp_path).empty
+
+
+def code(source, *outputs): return dict(cell_type="code", source=source, outputs=list(outputs))
+
+
+def test_readme_cells():
+    text = dict(output_type="stream", name="stdout", text=["a\n", "b\n"])
+    error = dict(output_type="stream", name="stderr", text="noise")
+    table = dict(output_type="execute_result", data={"text/html": "<table>", "text/plain": "x  1"})
+    assert cell_text(code("#| hide\nimport x")) == cell_text(code("#| default_exp a")) == []
+    assert cell_text(code("#| echo: false\nf()", text, error)) == ["```\na\nb\n```"]
+    assert cell_text(code("f()", table)) == ["```python\nf()\n```", "```\nx  1\n```"]
+    assert cell_text(code("#| output: false\nf()", table)) == ["```python\nf()\n```"]
+    picture = dict(cell_type="markdown", source=["![front](images/front.svg) [up](../LICENSE) [in](#x) [out](http://a.b)"])
+    assert cell_text(picture, "nbs/") == ["![front](nbs/images/front.svg) [up](LICENSE) [in](#x) [out](http://a.b)"]
+
+
+def test_readme_check_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source=["# a"])])))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="out of step with nbs/index.ipynb: run"): main(["readme", "--check"])
+    assert not (tmp_path / "README.md").exists()
+    main(["readme"])
+    main(["readme", "--check"])
+    assert readme(check=True)
+
+
+def test_without_quarto_one_line(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="Quarto is not installed"): main(["build"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The whole site, built from a copy of the repository by nbdev and pandoc."""
+    pytest.importorskip("pypandoc", reason="needs pandoc (pip install pypandoc_binary)")
+    copy = tmp_path_factory.mktemp("site") / "robcomp"
+    for name in ("nbs", "robcomp", "results"):
+        if (ROOT / name).exists(): shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints", "*.partial"))
+    for name in ("settings.ini", "setup.py", "_quarto.yml"): shutil.copyfile(ROOT / name, copy / name)
+    return copy / "_docs", preview(copy)
+
+
+def test_the_site_is_sound(site):
+    folder, wrong = site
+    assert wrong.empty, "\n" + wrong.to_string()
+    pages = sorted(folder.rglob("*.html"))
+    assert len(pages) == len(NOTEBOOKS)
+    for path in pages:
+        text = path.read_text()
+        assert re.search("<title>[^<]+</title>", text) and text.count("<h1") == 1, path.name
+        assert len([link for link in Page(text).links if link.endswith(".html") and ":" not in link]) >= len(NOTEBOOKS), f"{path.name} lacks the navigation"
+        assert len(text) < 1_000_000, f"{path.name} is heavy"
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_charts_live_on_the_site_without_network(site, width):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    requests, errors, folder = [], [], site[0]
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport=dict(width=width, height=900))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        for name in ("charts.html", "analysis/tradeoffs.html", "analysis/choosing.html"):
+            tab.goto((folder / name).as_uri())
+            charts = tab.locator(".rc-chart").count()
+            assert charts, f"no chart on {name}"
+            sync_api.expect(tab.locator(".rc-chart svg.marks")).to_have_count(charts, timeout=30_000)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the screen"
+        browser.close()
+    assert all(url.startswith(("file:", "data:")) for url in requests) and not errors
