@@ -163,17 +163,19 @@ class Layer:
 
     def assign(self, original: Tensor) -> None:
         """Make `original` what training moves, for every module that shares the weight."""
-        parameter = nn.Parameter(original.detach().clone().to(self.original.device, torch.float32).contiguous())
+        # Not contiguous(): of a 1x1 kernel it keeps strides that make convolutions take another path, and round otherwise.
+        original = original.detach().to(self.original.device, torch.float32).clone(memory_format=torch.contiguous_format)
+        parameter = nn.Parameter(original)
         if self.state is None:
             for module in self.modules: module.weight = parameter
         else:
             for module in self.modules: module.parametrizations.weight.original = parameter
 
     def settle(self) -> None:
-        """Let `original` be what is deployed, so that nothing hidden survives a stage."""
-        state = self.state
-        if state is None: return
-        self.assign(self.codebook if state.codes is not None else self.weight)
+        """Let `original` be what is deployed, in the standard layout, so that nothing hidden survives a stage."""
+        for name, buffer in (self.state.named_buffers() if self.state else ()):
+            setattr(self.state, name, buffer.clone(memory_format=torch.contiguous_format))
+        self.assign(self.weight if self.codebook is None else self.codebook)
 
     def round_inputs(self, scale: float, zero: int) -> None:
         """Round the input of every module that uses the weight to 256 levels."""
