@@ -165,3 +165,8 @@ def test_over_seeds():
 
 
 def test_measures_are_in_the_summary(tables): assert set(MEASURES) <= set(summarise(tables))
+
+
+def test_draws_of_other_trials_are_refused(tables, draws):
+    with pytest.raises(ValueError, match="no trial 'vgg19 int8'"):
+        compare(tables, "vgg19 int8", "vgg19 dense", draws=draws.only(tables.trials.key[:12]))

@@ -1,0 +1,244 @@
+"""Fronts against their definition, conditions against pandas, choices against plain filters."""
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from robcomp._condition import clauses, parse_condition
+from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, losses, pareto,
+                            price_of_clean, rank, stability, topsis)
+from robcomp.results import example, summarise
+from robcomp.uncertainty import resample
+
+quick = settings(deadline=None, max_examples=150)
+WAYS = dict(a="max", b="min", c="max", d="min")
+cells = st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=25).map(lambda rows: pd.DataFrame(rows, columns=list(WAYS)))
+goals = st.sets(st.sampled_from(list(WAYS)), min_size=1).map(lambda names: Goals(**{name: WAYS[name] for name in sorted(names)}))
+
+
+@pytest.fixture(scope="module")
+def table(): return summarise(example())
+
+
+@pytest.fixture(scope="module")
+def draws(): return resample(example(), draws=120)
+
+
+def dominated(values):
+    return np.array([any((other >= one).all() and (other > one).any() for other in values) for one in values], bool)
+
+
+def gains(table, goals): return table[goals.names].to_numpy() * np.where(goals.maximise, 1, -1)
+
+
+@quick
+@given(cells, goals)
+def test_front_is_its_definition(table, goals):
+    assert (pareto(table, goals).to_numpy() == ~dominated(gains(table, goals))).all()
+
+
+@quick
+@given(cells, goals)
+def test_ranks_are_fronts_of_the_rest(table, goals):
+    ranks, left, level = rank(table, goals), table, 0
+    while len(left):
+        front = pareto(left, goals)
+        assert (ranks[left.index][front] == level).all()
+        left, level = left[~front], level + 1
+
+
+@quick
+@given(cells, goals)
+def test_hypervolume_by_counting_cells(table, goals):
+    """On a grid of integers the volume is a number of unit cells."""
+    bounds = {name: (4, -1) if WAYS[name] == "max" else (-1, 4) for name in goals.names}
+    below = np.stack(np.meshgrid(*[np.arange(5)] * len(goals.names), indexing="ij"), axis=-1).reshape(-1, len(goals.names))
+    height = gains(table, goals) + np.where(goals.maximise, 1, 4)
+    beaten = [(height > cell).all(1).any() for cell in below]
+    assert np.isclose(hypervolume(table, goals, bounds=bounds), np.mean(beaten))
+
+
+@quick
+@given(cells, goals)
+def test_losses_and_knee(table, goals):
+    if table.empty: return
+    front, loss = pareto(table, goals), losses(table, goals)
+    assert (loss >= 0).all(axis=None) and (loss[front] <= 1).all(axis=None)
+    bend = knee(table, goals)
+    assert front[bend.name] and np.isclose(loss.loc[bend.name].sum(), loss[front].sum(axis=1).min())
+    scaled = table * [3., 10., .5, 7.] + [1, 2, 3, 4]
+    assert np.isclose(losses(scaled, goals).loc[knee(scaled, goals).name].sum(), loss.loc[bend.name].sum())
+
+
+def test_knee_of_a_curve_with_an_elbow():
+    x = np.linspace(.05, 1, 20)
+    curve = pd.DataFrame(dict(robust=1 - .05 / x, size_mb=x))
+    assert np.isclose(knee(curve, Goals("robust", "size_mb")).size_mb, np.sqrt(.05), atol=.06)
+
+
+@quick
+@given(cells, goals)
+def test_topsis_respects_dominance(table, goals):
+    score = topsis(table, goals).to_numpy() if len(table) else np.array([])
+    better = gains(table, goals)
+    for i in range(len(table)):
+        for j in range(len(table)):
+            if (better[i] >= better[j]).all(): assert score[i] >= score[j] - 1e-12
+    if len(table): assert np.isclose(stability(table, goals, draws=20).sum(), 1)
+
+
+def test_failed_trials_and_gaps(table):
+    failed = table.assign(status=["failed"] + ["ok"] * 23, robust=table.robust.where(table.index > 0))
+    assert not pareto(failed)[0] and pd.isna(rank(failed)[0]) and np.isnan(topsis(failed)[0]) and stability(failed, draws=10)[0] == 0
+    assert pareto(failed)[1:].equals(pareto(table[1:])) and "23 trials" in str(choose(failed))
+    gap = table.assign(robust=table.robust.where(table.index != 5))
+    for call in (pareto, rank, knee, topsis, hypervolume, stability):
+        with pytest.raises(ValueError, match=f"{table.arch[5]} .* has robust = nan: leave the trial out") as error: call(gap)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="has robust = nan"): choose(gap, best="robust")
+    assert choose(gap, where="robust > 0", best="robust")
+    with pytest.raises(ValueError, match="has robust = inf"): pareto(table.assign(robust=np.inf))
+    with pytest.raises(ValueError, match="no trial has ended well"): knee(table.assign(status="failed"))
+    assert "nothing to choose from" in str(choose(table.assign(status="failed")))
+    assert hypervolume(table[:0]) == 0 and pareto(table[:0]).empty
+
+
+def test_goals():
+    assert Goals("worst", price="min").ways == dict(worst="max", price="min")
+    with pytest.raises(ValueError, match="did you mean 'robust'"): Goals("robst")
+    with pytest.raises(ValueError, match="unknown column 'price'"): pareto(pd.DataFrame(dict(clean=[1.])), Goals(price="min"))
+
+
+def test_front_probability_by_hand(table, draws):
+    goals = Goals("clean", "robust", "size_mb")
+    mean = np.zeros(24)
+    for study in range(120):
+        one = pd.DataFrame({name: draws.column(name)[study] for name in goals.names})
+        mean += ~dominated(gains(one, goals)) / 120
+    np.testing.assert_allclose(front_probability(draws, goals), mean)
+    with pytest.raises(ValueError, match="extra_robust = nan"): front_probability(draws, Goals("extra_robust"))
+
+
+# conditions
+
+COLUMNS = dict(size_mb=True, robust=True, arch=False)
+FRAME = pd.DataFrame(dict(size_mb=[.5, 1, 2, 3, np.nan], robust=[.6, .7, .5, np.nan, .6], arch=["vgg19", "vgg19", "resnet50", "it's", "x"]))
+VALUES = {name: FRAME[name].to_numpy(object if name == "arch" else float) for name in FRAME}
+number = st.sampled_from(["0.6", "1", "-2", ".5", "1e0", "+3.", "2.0E-1"])
+comparison = (st.tuples(st.sampled_from(["size_mb", "robust"]), st.sampled_from(["<=", "<", ">=", ">", "==", "!="]), number)
+              | st.tuples(st.just("arch"), st.sampled_from(["==", "!="]), st.sampled_from(["'vgg19'", '"it\'s"', "''"])))
+comparison = comparison.flatmap(lambda three: st.sampled_from([" ".join(three), "".join(three)]))
+condition = st.recursive(comparison, lambda inner: st.builds("{} and {}".format, inner, inner) | st.builds("{} or {}".format, inner, inner)
+                         | st.builds("({})".format, inner) | st.builds("not ({})".format, inner), max_leaves=8)
+
+
+def known(row, text):
+    """Python's own reading; a missing value makes it unknown."""
+    return eval(text, {}, dict(row))
+
+
+@settings(deadline=None, max_examples=400)
+@given(condition)
+def test_conditions_read_as_python_reads_them(text):
+    tree = parse_condition(text, COLUMNS)
+    held = tree.holds(VALUES)
+    for position, row in FRAME.dropna().iterrows(): assert held[position] == known(row, text), (text, str(tree))
+    short = tree.shortfall(VALUES)
+    assert (short[held] == 0).all() and (short >= 0).all()
+    assert (parse_condition(str(tree), COLUMNS).holds(VALUES) == held).all()
+    assert (np.logical_and.reduce([part.holds(VALUES) for part in clauses(tree)]) == held).all()
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.text("sizembrout arch<>=!&|%()'\".0123456789e+-_\n,[]{}", max_size=30) | st.text(max_size=12)
+       | condition.flatmap(lambda text: st.integers(0, len(text)).map(lambda cut: text[:cut] + text[cut + 1:])))
+def test_any_text_is_read_or_refused_in_one_line(text):
+    try: parse_condition(text, COLUMNS)
+    except ValueError as error: assert len(str(error).splitlines()) == 1 and ("character" in str(error) or "column" in str(error))
+
+
+@pytest.mark.parametrize("text, said", {
+    "size_bm <= 1": "unknown column 'size_bm': did you mean 'size_mb'?",
+    "size_mb <= ": "bad condition at character 12: expected a column, a number or 'text': size_mb <= ^",
+    "size_mb 1": "character 9: expected one of <= < >= > == != after size_mb: size_mb ^1",
+    "size_mb <= 1 robust > 1": "character 14: expected and, or, or the end: size_mb <= 1 ^robust > 1",
+    "size_mb = 1": "equality is written ==: size_mb ^= 1",
+    "robust >= 60%": "fractions are written 0 to 1, as 0.6: robust >= 60^%",
+    "size_mb <= 1MB": "units are not written, a number stands alone: size_mb <= 1^MB",
+    "0.5 < robust < 0.8": "one comparison at a time: join two with and: 0.5 < robust ^< 0.8",
+    "size_mb <= robust": "a comparison has one column and one number or 'text': size_mb <= ^robust",
+    "arch == vgg19": "unknown column 'vgg19'",
+    "arch == 1": "arch holds text, written in quotes: arch == ^1",
+    "robust >= '1'": "robust holds numbers: robust >= ^'1'",
+    "arch < 'b'": "text is compared by == or !=: arch ^< 'b'",
+    "arch == 'b": "a quotation that does not end: arch == ^'b",
+    "(size_mb < 1": "expected ): (size_mb < 1^",
+    "size_mb < 1 & robust > 1": "write and: size_mb < 1 ^& robust > 1",
+    "not": "expected a column, a number or 'text': not^",
+    "(" * 400: "nested more than 50 deep",
+    "not " * 400 + "size_mb < 1": "nested more than 50 deep",
+    "__import__('os').system('true')": "'.' has no meaning here: __import__('os')^.system('true')",
+    "exit() == 1": "unknown column 'exit'",
+}.items())
+def test_what_is_said_of_bad_conditions(table, text, said):
+    with pytest.raises(ValueError) as error: parse_condition(text, COLUMNS)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_value_satisfies_nothing():
+    for text in ("robust > 0.1", "robust <= 0.1", "robust != 7", "not robust > 0.1", "not robust == 0.5"):
+        assert not parse_condition(text, COLUMNS).holds(VALUES)[3]
+    with pytest.raises(TypeError, match="a condition is text"): parse_condition(None, COLUMNS)
+
+
+# choices
+
+def test_choices_are_plain_filters(table):
+    for where in ("size_mb <= 10 and robust >= 0.75", "arch == 'vgg19' and (drop < .15 or mce <= 1)", "not size_mb > 1", ""):
+        kept = table.query(where) if where and "not" not in where else table[table.size_mb <= 1] if where else table
+        for best, way in dict(clean="max", mce="min", size_mb="min", compression_ratio="max").items():
+            choice = choose(table, where=where, best=best)
+            assert choice.row[best] == getattr(kept[best], way)() and len(choice.candidates) == len(kept)
+            assert set(choice.candidates.key) == set(kept.key) and len(choice.others) == 24 - len(kept)
+
+
+def test_ties_go_to_the_smaller_file_then_to_the_text():
+    tied = pd.DataFrame(dict(recipe=["b", "a", "c", "d"], clean=[.9, .9, .9, .8], size_mb=[1., 1, 2, .1], arch="n"))
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]): assert choose(tied.iloc[order], best="clean").recipe == "a"
+    assert list(choose(tied).candidates.recipe) == ["a", "b", "c", "d"]
+
+
+def test_the_nearest_lacks_least(table):
+    choice = choose(table, where="size_mb <= 0.1 and robust >= 0.9")
+    assert not choice and choice.row is None and choice.recipe is None
+    lacks = (table.size_mb / .1 - 1).clip(lower=0) + (1 - table.robust / .9).clip(lower=0)
+    assert choice.nearest.key == table.key[lacks.idxmin()]
+    assert list(choice.excluded) == [24, 24] and "Nearest is mobilenetv2" in str(choice)
+    assert "nothing satisfies" in choice._repr_html_()
+
+
+def test_a_card_is_escaped(table):
+    sly = table.assign(recipe="<script>alert(1)</script>")
+    assert "<script>" not in choose(sly, where="size_mb < 2")._repr_html_()
+
+
+def test_choice_probability_by_hand(table, draws):
+    where = "size_mb <= 10 and robust >= 0.81"
+    expected = {}
+    for study in range(120):
+        one = draws.table.assign(**{name: draws.column(name)[study] for name in ("clean", "robust")})
+        row = choose(one, where=where).row
+        key = "" if row is None else row.key
+        expected[key] = expected.get(key, 0) + 1 / 120
+    found = choice_probability(draws, where=where)
+    np.testing.assert_allclose(found[found > 0].sort_index(), pd.Series(expected).sort_index())
+    assert choice_probability(draws, where="size_mb < 0.0001")[""] == 1
+    assert np.isclose(choice_probability(draws, best="size_mb").max(), 1)
+
+
+def test_price_of_clean():
+    two = pd.DataFrame(dict(key=["k", "l"], arch="n", recipe=["a", "b"], clean=[.9, .88], robust=[.6, .7], worst=[.4, .3],
+                            size_mb=[1., 1.]))
+    price = price_of_clean(two)
+    assert price.by_clean == "n a" and price.by_robust == "n b" and np.isclose(price.robust_lost, .1) and np.isclose(price.clean_given_up, .02)
+    assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(price_of_clean(two, "size_mb > 5").robust_lost)
