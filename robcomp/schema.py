@@ -50,7 +50,7 @@ class Trial:
                  weights: str = "",  # sha256 (hex) of the starting weights
                  suite: str = "",  # canonical text of the conditions, as `Suite.text`
     ):
-        for name, value in dict(dataset=dataset, arch=arch, recipe=recipe, seed=seed, protocol=dict(protocol or {}),
+        for name, value in dict(dataset=dataset, arch=arch, recipe=recipe, seed=int(seed), protocol=dict(protocol or {}),
                                 weights=weights, suite=suite).items(): object.__setattr__(self, name, value)
 
     def __setattr__(self, name, value): raise AttributeError(f"a trial does not change: make another one with {name}={value!r}")
