@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['STRENGTH', 'SIDES', 'NOISES', 'odds', 'alias', 'noisy', 'determined', 'woven', 'whole', 'checked_call',
-           'checked_images', 'checked_numbers', 'compiled', 'applied', 'corrupt']
+           'checked_images', 'checked_numbers', 'compiled', 'applied', 'corrupt', 'Condition', 'conditions', 'dealt',
+           'frost_text', 'listed', 'suite_text', 'download', 'official_name', 'Suite', 'hand', 'batch', 'deal',
+           'write_arrays']
 
-# %% ../nbs/11_corruptions.ipynb #1b808410
+# %% ../nbs/11_corruptions.ipynb #4a044241
 import operator
 import sys
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from ._suggest import unknown
 from .data import Data, data_root, shuffled
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
-# %% ../nbs/11_corruptions.ipynb #e2d42c25
+# %% ../nbs/11_corruptions.ipynb #02c55746
 STRENGTH = dict(
     gaussian_noise=(.04, .06, .08, .09, .10),  # deviation, of a scale from 0 to 1
     shot_noise=(500, 250, 100, 75, 50),  # photons of a white pixel
@@ -36,7 +38,7 @@ STRENGTH = dict(
     pixelate=(.95, .9, .85, .75, .65),  # lines kept
     jpeg_compression=(80, 65, 58, 50, 40))  # quality, 1 to 100
 
-# %% ../nbs/11_corruptions.ipynb #22f8e7d4
+# %% ../nbs/11_corruptions.ipynb #642d3ba9
 def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_noise
          severity: int,  # 1 to 5
 ) -> np.ndarray:  # (256, 256) row: byte in, column: byte out; rows sum to 1
@@ -47,7 +49,7 @@ def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_nois
     if name == "impulse_noise": return _tables.impulse_odds(strength)
     return _tables.normal_odds(strength * (scale if name == "speckle_noise" else np.ones(256)))
 
-# %% ../nbs/11_corruptions.ipynb #c3f4c3b6
+# %% ../nbs/11_corruptions.ipynb #9a9179c5
 @lru_cache(20)
 def alias(name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -56,7 +58,7 @@ def alias(name: str,  # one of the four noises
     from robcomp import _tables
     return _tables.alias_table(odds(name, severity))
 
-# %% ../nbs/11_corruptions.ipynb #da616a21
+# %% ../nbs/11_corruptions.ipynb #368b8a79
 def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -69,7 +71,7 @@ def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
     from robcomp._threads import over
     return over(images, _pixels.sample, alias(name, severity), seed, CORRUPTION[name], severity, numbers=numbers)
 
-# %% ../nbs/11_corruptions.ipynb #609488a2
+# %% ../nbs/11_corruptions.ipynb #3a0acbda
 def determined(images: np.ndarray,  # (n, size, size, 3) uint8
                name: str,  # one of the eight
                severity: int,  # 1 to 5
@@ -88,7 +90,7 @@ def determined(images: np.ndarray,  # (n, size, size, 3) uint8
         case "pixelate": return over(images, _pixels.pixelate, *_tables.boxes(size, int(size * strength)))
         case "jpeg_compression": return over(images, _pixels.jpeg, *_tables.cosines(), _tables.steps(strength))
 
-# %% ../nbs/11_corruptions.ipynb #f7075040
+# %% ../nbs/11_corruptions.ipynb #f8e74c11
 def woven(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the seven
           severity: int,  # 1 to 5
@@ -102,7 +104,7 @@ def woven(images: np.ndarray,  # (n, size, size, 3) uint8
     more = dict(pictures=_frost.pictures(frost)) if name == "frost" else {}
     return getattr(_weather, name)(images, severity, seed, numbers, **more)
 
-# %% ../nbs/11_corruptions.ipynb #68699cab
+# %% ../nbs/11_corruptions.ipynb #48d9a45b
 def whole(what: str,  # stands in the message
           value: int,
           low: int = 0,  # smallest allowed
@@ -120,7 +122,7 @@ def checked_call(name: str, severity: int) -> int:
     if name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, CORRUPTIONS))
     return whole("severity", severity, 1, 5)
 
-# %% ../nbs/11_corruptions.ipynb #f72a0038
+# %% ../nbs/11_corruptions.ipynb #bdc0e044
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
 
 def checked_images(images: np.ndarray) -> np.ndarray:
@@ -142,7 +144,7 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
         raise ValueError(f"numbers are one whole number an image, 0 or more: got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
-# %% ../nbs/11_corruptions.ipynb #f76323de
+# %% ../nbs/11_corruptions.ipynb #4b45ccff
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 @lru_cache
@@ -160,7 +162,7 @@ def applied(images, name, severity, seed, numbers, **frost):
     if name in NOISES: return noisy(images, name, severity, seed, numbers)
     return determined(images, name, severity) if name in STRENGTH else woven(images, name, severity, seed, numbers, **frost)
 
-# %% ../nbs/11_corruptions.ipynb #0db9e015
+# %% ../nbs/11_corruptions.ipynb #4539a6fb
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 x 32
             name: str,  # one of the 19
             severity: int,  # 1 to 5
@@ -175,3 +177,158 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     if not len(images): return images.copy()
     if name != "frost": compiled(name, 8)
     return applied(images, name, severity, seed, numbers, frost=frost)
+
+# %% ../nbs/11_corruptions.ipynb #1d92c795
+class Condition(NamedTuple):
+    "A corruption at a severity; `Condition(\"clean\", 0)` is none."
+    corruption: str
+    severity: int
+
+def conditions(corruptions: Sequence[str],  # names
+               severities: Sequence[int],  # 1 to 5
+) -> list[Condition]:  # clean first
+    "All pairs in order, once each."
+    if isinstance(corruptions, str): corruptions = [corruptions]
+    pairs = [Condition(name, checked_call(name, severity)) for name in corruptions for severity in severities]
+    if not pairs: raise ValueError("a suite has at least one corruption and one severity")
+    if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")
+    return [Condition(CLEAN, 0), *pairs]
+
+# %% ../nbs/11_corruptions.ipynb #1fde6e76
+def dealt(n: int,  # test images
+          hands: int,  # conditions
+          each: int | None,  # images of a condition; None: all of them
+          seed: int,
+) -> list[np.ndarray]:  # `hands` arrays of positions, each in ascending order
+    "One shuffled pack, laid out cyclically."
+    if each is None: return [np.arange(n)] * hands
+    order = shuffled(n, whole("seed", seed), n)
+    return [np.sort(order[np.arange(hand * each, (hand + 1) * each) % n]) for hand in range(hands)]
+
+# %% ../nbs/11_corruptions.ipynb #68759223
+def frost_text(frost: str | Path) -> str:
+    "The choice of frost; a folder by its name and the digest of its pictures."
+    if frost in ("own", "imagecorruptions"): return str(frost)
+    from hashlib import sha256
+    from robcomp import _frost
+    total = sha256()
+    for picture in _frost.pictures(frost): total.update(repr(picture.shape).encode() + picture.tobytes())
+    return f"{Path(frost).resolve().name}-{total.hexdigest()[:8]}"
+
+def listed(names: Sequence[str]) -> str:
+    "The corruptions of a suite, the usual sets by their names."
+    usual = {STANDARD: "standard", CORRUPTIONS: "all"}
+    return usual.get(tuple(names)) or ",".join(names)
+
+# %% ../nbs/11_corruptions.ipynb #46e19306
+def suite_text(data: Data,
+               pairs: Sequence[Condition],  # clean first
+               each: int | None,  # images of a condition
+               seed: int,
+               frost: str | Path,
+               source: str,  # generated or official
+) -> str:
+    "What makes a suite this one."
+    names, severities = (list(dict.fromkeys(column)) for column in zip(*pairs[1:]))
+    parts = dict(data=data.name, source=source, corruptions=listed(names), severities=",".join(map(str, severities)),
+                 images=each or "all", seed=seed)
+    if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
+    return " ".join(f"{key}={value}" for key, value in parts.items())
+
+# %% ../nbs/11_corruptions.ipynb #ff9eb2f7
+def download(dataset: str,  # cifar10 or cifar100
+             *,
+             root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
+) -> Path:  # folder of the arrays
+    "Fetch CIFAR-10-C or CIFAR-100-C from Zenodo, where it is not there already."
+    from robcomp import _official
+    if dataset not in _official.FOLDERS: raise ValueError(unknown("dataset", dataset, _official.FOLDERS))
+    return _official.fetch(dataset, data_root(root))
+
+# %% ../nbs/11_corruptions.ipynb #136272bd
+def official_name(data: Data) -> str:
+    "The data set under which the arrays of these test images are published."
+    from robcomp import _official
+    name = data.name.partition("-seed")[0]
+    if name not in _official.FOLDERS:
+        raise ValueError(f"no official arrays for {data.name!r}, only for cifar10 and cifar100: leave source at 'generated'")
+    labels = _official.official(data_root(), name, "labels")
+    if not (labels[:len(data.test)] == data.test.labels).all():
+        raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: leave source at 'generated'")
+    return name
+
+# %% ../nbs/11_corruptions.ipynb #837169ba
+class Suite:
+    "Test images under conditions, made when they are asked for."
+    def __init__(self,
+                 data: Data,  # its test images are spoilt
+                 *,
+                 corruptions: Sequence[str] = STANDARD,
+                 severities: Sequence[int] = SEVERITIES,
+                 per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
+                 seed: int = 0,  # of the draws and of the dealing
+                 frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
+                 source: str = "generated",  # or official: the published arrays
+    ):
+        if source not in ("generated", "official"): raise ValueError(unknown("source", source, ("generated", "official")))
+        self.conditions, n = conditions(corruptions, severities), len(data.test)
+        if per_condition is not None: whole("per_condition", per_condition, 1, n)
+        self.data, self.seed, self.frost, self.source = data, whole("seed", seed), frost, source
+        self.official = official_name(data) if source == "official" else None
+        self.text = suite_text(data, self.conditions, per_condition, seed, frost, source)
+        self._hands = dict(zip(self.conditions, [np.arange(n), *dealt(n, len(self.conditions) - 1, per_condition, seed)]))
+
+    def __len__(self): return sum(map(len, self._hands.values()))
+    def __repr__(self): return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
+    def positions(self, condition: Condition) -> np.ndarray: return hand(self._hands, condition)
+    def batch(self, condition: Condition) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition)
+    def deal(self) -> pd.DataFrame: return deal(self)
+
+# %% ../nbs/11_corruptions.ipynb #edc50be7
+def hand(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
+    "The images of a condition."
+    if condition not in hands:
+        raise ValueError(f"{tuple(condition)} is not in this suite of {len(hands)} conditions: `suite.conditions` lists them")
+    return hands[condition]
+
+def batch(suite: Suite,
+          condition: Condition,  # one of `suite.conditions`
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # images uint8, labels int64, and the images' numbers in the test split
+    "The images of a condition as a network will see them."
+    from robcomp import _official
+    numbers, (name, severity) = suite.positions(condition), condition
+    labels = suite.data.test.labels[numbers]
+    if suite.official and name != CLEAN:
+        whole_file = _official.official(data_root(), suite.official, name)
+        return whole_file[(severity - 1) * _official.IMAGES + numbers], labels, numbers
+    images = suite.data.test.images[numbers]
+    if name != CLEAN: images = corrupt(images, name, severity, seed=suite.seed, numbers=numbers, frost=suite.frost)
+    return images, labels, numbers
+
+def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
+    "Which images a condition holds."
+    return pd.DataFrame([dict(suite=suite.text, corruption=name, severity=severity, numbers=hand.astype(np.int32),
+                              labels=suite.data.test.labels[hand].astype(np.int16))
+                         for (name, severity), hand in suite._hands.items()])
+
+# %% ../nbs/11_corruptions.ipynb #4ff15490
+def write_arrays(data: Data,  # its test images are spoilt
+                 folder: str | Path,  # made if absent
+                 *,
+                 corruptions: Sequence[str] = CORRUPTIONS,
+                 seed: int = 0,
+                 frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
+) -> list[Path]:  # the files
+    "All severities of all test images in the layout of CIFAR-10-C."
+    from robcomp import _official
+    images, labels = data.test.images, data.test.labels
+    pairs = conditions(corruptions, SEVERITIES)
+    def blocks(name):
+        for severity in SEVERITIES:
+            for start in range(0, len(images), 1000):
+                numbers = np.arange(start, min(start + 1000, len(images)))
+                yield corrupt(images[numbers], name, severity, seed=seed, numbers=numbers, frost=frost)
+    arrays = {name: lambda name=name: blocks(name) for name in dict.fromkeys(pair.corruption for pair in pairs[1:])}
+    record = dict(suite=suite_text(data, pairs, None, seed, frost, "generated"))
+    label_type = np.uint8 if len(data.classes) <= 256 else np.int32
+    return _official.write(Path(folder), record, arrays | dict(labels=lambda: [labels.astype(label_type)] * 5), 5 * len(images))
