@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from robcomp._threads import in_threads
+
 CORRUPTION = {"gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3, "defocus_blur": 4, "glass_blur": 5,
               "motion_blur": 6, "zoom_blur": 7, "snow": 8, "frost": 9, "fog": 10, "brightness": 11, "contrast": 12,
               "elastic_transform": 13, "pixelate": 14, "jpeg_compression": 15, "speckle_noise": 16,
@@ -119,3 +121,27 @@ def uniform(seed, corruption, severity, number, position):
 def normal(seed, corruption, severity, number, position):
     """`normal_at` for one draw alone."""
     return normal_at(stream(seed, corruption, severity, number), position)
+
+
+@njit(cache=True, nogil=True)
+def _draw(numbers, draws, seed, corruption, severity, start, normal):
+    for i in range(len(numbers)):
+        key = stream(seed, corruption, severity, numbers[i])
+        for j in range(draws.shape[1]):
+            draws[i, j] = normal_at(key, start + j) if normal else uniform_at(key, start + j)
+
+
+def _drawn(seed, name, severity, numbers, count, start, normal):
+    draws = np.empty((len(numbers), count))
+    in_threads(_draw, (numbers, draws), np.uint64(seed % 2**64), CORRUPTION[name], severity, start, normal)
+    return draws
+
+
+def uniforms(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
+    """(n, count) uniforms in [0, 1), one row an image, from position `start` of its stream."""
+    return _drawn(seed, name, severity, numbers, count, start, False)
+
+
+def normals(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
+    """(n, count) standard normals, one row an image, from position `start` of its stream."""
+    return _drawn(seed, name, severity, numbers, count, start, True)

@@ -12,64 +12,27 @@ and smoothed white noise by the same factor, so that it keeps its variance: our 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import ceil, exp, pi, sqrt
+from pathlib import Path
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 from scipy.ndimage import zoom
 
-from robcomp._draws import CORRUPTION, normal_at, stream, uniform_at
+from robcomp._draws import normals, uniforms
+from robcomp._frost import packed, pictures as at_scale
+from robcomp._threads import in_threads
 
 SIZES = 8, 512   # smallest and largest side, pixels
 _TOGETHER = 256  # images whose draws are in memory at once
 
 
-@njit(cache=True, nogil=True)
-def _draw(numbers, draws, seed, corruption, severity, start, normal):
-    for i in range(len(numbers)):
-        key = stream(seed, corruption, severity, numbers[i])
-        for j in range(draws.shape[1]):
-            draws[i, j] = normal_at(key, start + j) if normal else uniform_at(key, start + j)
-
-
-def _uniforms(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
-    """(n, count) uniforms in [0, 1), one row an image, from position `start` of its stream."""
-    return _drawn(numbers, np.empty((len(numbers), count)), seed, name, severity, start, False)
-
-
-def _normals(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
-    """(n, count) standard normals."""
-    return _drawn(numbers, np.empty((len(numbers), count)), seed, name, severity, start, True)
-
-
-def _drawn(numbers, draws, seed, name, severity, start, normal):
-    _in_threads(_draw, (numbers, draws), np.uint64(seed % 2**64), CORRUPTION[name], severity, start, normal)
-    return draws
-
-
 def _threaded(kernel: Callable, images: np.ndarray, draws: np.ndarray, *constants) -> np.ndarray:
     """`kernel(images, draws, out, *constants)` on every thread's share of the images."""
     out = np.empty_like(images)
-    _in_threads(kernel, (images, draws, out), *constants)
+    in_threads(kernel, (images, draws, out), *constants)
     return out
-
-
-def _in_threads(kernel: Callable, arrays: tuple, *constants) -> None:
-    """Run a kernel that lets go of the interpreter on equal shares of `arrays`' first axis, one share a thread.
-
-    Plain threads instead of numba's parallel loops: a third of the compile time, and safe to call from several threads
-    or from forked loader workers at once, which numba's default threading layer is not.
-    """
-    n, workers = len(arrays[0]), config.NUMBA_NUM_THREADS
-    cuts = [n * k // workers for k in range(workers + 1)]
-    shares = [slice(a, b) for a, b in zip(cuts, cuts[1:]) if b > a]
-    if len(shares) < 2:
-        return kernel(*arrays, *constants)
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(kernel, *(array[share] for array in arrays), *constants) for share in shares]:
-            done.result()
 
 
 def _in_parts(images: np.ndarray, numbers: np.ndarray, corrupted: Callable) -> np.ndarray:
@@ -207,7 +170,7 @@ def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray
     """Seen through frosted glass: pixels displaced by at most one (other sizes: size / 32) between two weak blurs."""
     count = _glass_draws(severity, images.shape[1])
     return _in_parts(images, numbers, lambda part, who: _glass_blur(
-        part, _uniforms(seed, "glass_blur", severity, who, count), severity))
+        part, uniforms(seed, "glass_blur", severity, who, count), severity))
 
 
 # ----------------------------------------------------------------------------------------------------------- fog
@@ -285,7 +248,7 @@ def fog(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np
     """Fog from a diamond-square map; other sizes than 32 px take the next power of two and crop it (ours)."""
     count = _side(images.shape[1])**2 - 1
     return _in_parts(images, numbers, lambda part, who: _fog(
-        part, _uniforms(seed, "fog", severity, who, count), severity))
+        part, uniforms(seed, "fog", severity, who, count), severity))
 
 
 # --------------------------------------------------------------------------------------------------- motion_blur
@@ -353,7 +316,7 @@ def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.nda
 def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
     """The camera moved: a Gaussian trail in one direction."""
     return _in_parts(images, numbers, lambda part, who: _motion_blur(
-        part, _uniforms(seed, "motion_blur", severity, who, 1), severity))
+        part, uniforms(seed, "motion_blur", severity, who, 1), severity))
 
 
 # ---------------------------------------------------------------------------------------------------------- snow
@@ -416,8 +379,8 @@ def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> n
     """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 (ours)."""
     count = images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
-        _normals(seed, "snow", severity, who, count),
-        _uniforms(seed, "snow", severity, who, 1, start=count)]), severity))
+        normals(seed, "snow", severity, who, count),
+        uniforms(seed, "snow", severity, who, 1, start=count)]), severity))
 
 
 # --------------------------------------------------------------------------------------------- elastic_transform
@@ -551,7 +514,7 @@ def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.
     """Stretched as if printed on rubber."""
     count = 6 + 2 * images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _elastic_transform(
-        part, _uniforms(seed, "elastic_transform", severity, who, count), severity))
+        part, uniforms(seed, "elastic_transform", severity, who, count), severity))
 
 
 # ------------------------------------------------------------------------------------------------------- spatter
@@ -742,4 +705,37 @@ def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -
     """The lens was splashed, with water or with mud."""
     count = images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _spatter(
-        part, _normals(seed, "spatter", severity, who, count), severity))
+        part, normals(seed, "spatter", severity, who, count), severity))
+
+
+# --------------------------------------------------------------------------------------------------------- frost
+
+_FROST = ((1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45))  # share of the image, share of the picture
+
+
+@njit(cache=True, nogil=True)
+def _frost_kernel(images, draws, out, levels, starts, heights, widths, kept, added):
+    size = images.shape[1]
+    for i in range(len(images)):
+        which = int(draws[i, 0] * len(starts))
+        top, left = int(draws[i, 1] * (heights[which] - size)), int(draws[i, 2] * (widths[which] - size))
+        for y in range(size):
+            at = starts[which] + ((top + y) * widths[which] + left) * 3
+            for x in range(size):
+                for c in range(3):
+                    value = kept * images[i, y, x, c] + added * levels[at + 3 * x + c]
+                    out[i, y, x, c] = np.uint8(min(value, 255.))
+
+
+def _frost(images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...]) -> np.ndarray:
+    """A random cut of a random picture of frost added to the dimmed image."""
+    kept, added = _FROST[severity - 1]
+    return _threaded(_frost_kernel, images, draws, *packed(pictures), float(kept), float(added))
+
+
+def frost(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
+          pictures: str | Path | tuple[np.ndarray, ...] = "own") -> np.ndarray:
+    """Ice on the lens; `pictures` is "own", "imagecorruptions" (official), a folder, or pictures at the right scale."""
+    taken = pictures if isinstance(pictures, tuple) else at_scale(pictures, images.shape[1])
+    return _in_parts(images, numbers, lambda part, who: _frost(
+        part, uniforms(seed, "frost", severity, who, 3), severity, taken))
