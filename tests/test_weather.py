@@ -1,0 +1,310 @@
+"""Glass, fog, motion, snow, frost, elastic, spatter against slow transcriptions of their definitions, fed the same draws."""
+from math import ceil, cos, exp, hypot, pi, radians, sin
+
+import numba
+import numpy as np
+import pytest
+from scipy.ndimage import correlate, gaussian_filter, label, map_coordinates, zoom
+
+from robcomp import _draws as draws
+from robcomp import _frost, _weather
+from robcomp.schema import CORRUPTIONS
+
+NAMES = "glass_blur", "fog", "motion_blur", "snow", "frost", "elastic_transform", "spatter"
+SEVERITIES = range(1, 6)
+float32 = np.float32
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Six images: smooth colour, edges, noise, black, white and one grey value."""
+    random = np.random.default_rng(7)
+    smooth = gaussian_filter(random.normal(size=(3, 32, 32, 3)), (0, 4, 4, 0)) * 400 + 128
+    smooth[1] = np.where(smooth[1] > 128, 220, 30)
+    smooth[2] += random.normal(size=(32, 32, 3)) * 40
+    flat = np.ones((3, 32, 32, 3)) * np.array([0, 255, 93])[:, None, None, None]
+    return np.concatenate([smooth, flat]).clip(0, 255).astype(np.uint8)
+
+
+def stored(x):
+    return (np.clip(x, 0, 1) * 255).astype(np.uint8)
+
+
+# --------------------------------------------------------------------------------------------------- the definitions
+
+def glass_blur(x, row, severity):
+    sigma, rounds = [(.05, 1), (.25, 1), (.4, 1), (.25, 2), (.4, 2)][severity - 1]
+    x = stored(gaussian_filter(x / 255., (sigma, sigma, 0), mode="nearest"))
+    offsets = iter(np.floor(row * 2).astype(int) - 1)
+    for _ in range(rounds):
+        for y in range(31, 1, -1):
+            for column in range(31, 1, -1):
+                across, down = next(offsets), next(offsets)
+                x[y, column] = x[y + down, column + across]
+    return stored(gaussian_filter(x / 255., (sigma, sigma, 0), mode="nearest"))
+
+
+def fog(x, row, severity):
+    amount, decay = [(.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)][severity - 1]
+    height, noise, wibble, step = {(0, 0): 0.}, iter(row), 100., 32
+    at = lambda y, column: height[y % 32, column % 32]
+    mean = lambda a, b, c, d: ((a + b) + (c + d)) / 4 + wibble * (-wibble + 2 * wibble * next(noise))
+    while step > 1:
+        half, grid = step // 2, [(y, z) for y in range(0, 32, step) for z in range(0, 32, step)]
+        for y, z in grid:
+            height[y + half, z + half] = mean(at(y, z), at(y + step, z), at(y, z + step), at(y + step, z + step))
+        for y, z in grid:
+            height[y, z + half] = mean(at(y + half, z + half), at(y - half, z + half), at(y, z), at(y, z + step))
+        for y, z in grid:
+            height[y + half, z] = mean(at(y + half, z + half), at(y + half, z - half), at(y, z), at(y + step, z))
+        step, wibble = half, wibble / decay
+    plasma = np.array([[height[y, z] for z in range(32)] for y in range(32)])
+    plasma = (plasma - plasma.min()) / (plasma - plasma.min()).max()
+    x = x / 255.
+    return stored((x + amount * plasma[..., None]) * x.max() / (x.max() + amount))
+
+
+def streak(x, radius, sigma, degrees):
+    """Motion blur of 8-bit levels: whole-pixel taps, the edge repeated, 16 bits rounded and then cut to 8."""
+    taps = [exp(-k * k / (2 * sigma**2)) for k in range(2 * radius + 1)]
+    n, total, line = len(taps), np.zeros(x.shape), np.arange(32)
+    along, down = n * cos(radians(degrees)), n * sin(radians(degrees))
+    for k, tap in enumerate(taps):
+        right, below = (ceil(k * way / hypot(along, down) - .5) for way in (along, down))
+        total += tap / sum(taps) * 257 * x[(line + below).clip(0, 31)][:, (line + right).clip(0, 31)]
+    return np.floor(total + .5) // 257
+
+
+def motion_blur(x, row, severity):
+    radius, sigma = [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)][severity - 1]
+    return streak(x, radius, sigma, -45 + 90 * row[0]).astype(np.uint8)
+
+
+def snow(x, row, severity):
+    mean, deviation, factor, threshold, radius, sigma, colour = [
+        (.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
+        (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)][severity - 1]
+    kept = ceil(32 / factor)
+    start = (32 - kept) // 2
+    layer = (mean + deviation * row[:1024]).reshape(32, 32)[start:start + kept, start:start + kept]
+    layer = zoom(layer, factor, order=1)
+    start = (len(layer) - 32) // 2
+    layer = layer[start:start + 32, start:start + 32]
+    layer = streak(stored(np.where(layer < threshold, 0, layer)), radius, sigma, -135 + 90 * row[1024]) / 255.
+    x = x.astype(float32) / float32(255)
+    exact = x.astype(float)
+    grey = (exact[..., 0] * float32(.299) + x[..., 1] * float32(.587)).astype(float32)
+    grey = (exact[..., 2] * float32(.114) + grey).astype(float32)[..., None]
+    x = float32(colour) * x + float32(1 - colour) * np.maximum(x, grey * float32(1.5) + float32(.5))
+    return stored(x + layer[..., None] + layer[::-1, ::-1, None])
+
+
+def frost(x, row, severity, pictures):
+    kept, added = [(1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)][severity - 1]
+    picture = pictures[int(row[0] * len(pictures))]
+    top, left = int(row[1] * (picture.shape[0] - 32)), int(row[2] * (picture.shape[1] - 32))
+    return np.clip(kept * x + added * picture[top:top + 32, left:left + 32], 0, 255).astype(np.uint8)
+
+
+def elastic_transform(x, row, severity):
+    reach, sigma, shift = [(0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, .96, .96)][severity - 1]
+    before = np.array([[26, 26], [26, 6], [6, 6]], float32)
+    after = before + (-shift + 2 * shift * row[:6]).reshape(3, 2).astype(float32)
+    there = np.linalg.solve(np.c_[before, np.ones(3)].astype(float), after.astype(float)).T
+    back = np.linalg.inv(np.vstack([there, [0, 0, 1]]))[:2]
+    y, z = np.mgrid[:32, :32]
+    places = [(np.rint((back[k, 1] * y + back[k, 2]) * 1024) + np.rint(back[k, 0] * z * 1024) + 16).astype(int) >> 5 for k in (1, 0)]
+    (top, below), (left, right) = [(p >> 5, (p & 31).astype(float32)[..., None] / float32(32)) for p in places]
+    around = np.pad(x.astype(float32) / float32(255), ((31, 31), (31, 31), (0, 0)), mode="reflect")
+    at = lambda p, q: around[p.clip(-31, 62) + 31, q.clip(-31, 62) + 31]
+    warped = (at(top, left) * ((1 - below) * (1 - right)) + at(top, left + 1) * ((1 - below) * right)
+              + at(top + 1, left) * (below * (1 - right)) + at(top + 1, left + 1) * (below * right))
+    field = lambda values: (gaussian_filter(-1 + 2 * values.reshape(32, 32), sigma, mode="reflect", truncate=3) * reach).astype(float32)
+    across, down = field(row[6:1030]), field(row[1030:])
+    moved = [map_coordinates(warped[..., c], [y + down, z + across], order=1, mode="reflect") for c in range(3)]
+    return (np.clip(np.stack(moved, -1), 0, 1) * float32(255)).astype(np.uint8)
+
+
+def canny(level, low, high):
+    smooth, difference, level = np.array([1, 2, 1]), np.array([-1, 0, 1]), level.astype(int)
+    across = correlate(level, np.outer(smooth, difference), mode="nearest")
+    down = correlate(level, np.outer(difference, smooth), mode="nearest")
+    slope = abs(across) + abs(down)
+    framed, peak = np.pad(slope, 1), np.zeros((32, 32), bool)
+    for y, x in zip(*np.nonzero(slope > low)):
+        a, d = across[y, x], down[y, x]
+        if abs(d) * 32768 < abs(a) * 13573: (p, q), strict = ((0, -1), (0, 1)), False
+        elif abs(d) * 32768 > abs(a) * (13573 + 65536): (p, q), strict = ((-1, 0), (1, 0)), False
+        else: (p, q), strict = (((-1, 1), (1, -1)) if (a < 0) != (d < 0) else ((-1, -1), (1, 1))), True
+        one, other = framed[y + 1 + p[0], x + 1 + p[1]], framed[y + 1 + q[0], x + 1 + q[1]]
+        peak[y, x] = slope[y, x] > one and (slope[y, x] > other or (not strict and slope[y, x] == other))
+    pieces, _ = label(peak, np.ones((3, 3)))
+    return np.isin(pieces, np.unique(pieces[peak & (slope > high)])) & peak
+
+
+def chamfer(edge):
+    steps = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if (abs(y), abs(x)) in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))]
+    cost = {1: float32(1), 2: float32(1.4), 5: float32(2.1969)}
+    far = np.pad(np.where(edge, 0, 1000).astype(float32), 2, constant_values=1000)
+    while True:
+        reached = far.copy()
+        for y, x in steps:
+            reached[2:34, 2:34] = np.minimum(reached[2:34, 2:34], far[2 + y:34 + y, 2 + x:34 + x] + cost[y * y + x * x])
+        if (reached == far).all(): return far[2:34, 2:34]
+        far = reached
+
+
+def spatter(x, row, severity):
+    mean, deviation, sigma, threshold, last = [(.62, .1, .7, .7, .5), (.65, .1, .8, .7, .5), (.65, .3, 1, .69, .5),
+                                               (.65, .1, .7, .69, .6), (.65, .1, .5, .68, .6)][severity - 1]
+    x = x.astype(float32) / float32(255)
+    liquid = gaussian_filter((mean + deviation * row).reshape(32, 32), sigma, mode="nearest")
+    if severity > 3:
+        share = gaussian_filter((liquid > threshold).astype(float32), last, mode="nearest")[..., None]
+        share[share < float32(.8)] = 0
+        x = x * (1 - share) + np.array([63, 42, 20] / float32(255) * np.ones(3), float32) * share
+        return (np.clip(x, 0, 1) * float32(255)).astype(np.uint8)
+    level = (np.where(liquid < threshold, 0, liquid) * 255).astype(int) % 256
+    box = lambda a: correlate(a, np.ones((3, 3), a.dtype), mode="mirror")
+    grey = (box(np.minimum(chamfer(canny(level, 50, 150)), 20).astype(float)) / 9).astype(float32).astype(int)
+    counts = np.bincount(grey.ravel(), minlength=256)
+    lowest = grey.min()
+    if counts[lowest] < 1024:
+        counts[lowest] = 0
+        grey = np.rint(np.cumsum(counts).astype(float32) * (float32(255) / float32(counts.sum()))).astype(int)[grey]
+    relief = correlate(grey, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]), mode="mirror").clip(0, 255)
+    mass = (level * np.rint(box(relief) / 9)).astype(float32)[..., None]
+    x = x + mass / mass.max() * float32(last) * np.array([175 / 255, 238 / 255, 238 / 255], float32)
+    return (np.clip(x, 0, 1) * float32(255)).astype(np.uint8)
+
+
+def fed(name, n, severity, random):
+    """Standard draws for n images."""
+    if name == "glass_blur": return random.random((n, _weather._glass_draws(severity, 32)))
+    if name == "snow": return np.hstack([random.standard_normal((n, 1024)), random.random((n, 1))])
+    if name == "spatter": return random.standard_normal((n, 1024))
+    return random.random((n, dict(fog=1023, motion_blur=1, frost=3, elastic_transform=2054)[name]))
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_same_draws_same_pixels(images, name, severity):
+    more = (_frost.pictures("own"),) if name == "frost" else ()
+    rows = fed(name, len(images), severity, np.random.default_rng(severity))
+    made = getattr(_weather, "_" + name)(images, rows, severity, *more)
+    for image, row, got in zip(images, rows, made):
+        np.testing.assert_array_equal(got, globals()[name](image, row, severity, *more))
+
+
+# ------------------------------------------------------------------------------------------------ draws and batches
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_knows_nothing_of_its_batch(images, name):
+    make, numbers = getattr(_weather, name), np.array([3, 1000, 7, 12, 0, 5])
+    whole = make(images, 4, 11, numbers)
+    order = np.array([4, 1, 2])
+    np.testing.assert_array_equal(make(images[order], 4, 11, numbers[order]), whole[order])
+    many = np.concatenate([images] * 60)
+    np.testing.assert_array_equal(make(many, 4, 11, np.tile(numbers, 60))[-6:], whole)
+    assert (make(images, 4, 12, numbers) != whole).any() and (make(images, 4, 11, numbers + 1) != whole).any()
+    assert make(images[:0], 4, 11, numbers[:0]).shape == (0, 32, 32, 3)
+
+
+def test_threads_change_nothing(images):
+    before, many = numba.get_num_threads(), np.concatenate([images] * 20)
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("one thread here: NUMBA_NUM_THREADS is 1")
+    made = []
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        made.append(_weather.snow(many, 3, 0, np.arange(len(many))))
+    numba.set_num_threads(before)
+    np.testing.assert_array_equal(*made)
+
+
+def test_read_only_and_strided_batches(images):
+    frozen = images.copy()
+    frozen.flags.writeable = False
+    numbers = np.arange(6)
+    np.testing.assert_array_equal(_weather.fog(frozen, 2, 0, numbers), _weather.fog(images, 2, 0, numbers))
+    np.testing.assert_array_equal(_weather.fog(images[::2], 2, 0, numbers[::2]), _weather.fog(images, 2, 0, numbers)[::2])
+
+
+def test_draws_keep_their_meaning():
+    assert draws.CORRUPTION.keys() == set(CORRUPTIONS) and len(set(draws.CORRUPTION.values())) == 19
+    assert draws.word(0, 1, 1, 0, 0) == 4814374541660462225
+    assert draws.word(5, 8, 3, 99, 1023) == 18124829729016779335
+    np.testing.assert_array_equal(draws.uniforms(3, "fog", 2, np.array([4]), 9, start=1),
+                                  draws.uniforms(3, "fog", 2, np.array([4]), 10)[:, 1:])
+    assert draws.normals(3, "snow", 2, np.array([4]), 1)[0, 0] == draws.normal(3, draws.CORRUPTION["snow"], 2, 4, 0)
+
+
+def test_draws_are_standard():
+    uniforms, normals = draws.uniforms(0, "fog", 1, np.arange(200), 1000), draws.normals(0, "fog", 1, np.arange(200), 1000)
+    counts = np.bincount((uniforms * 64).astype(int).ravel())
+    assert ((counts - 3125)**2 / 3125).sum() < 110
+    assert abs(normals.mean()) < .01 and abs(normals.std() - 1) < .01 and abs((normals**4).mean() - 3) < .05
+    between = np.corrcoef(uniforms)[np.triu_indices(200, 1)]
+    assert abs(between).max() < .2 and abs(np.corrcoef(uniforms[:, 1:].ravel(), uniforms[:, :-1].ravel())[0, 1]) < .01
+
+
+# ------------------------------------------------------------------------------------------------- sizes and edges
+
+@pytest.mark.parametrize("size", [8, 48, 64])
+@pytest.mark.parametrize("name", NAMES)
+def test_other_sizes(name, size):
+    images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
+    for severity in (1, 5):
+        made = getattr(_weather, name)(images, severity, 0, np.arange(3))
+        assert made.shape == images.shape and made.dtype == np.uint8 and (made != images).any()
+
+
+def test_sizes_refused():
+    for shape in ((1, 4, 4, 3), (1, 32, 16, 3), (1, 513, 513, 3)):
+        with pytest.raises(ValueError, match="only squares of 8 to 512 pixels"):
+            _weather.fog(np.zeros(shape, np.uint8), 1, 0, np.arange(1))
+
+
+def test_no_drop_turns_an_image_black(images):
+    assert not _weather._spatter(images[:1], np.zeros((1, 1024)), 1).any()
+
+
+# ---------------------------------------------------------------------------------------------------------- frost
+
+def test_own_frost_has_the_measured_light():
+    own = _frost.pictures("own")
+    assert [picture.shape for picture in own] == [(128, 192, 3)] * 5 and own[1] is own[2]
+    for picture, (quantiles, _, _) in zip((own[0], own[1], own[3], own[4]), _frost._MEASURED):
+        light = picture.mean(2)
+        np.testing.assert_allclose(np.percentile(light, [5, 25, 50, 75, 95]), quantiles[2:7], atol=8)
+    np.testing.assert_allclose([picture.mean() for picture in own], [130.9, 205.95, 205.95, 152.8, 123.74], atol=.01)
+
+
+def test_frost_out_of_a_folder(tmp_path, images):
+    Image = pytest.importorskip("PIL.Image")
+    picture = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    taken, = _frost.pictures(tmp_path)
+    np.testing.assert_array_equal(taken, picture[2::5, 2::5])
+    assert _weather.frost(images, 1, 0, np.arange(6), pictures=tmp_path).shape == images.shape
+    with pytest.raises(ValueError, match="take a larger picture"):
+        Image.fromarray(picture[:90]).save(tmp_path / "b.png")
+        _frost.pictures(str(tmp_path))
+
+
+def test_frost_errors(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match='allowed are "own", "imagecorruptions" or a folder'):
+        _frost.pictures("ice")
+    monkeypatch.setattr(_frost, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"robcomp\[corruptions\]"):
+        _frost.pictures("imagecorruptions", 33)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="cannot be read"):
+        _frost.pictures(tmp_path, 34)
+
+
+def test_official_frost_pictures():
+    pytest.importorskip("PIL.Image")
+    if _frost.find_spec("imagecorruptions") is None:
+        pytest.skip("imagecorruptions is not installed")
+    assert [picture.shape[:2] for picture in _frost.pictures("imagecorruptions")] == [(120, 180), (63, 112), (63, 112), (70, 105), (99, 132)]
