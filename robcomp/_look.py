@@ -1,13 +1,49 @@
-"""How all charts look, and where things stand on their axes."""
+"""How all charts look, what their axes are called, and where things stand on them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from robcomp._svg import Box, place_labels
 
+
+
+class Look(NamedTuple):
+    """How one kind of thing is drawn: apart by colour on a screen, by shape in print."""
+    colour: str
+    shape: str
+
+
+class Axis(NamedTuple):
+    """How a column of the summary stands on an axis: a name for titles, one for the axis, the scale."""
+    short: str
+    title: str
+    log: bool = False
+
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the purple is darker than theirs, for print.
+FAMILIES = dict(
+    dense=Look("#000000", "cross"), pruned=Look("#D55E00", "triangle-up"), clustered=Look("#009E73", "square"),
+    quantized=Look("#0072B2", "circle"), combined=Look("#AA4499", "diamond"))
+SPARE = (Look("#56B4E9", "triangle-down"), Look("#E69F00", "stroke"), Look("#777777", "triangle-right"))
+VERDICTS = dict(
+    better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"), worse=Look("#D55E00", "triangle-left"))
+KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
+AXES = dict(
+    clean=Axis("clean accuracy", "accuracy on clean images"),
+    robust=Axis("robust accuracy", "mean accuracy over the corruptions"),
+    worst=Axis("worst-case accuracy", "accuracy under the worst corruption"),
+    drop=Axis("loss to corruption", "clean minus robust accuracy"),
+    mce=Axis("corruption error", "corruption error, dense = 1 (mCE)"),
+    ece_robust=Axis("calibration error", "calibration error over the corruptions"),
+    size_mb=Axis("file size", "packed file (MB, log scale)", True),
+    compression_ratio=Axis("compression", "times smaller than dense fp32 (log scale)", True),
+    sparsity=Axis("sparsity", "fraction of weights that are zero"),
+    macs=Axis("arithmetic", "multiply-accumulates an image (log scale)", True),
+    latency_s=Axis("latency", "seconds an image (log scale)", True))
 LOOK = dict(
     font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
     title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",

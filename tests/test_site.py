@@ -101,8 +101,16 @@ def test_readme_cells():
     assert cell_text(code("#| echo: false\nf()", text, error)) == ["```\na\nb\n```"]
     assert cell_text(code("f()", table)) == ["```python\nf()\n```", "```\nx  1\n```"]
     assert cell_text(code("#| output: false\nf()", table)) == ["```python\nf()\n```"]
-    picture = dict(cell_type="markdown", source=["![front](images/front.svg) [up](../LICENSE) [in](#x) [out](http://a.b)"])
-    assert cell_text(picture, "nbs/") == ["![front](nbs/images/front.svg) [up](LICENSE) [in](#x) [out](http://a.b)"]
+    assert cell_text(dict(cell_type="raw", source="x")) == []
+
+
+def test_readme_links_start_from_the_readme(tmp_path):
+    (tmp_path / "nbs").mkdir()
+    said = "![front](images/front.svg) [up](../LICENSE) [in](#x) [out](http://a.b)"
+    (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source=[said])])))
+    readme(tmp_path / "nbs" / "index.ipynb", tmp_path / "README.md")
+    text = (tmp_path / "README.md").read_text()
+    assert "![front](nbs/images/front.svg) [up](LICENSE) [in](#x) [out](http://a.b)" in text and "Written from nbs/index.ipynb" in text
 
 
 def test_readme_check_says_what_to_do(tmp_path, monkeypatch):

@@ -1,0 +1,170 @@
+"""The layers of the charts: each function draws a table that is ready, and decides nothing about its content."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from robcomp._look import AXES, FAMILIES, KINDS, VERDICTS, Look, label_front, pixels, scale_of, ticks
+from robcomp.results import DIRECTIONS
+from robcomp.schema import CLEAN, CORRUPTIONS
+
+HOVER = ("recipe", "clean", "robust", "low", "high", "worst", "worst_corruption", "size_mb", "compression_ratio", "sparsity")
+SAID = dict(size_mb="MB", low="from", high="to", compression_ratio="times smaller", worst_corruption="worst corruption")
+INK, GREY = "#333333", "#888888"
+
+
+def channel(name: str, scale: dict) -> dict:
+    """The arguments of alt.X or alt.Y for a column of the summary; a logarithmic axis is ticked at 1, 2 and 5."""
+    law = dict(format=".2f", tickCount=6)
+    if AXES[name].log: law = dict(format="~s" if name == "macs" else "~g", values=ticks(scale))
+    axis = alt.Axis(title=AXES[name].title, labelOverlap="greedy", **law)
+    return dict(field=name, type="quantitative", scale=alt.Scale(**scale), axis=axis)
+
+
+def axes(data: pd.DataFrame, x: str, y: str, extra: Sequence[float] = ()) -> tuple[alt.Chart, list[dict]]:
+    """A chart with its two axes and nothing on it, and the scales; `extra` are further values that must be visible."""
+    tall = [*data[y], *extra, *data.get("low", []), *data.get("high", [])]
+    scales = [scale_of(data[x], AXES[x].log), scale_of(tall, AXES[y].log)]
+    return alt.Chart().encode(alt.X(**channel(x, scales[0])), alt.Y(**channel(y, scales[1]))), scales
+
+
+def by(kind: type, field: str, looks: dict[str, Look], *, columns: int = 5):
+    """The channel `kind` (alt.Color, alt.Fill, alt.Stroke, alt.Shape) that tells the values of a field apart."""
+    values = [look.shape if kind is alt.Shape else look.colour for look in looks.values()]
+    return kind(f"{field}:N", scale=alt.Scale(domain=list(looks), range=values), legend=alt.Legend(columns=columns))
+
+
+def hover(data: pd.DataFrame) -> list[alt.Tooltip]:
+    """What a point says when it is pointed at."""
+    numbers = {name: pd.api.types.is_numeric_dtype(data[name]) for name in HOVER if name in data}
+    return [alt.Tooltip(f"{name}:{'Q' if number else 'N'}", title=SAID.get(name, name), **(dict(format=".3~f") if number else {}))
+            for name, number in numbers.items()]
+
+
+def dots(base: alt.Chart, tips: list[alt.Tooltip]) -> alt.Chart:
+    """Trials as points: shape and colour by family, filled on the front; a click on the legend leaves one family alone."""
+    picked = alt.selection_point(name="picked", fields=["family"], bind="legend")
+    filled = alt.when("datum.front").then(by(alt.Fill, "family", FAMILIES)).otherwise(alt.value("white"))
+    faded = alt.when(picked).then(alt.value(1)).otherwise(alt.value(.1))
+    return base.mark_point(size=80, strokeWidth=1.6).encode(
+        by(alt.Stroke, "family", FAMILIES), by(alt.Shape, "family", FAMILIES), fill=filled, opacity=faded, tooltip=tips,
+    ).add_params(picked)
+
+
+def stair(base: alt.Chart, x: str) -> alt.Chart:
+    """The best to be had at no more than `x` (or at no less, where more is better); its corners are the front."""
+    bend = "step-after" if DIRECTIONS[x] == "min" else "step-before"
+    return base.transform_filter("datum.front").mark_line(interpolate=bend, color="#999999", strokeWidth=1.5)
+
+
+def names(base: alt.Chart) -> alt.Chart:
+    """The recipes that found a place; the parameter `wide` lets the page's script hide them where the chart is narrow."""
+    place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align")}
+    text = base.transform_filter("datum.label != ''").add_params(alt.param(name="wide", value=1))
+    return text.mark_text(fontSize=11, color=INK, baseline="middle", opacity=alt.ExprRef("wide"), **place).encode(text="label:N")
+
+
+def published(references: pd.DataFrame, y: str) -> alt.LayerChart:
+    """Figures from elsewhere, as dashed lines with their names."""
+    base = alt.Chart(references[["name", y]]).encode(alt.Y(f"{y}:Q"))
+    words = base.mark_text(align="right", dx=-2, dy=-6, fontSize=10, fontStyle="italic", color="#666666")
+    return base.mark_rule(strokeDash=[4, 3], color=GREY) + words.encode(x=alt.value("width"), text="name:N")
+
+
+def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -> alt.LayerChart | alt.FacetChart:
+    """The table of `front_table` as points, stair, intervals and names; a panel a network where there are several."""
+    alone = data["network"].nunique() == 1
+    width, height = (600, 380) if alone else (360, 300)
+    base, (across, up) = axes(data, x, y, [] if references is None else list(references[y]))
+    at = np.column_stack([pixels(data[x], across, width), height - pixels(data[y], up, height)])
+    if "low" in data: data = data.assign(**{end: height - pixels(data[of], up, height) for end, of in (("top", "high"), ("bottom", "low"))})
+    after = DIRECTIONS[x] == "min"
+    data = pd.concat([label_front(part, at[part.index], (width, height), after=after) for _, part in data.groupby("network")])
+    shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
+    bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", FAMILIES))
+    layers = [] if references is None else [published(references, y)]
+    layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data)), names(base)]
+    chart = alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
+    return chart if alone else chart.facet(facet=alt.Facet("network:N"), columns=2)
+
+
+def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
+    """Recipes by corruptions, a colour and a figure in hundredths a cell."""
+    low, high = float(cells[value].min()), float(cells[value].max())
+    end = max(-low, high, .01)
+    scale, dark = dict(
+        accuracy=(alt.Scale(scheme="blues", reverse=True, domain=[low, high]), f"datum.accuracy < {low + .45 * (high - low)}"),
+        change=(alt.Scale(scheme="blueorange", reverse=True, domain=[-end, end]), f"abs(datum.change) > {.6 * end}"))[value]
+    order, recipes = [name for name in (CLEAN, *CORRUPTIONS) if name in set(cells["corruption"])], list(cells["recipe"].unique())
+    bare = dict(domain=False, ticks=False)
+    base = alt.Chart(cells[["recipe", "corruption", value]].round(4)).encode(
+        alt.X("corruption:N", sort=order, title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
+        alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=240, **bare)))
+    form = ".0f" if value == "accuracy" else "+.0f"
+    text = base.transform_calculate(shown=f"abs(datum.{value}) < .005 ? '0' : format(100 * datum.{value}, '{form}')")
+    text = text.mark_text(fontSize=10, opacity=alt.ExprRef("wide")).add_params(alt.param(name="wide", value=1)).encode(
+        text="shown:N", color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222")))
+    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip(f"{value}:Q", format=".3f")]
+    boxes = base.mark_rect().encode(alt.Color(f"{value}:Q", legend=None, scale=scale), tooltip=tips)
+    return (boxes + text).properties(width=28 * len(order), height=20 * len(recipes))
+
+
+def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int) -> alt.FacetChart:
+    """Accuracy by severity, a panel a corruption, a line a recipe, a point at every other severity."""
+    colour, shape = (by(kind, "recipe", looks, columns=2) for kind in (alt.Color, alt.Shape))
+    base = alt.Chart(data.round(4)).encode(
+        alt.X("severity:Q", title="severity", scale=alt.Scale(domain=[0, 5]), axis=alt.Axis(values=list(range(6)), format="d", grid=False)),
+        alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".1f", tickCount=4)))
+    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip("severity:Q"), alt.Tooltip("accuracy:Q", format=".3f")]
+    lines = base.mark_line(strokeWidth=1.6).encode(colour)
+    points = base.transform_filter("datum.severity % 2").mark_point(filled=True, size=32, opacity=1).encode(colour, shape, tooltip=tips)
+    order = [name for name in CORRUPTIONS if name in set(data["corruption"])]
+    return (lines + points).properties(width=112, height=96).facet(alt.Facet("corruption:N", sort=order), columns=columns)
+
+
+def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Differences as points with intervals, one row each, the verdict by colour and shape."""
+    axis = alt.Axis(labelLimit=300, domain=False, ticks=False, grid=True)
+    base = alt.Chart(data.round(5)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=list(data))
+    across = alt.X("low:Q", title=title, axis=alt.Axis(format="+.2f", tickCount=6, grid=False))
+    bars = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(alt.X("difference:Q"), by(alt.Shape, "verdict", VERDICTS))
+    zero = alt.Chart(pd.DataFrame(dict(zero=[0]))).mark_rule(color=GREY).encode(alt.X("zero:Q"))
+    return (zero + bars + points).properties(width=420, height=max(60, 22 * len(data)))
+
+
+def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
+    """Shares by recipe as bars from 0 to 1, with their figures."""
+    data = data.assign(percent=[f"{value:.0%}" for value in data[share]]).round(4)
+    base = alt.Chart(data).encode(
+        alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=300, domain=False, ticks=False)),
+        alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(format=".0%", values=[0, .25, .5, .75, 1])))
+    tips = ["recipe", alt.Tooltip(f"{share}:Q", format=".1%")]
+    bars = base.mark_bar(height={"band": .7}).encode(by(alt.Color, "family", FAMILIES), tooltip=tips)
+    words = base.mark_text(align="left", dx=4, fontSize=11, color=INK).encode(text="percent:N")
+    return (bars + words).properties(width=420, height=max(40, 22 * len(data)))
+
+
+def curves(data: pd.DataFrame, x: str, measures: Sequence[str]) -> alt.FacetChart:
+    """A panel a figure, each with its own scale."""
+    axis = alt.Axis(format="d", tickMinStep=1, grid=False)
+    base = alt.Chart(data.round(5)).encode(
+        alt.X(f"{x}:Q", axis=axis), alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+        tooltip=[x, "measure", alt.Tooltip("value:Q", format=".4~g")])
+    layers = base.mark_line(color=KINDS[0]) + base.mark_point(filled=True, size=30, opacity=1, color=KINDS[0])
+    panels = layers.properties(width=230, height=150).facet(alt.Facet("measure:N", sort=list(measures)), columns=2)
+    return panels.resolve_scale(y="independent")
+
+
+def stacked(data: pd.DataFrame) -> alt.Chart:
+    """Kilobytes by layer, stacked by kind."""
+    kinds = list(data["kind"].unique())
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=list(KINDS[:len(kinds)])), legend=alt.Legend(columns=4))
+    axis = alt.Axis(labelLimit=220, labelOverlap=False, ticks=False)
+    return alt.Chart(data[["layer", "kind", "kb"]].round(4)).mark_bar().encode(
+        alt.Y("layer:N", sort=None, title=None, axis=axis), alt.X("sum(kb):Q", title="kB"), colour,
+        tooltip=["layer", "kind", alt.Tooltip("kb:Q", format=".3~f")],
+    ).properties(width=420, height=15 * data["layer"].nunique())
