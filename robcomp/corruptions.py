@@ -8,7 +8,7 @@ __all__ = ['STRENGTH', 'SIDES', 'NOISES', 'odds', 'alias', 'noisy', 'determined'
            'frost_text', 'listed', 'suite_text', 'download', 'official_name', 'Suite', 'hand', 'batch', 'deal',
            'write_arrays']
 
-# %% ../nbs/11_corruptions.ipynb #4a044241
+# %% ../nbs/11_corruptions.ipynb #e34fbaac
 import operator
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from ._suggest import unknown
 from .data import Data, data_root, shuffled
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
-# %% ../nbs/11_corruptions.ipynb #02c55746
+# %% ../nbs/11_corruptions.ipynb #e0ae216a
 STRENGTH = dict(
     gaussian_noise=(.04, .06, .08, .09, .10),  # deviation, of a scale from 0 to 1
     shot_noise=(500, 250, 100, 75, 50),  # photons of a white pixel
@@ -38,7 +38,7 @@ STRENGTH = dict(
     pixelate=(.95, .9, .85, .75, .65),  # lines kept
     jpeg_compression=(80, 65, 58, 50, 40))  # quality, 1 to 100
 
-# %% ../nbs/11_corruptions.ipynb #642d3ba9
+# %% ../nbs/11_corruptions.ipynb #9e3a6622
 def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_noise
          severity: int,  # 1 to 5
 ) -> np.ndarray:  # (256, 256) row: byte in, column: byte out; rows sum to 1
@@ -49,7 +49,7 @@ def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_nois
     if name == "impulse_noise": return _tables.impulse_odds(strength)
     return _tables.normal_odds(strength * (scale if name == "speckle_noise" else np.ones(256)))
 
-# %% ../nbs/11_corruptions.ipynb #9a9179c5
+# %% ../nbs/11_corruptions.ipynb #279f5dc9
 @lru_cache(20)
 def alias(name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -58,7 +58,7 @@ def alias(name: str,  # one of the four noises
     from robcomp import _tables
     return _tables.alias_table(odds(name, severity))
 
-# %% ../nbs/11_corruptions.ipynb #368b8a79
+# %% ../nbs/11_corruptions.ipynb #b999ef4c
 def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -66,31 +66,31 @@ def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
           numbers: np.ndarray,  # (n,) int64 image numbers
 ) -> np.ndarray:  # as given
     "Each byte replaced by a draw from its row of the table."
-    from robcomp import _pixels
+    from robcomp import _kernels
     from robcomp._draws import CORRUPTION
     from robcomp._threads import over
-    return over(images, _pixels.sample, alias(name, severity), seed, CORRUPTION[name], severity, numbers=numbers)
+    return over(images, _kernels.sample, alias(name, severity), seed, CORRUPTION[name], severity, numbers=numbers)
 
-# %% ../nbs/11_corruptions.ipynb #3a0acbda
+# %% ../nbs/11_corruptions.ipynb #7e332b26
 def determined(images: np.ndarray,  # (n, size, size, 3) uint8
                name: str,  # one of the eight
                severity: int,  # 1 to 5
 ) -> np.ndarray:  # as given
     "The images, spoilt without any draw."
-    from robcomp import _pixels, _tables
+    from robcomp import _kernels, _tables
     from robcomp._threads import over
     strength, size = STRENGTH[name][severity - 1], images.shape[1]
     match name:
-        case "brightness": return over(images, _pixels.recolour, 1., 0., strength)
-        case "saturate": return over(images, _pixels.recolour, *map(float, strength), 0.)
-        case "contrast": return over(images, _pixels.contrast, strength)
-        case "gaussian_blur": return over(images, _pixels.blur, _tables.gaussian(strength * size / 32))
-        case "defocus_blur": return over(images, _pixels.correlate, _tables.disk(*(pixels * size / 32 for pixels in strength)))
-        case "zoom_blur": return over(images, _pixels.zoom, *_tables.enlargements(size, strength))
-        case "pixelate": return over(images, _pixels.pixelate, *_tables.boxes(size, int(size * strength)))
-        case "jpeg_compression": return over(images, _pixels.jpeg, *_tables.cosines(), _tables.steps(strength))
+        case "brightness": return over(images, _kernels.recolour, 1., 0., strength)
+        case "saturate": return over(images, _kernels.recolour, *map(float, strength), 0.)
+        case "contrast": return over(images, _kernels.contrast, strength)
+        case "gaussian_blur": return over(images, _kernels.blur, _tables.gaussian(strength * size / 32))
+        case "defocus_blur": return over(images, _kernels.correlate, _tables.disk(*(pixels * size / 32 for pixels in strength)))
+        case "zoom_blur": return over(images, _kernels.zoom, *_tables.enlargements(size, strength))
+        case "pixelate": return over(images, _kernels.pixelate, *_tables.boxes(size, int(size * strength)))
+        case "jpeg_compression": return over(images, _kernels.jpeg, *_tables.cosines(), _tables.steps(strength))
 
-# %% ../nbs/11_corruptions.ipynb #f8e74c11
+# %% ../nbs/11_corruptions.ipynb #dd1e8224
 def woven(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the seven
           severity: int,  # 1 to 5
@@ -100,11 +100,11 @@ def woven(images: np.ndarray,  # (n, size, size, 3) uint8
           frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
 ) -> np.ndarray:  # as given
     "The images under glass, snow, frost ..."
-    from robcomp import _frost, _weather
-    more = dict(pictures=_frost.pictures(frost)) if name == "frost" else {}
+    from robcomp import _weather
+    more = dict(pictures=frost) if name == "frost" else {}
     return getattr(_weather, name)(images, severity, seed, numbers, **more)
 
-# %% ../nbs/11_corruptions.ipynb #48d9a45b
+# %% ../nbs/11_corruptions.ipynb #3e421d1a
 def whole(what: str,  # stands in the message
           value: int,
           low: int = 0,  # smallest allowed
@@ -117,12 +117,13 @@ def whole(what: str,  # stands in the message
     limits = f"from {low} to {high}" if high < 2**62 else f"of {low} or more"
     raise ValueError(f"{what} is a whole number {limits}, got {value!r}")
 
+# %% ../nbs/11_corruptions.ipynb #7be89064
 def checked_call(name: str, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
     if name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, CORRUPTIONS))
     return whole("severity", severity, 1, 5)
 
-# %% ../nbs/11_corruptions.ipynb #bdc0e044
+# %% ../nbs/11_corruptions.ipynb #90be6110
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
 
 def checked_images(images: np.ndarray) -> np.ndarray:
@@ -136,6 +137,7 @@ def checked_images(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images have {SIDES[0]} to {SIDES[-1]} pixels a side, got {images.shape[1]}: resize them first")
     return np.require(images, requirements=["C", "W"])
 
+# %% ../nbs/11_corruptions.ipynb #b8a2b60a
 def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
     "A number an image."
     if numbers is None: return np.arange(n)
@@ -144,25 +146,24 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
         raise ValueError(f"numbers are one whole number an image, 0 or more: got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
-# %% ../nbs/11_corruptions.ipynb #4b45ccff
+# %% ../nbs/11_corruptions.ipynb #60d75f12
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 @lru_cache
 def compiled(name: str,  # one of the 19
-             side: int,  # pixels
 ) -> None:
     "Run a corruption once on a black image, and say so where that takes longer than a second."
     try: from robcomp._threads import notice
     except ImportError: raise ImportError("the corruptions are compiled by numba: pip install numba") from None
     with notice(f"robcomp: compiling {name}, once on this machine"):
-        applied(np.zeros((1, side, side, 3), np.uint8), name, 1, 0, np.arange(1))
+        applied(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
 
 def applied(images, name, severity, seed, numbers, **frost):
     "The images spoilt; all arguments are known to be right."
     if name in NOISES: return noisy(images, name, severity, seed, numbers)
     return determined(images, name, severity) if name in STRENGTH else woven(images, name, severity, seed, numbers, **frost)
 
-# %% ../nbs/11_corruptions.ipynb #4539a6fb
+# %% ../nbs/11_corruptions.ipynb #9a3cc9d4
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 x 32
             name: str,  # one of the 19
             severity: int,  # 1 to 5
@@ -175,15 +176,16 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     severity = checked_call(name, severity)
     images, seed, numbers = checked_images(images), whole("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()
-    if name != "frost": compiled(name, 8)
+    compiled(name)
     return applied(images, name, severity, seed, numbers, frost=frost)
 
-# %% ../nbs/11_corruptions.ipynb #1d92c795
+# %% ../nbs/11_corruptions.ipynb #c58439dd
 class Condition(NamedTuple):
     "A corruption at a severity; `Condition(\"clean\", 0)` is none."
     corruption: str
     severity: int
 
+# %% ../nbs/11_corruptions.ipynb #b7ee2b6b
 def conditions(corruptions: Sequence[str],  # names
                severities: Sequence[int],  # 1 to 5
 ) -> list[Condition]:  # clean first
@@ -194,7 +196,7 @@ def conditions(corruptions: Sequence[str],  # names
     if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")
     return [Condition(CLEAN, 0), *pairs]
 
-# %% ../nbs/11_corruptions.ipynb #1fde6e76
+# %% ../nbs/11_corruptions.ipynb #15daeb78
 def dealt(n: int,  # test images
           hands: int,  # conditions
           each: int | None,  # images of a condition; None: all of them
@@ -205,22 +207,19 @@ def dealt(n: int,  # test images
     order = shuffled(n, whole("seed", seed), n)
     return [np.sort(order[np.arange(hand * each, (hand + 1) * each) % n]) for hand in range(hands)]
 
-# %% ../nbs/11_corruptions.ipynb #68759223
+# %% ../nbs/11_corruptions.ipynb #db71fbc3
 def frost_text(frost: str | Path) -> str:
     "The choice of frost; a folder by its name and the digest of its pictures."
     if frost in ("own", "imagecorruptions"): return str(frost)
-    from hashlib import sha256
-    from robcomp import _frost
-    total = sha256()
-    for picture in _frost.pictures(frost): total.update(repr(picture.shape).encode() + picture.tobytes())
-    return f"{Path(frost).resolve().name}-{total.hexdigest()[:8]}"
+    from robcomp._frost import fingerprint
+    return f"{Path(frost).resolve().name}-{fingerprint(frost)[:8]}"
 
 def listed(names: Sequence[str]) -> str:
     "The corruptions of a suite, the usual sets by their names."
     usual = {STANDARD: "standard", CORRUPTIONS: "all"}
     return usual.get(tuple(names)) or ",".join(names)
 
-# %% ../nbs/11_corruptions.ipynb #46e19306
+# %% ../nbs/11_corruptions.ipynb #ab33b7e6
 def suite_text(data: Data,
                pairs: Sequence[Condition],  # clean first
                each: int | None,  # images of a condition
@@ -235,7 +234,7 @@ def suite_text(data: Data,
     if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
     return " ".join(f"{key}={value}" for key, value in parts.items())
 
-# %% ../nbs/11_corruptions.ipynb #ff9eb2f7
+# %% ../nbs/11_corruptions.ipynb #d8fedf41
 def download(dataset: str,  # cifar10 or cifar100
              *,
              root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
@@ -245,7 +244,7 @@ def download(dataset: str,  # cifar10 or cifar100
     if dataset not in _official.FOLDERS: raise ValueError(unknown("dataset", dataset, _official.FOLDERS))
     return _official.fetch(dataset, data_root(root))
 
-# %% ../nbs/11_corruptions.ipynb #136272bd
+# %% ../nbs/11_corruptions.ipynb #104ac56c
 def official_name(data: Data) -> str:
     "The data set under which the arrays of these test images are published."
     from robcomp import _official
@@ -257,7 +256,7 @@ def official_name(data: Data) -> str:
         raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: leave source at 'generated'")
     return name
 
-# %% ../nbs/11_corruptions.ipynb #837169ba
+# %% ../nbs/11_corruptions.ipynb #c7d2b85b
 class Suite:
     "Test images under conditions, made when they are asked for."
     def __init__(self,
@@ -284,7 +283,7 @@ class Suite:
     def batch(self, condition: Condition) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition)
     def deal(self) -> pd.DataFrame: return deal(self)
 
-# %% ../nbs/11_corruptions.ipynb #edc50be7
+# %% ../nbs/11_corruptions.ipynb #6f83014f
 def hand(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
     if condition not in hands:
@@ -311,7 +310,7 @@ def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
                               labels=suite.data.test.labels[hand].astype(np.int16))
                          for (name, severity), hand in suite._hands.items()])
 
-# %% ../nbs/11_corruptions.ipynb #4ff15490
+# %% ../nbs/11_corruptions.ipynb #99951290
 def write_arrays(data: Data,  # its test images are spoilt
                  folder: str | Path,  # made if absent
                  *,
