@@ -81,32 +81,34 @@ def _smooth(plane, between, weights, step, mirrored, single):
     if radius == 0:
         return
     for y in range(rows):
+        line, into = plane[y], between[y, middle:middle + width]
         for x in range(width):
-            between[y, middle + x] = plane[y, x] * weights[radius]
+            into[x] = line[x] * weights[radius]
         for k in range(radius, 0, -1):
-            above, below, weight = _inside(y - k, rows, mirrored), _inside(y + k, rows, mirrored), weights[radius - k]
+            above, below = plane[_inside(y - k, rows, mirrored)], plane[_inside(y + k, rows, mirrored)]
+            weight = weights[radius - k]
             for x in range(width):
-                between[y, middle + x] += (plane[above, x] + plane[below, x]) * weight
+                into[x] += (above[x] + below[x]) * weight
         if single:
             for x in range(width):
-                between[y, middle + x] = np.float32(between[y, middle + x])
-    for k in range(1, radius + 1):
-        left = middle + _inside(-k, columns, mirrored) * step
-        right = middle + _inside(columns - 1 + k, columns, mirrored) * step
-        for y in range(rows):
+                into[x] = np.float32(into[x])
+        for k in range(1, radius + 1):
+            left, right = _inside(-k, columns, mirrored) * step, _inside(columns - 1 + k, columns, mirrored) * step
             for channel in range(step):
-                between[y, middle - k * step + channel] = between[y, left + channel]
-                between[y, middle + width + (k - 1) * step + channel] = between[y, right + channel]
+                between[y, middle - k * step + channel] = into[left + channel]
+                between[y, middle + width + (k - 1) * step + channel] = into[right + channel]
     for y in range(rows):
+        into, line = plane[y], between[y, middle:middle + width]
         for x in range(width):
-            plane[y, x] = between[y, middle + x] * weights[radius]
+            into[x] = line[x] * weights[radius]
         for k in range(radius, 0, -1):
-            weight, shift = weights[radius - k], k * step
+            left, right = between[y, middle - k * step:], between[y, middle + k * step:]
+            weight = weights[radius - k]
             for x in range(width):
-                plane[y, x] += (between[y, middle + x - shift] + between[y, middle + x + shift]) * weight
+                into[x] += (left[x] + right[x]) * weight
         if single:
             for x in range(width):
-                plane[y, x] = np.float32(plane[y, x])
+                into[x] = np.float32(into[x])
 
 
 # ---------------------------------------------------------------------------------------------------- glass_blur
@@ -264,10 +266,11 @@ def _trail(radius: float, sigma: float) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _streak(plane, sums, weights, degrees, step, margin):
-    """ImageMagick 6.9.11's MotionBlurImage on levels 0..255, in place: whole-pixel steps, 16 bits, then floor to 8.
+def _streak(plane, weights, degrees, step, margin, blurred):
+    """ImageMagick 6.9.11's MotionBlurImage: whole-pixel steps, sums rounded to 16 bits, then cut to the levels 0..255.
 
-    `plane` is (size, (size + 2 * margin) * step) with the levels in the middle; the edge is repeated outwards.
+    `plane` is (size, (size + 2 * margin) * step) with 257 * level in the middle; the edge is repeated outwards. The
+    inner loops run over slices, as numba otherwise checks every index for being negative and vectorises nothing.
     """
     size, count = plane.shape[0], len(weights)
     middle, width = margin * step, size * step
@@ -279,32 +282,32 @@ def _streak(plane, sums, weights, degrees, step, margin):
                 plane[y, x * step + channel] = plane[y, middle + channel]
                 plane[y, middle + width + x * step + channel] = plane[y, middle + width - step + channel]
     for y in range(size):
-        for x in range(width):
-            sums[y, x] = 0.
+        sums = blurred[y]
+        sums[:] = 0.
         for k in range(count):
-            shift = middle + int(np.ceil(k * along / length - 0.5)) * step
+            start = middle + int(np.ceil(k * along / length - 0.5)) * step
             row, weight = min(max(y + int(np.ceil(k * down / length - 0.5)), 0), size - 1), weights[k]
+            line = plane[row, start:start + width]
             for x in range(width):
-                sums[y, x] += weight * (257. * plane[row, shift + x])
-    for y in range(size):
+                sums[x] += weight * line[x]
         for x in range(width):
-            plane[y, middle + x] = (int(sums[y, x] + 0.5)) // 257
+            sums[x] = np.floor(np.floor(sums[x] + 0.5) / 257.)
 
 
 @njit(cache=True, nogil=True)
 def _motion_kernel(images, draws, out, weights):
     size, margin = images.shape[1], len(weights)
-    plane, sums = np.empty((size, 3 * (size + 2 * margin))), np.empty((size, 3 * size))
+    plane, blurred = np.empty((size, 3 * (size + 2 * margin))), np.empty((size, 3 * size))
     for i in range(len(images)):
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    plane[y, 3 * (margin + x) + c] = images[i, y, x, c]
-        _streak(plane, sums, weights, -45 + 90 * draws[i, 0], 3, margin)
+                    plane[y, 3 * (margin + x) + c] = 257. * images[i, y, x, c]
+        _streak(plane, weights, -45 + 90 * draws[i, 0], 3, margin, blurred)
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    out[i, y, x, c] = np.uint8(plane[y, 3 * (margin + x) + c])
+                    out[i, y, x, c] = np.uint8(blurred[y, 3 * x + c])
 
 
 def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
@@ -340,7 +343,7 @@ def _zoomed(size: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarra
 @njit(cache=True, nogil=True)
 def _snow_kernel(images, draws, out, first, near, far, weights, mean, deviation, threshold, colour):
     size, margin = images.shape[1], len(weights)
-    plane, sums = np.empty((size, size + 2 * margin)), np.empty((size, size))
+    plane, blurred = np.empty((size, size + 2 * margin)), np.empty((size, size))
     colour, white = np.float32(colour), np.float32(1 - colour)
     red, green, blue = np.float64(np.float32(.299)), np.float32(.587), np.float64(np.float32(.114))
     for i in range(len(images)):
@@ -351,8 +354,8 @@ def _snow_kernel(images, draws, out, first, near, far, weights, mean, deviation,
                           + (mean + deviation * draws[i, at + 1]) * near[y] * far[x])
                          + (mean + deviation * draws[i, at + size]) * far[y] * near[x]
                          + (mean + deviation * draws[i, at + size + 1]) * far[y] * far[x])
-                plane[y, margin + x] = int(min(flake, 1.) * 255) if flake >= threshold else 0
-        _streak(plane, sums, weights, -135 + 90 * draws[i, size * size], 1, margin)
+                plane[y, margin + x] = 257. * int(min(flake, 1.) * 255) if flake >= threshold else 0.
+        _streak(plane, weights, -135 + 90 * draws[i, size * size], 1, margin, blurred)
         for y in range(size):
             for x in range(size):
                 r, g, b = images[i, y, x, 0], images[i, y, x, 1], images[i, y, x, 2]
@@ -361,7 +364,7 @@ def _snow_kernel(images, draws, out, first, near, far, weights, mean, deviation,
                 grey = np.float32(r * red + np.float64(g * green))  # fused: products not rounded before they are added
                 grey = np.float32(b * blue + np.float64(grey))
                 pale = grey * np.float32(1.5) + np.float32(.5)
-                fallen, risen = plane[y, margin + x] / 255., plane[size - 1 - y, margin + size - 1 - x] / 255.
+                fallen, risen = blurred[y, x] / 255., blurred[size - 1 - y, size - 1 - x] / 255.
                 for c, level in enumerate((r, g, b)):
                     value = np.float64(colour * level + white * max(level, pale)) + fallen + risen
                     out[i, y, x, c] = np.uint8(min(max(value, 0.), 1.) * 255)
@@ -435,22 +438,25 @@ def _bounced(i, n):
 
 
 @njit(cache=True, nogil=True)
-def _warp(image, inverse, warped):
+def _warp(image, size, inverse, warped):
     """OpenCV 4.10's linear warpAffine on float32: positions in 1024ths, cut to 32nds; borders mirrored at the centre."""
-    size, one = warped.shape[0], np.float32(1)
+    one = np.float32(1)
     for y in range(size):
         across = int(np.rint((inverse[1] * y + inverse[2]) * 1024)) + 16
         down = int(np.rint((inverse[4] * y + inverse[5]) * 1024)) + 16
         for x in range(size):
-            column, row = (across + int(np.rint(inverse[0] * x * 1024))) >> 5, (down + int(np.rint(inverse[3] * x * 1024))) >> 5
+            column = (across + int(np.rint(inverse[0] * x * 1024))) >> 5
+            row = (down + int(np.rint(inverse[3] * x * 1024))) >> 5
             right, below = np.float32(column & 31) / np.float32(32), np.float32(row & 31) / np.float32(32)
-            column, row = column >> 5, row >> 5
-            left, near, top, far = column, column + 1, row, row + 1
-            if column < 0 or near >= size or row < 0 or far >= size:
+            left, top = column >> 5, row >> 5
+            near, far = left + 1, top + 1
+            if left < 0 or near >= size or top < 0 or far >= size:
                 left, near, top, far = _bounced(left, size), _bounced(near, size), _bounced(top, size), _bounced(far, size)
+            w00, w01, w10, w11 = (one - below) * (one - right), (one - below) * right, below * (one - right), below * right
+            p00, p01 = 3 * (top * size + left), 3 * (top * size + near)
+            p10, p11, to = 3 * (far * size + left), 3 * (far * size + near), 3 * (y * size + x)
             for c in range(3):
-                warped[y, x, c] = (image[top, left, c] * ((one - below) * (one - right)) + image[top, near, c] * ((one - below) * right)
-                                   + image[far, left, c] * (below * (one - right)) + image[far, near, c] * (below * right))
+                warped[to + c] = image[p00 + c] * w00 + image[p01 + c] * w01 + image[p10 + c] * w10 + image[p11 + c] * w11
 
 
 @njit(cache=True)
@@ -471,35 +477,36 @@ def _reflected(position, n):
 def _elastic_kernel(images, draws, out, weights, reach, shift):
     size, area, radius = images.shape[1], images.shape[1]**2, len(weights) // 2
     system, inverse = np.empty((6, 7)), np.empty(6)
-    image, warped = np.empty((size, size, 3), np.float32), np.empty((size, size, 3), np.float32)
-    across, down = np.empty((size, size)), np.empty((size, size))
-    between = np.empty((size, size + 2 * radius))
+    image, warped = np.empty(3 * area, np.float32), np.empty(3 * area, np.float32)
+    fields, between = np.zeros((2, size, size)), np.empty((size, size + 2 * radius))
     for i in range(len(images)):
-        for y in range(size):
-            for x in range(size):
-                across[y, x] = -1 + 2 * draws[i, 6 + y * size + x]
-                down[y, x] = -1 + 2 * draws[i, 6 + area + y * size + x]
-                for c in range(3):
-                    image[y, x, c] = np.float32(images[i, y, x, c]) / np.float32(255)
+        source, made = images[i].ravel(), out[i].ravel()
+        for k in range(3 * area):
+            image[k] = np.float32(source[k]) / np.float32(255)
         _affine(draws, i, size, shift, system, inverse)
-        _warp(image, inverse, warped)
+        _warp(image, size, inverse, warped)
         if reach > 0:
-            _smooth(across, between, weights, 1, True, False)
-            _smooth(down, between, weights, 1, True, False)
+            for axis in range(2):
+                for y in range(size):
+                    row = draws[i, 6 + axis * area + y * size:]
+                    for x in range(size):
+                        fields[axis, y, x] = -1 + 2 * row[x]
+                _smooth(fields[axis], between, weights, 1, True, False)
         for y in range(size):
             for x in range(size):
-                row = _reflected(y + np.float64(np.float32(down[y, x] * reach)), size)
-                column = _reflected(x + np.float64(np.float32(across[y, x] * reach)), size)
+                row = _reflected(y + np.float64(np.float32(fields[1, y, x] * reach)), size)
+                column = _reflected(x + np.float64(np.float32(fields[0, y, x] * reach)), size)
                 top, left = int(np.floor(row)), int(np.floor(column))
                 above, before = 1. - (row - top), 1. - (column - left)
                 below, behind = 1. - above, 1. - before
                 far, near = min(top + 1, size - 1), min(left + 1, size - 1)
                 top, left = max(top, 0), max(left, 0)
+                p00, p01 = 3 * (top * size + left), 3 * (top * size + near)
+                p10, p11, to = 3 * (far * size + left), 3 * (far * size + near), 3 * (y * size + x)
                 for c in range(3):
-                    value = np.float32(warped[top, left, c] * above * before + warped[top, near, c] * above * behind
-                                       + warped[far, left, c] * below * before + warped[far, near, c] * below * behind)
-                    value = min(max(value, np.float32(0)), np.float32(1)) * np.float32(255)
-                    out[i, y, x, c] = np.uint8(value)
+                    value = np.float32(warped[p00 + c] * above * before + warped[p01 + c] * above * behind
+                                       + warped[p10 + c] * below * before + warped[p11 + c] * below * behind)
+                    made[to + c] = np.uint8(min(max(value, np.float32(0)), np.float32(1)) * np.float32(255))
 
 
 def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
