@@ -91,11 +91,11 @@ def plain_cells(cell: dict) -> list[dict]:
 
 def inlined(data: dict, words: str) -> None:
     """Pictures among a cell's results become images that carry their own bytes and the words of `#| fig-alt:`."""
-    for kind in ("image/png", "image/jpeg", "image/svg+xml"):
-        if kind not in data or "text/html" in data: continue
-        content = "".join(data.pop(kind))
-        address = data_address(content) if kind.endswith("xml") else f"data:{kind};base64,{content.strip()}"
-        data["text/html"] = f'<img src="{escape(address)}" alt="{escape(words)}">'
+    pictures = {kind: "".join(data.pop(kind)) for kind in ("image/svg+xml", "image/png", "image/jpeg") if kind in data}
+    if not pictures or "text/html" in data: return
+    kind, content = next(iter(pictures.items()))
+    address = data_address(content) if kind.endswith("xml") else f"data:{kind};base64,{content.strip()}"
+    data["text/html"] = f'<img src="{escape(address)}" alt="{escape(words)}">'
 
 
 def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
