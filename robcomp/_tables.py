@@ -11,15 +11,13 @@ def alias_table(odds: np.ndarray) -> np.ndarray:
 
     The poorest column of a row is filled up by the richest, 255 times, in all rows at once.
     """
-    left = odds / odds.sum(1, keepdims=True) * 256
+    left = odds / odds.sum(1, keepdims=True) * 256  # of each column, until it is settled
     share, alias, rows = np.ones_like(left), np.tile(np.arange(256, dtype=np.uint32), (256, 1)), np.arange(256)
-    open_ = left.copy()
     for _ in range(255):
-        poor, rich = open_.argmin(1), np.where(np.isinf(open_), -1, open_).argmax(1)
+        poor, rich = left.argmin(1), np.where(np.isinf(left), -1, left).argmax(1)
         share[rows, poor], alias[rows, poor] = left[rows, poor], rich
         left[rows, rich] -= 1 - left[rows, poor]
-        open_[rows, rich] = left[rows, rich]
-        open_[rows, poor] = np.inf
+        left[rows, poor] = np.inf
     whole = np.rint(share.clip(0, 1) * (1 << 24)).astype(np.int64)
     alias[whole == 1 << 24] = np.nonzero(whole == 1 << 24)[1]
     return (np.minimum(whole, (1 << 24) - 1).astype(np.uint32) << np.uint32(8)) | alias
@@ -68,16 +66,15 @@ def gaussian(sigma: float) -> np.ndarray:
 def disk(radius: float, alias: float) -> np.ndarray:
     """A uniform disk smoothed by 3 (above 8 pixels of radius 5) Gaussian taps a side, in float32 as published."""
     smooth = 1 if radius <= 8 else 2
-    reach = int(radius) + smooth
-    across = np.arange(-reach, reach + 1)
+    across = np.arange(-int(radius) - smooth, int(radius) + smooth + 1)
     flat = (across ** 2 + across[:, None] ** 2 <= radius ** 2).astype(np.float32)
     taps = np.exp(-.5 / (alias * alias) * np.arange(-smooth, smooth + 1.) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
-    for _ in range(2): flat = _smoothed(flat / flat.sum() if _ == 0 else flat, taps).T
-    return flat.astype(float)
+    return _smoothed(_smoothed(flat / flat.sum(), taps).T, taps).T.astype(float)
 
 
 def _smoothed(plane: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Every row filtered by symmetric taps, nothing beyond its ends."""
     reach, size = len(taps) // 2, plane.shape[1]
     padded = np.pad(plane, [(0, 0), (reach, reach)])
     total = plane * taps[reach]
