@@ -51,13 +51,19 @@ def test_quarto_accepts_the_configuration():
     subprocess.run(["quarto", "inspect", str(ROOT)], check=True, capture_output=True)
 
 
-def bound(lines: list) -> set[str]:
-    """Names that some lines of code bring with them: imported, defined, assigned, or bound in a loop or comprehension."""
-    nodes = [node for line in lines for node in ast.walk(line)]
+def bound(nodes) -> set[str]:
+    """Names that some syntax nodes bring with them: imported, defined, assigned, or bound in a loop or comprehension."""
     aliases = [alias for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
     defined = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))} | {node.arg for node in nodes if isinstance(node, ast.arg)}
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return {alias.asname or alias.name.split(".")[0] for alias in aliases} | defined | stored
+
+
+def outside(line):
+    """The nodes of a statement that are not inside a function or class that it defines."""
+    yield line
+    if not isinstance(line, (ast.FunctionDef, ast.ClassDef)):
+        for child in ast.iter_child_nodes(line): yield from outside(child)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -71,8 +77,8 @@ def test_cells_with_imports_stand_by_themselves(name):
         lines, exported = ast.parse(text).body, re.search(r"^#\|\s*export", text, re.M)
         nodes = [node for line in lines for node in ast.walk(line)]
         if not exported and not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes): continue
-        known |= bound(lines)
-        used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        known |= bound([node for line in lines for node in outside(line)])
+        used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} - bound(nodes)
         assert exported or not used - known, f"{name}: put the import into a cell of its own, this one uses {', '.join(sorted(used - known))}: {text[:60]!r}"
 
 
