@@ -20,7 +20,7 @@ from robcomp._draws import normals
 OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")  # randint(5): frost6 is never drawn
 SUFFIXES = ".png", ".jpg", ".jpeg", ".bmp", ".webp"
 
-_AT = (-3.0902, -2.3263, -1.6449, -.6745, 0, .6745, 1.6449, 2.3263, 3.0902)  # normal quantiles of .1 1 5 25 50 .. 99.9 %
+_AT = (-3.0902, -2.3263, -1.6449, -.6745, 0, .6745, 1.6449, 2.3263, 3.0902)  # normal quantiles, .1 to 99.9 %
 _OCTAVES = (.25, .5, 1, 2, 4, 8, 16)  # periods in 32 pixels
 _MEASURED = (  # luminance at those quantiles, log10 power in those octaves, (slope, offset) of red, green, blue
     ((92, 97, 104, 118, 129, 142, 163, 177, 194), (5.80, 4.90, 4.01, 3.04, 2.45, 2.05, 1.96),
@@ -44,7 +44,8 @@ def _texture(number: int, size: int) -> np.ndarray:
     power[0, 0] = 0
     field = np.fft.irfft2(np.fft.rfft2(white) * np.sqrt(power), s=white.shape)
     light = np.interp(field / field.std(), _AT, quantiles)
-    return np.stack([np.clip(np.rint(slope * light + offset), 0, 255) for slope, offset in colours], -1).astype(np.uint8)
+    channels = [np.rint(slope * light + offset) for slope, offset in colours]
+    return np.stack(channels, -1).clip(0, 255).astype(np.uint8)
 
 
 def _resized(picture: np.ndarray, factor: float) -> np.ndarray:

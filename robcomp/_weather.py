@@ -1,5 +1,4 @@
-"""The corruptions that need more than one random number a pixel's worth of thought: glass, fog, motion, snow, frost,
-elastic, spatter.
+"""The corruptions in which neighbouring pixels share their luck: glass, fog, motion, snow, frost, elastic, spatter.
 
 Each comes in two halves. The draws of an image are one row of a plain float64 array of standard uniforms or standard
 normals, a pure function of (seed, corruption, severity, image number); the arithmetic, `_fog(images, draws, severity)`
@@ -39,8 +38,8 @@ def _in_parts(images: np.ndarray, numbers: np.ndarray, corrupted: Callable) -> n
     """Apply `corrupted(images, numbers)` to a few hundred images at a time, so that draws take little memory."""
     size = images.shape[1]
     if images.shape[2] != size or not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"images of {size} x {images.shape[2]} pixels: only squares of {SIZES[0]} to {SIZES[1]} pixels "
-                         "can be corrupted; crop or resize them first")
+        raise ValueError(f"images of {size} x {images.shape[2]} pixels: only squares of {SIZES[0]} to {SIZES[1]} "
+                         "pixels can be corrupted; crop or resize them first")
     numbers, out = np.asarray(numbers, np.int64), np.empty_like(images, order="C")
     together = max(1, _TOGETHER * 1024 // size**2)
     for first in range(0, len(images), together):
@@ -331,7 +330,7 @@ _SNOW = ((.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75,
 
 @lru_cache(maxsize=32)
 def _zoomed(size: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scipy's order-1 zoom of the central square, cut back to `size`: first source line and the weights of two lines."""
+    """scipy's order-1 zoom of the central square, cut to `size`: first of two source lines and the weights of both."""
     kept = ceil(size / factor)
     lines = zoom(np.eye(kept), (factor, 1), order=1)
     lines = lines[(len(lines) - size) // 2:][:size]
@@ -439,7 +438,7 @@ def _bounced(i, n):
 
 @njit(cache=True, nogil=True)
 def _warp(image, size, inverse, warped):
-    """OpenCV 4.10's linear warpAffine on float32: positions in 1024ths, cut to 32nds; borders mirrored at the centre."""
+    """OpenCV 4.10's linear warpAffine on float32: positions in 1024ths, cut to 32nds; borders mirrored."""
     one = np.float32(1)
     for y in range(size):
         across = int(np.rint((inverse[1] * y + inverse[2]) * 1024)) + 16
@@ -451,12 +450,15 @@ def _warp(image, size, inverse, warped):
             left, top = column >> 5, row >> 5
             near, far = left + 1, top + 1
             if left < 0 or near >= size or top < 0 or far >= size:
-                left, near, top, far = _bounced(left, size), _bounced(near, size), _bounced(top, size), _bounced(far, size)
-            w00, w01, w10, w11 = (one - below) * (one - right), (one - below) * right, below * (one - right), below * right
+                left, near = _bounced(left, size), _bounced(near, size)
+                top, far = _bounced(top, size), _bounced(far, size)
+            w00, w01 = (one - below) * (one - right), (one - below) * right
+            w10, w11 = below * (one - right), below * right
             p00, p01 = 3 * (top * size + left), 3 * (top * size + near)
             p10, p11, to = 3 * (far * size + left), 3 * (far * size + near), 3 * (y * size + x)
             for c in range(3):
-                warped[to + c] = image[p00 + c] * w00 + image[p01 + c] * w01 + image[p10 + c] * w10 + image[p11 + c] * w11
+                warped[to + c] = (image[p00 + c] * w00 + image[p01 + c] * w01
+                                  + image[p10 + c] * w10 + image[p11 + c] * w11)
 
 
 @njit(cache=True)
@@ -577,7 +579,11 @@ def _edges(level, slopes, marks, stack, low, high):
 
 @njit(cache=True, nogil=True)
 def _distance(marks, far, farthest):
-    """Distance to the nearest mark 2: the 5 x 5 chamfer (1, 1.4, 2.1969) in float32, two sweeps; `far` has a rim of 2."""
+    """Distance to the nearest mark 2: the 5 x 5 chamfer (1, 1.4, 2.1969) in float32, two sweeps.
+
+    This is what OpenCV computes where Intel's IPP is built in (its wheels); without, it rounds to 2**-16.
+    `far` has a rim of 2.
+    """
     size = marks.shape[0] - 2
     a, b, c = np.float32(1), np.float32(1.4), np.float32(2.1969)
     for y in range(size + 4):
@@ -624,7 +630,8 @@ def _equalize(grey, counts):
 def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opacity, cap):
     size = images.shape[1]
     liquid, between = np.empty((size, size)), np.empty((size, size + 2 * (len(weights) // 2)))
-    level, grey, relief = np.empty((size, size), np.int64), np.empty((size, size), np.int64), np.empty((size, size), np.int64)
+    planes = np.empty((3, size, size), np.int64)
+    level, grey, relief = planes[0], planes[1], planes[2]
     slopes, marks = np.zeros((3, size + 2, size + 2), np.int64), np.zeros((size + 2, size + 2), np.int64)
     stack, counts = np.empty(size * size, np.int64), np.empty(256, np.int64)
     far, mass = np.empty((size + 4, size + 4), np.float32), np.empty((size, size), np.float32)
@@ -668,8 +675,8 @@ def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opaci
                 share = mass[y, x] / most * np.float32(opacity) if most > 0 else np.float32(0)
                 for c in range(3):
                     value = np.float32(images[i, y, x, c]) / np.float32(255) + share * colour[c]
-                    value = min(max(value, np.float32(0)), np.float32(1)) * np.float32(255) if most > 0 else np.float32(0)
-                    out[i, y, x, c] = np.uint8(value)
+                    value = min(max(value, np.float32(0)), np.float32(1)) * np.float32(255)
+                    out[i, y, x, c] = np.uint8(value) if most > 0 else np.uint8(0)
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Glass, fog, motion, snow, frost, elastic, spatter against slow transcriptions of their definitions, fed the same draws."""
+"""Glass, fog, motion, snow, frost, elastic and spatter against slow transcriptions of their definitions."""
 from math import ceil, cos, exp, hypot, pi, radians, sin
 
 import numba
@@ -107,20 +107,22 @@ def frost(x, row, severity, pictures):
 
 
 def elastic_transform(x, row, severity):
-    reach, sigma, shift = [(0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, .96, .96)][severity - 1]
+    reach, sigma, shift = [(0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6),
+                           (3.2, .96, .96)][severity - 1]
     before = np.array([[26, 26], [26, 6], [6, 6]], float32)
     after = before + (-shift + 2 * shift * row[:6]).reshape(3, 2).astype(float32)
     there = np.linalg.solve(np.c_[before, np.ones(3)].astype(float), after.astype(float)).T
     back = np.linalg.inv(np.vstack([there, [0, 0, 1]]))[:2]
     y, z = np.mgrid[:32, :32]
-    places = [(np.rint((back[k, 1] * y + back[k, 2]) * 1024) + np.rint(back[k, 0] * z * 1024) + 16).astype(int) >> 5 for k in (1, 0)]
+    places = [(np.rint((slope * y + start) * 1024) + np.rint(other * z * 1024) + 16).astype(int) >> 5
+              for other, slope, start in back[::-1]]
     (top, below), (left, right) = [(p >> 5, (p & 31).astype(float32)[..., None] / float32(32)) for p in places]
     around = np.pad(x.astype(float32) / float32(255), ((31, 31), (31, 31), (0, 0)), mode="reflect")
     at = lambda p, q: around[p.clip(-31, 62) + 31, q.clip(-31, 62) + 31]
     warped = (at(top, left) * ((1 - below) * (1 - right)) + at(top, left + 1) * ((1 - below) * right)
               + at(top + 1, left) * (below * (1 - right)) + at(top + 1, left + 1) * (below * right))
-    field = lambda values: (gaussian_filter(-1 + 2 * values.reshape(32, 32), sigma, mode="reflect", truncate=3) * reach).astype(float32)
-    across, down = field(row[6:1030]), field(row[1030:])
+    across, down = ((gaussian_filter(noise, sigma, mode="reflect", truncate=3) * reach).astype(float32)
+                    for noise in -1 + 2 * row[6:].reshape(2, 32, 32))
     moved = [map_coordinates(warped[..., c], [y + down, z + across], order=1, mode="reflect") for c in range(3)]
     return (np.clip(np.stack(moved, -1), 0, 1) * float32(255)).astype(np.uint8)
 
@@ -143,8 +145,8 @@ def canny(level, low, high):
 
 
 def chamfer(edge):
-    steps = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if (abs(y), abs(x)) in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))]
     cost = {1: float32(1), 2: float32(1.4), 5: float32(2.1969)}
+    steps = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if y * y + x * x in cost]
     far = np.pad(np.where(edge, 0, 1000).astype(float32), 2, constant_values=1000)
     while True:
         reached = far.copy()
@@ -226,8 +228,9 @@ def test_read_only_and_strided_batches(images):
     frozen = images.copy()
     frozen.flags.writeable = False
     numbers = np.arange(6)
-    np.testing.assert_array_equal(_weather.fog(frozen, 2, 0, numbers), _weather.fog(images, 2, 0, numbers))
-    np.testing.assert_array_equal(_weather.fog(images[::2], 2, 0, numbers[::2]), _weather.fog(images, 2, 0, numbers)[::2])
+    whole = _weather.fog(images, 2, 0, numbers)
+    np.testing.assert_array_equal(_weather.fog(frozen, 2, 0, numbers), whole)
+    np.testing.assert_array_equal(_weather.fog(images[::2], 2, 0, numbers[::2]), whole[::2])
 
 
 def test_draws_keep_their_meaning():
@@ -240,7 +243,7 @@ def test_draws_keep_their_meaning():
 
 
 def test_draws_are_standard():
-    uniforms, normals = draws.uniforms(0, "fog", 1, np.arange(200), 1000), draws.normals(0, "fog", 1, np.arange(200), 1000)
+    uniforms, normals = (draw(0, "fog", 1, np.arange(200), 1000) for draw in (draws.uniforms, draws.normals))
     counts = np.bincount((uniforms * 64).astype(int).ravel())
     assert ((counts - 3125)**2 / 3125).sum() < 110
     assert abs(normals.mean()) < .01 and abs(normals.std() - 1) < .01 and abs((normals**4).mean() - 3) < .05
@@ -307,4 +310,5 @@ def test_official_frost_pictures():
     pytest.importorskip("PIL.Image")
     if _frost.find_spec("imagecorruptions") is None:
         pytest.skip("imagecorruptions is not installed")
-    assert [picture.shape[:2] for picture in _frost.pictures("imagecorruptions")] == [(120, 180), (63, 112), (63, 112), (70, 105), (99, 132)]
+    shapes = [picture.shape[:2] for picture in _frost.pictures("imagecorruptions")]
+    assert shapes == [(120, 180), (63, 112), (63, 112), (70, 105), (99, 132)]
