@@ -212,15 +212,12 @@ def test_an_image_knows_nothing_of_its_batch(images, name):
     assert make(images[:0], 4, 11, numbers[:0]).shape == (0, 32, 32, 3)
 
 
-def test_threads_change_nothing(images):
-    before, many = numba.get_num_threads(), np.concatenate([images] * 20)
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("one thread here: NUMBA_NUM_THREADS is 1")
-    made = []
-    for threads in (1, 2):
-        numba.set_num_threads(threads)
-        made.append(_weather.snow(many, 3, 0, np.arange(len(many))))
-    numba.set_num_threads(before)
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_change_nothing(images, name, monkeypatch):
+    many, made = np.concatenate([images] * 10), []
+    for threads in (1, 3):
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        made.append(getattr(_weather, name)(many, 3, 0, np.arange(len(many))))
     np.testing.assert_array_equal(*made)
 
 
