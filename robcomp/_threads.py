@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
-from numba import get_num_threads
+from numba import config
 
 
 def in_threads(kernel: Callable, arrays: tuple, *constants) -> None:
@@ -18,7 +18,8 @@ def in_threads(kernel: Callable, arrays: tuple, *constants) -> None:
     threads of a caller, or a forked worker, enter them at once.
     """
     n = len(arrays[0])
-    workers = max(1, min(get_num_threads(), n // 8))
+    # Not get_num_threads(): it starts numba's own pool, which sets OpenMP's number of threads, and so torch's.
+    workers = max(1, min(config.NUMBA_NUM_THREADS, n // 8))
     cuts = [n * k // workers for k in range(workers + 1)]
     if workers == 1: return kernel(*arrays, *constants)
     with ThreadPoolExecutor(workers) as pool:

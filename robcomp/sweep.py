@@ -6,7 +6,7 @@
 __all__ = ['Study', 'contract_for', 'baseline_path', 'baseline', 'plan', 'steps', 'set_aside', 'taken_up', 'Workshop', 'one_line',
            'versions', 'record', 'weighed', 'finish', 'run', 'sweep']
 
-# %% ../nbs/41_sweep.ipynb #8d4b5538
+# %% ../nbs/41_sweep.ipynb #cba4c591
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ from .recipe import Cluster, Recipe, Tune, parse, prefixes
 from .schema import SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit
 
-# %% ../nbs/41_sweep.ipynb #54e53683
+# %% ../nbs/41_sweep.ipynb #1fb23ef4
 class Study:
     "What the trials of a sweep have in common."
     def __init__(self,
@@ -67,16 +67,18 @@ class Study:
         "What the key of a trial covers besides the starting weights."
         return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
 
-# %% ../nbs/41_sweep.ipynb #96b0558b
+# %% ../nbs/41_sweep.ipynb #740a1ad2
 def contract_for(study: Study):
     "CIFAR's input contract for CIFAR and for weights that were given; else the data's own."
     return CIFAR_CONTRACT if study.weights or study.data.name.startswith("cifar") else contract_of(study.data)
 
+# %% ../nbs/41_sweep.ipynb #6ec6227b
 def baseline_path(study: Study, folder: Path) -> Path:
     "Where the trained starting network of a study is kept."
     what = canonical(dict(data=study.data.name, arch=study.arch, seed=study.seed, train=study.train.record()))
     return folder / "baselines" / f"{study.arch}-{sha256(what.encode()).hexdigest()[:16]}.pt"
 
+# %% ../nbs/41_sweep.ipynb #bb1d079b
 def baseline(study: Study,
              folder: Path,  # the store
              *,
@@ -91,7 +93,7 @@ def baseline(study: Study,
     fit(model, study.data, study.train, seed=study.seed, checkpoint=path, progress=progress)
     return model.eval()
 
-# %% ../nbs/41_sweep.ipynb #d982364f
+# %% ../nbs/41_sweep.ipynb #0514cf0f
 def plan(study: Study,
          recipes: Iterable[str | Recipe],  # repeated ones count once
          weights: str,  # sha256 of the starting weights
@@ -101,13 +103,13 @@ def plan(study: Study,
     return [Trial(study.data.name, study.arch, str(recipe), seed=study.seed, protocol=study.protocol(), weights=weights,
                   suite=study.suite.text) for recipe in sorted(unique, key=lambda recipe: [str(stage) for stage in recipe])]
 
-# %% ../nbs/41_sweep.ipynb #dbe9a560
+# %% ../nbs/41_sweep.ipynb #af19c3e8
 def steps(recipe: Recipe) -> list[str]:
     "A name for each beginning of a recipe: equal names are equal work."
     grids = [f"@{coming_bits(recipe.stages[n + 1:])}" if isinstance(stage, Cluster) else "" for n, stage in enumerate(recipe)]
     return [str(prefix) + "".join(grids[:n + 1]) for n, prefix in enumerate(prefixes(recipe))]
 
-# %% ../nbs/41_sweep.ipynb #bdd2b632
+# %% ../nbs/41_sweep.ipynb #1965e744
 def set_aside(artifact: Artifact,
               path: Path,  # of the packed file; what the artifact took to make goes beside it
 ) -> None:
@@ -116,6 +118,7 @@ def set_aside(artifact: Artifact,
         json.dump(dict(seconds=artifact.seconds, history=artifact.history.to_dict("records")), file)
     pack(artifact.module, path, recipe=str(artifact.recipe))
 
+# %% ../nbs/41_sweep.ipynb #3113b927
 def taken_up(path: Path,  # as `set_aside` left it
              recipe: Recipe,  # that made it
              model: nn.Module,  # any network of that architecture
@@ -124,7 +127,7 @@ def taken_up(path: Path,  # as `set_aside` left it
     spent = json.loads(path.with_suffix(".json").read_text())
     return restored(unpack(path, module=model), recipe, seconds=spent["seconds"], history=pd.DataFrame(spent["history"]))
 
-# %% ../nbs/41_sweep.ipynb #a4bac113
+# %% ../nbs/41_sweep.ipynb #fc7902de
 class Workshop:
     "Makes artifacts, each beginning once; keeps tuned ones in a folder."
     def __init__(self,
@@ -152,29 +155,31 @@ class Workshop:
         if isinstance(stage, Tune): set_aside(artifact, path)
         return artifact
 
-# %% ../nbs/41_sweep.ipynb #2c0f4028
+# %% ../nbs/41_sweep.ipynb #ebf6027d
 def one_line(error: BaseException) -> str:
     "What went wrong, in one line."
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500]
 
+# %% ../nbs/41_sweep.ipynb #b6c0fb48
 def versions() -> dict:
     "What the trial was run with."
     return dict(robcomp=__version__, torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
                           machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
                           device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
-# %% ../nbs/41_sweep.ipynb #2193915e
+# %% ../nbs/41_sweep.ipynb #56f993ee
 def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`
     "A trial's record: what was done and what was found."
     return dict(key=trial.key, study=study.name, **trial.record(), schema=SCHEMA_VERSION, versions=versions(), status="ok", error="") | found
 
+# %% ../nbs/41_sweep.ipynb #f1102aac
 def weighed(artifact: Artifact, path: Path) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
     return measure(artifact.module, size_bytes=path.stat().st_size) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 
-# %% ../nbs/41_sweep.ipynb #a9f4e34d
+# %% ../nbs/41_sweep.ipynb #442bc47b
 def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
            study: Study,
            folder: Path,  # the store
@@ -195,7 +200,7 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
     for trial, figures in found.items():
         write_trial(folder, record(trial, study, evaluate_s=share, **figures), rows[rows.name == trial.key])
 
-# %% ../nbs/41_sweep.ipynb #69f9eb97
+# %% ../nbs/41_sweep.ipynb #2654745e
 def run(study: Study,
         trials: Sequence[Trial],  # as `plan` sorts them
         folder: str | Path,  # the store
@@ -219,7 +224,7 @@ def run(study: Study,
             bar.update(1)
     return len(trials)
 
-# %% ../nbs/41_sweep.ipynb #40de5ba0
+# %% ../nbs/41_sweep.ipynb #a45da2cf
 def sweep(study: Study,
           recipes: Iterable[str | Recipe],
           folder: str | Path,  # the store; what is there is not done again
