@@ -8,9 +8,8 @@ __all__ = ['STRENGTH', 'SIDES', 'NOISES', 'odds', 'alias', 'noisy', 'determined'
            'frost_text', 'listed', 'suite_text', 'download', 'official_name', 'Suite', 'hand', 'batch', 'deal',
            'write_arrays']
 
-# %% ../nbs/11_corruptions.ipynb #6940ebab
+# %% ../nbs/11_corruptions.ipynb #fdb0682c
 import operator
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from ._suggest import unknown
 from .data import Data, data_root, shuffled
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
-# %% ../nbs/11_corruptions.ipynb #4129e2f3
+# %% ../nbs/11_corruptions.ipynb #3b9db185
 STRENGTH = dict(
     gaussian_noise=(.04, .06, .08, .09, .10),  # deviation, of a scale from 0 to 1
     shot_noise=(500, 250, 100, 75, 50),  # photons of a white pixel
@@ -38,7 +37,7 @@ STRENGTH = dict(
     pixelate=(.95, .9, .85, .75, .65),  # lines kept
     jpeg_compression=(80, 65, 58, 50, 40))  # quality, 1 to 100
 
-# %% ../nbs/11_corruptions.ipynb #acab941e
+# %% ../nbs/11_corruptions.ipynb #11f9bea8
 def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_noise
          severity: int,  # 1 to 5
 ) -> np.ndarray:  # (256, 256) row: byte in, column: byte out; rows sum to 1
@@ -49,7 +48,7 @@ def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_nois
     if name == "impulse_noise": return _tables.impulse_odds(strength)
     return _tables.normal_odds(strength * (scale if name == "speckle_noise" else np.ones(256)))
 
-# %% ../nbs/11_corruptions.ipynb #be49ae65
+# %% ../nbs/11_corruptions.ipynb #e3f81eba
 @lru_cache(20)
 def alias(name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -58,7 +57,7 @@ def alias(name: str,  # one of the four noises
     from robcomp import _tables
     return _tables.alias_table(odds(name, severity))
 
-# %% ../nbs/11_corruptions.ipynb #338a515e
+# %% ../nbs/11_corruptions.ipynb #211bac2b
 def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the four noises
           severity: int,  # 1 to 5
@@ -71,7 +70,7 @@ def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
     from robcomp._threads import over
     return over(images, _kernels.sample, alias(name, severity), seed, CORRUPTION[name], severity, numbers=numbers)
 
-# %% ../nbs/11_corruptions.ipynb #1b48e7c3
+# %% ../nbs/11_corruptions.ipynb #9d3c9cd1
 def determined(images: np.ndarray,  # (n, size, size, 3) uint8
                name: str,  # one of the eight
                severity: int,  # 1 to 5
@@ -90,7 +89,7 @@ def determined(images: np.ndarray,  # (n, size, size, 3) uint8
         case "pixelate": return over(images, _kernels.pixelate, *_tables.boxes(size, int(size * strength)))
         case "jpeg_compression": return over(images, _kernels.jpeg, *_tables.cosines(), _tables.steps(strength))
 
-# %% ../nbs/11_corruptions.ipynb #721d466c
+# %% ../nbs/11_corruptions.ipynb #643f2ca9
 def woven(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the seven
           severity: int,  # 1 to 5
@@ -104,7 +103,7 @@ def woven(images: np.ndarray,  # (n, size, size, 3) uint8
     more = dict(pictures=frost) if name == "frost" else {}
     return getattr(_weather, name)(images, severity, seed, numbers, **more)
 
-# %% ../nbs/11_corruptions.ipynb #3cb3852b
+# %% ../nbs/11_corruptions.ipynb #b5988a2d
 def whole(what: str,  # stands in the message
           value: int,
           low: int = 0,  # smallest allowed
@@ -117,13 +116,13 @@ def whole(what: str,  # stands in the message
     limits = f"from {low} to {high}" if high < 2**62 else f"of {low} or more"
     raise ValueError(f"{what} is a whole number {limits}, got {value!r}")
 
-# %% ../nbs/11_corruptions.ipynb #ef863431
+# %% ../nbs/11_corruptions.ipynb #4390ee4c
 def checked_call(name: str, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
     if name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, CORRUPTIONS))
     return whole("severity", severity, 1, 5)
 
-# %% ../nbs/11_corruptions.ipynb #f9145ecc
+# %% ../nbs/11_corruptions.ipynb #a27dbd6f
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
 
 def checked_images(images: np.ndarray) -> np.ndarray:
@@ -137,7 +136,7 @@ def checked_images(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images have {SIDES[0]} to {SIDES[-1]} pixels a side, got {images.shape[1]}: resize them first")
     return np.require(images, requirements=["C", "W"])
 
-# %% ../nbs/11_corruptions.ipynb #e175ad1d
+# %% ../nbs/11_corruptions.ipynb #da9fb33e
 def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
     "A number an image."
     if numbers is None: return np.arange(n)
@@ -146,7 +145,7 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
         raise ValueError(f"numbers are one whole number an image, 0 or more: got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
-# %% ../nbs/11_corruptions.ipynb #43d11b5f
+# %% ../nbs/11_corruptions.ipynb #aee9a295
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 @lru_cache
@@ -163,7 +162,7 @@ def applied(images, name, severity, seed, numbers, **frost):
     if name in NOISES: return noisy(images, name, severity, seed, numbers)
     return determined(images, name, severity) if name in STRENGTH else woven(images, name, severity, seed, numbers, **frost)
 
-# %% ../nbs/11_corruptions.ipynb #9dfe45c5
+# %% ../nbs/11_corruptions.ipynb #f69be937
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 x 32
             name: str,  # one of the 19
             severity: int,  # 1 to 5
@@ -179,13 +178,13 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     compiled(name)
     return applied(images, name, severity, seed, numbers, frost=frost)
 
-# %% ../nbs/11_corruptions.ipynb #80cf219d
+# %% ../nbs/11_corruptions.ipynb #a76e7c55
 class Condition(NamedTuple):
     "A corruption at a severity; `Condition(\"clean\", 0)` is none."
     corruption: str
     severity: int
 
-# %% ../nbs/11_corruptions.ipynb #ec7473aa
+# %% ../nbs/11_corruptions.ipynb #ec9b8b18
 def conditions(corruptions: Sequence[str],  # names
                severities: Sequence[int],  # 1 to 5
 ) -> list[Condition]:  # clean first
@@ -196,7 +195,7 @@ def conditions(corruptions: Sequence[str],  # names
     if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")
     return [Condition(CLEAN, 0), *pairs]
 
-# %% ../nbs/11_corruptions.ipynb #de1cf74d
+# %% ../nbs/11_corruptions.ipynb #cae5cd6a
 def dealt(n: int,  # test images
           hands: int,  # conditions
           each: int | None,  # images of a condition; None: all of them
@@ -207,7 +206,7 @@ def dealt(n: int,  # test images
     order = shuffled(n, whole("seed", seed), n)
     return [np.sort(order[np.arange(hand * each, (hand + 1) * each) % n]) for hand in range(hands)]
 
-# %% ../nbs/11_corruptions.ipynb #d20212af
+# %% ../nbs/11_corruptions.ipynb #27275ddc
 def frost_text(frost: str | Path) -> str:
     "The choice of frost; a folder by its name and the digest of its pictures."
     if frost in ("own", "imagecorruptions"): return str(frost)
@@ -219,7 +218,7 @@ def listed(names: Sequence[str]) -> str:
     usual = {STANDARD: "standard", CORRUPTIONS: "all"}
     return usual.get(tuple(names)) or ",".join(names)
 
-# %% ../nbs/11_corruptions.ipynb #a5f758a6
+# %% ../nbs/11_corruptions.ipynb #31c1a354
 def suite_text(data: Data,
                pairs: Sequence[Condition],  # clean first
                each: int | None,  # images of a condition
@@ -234,7 +233,7 @@ def suite_text(data: Data,
     if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
     return " ".join(f"{key}={value}" for key, value in parts.items())
 
-# %% ../nbs/11_corruptions.ipynb #08fb584d
+# %% ../nbs/11_corruptions.ipynb #6ef01e1b
 def download(dataset: str,  # cifar10 or cifar100
              *,
              root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
@@ -244,7 +243,7 @@ def download(dataset: str,  # cifar10 or cifar100
     if dataset not in _official.FOLDERS: raise ValueError(unknown("dataset", dataset, _official.FOLDERS))
     return _official.fetch(dataset, data_root(root))
 
-# %% ../nbs/11_corruptions.ipynb #5d24616b
+# %% ../nbs/11_corruptions.ipynb #166691a1
 def official_name(data: Data) -> str:
     "The data set under which the arrays of these test images are published."
     from robcomp import _official
@@ -256,7 +255,7 @@ def official_name(data: Data) -> str:
         raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: leave source at 'generated'")
     return name
 
-# %% ../nbs/11_corruptions.ipynb #da4605b7
+# %% ../nbs/11_corruptions.ipynb #2fbed1b9
 class Suite:
     "Test images under conditions, made when they are asked for."
     def __init__(self,
@@ -283,7 +282,7 @@ class Suite:
     def batch(self, condition: Condition) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition)
     def deal(self) -> pd.DataFrame: return deal(self)
 
-# %% ../nbs/11_corruptions.ipynb #b09d11b4
+# %% ../nbs/11_corruptions.ipynb #0ba56478
 def hand(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
     if condition not in hands:
@@ -310,7 +309,7 @@ def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
                               labels=suite.data.test.labels[hand].astype(np.int16))
                          for (name, severity), hand in suite._hands.items()])
 
-# %% ../nbs/11_corruptions.ipynb #ddb23b3c
+# %% ../nbs/11_corruptions.ipynb #dc702076
 def write_arrays(data: Data,  # its test images are spoilt
                  folder: str | Path,  # made if absent
                  *,
