@@ -6,7 +6,7 @@
 __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'Means', 'tune', 'running_norms', 'recalibrate', 'inputs',
            'coming_bits', 'extend', 'uncompressed', 'compress', 'restored']
 
-# %% ../nbs/34_compress.ipynb #960da517
+# %% ../nbs/34_compress.ipynb #18156c5c
 import copy
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -27,7 +27,7 @@ from .quantize import Grid, quantize
 from .recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
 from .training import Training, fit
 
-# %% ../nbs/34_compress.ipynb #05f33d4f
+# %% ../nbs/34_compress.ipynb #459774de
 class Artifact:
     "A compressed network, its recipe, and the promises that it keeps."
     def __init__(self,
@@ -51,7 +51,7 @@ class Artifact:
     def __repr__(self): return f"Artifact({self.recipe}, {len(self.promises)} promises kept)"
     def _repr_html_(self): return f"<p>{self.recipe._repr_html_()}</p>{self.summary().to_html(float_format='{:.3f}'.format)}"
 
-# %% ../nbs/34_compress.ipynb #f03c8b5b
+# %% ../nbs/34_compress.ipynb #bf0f3b48
 def layer_table(module: nn.Module,
 ) -> pd.DataFrame:  # one row a compressible layer: shape, weights, zeros (fraction), codes, bits
     "What each layer has become."
@@ -60,7 +60,7 @@ def layer_table(module: nn.Module,
                        bits=layer.state.bits or 32 if layer.state else 32) for name, layer in layers(module).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
-# %% ../nbs/34_compress.ipynb #ae485cd7
+# %% ../nbs/34_compress.ipynb #b5f9994c
 class Means:
     "What the stages of a recipe have at hand."
     def __init__(self,
@@ -80,7 +80,7 @@ class Means:
         if self.data is None: raise ValueError(f"{stage} needs images: pass data= to compress")
         return self.data
 
-# %% ../nbs/34_compress.ipynb #59b0d901
+# %% ../nbs/34_compress.ipynb #d0086c24
 def tune(module: nn.Module,  # changed in place
          stage: Tune,
          means: Means,
@@ -96,13 +96,13 @@ def tune(module: nn.Module,  # changed in place
     if checkpoint: checkpoint.unlink(missing_ok=True)
     return history
 
-# %% ../nbs/34_compress.ipynb #3fd682ee
+# %% ../nbs/34_compress.ipynb #9cfa4512
 def running_norms(module: nn.Module) -> list[nn.Module]:
     "The batch normalisations that keep running statistics."
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     return [layer for layer in module.modules() if isinstance(layer, kinds) and layer.track_running_stats]
 
-# %% ../nbs/34_compress.ipynb #71134630
+# %% ../nbs/34_compress.ipynb #3383e8e7
 @torch.no_grad()
 def recalibrate(module: nn.Module,  # changed in place, left in evaluation mode
                 batches: Iterable[Tensor],  # inputs as the model takes them
@@ -114,19 +114,19 @@ def recalibrate(module: nn.Module,  # changed in place, left in evaluation mode
     for batch in batches: module(batch)
     for layer, momentum in zip(norms, momenta): layer.momentum = momentum; layer.eval()
 
-# %% ../nbs/34_compress.ipynb #1b3ce49c
+# %% ../nbs/34_compress.ipynb #d2f16922
 def inputs(images, module: nn.Module, *, batch: int = 250) -> Iterable[Tensor]:
     "Batches of uint8 images as a network takes them, where it is."
     device = next(module.parameters()).device
     for start in range(0, len(images), batch): yield as_input(images[start:start + batch], module.contract, device=device)
 
-# %% ../nbs/34_compress.ipynb #6d540279
+# %% ../nbs/34_compress.ipynb #43184c1d
 def coming_bits(stages: Iterable[Stage],  # that follow
 ) -> int:  # 0 where no grid is to come
     "The grid that a later stage brings."
     return next((stage.bits for stage in stages if isinstance(stage, Quantize)), 0)
 
-# %% ../nbs/34_compress.ipynb #4551a187
+# %% ../nbs/34_compress.ipynb #b188d370
 RECALIBRATION_IMAGES = 5_000
 
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
@@ -141,7 +141,7 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
             images = means.needed(stage).train.images
             return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
 
-# %% ../nbs/34_compress.ipynb #2597181c
+# %% ../nbs/34_compress.ipynb #99806ed4
 def extend(artifact: Artifact,  # stays as it is
            stage: Stage,
            means: Means,
@@ -156,7 +156,7 @@ def extend(artifact: Artifact,  # stays as it is
     history = artifact.history if epochs is None else pd.concat([artifact.history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
     return Artifact(module, recipe, promises, seconds=artifact.seconds + perf_counter() - start, history=history).check()
 
-# %% ../nbs/34_compress.ipynb #43967eff
+# %% ../nbs/34_compress.ipynb #27b3074f
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
 ) -> Artifact:
     "The dense artifact: a copy of the model, the empty recipe, no promise."
@@ -168,7 +168,7 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
     for layer in layers(module).values(): layer.settle()
     return Artifact(module, Recipe())
 
-# %% ../nbs/34_compress.ipynb #804530f5
+# %% ../nbs/34_compress.ipynb #7cdee711
 def compress(model: nn.Module,  # stays as it is
              recipe: Recipe | str,  # as `prune0.7+tune1+int8`
              data: Data | None = None,  # training and calibration images, where a stage needs them
@@ -180,7 +180,7 @@ def compress(model: nn.Module,  # stays as it is
         artifact = extend(artifact, stage, means, later=recipe.stages[position + 1:], dense=model)
     return artifact
 
-# %% ../nbs/34_compress.ipynb #3a9c84a7
+# %% ../nbs/34_compress.ipynb #b9eb35f2
 def restored(module: nn.Module,  # as `unpack` gives it
              recipe: Recipe,  # that made it
              **spent,  # `seconds` and `history` of the artifact

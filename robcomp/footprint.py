@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['deployed_tensors', 'parameters', 'one_image', 'macs', 'gzip_bytes', 'measure', 'encodings', 'latency']
 
-# %% ../nbs/36_footprint.ipynb #4654f504
+# %% ../nbs/36_footprint.ipynb #af40ff54
 import copy
 import gzip
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from .cluster import distinct_codes
 from .data import as_input
 from .pack import pack, rest
 
-# %% ../nbs/36_footprint.ipynb #28735f6a
+# %% ../nbs/36_footprint.ipynb #8e1347d7
 def deployed_tensors(module: nn.Module,
 ) -> dict[str, Tensor]:  # float parameters and buffers, weights as they are used
     "What a float network would be saved as; a tied weight once."
     weights = {f"{name}.weight".lstrip("."): layer.weight for name, layer in layers(module).items()}
     return weights | {name: tensor for name, tensor in rest(module).items() if tensor.is_floating_point()}
 
-# %% ../nbs/36_footprint.ipynb #a627cc9c
+# %% ../nbs/36_footprint.ipynb #24f3b736
 def parameters(module: nn.Module,
 ) -> dict[str, int]:  # params, nonzero, distinct
     "How many weights and biases there are, how many are not zero, and the most codes that any layer needs."
@@ -40,14 +40,14 @@ def parameters(module: nn.Module,
     return dict(params=sum(tensor.numel() for tensor in trained), nonzero=sum(int(tensor.count_nonzero()) for tensor in trained),
                 distinct=max((distinct_codes(layer) for layer in layers(module).values()), default=0))
 
-# %% ../nbs/36_footprint.ipynb #12fe3072
+# %% ../nbs/36_footprint.ipynb #98265c56
 def one_image(module: nn.Module, batch: int = 1) -> Tensor:
     "Scores of a grey image, or of several."
     contract = module.contract
     grey = np.full((batch, contract.size, contract.size, 3), 128, np.uint8)
     return module.eval()(as_input(grey, contract, device=next(module.parameters()).device))
 
-# %% ../nbs/36_footprint.ipynb #bd672c3c
+# %% ../nbs/36_footprint.ipynb #6c0458b3
 @torch.no_grad()
 def macs(module: nn.Module,  # with `.contract`
 ) -> int:  # of one image
@@ -59,12 +59,12 @@ def macs(module: nn.Module,  # with `.contract`
     for hook in hooks: hook.remove()
     return sum(counts)
 
-# %% ../nbs/36_footprint.ipynb #e99248f7
+# %% ../nbs/36_footprint.ipynb #2b127f3b
 def gzip_bytes(tensors: Mapping[str, Tensor]) -> int:
     "Length of the gzip, level 6, of tensors one after another as they are stored."
     return len(gzip.compress(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors.values()), 6, mtime=0))
 
-# %% ../nbs/36_footprint.ipynb #aebe0b02
+# %% ../nbs/36_footprint.ipynb #77acaa2b
 def measure(module: nn.Module,  # with `.contract`
             *,
             size_bytes: int | None = None,  # of the packed file, where it was written
@@ -74,7 +74,7 @@ def measure(module: nn.Module,  # with `.contract`
     return dict(**parameters(module), macs=macs(module), size_bytes=size_bytes,
                 dense_bytes=4 * sum(tensor.numel() for tensor in tensors.values()), gzip_bytes=gzip_bytes(tensors))
 
-# %% ../nbs/36_footprint.ipynb #23aa70bf
+# %% ../nbs/36_footprint.ipynb #35983bce
 def encodings(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
 ) -> pd.DataFrame:  # a row an encoding: bytes, ratio to the dense fp32 bytes
     "The same network in every encoding that figures are reported in."
@@ -86,7 +86,7 @@ def encodings(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
     table = pd.DataFrame(dict(bytes=sizes)).rename_axis("encoding")
     return table.assign(ratio=sizes["fp32"] / table.bytes)
 
-# %% ../nbs/36_footprint.ipynb #4a279634
+# %% ../nbs/36_footprint.ipynb #429fc802
 @torch.inference_mode()
 def latency(module: nn.Module,  # with `.contract`
             *,

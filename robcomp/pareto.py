@@ -6,7 +6,7 @@
 __all__ = ['BOUNDS', 'Goals', 'points', 'ended_well', 'pareto', 'rank', 'hypervolume', 'losses', 'knee', 'ordered', 'topsis',
            'stability', 'front_probability', 'Choice', 'choose', 'condition', 'choice_probability', 'price_of_clean']
 
-# %% ../nbs/60_pareto.ipynb #457ad63e
+# %% ../nbs/60_pareto.ipynb #09716473
 from collections.abc import Mapping
 
 import moocore
@@ -19,7 +19,7 @@ from ._suggest import unknown
 from .results import DIRECTIONS
 from .uncertainty import Draws
 
-# %% ../nbs/60_pareto.ipynb #4bef4b43
+# %% ../nbs/60_pareto.ipynb #83bc50d5
 class Goals:
     "What is wanted: columns, and whether more or less of each is better."
     def __init__(self,
@@ -39,7 +39,7 @@ class Goals:
     @property
     def maximise(self) -> list[bool]: return [way == "max" for way in self.ways.values()]
 
-# %% ../nbs/60_pareto.ipynb #8af88a4c
+# %% ../nbs/60_pareto.ipynb #6a8d4838
 def points(table: pd.DataFrame,  # summary, or any table with the goals' columns
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # the goals' columns of the trials that ended well
@@ -58,7 +58,7 @@ def ended_well(table: pd.DataFrame) -> pd.DataFrame:
     "The trials that did not fail."
     return table[table.status != "failed"] if "status" in table else table
 
-# %% ../nbs/60_pareto.ipynb #7a37957c
+# %% ../nbs/60_pareto.ipynb #c34eb17e
 def pareto(table: pd.DataFrame,
            goals: Goals = Goals(),
 ) -> pd.Series:  # bool, indexed as the table
@@ -67,7 +67,7 @@ def pareto(table: pd.DataFrame,
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
     return pd.Series(front, index=seen.index, dtype=bool).reindex(table.index, fill_value=False).rename("front")
 
-# %% ../nbs/60_pareto.ipynb #72b0be81
+# %% ../nbs/60_pareto.ipynb #6f0c28fc
 def rank(table: pd.DataFrame,
          goals: Goals = Goals(),
 ) -> pd.Series:  # 0 for the front, 1 for the front of the rest, ...; <NA> for failed trials
@@ -78,7 +78,7 @@ def rank(table: pd.DataFrame,
     ranks = moocore.pareto_rank(seen[twice].to_numpy(), maximise=ways) if len(seen) else []
     return pd.Series(ranks, index=seen.index, dtype="Int64").reindex(table.index).rename("rank")
 
-# %% ../nbs/60_pareto.ipynb #ca958aed
+# %% ../nbs/60_pareto.ipynb #8a7cd817
 BOUNDS = (dict.fromkeys(["clean", "robust", "worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
           | dict.fromkeys(["drop", "ece_clean", "ece_robust"], (0, 1))
           | dict(mce=(0, 2), relative_mce=(0, 2), size_mb=(0, 100), latency_s=(0, 1)))
@@ -96,7 +96,7 @@ def hypervolume(table: pd.DataFrame,
     losses = (points(table, goals).to_numpy() - best) / (worst - best)
     return float(moocore.hypervolume(np.clip(losses, 0, None), ref=np.ones(len(best)))) if len(losses) else 0.
 
-# %% ../nbs/60_pareto.ipynb #c51b3a01
+# %% ../nbs/60_pareto.ipynb #bce581b8
 def losses(table: pd.DataFrame,
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # 0 is the best value on the front, 1 the worst on the front; a row a trial that ended well
@@ -106,7 +106,7 @@ def losses(table: pd.DataFrame,
     span = front.max() - front.min()
     return (seen - front.min()) / span.mask(span == 0, 1)
 
-# %% ../nbs/60_pareto.ipynb #578000c0
+# %% ../nbs/60_pareto.ipynb #1b5bc5ac
 def knee(table: pd.DataFrame,
          goals: Goals = Goals(),
 ) -> pd.Series:  # the row
@@ -120,7 +120,7 @@ def ordered(table: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in ("size_bytes", "size_mb", "recipe") if name in table]
     return table.iloc[table.reset_index(drop=True).sort_values(names, kind="stable").index] if names else table
 
-# %% ../nbs/60_pareto.ipynb #f03fdb96
+# %% ../nbs/60_pareto.ipynb #153d4888
 def _shares(goals: Goals, weights: Mapping[str, float] | None) -> np.ndarray:
     weights = dict.fromkeys(goals.names, 1.) if weights is None else weights
     for name in weights:
@@ -135,7 +135,7 @@ def _closeness(loss: np.ndarray, shares: np.ndarray) -> np.ndarray:
     total = from_best + from_worst
     return np.divide(from_worst, total, out=np.ones_like(total), where=total > 0)
 
-# %% ../nbs/60_pareto.ipynb #39cd6d34
+# %% ../nbs/60_pareto.ipynb #876f6345
 def topsis(table: pd.DataFrame,
            goals: Goals = Goals(),
            *,
@@ -146,7 +146,7 @@ def topsis(table: pd.DataFrame,
     score = _closeness(loss.to_numpy(), _shares(goals, weights)[None])[0]
     return pd.Series(score, index=loss.index).reindex(table.index).rename("topsis")
 
-# %% ../nbs/60_pareto.ipynb #f12d34b7
+# %% ../nbs/60_pareto.ipynb #3ac87988
 def stability(table: pd.DataFrame,
               goals: Goals = Goals(),
               *,
@@ -162,7 +162,7 @@ def stability(table: pd.DataFrame,
     wins = np.bincount(_closeness(loss.to_numpy(), shares).argmax(1), minlength=len(loss))
     return pd.Series(wins / draws, index=loss.index).reindex(table.index, fill_value=0.).rename("wins")
 
-# %% ../nbs/60_pareto.ipynb #4eac5a6a
+# %% ../nbs/60_pareto.ipynb #f1e5c9d6
 def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
                       goals: Goals = Goals(),
 ) -> pd.Series:  # 0 to 1, indexed by key
@@ -174,7 +174,7 @@ def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
     fronts = [moocore.is_nondominated(study, maximise=goals.maximise, keep_weakly=True) for study in values]
     return pd.Series(np.mean(fronts, axis=0), index=pd.Index(draws.table.key, name="key"), name="front_probability")
 
-# %% ../nbs/60_pareto.ipynb #70ad3302
+# %% ../nbs/60_pareto.ipynb #0376fddd
 class Choice:
     "The trial to ship, and why."
     def __init__(self,
@@ -199,7 +199,7 @@ class Choice:
         return reasons(self.where, self.best, self.candidates, self.others, self.excluded)
     def _repr_html_(self): return card(self.recipe, str(self))
 
-# %% ../nbs/60_pareto.ipynb #795b520d
+# %% ../nbs/60_pareto.ipynb #3c0e9a04
 def choose(table: pd.DataFrame,  # summary
            *,
            where: str = "",  # condition, as "size_mb <= 1 and robust >= 0.6"; empty for none
@@ -223,7 +223,7 @@ def condition(where: str, table: pd.DataFrame) -> Comparison | Group:
 def _values(column: pd.Series) -> np.ndarray:
     return column.to_numpy(float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.to_numpy(object)
 
-# %% ../nbs/60_pareto.ipynb #5f815f50
+# %% ../nbs/60_pareto.ipynb #fdf5de9a
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
                        *,
                        where: str = "",  # as for `choose`
@@ -238,7 +238,7 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     share = np.bincount(winner, minlength=len(order) + 1) / len(value)
     return pd.Series(share, index=pd.Index([*draws.table.key, ""], name="key"), name="chosen")
 
-# %% ../nbs/60_pareto.ipynb #48df39d4
+# %% ../nbs/60_pareto.ipynb #ecf290c2
 def price_of_clean(table: pd.DataFrame,
                    where: str = "",  # the budget, as for `choose`
                    *,

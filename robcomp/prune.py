@@ -6,7 +6,7 @@
 __all__ = ['RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ranked_by_layer', 'two_of_four', 'zero_out', 'Zeros',
            'prune']
 
-# %% ../nbs/31_prune.ipynb #8529f09a
+# %% ../nbs/31_prune.ipynb #dbfe5d61
 from collections.abc import Iterable
 
 import torch
@@ -16,7 +16,7 @@ from ._kmeans import with_zero
 from ._state import Layer, layers
 from .recipe import Prune
 
-# %% ../nbs/31_prune.ipynb #92a72a59
+# %% ../nbs/31_prune.ipynb #df8d9f4b
 def smallest(scores: Tensor,  # (n,) magnitudes
              count: int,  # how many to choose, 0 to n
 ) -> Tensor:  # (n,) bool: True for exactly `count` of the smallest
@@ -28,13 +28,13 @@ def smallest(scores: Tensor,  # (n,) magnitudes
     chosen[ties[:count - int(chosen.sum())]] = True
     return chosen
 
-# %% ../nbs/31_prune.ipynb #2f255c22
+# %% ../nbs/31_prune.ipynb #ffc4ac0c
 def magnitudes(layer: Layer,  # with finite weights
 ) -> Tensor:  # (n,) absolute deployed weights
     "What a layer's weights are ranked by."
     return layer.finite_weight.abs().flatten()
 
-# %% ../nbs/31_prune.ipynb #116aa798
+# %% ../nbs/31_prune.ipynb #6510a7ce
 def ranked_globally(layers: dict[str, Layer], amount: float) -> dict[str, Tensor]:
     "Masks (True is kept) that leave out the smallest `amount` of all weights together."
     scores = [magnitudes(layer) for layer in layers.values()]
@@ -45,7 +45,7 @@ def ranked_by_layer(layers: dict[str, Layer], amount: float) -> dict[str, Tensor
     "Masks that leave out the smallest `amount` of each layer."
     return {name: ranked_globally({name: layer}, amount)[name] for name, layer in layers.items()}
 
-# %% ../nbs/31_prune.ipynb #050ceee0
+# %% ../nbs/31_prune.ipynb #8eeb69ea
 def two_of_four(layers: dict[str, Layer], amount: float = .5) -> dict[str, Tensor]:
     "Masks with two zeros in every four along the input channels, for the layers where four divides them."
     masks = {}
@@ -57,7 +57,7 @@ def two_of_four(layers: dict[str, Layer], amount: float = .5) -> dict[str, Tenso
         masks[name] = mask.view(along.shape).movedim(-1, 1).clone(memory_format=torch.contiguous_format)
     return masks
 
-# %% ../nbs/31_prune.ipynb #aaa4590b
+# %% ../nbs/31_prune.ipynb #8dac0b73
 def zero_out(layer: Layer,  # changed in place
              mask: Tensor,  # bool, shape of the weight: False becomes zero
 ) -> None:
@@ -74,7 +74,7 @@ def zero_out(layer: Layer,  # changed in place
     state.mask = mask
     layer.settle()
 
-# %% ../nbs/31_prune.ipynb #f8f54a29
+# %% ../nbs/31_prune.ipynb #b4f161a4
 class Zeros:
     "The promise of pruning: what was set to zero is zero."
     def __init__(self, stage: Prune, masks: dict[str, Tensor]): self.stage, self.masks = stage, {name: mask.clone() for name, mask in masks.items()}
@@ -85,7 +85,7 @@ class Zeros:
             back = int((found[name].weight[~mask] != 0).sum())
             if back: raise RuntimeError(f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
 
-# %% ../nbs/31_prune.ipynb #e421c045
+# %% ../nbs/31_prune.ipynb #71eb6d78
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four}
 
 def prune(model: nn.Module,  # changed in place

@@ -7,7 +7,7 @@ __all__ = ['STEADY', 'DIRECTIONS', 'MEASURES', 'Tables', 'example', 'collect', '
            'deal_of', 'unpack', 'outcomes', 'averaging', 'plain_measures', 'held_against', 'references', 'accuracies',
            'notes', 'summarise']
 
-# %% ../nbs/50_results.ipynb #3abb4a14
+# %% ../nbs/50_results.ipynb #f692249c
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,20 +20,20 @@ from . import _example
 from ._store import empty, frame, read_deals, read_table, read_trial, trial_files, write_table
 from .schema import CLEAN, DEAL_COLUMNS, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 
-# %% ../nbs/50_results.ipynb #53287a0c
+# %% ../nbs/50_results.ipynb #eb95b81d
 class Tables(NamedTuple):
     "A study: what was run, what came out, and on which images."
     trials: pd.DataFrame  # columns as `schema.TRIAL_COLUMNS`
     rows: pd.DataFrame    # columns as `schema.ROW_COLUMNS`
     deals: pd.DataFrame   # columns as `schema.DEAL_COLUMNS`
 
-# %% ../nbs/50_results.ipynb #cf43f437
+# %% ../nbs/50_results.ipynb #386c1f2b
 def example(*, seed: int = 0,  # of the simulated training: another seed, other outcomes on the same images
 ) -> Tables:
     "A small simulated study, in every column like a real one."
     return Tables(*_example.study(seed))
 
-# %% ../nbs/50_results.ipynb #f2b19348
+# %% ../nbs/50_results.ipynb #0833e40e
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it
 ) -> Tables:
     "All finished trials of a store."
@@ -43,7 +43,7 @@ def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fil
     rows = [table for table in rows if len(table)]
     return Tables(trials, pd.concat(rows, ignore_index=True) if rows else empty(ROW_COLUMNS), read_deals(store))
 
-# %% ../nbs/50_results.ipynb #0c73662c
+# %% ../nbs/50_results.ipynb #231f3706
 _FILES = dict(trials=TRIAL_COLUMNS, rows=ROW_COLUMNS, deals=DEAL_COLUMNS)
 
 def write_tables(tables: Tables,
@@ -58,7 +58,7 @@ def read_tables(folder: str | Path,  # as `write_tables` filled it
     "The tables that were written."
     return Tables(*(read_table(Path(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
 
-# %% ../nbs/50_results.ipynb #f27276f3
+# %% ../nbs/50_results.ipynb #bd759069
 def join(*tables: Tables,  # studies
 ) -> Tables:
     "Several studies as one."
@@ -67,7 +67,7 @@ def join(*tables: Tables,  # studies
                   rows.drop_duplicates(["key", "corruption", "severity"], ignore_index=True),
                   deals.drop_duplicates(["suite", "corruption", "severity"], ignore_index=True))
 
-# %% ../nbs/50_results.ipynb #68326b15
+# %% ../nbs/50_results.ipynb #ffb72731
 def find(trials: pd.DataFrame,  # trial table, or any table with its columns
          name: str,  # a key, a recipe, or an architecture and a recipe as in `vgg19 int8`
 ) -> str:  # the key
@@ -82,7 +82,7 @@ def find(trials: pd.DataFrame,  # trial table, or any table with its columns
     which = ", ".join(f"{row.key} ({row.arch} {row.recipe} seed {row.seed})" for row in hits.head(3).itertuples())
     raise ValueError(f"{len(hits)} trials answer to {name!r}, name one by its key: {which}{', ...' * (len(hits) > 3)}")
 
-# %% ../nbs/50_results.ipynb #20bed961
+# %% ../nbs/50_results.ipynb #3a66b249
 def deal_of(tables: Tables,
             keys: Sequence[str],  # of trials
 ) -> pd.DataFrame:  # their rows of the deal table
@@ -93,7 +93,7 @@ def deal_of(tables: Tables,
     if deal.empty: raise ValueError(f"no deal for suite {suites[0]!r}: copy its file into deals/ and collect again")
     return deal
 
-# %% ../nbs/50_results.ipynb #fc272661
+# %% ../nbs/50_results.ipynb #b797be7d
 def unpack(rows: pd.DataFrame,  # of one trial
            deal: pd.DataFrame,  # of its suite
 ) -> np.ndarray:  # (images,) bool: condition after condition, as the deal lays them
@@ -108,7 +108,7 @@ def unpack(rows: pd.DataFrame,  # of one trial
         parts.append(np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n))
     return np.concatenate(parts).astype(bool)
 
-# %% ../nbs/50_results.ipynb #254cc0a5
+# %% ../nbs/50_results.ipynb #c9efbf5a
 def outcomes(tables: Tables,
              trials: str | Sequence[str],  # one name or several, of the same suite: see `find`
 ) -> pd.DataFrame:  # bool; a row a condition and image, a column a trial (its key)
@@ -121,7 +121,7 @@ def outcomes(tables: Tables,
     index = pd.MultiIndex.from_arrays(places + images, names=["corruption", "severity", "number", "label"])
     return pd.DataFrame({key: unpack(rows.get(key, empty(ROW_COLUMNS)), deal) for key in keys}, index=index)
 
-# %% ../nbs/50_results.ipynb #7333d186
+# %% ../nbs/50_results.ipynb #15cf130e
 def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity): the last axis of an accuracy array
               corruptions: Sequence[str] = STANDARD,
 ) -> tuple[list[str], np.ndarray]:  # corruptions that occur, (conditions, corruptions) matrix
@@ -131,7 +131,7 @@ def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity): 
     member = (found[:, None] == np.array(names, found.dtype)).astype(float)
     return names, member / member.sum(0)
 
-# %% ../nbs/50_results.ipynb #b64edf6c
+# %% ../nbs/50_results.ipynb #d4ee225b
 def plain_measures(accuracy: np.ndarray,  # (..., conditions)
                    conditions: Sequence[tuple[str, int]],
 ) -> dict[str, np.ndarray]:  # each (...)
@@ -148,7 +148,7 @@ def _means(accuracy, conditions, corruptions):
 
 def _ratio(a, b): return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) != 0)
 
-# %% ../nbs/50_results.ipynb #5f7feed9
+# %% ../nbs/50_results.ipynb #099751b0
 STEADY = .01
 
 def held_against(accuracy: np.ndarray,   # (..., conditions) of a network
@@ -172,7 +172,7 @@ def _mean(values, kept):
     total = np.where(kept, values, 0).sum(-1)
     return np.divide(total, kept.sum(-1), out=np.full(total.shape, np.nan), where=kept.sum(-1) > 0)
 
-# %% ../nbs/50_results.ipynb #cd6cfa50
+# %% ../nbs/50_results.ipynb #ea38550f
 def references(trials: pd.DataFrame,  # trial table
 ) -> pd.Series:  # key -> key of its dense reference, "" where there is none
     "The dense trial that each trial is held against."
@@ -185,14 +185,14 @@ def references(trials: pd.DataFrame,  # trial table
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(index=False, name=None)
 
-# %% ../nbs/50_results.ipynb #0c497bf1
+# %% ../nbs/50_results.ipynb #7fe74ed0
 def accuracies(tables: Tables,
 ) -> pd.DataFrame:  # a row a trial, a column a (corruption, severity); NaN where not evaluated
     "Accuracy of each trial under each condition."
     rows = tables.rows.assign(accuracy=tables.rows.correct / tables.rows.n)
     return rows.pivot(index="key", columns=["corruption", "severity"], values="accuracy")
 
-# %% ../nbs/50_results.ipynb #72b2c9ad
+# %% ../nbs/50_results.ipynb #2ddebf8e
 def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     "Measures of the trials of one suite."
     accuracy = accuracy.dropna(axis=1, how="all")
@@ -203,7 +203,7 @@ def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     measures = plain_measures(own, conditions) | held_against(own, dense, conditions)
     return pd.DataFrame(dict(measures, worst_corruption=worst, note=notes(dense, conditions)), index=accuracy.index)
 
-# %% ../nbs/50_results.ipynb #c7c96e3f
+# %% ../nbs/50_results.ipynb #88d0b0e7
 def notes(reference: np.ndarray,  # (trials, conditions) accuracy of the dense reference of each, NaN where none
           conditions: Sequence[tuple[str, int]],
 ) -> list[str]:  # one a trial, empty where there is nothing to say
@@ -221,7 +221,7 @@ def _lacking(dense, conditions, names):
     return [f"{measure} leaves out {', '.join(some)}: the reference hardly suffers"
             for measure, some in faint.items() if len(some)]
 
-# %% ../nbs/50_results.ipynb #f8700020
+# %% ../nbs/50_results.ipynb #1c0e4549
 def _costs(trials: pd.DataFrame) -> dict[str, pd.Series]:
     return dict(compression_ratio=trials.dense_bytes / trials.size_bytes,
                 gzip_ratio=trials.dense_bytes / trials.gzip_bytes,
@@ -232,7 +232,7 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
     clean = rows[rows.corruption == CLEAN].groupby("key")
     return pd.DataFrame(dict(ece_clean=clean.ece.mean(), ece_robust=standard.ece.mean(), n_images=standard.n.sum()))
 
-# %% ../nbs/50_results.ipynb #d4544161
+# %% ../nbs/50_results.ipynb #3b94673f
 def summarise(tables: Tables,
 ) -> pd.DataFrame:  # one row a trial, columns as `schema.SUMMARY_COLUMNS`
     "One row a trial: what it costs, what it gets right, and against what."
@@ -247,7 +247,7 @@ def summarise(tables: Tables,
     return table.assign(note=note, n_images=table.n_images.fillna(0).astype(int),
                         worst_corruption=table.worst_corruption.fillna(""))
 
-# %% ../nbs/50_results.ipynb #865a4acd
+# %% ../nbs/50_results.ipynb #512e592d
 _MORE = "clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity"
 _LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero distinct
            macs latency_s train_s compress_s evaluate_s"""

@@ -6,7 +6,7 @@
 __all__ = ['EXPERIMENTS', 'parameters', 'allowed_parameters', 'checked', 'experiment', 'shown_progress', 'execute', 'front_text',
            'gathered', 'leave', 'closing', 'main']
 
-# %% ../nbs/90_study.ipynb #d69cee18
+# %% ../nbs/90_study.ipynb #daa964a5
 import ast
 import json
 import os
@@ -29,7 +29,7 @@ from .report import write_report
 from .results import Tables, collect, summarise, write_tables
 from .schema import Trial
 
-# %% ../nbs/90_study.ipynb #687ca9d8
+# %% ../nbs/90_study.ipynb #959c99a2
 def parameters(words: Iterable[str],  # as `EPOCHS=3`
 ) -> dict:
     "Names and values of a command line."
@@ -41,7 +41,7 @@ def parameters(words: Iterable[str],  # as `EPOCHS=3`
         except yaml.YAMLError: raise ValueError(f"{word!r}: the value cannot be read as YAML; quote texts that hold : or {{") from None
     return found
 
-# %% ../nbs/90_study.ipynb #7ec2858f
+# %% ../nbs/90_study.ipynb #1774a746
 def allowed_parameters(notebook: Path) -> list[str]:
     "What the parameters cell of a notebook sets."
     cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if "parameters" in cell["metadata"].get("tags", ())]
@@ -55,7 +55,7 @@ def checked(given: Mapping, notebook: Path) -> Mapping:
         if name not in allowed: raise ValueError(unknown("parameter", name, allowed))
     return given
 
-# %% ../nbs/90_study.ipynb #f050c4ed
+# %% ../nbs/90_study.ipynb #684d23d1
 EXPERIMENTS = Path(__file__).parents[1] / "nbs" / "experiments" if "__file__" in globals() else Path("experiments")
 
 def experiment(arch: str,  # resnet50, vgg19, mobilenetv2 or the name of another experiment notebook
@@ -68,7 +68,7 @@ def experiment(arch: str,  # resnet50, vgg19, mobilenetv2 or the name of another
     if arch not in found: raise ValueError(unknown("architecture", arch, found))
     return found[arch]
 
-# %% ../nbs/90_study.ipynb #7d156971
+# %% ../nbs/90_study.ipynb #31976bc5
 @contextmanager
 def shown_progress(out=None,  # a text stream; None: standard error
 ):
@@ -94,7 +94,7 @@ def _copy(path: Path, out, done: Event) -> None:
             out.flush()
             if last: return
 
-# %% ../nbs/90_study.ipynb #245d11d9
+# %% ../nbs/90_study.ipynb #53df049e
 def execute(notebook: Path,
             given: Mapping,  # parameters
             out: Path,  # the executed copy
@@ -108,7 +108,7 @@ def execute(notebook: Path,
         raise RuntimeError(f"{error.ename}: {' '.join(error.evalue.split())} (the whole story is in {out})") from None
     return out
 
-# %% ../nbs/90_study.ipynb #d3b3986f
+# %% ../nbs/90_study.ipynb #df683381
 def front_text(table: pd.DataFrame,  # summary
 ) -> str:
     "The front as a table for a terminal, the smallest first."
@@ -116,7 +116,7 @@ def front_text(table: pd.DataFrame,  # summary
     front = ended[pareto(ended, Goals())].sort_values("size_mb")[["recipe", "clean", "robust", "worst", "size_mb", "compression_ratio"]]
     return "Front of clean and robust accuracy and size:\n" + front.to_string(index=False, float_format="{:.3f}".format)
 
-# %% ../nbs/90_study.ipynb #8bb67f2f
+# %% ../nbs/90_study.ipynb #d53e8fd8
 def gathered(store: str | Path,  # as `sweep` filled it
              trials: Iterable[Trial],  # as `sweep` returned them
 ) -> Tables:
@@ -127,7 +127,7 @@ def gathered(store: str | Path,  # as `sweep` filled it
     if len(failed) == len(mine): raise ValueError(f"no trial ended well; the first says: {failed.error.iloc[0]}")
     return Tables(mine, tables.rows[tables.rows.key.isin(keys)].reset_index(drop=True), tables.deals[tables.deals.suite.isin(mine.suite)].reset_index(drop=True))
 
-# %% ../nbs/90_study.ipynb #6b9c3272
+# %% ../nbs/90_study.ipynb #ce7ae6e0
 def leave(tables: Tables,
           folder: str | Path,
           *,
@@ -146,7 +146,7 @@ def leave(tables: Tables,
         with replacing(folder / name, "w") as file: file.write(text + "\n")
     return choice
 
-# %% ../nbs/90_study.ipynb #c4c1d830
+# %% ../nbs/90_study.ipynb #27e0eb5f
 def closing(folder: Path) -> str:
     "What to print when a study is done: front, choice, files."
     parts = [(folder / name).read_text().rstrip() for name in ("front.txt", "choice.txt") if (folder / name).exists()]
@@ -169,6 +169,6 @@ def main(words):
     except KeyboardInterrupt: raise click.ClickException("interrupted: the same command goes on where this one stopped") from None
     except (ValueError, OSError, RuntimeError) as error: raise click.ClickException(str(error)) from None
 
-# %% ../nbs/90_study.ipynb #820bf4b8
+# %% ../nbs/90_study.ipynb #2fa37ce8
 #| eval: false
 if __name__ == "__main__": main()

@@ -6,7 +6,7 @@
 __all__ = ['Study', 'contract_for', 'baseline_path', 'baseline', 'plan', 'steps', 'set_aside', 'taken_up', 'Workshop', 'one_line',
            'versions', 'record', 'weighed', 'finish', 'run', 'sweep']
 
-# %% ../nbs/41_sweep.ipynb #cba4c591
+# %% ../nbs/41_sweep.ipynb #87c6ba27
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ from .recipe import Cluster, Recipe, Tune, parse, prefixes
 from .schema import SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit
 
-# %% ../nbs/41_sweep.ipynb #1fb23ef4
+# %% ../nbs/41_sweep.ipynb #a298aad2
 class Study:
     "What the trials of a sweep have in common."
     def __init__(self,
@@ -67,18 +67,18 @@ class Study:
         "What the key of a trial covers besides the starting weights."
         return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
 
-# %% ../nbs/41_sweep.ipynb #740a1ad2
+# %% ../nbs/41_sweep.ipynb #2dacea34
 def contract_for(study: Study):
     "CIFAR's input contract for CIFAR and for weights that were given; else the data's own."
     return CIFAR_CONTRACT if study.weights or study.data.name.startswith("cifar") else contract_of(study.data)
 
-# %% ../nbs/41_sweep.ipynb #6ec6227b
+# %% ../nbs/41_sweep.ipynb #3e23761d
 def baseline_path(study: Study, folder: Path) -> Path:
     "Where the trained starting network of a study is kept."
     what = canonical(dict(data=study.data.name, arch=study.arch, seed=study.seed, train=study.train.record()))
     return folder / "baselines" / f"{study.arch}-{sha256(what.encode()).hexdigest()[:16]}.pt"
 
-# %% ../nbs/41_sweep.ipynb #bb1d079b
+# %% ../nbs/41_sweep.ipynb #7bc9005f
 def baseline(study: Study,
              folder: Path,  # the store
              *,
@@ -93,23 +93,23 @@ def baseline(study: Study,
     fit(model, study.data, study.train, seed=study.seed, checkpoint=path, progress=progress)
     return model.eval()
 
-# %% ../nbs/41_sweep.ipynb #0514cf0f
+# %% ../nbs/41_sweep.ipynb #f018cb21
 def plan(study: Study,
          recipes: Iterable[str | Recipe],  # repeated ones count once
          weights: str,  # sha256 of the starting weights
 ) -> list[Trial]:
     "One trial a recipe, those that begin alike next to each other."
-    unique = {parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes}
+    unique = {parse(str(recipe)) for recipe in recipes}
     return [Trial(study.data.name, study.arch, str(recipe), seed=study.seed, protocol=study.protocol(), weights=weights,
                   suite=study.suite.text) for recipe in sorted(unique, key=lambda recipe: [str(stage) for stage in recipe])]
 
-# %% ../nbs/41_sweep.ipynb #af19c3e8
+# %% ../nbs/41_sweep.ipynb #e8071c3e
 def steps(recipe: Recipe) -> list[str]:
     "A name for each beginning of a recipe: equal names are equal work."
     grids = [f"@{coming_bits(recipe.stages[n + 1:])}" if isinstance(stage, Cluster) else "" for n, stage in enumerate(recipe)]
     return [str(prefix) + "".join(grids[:n + 1]) for n, prefix in enumerate(prefixes(recipe))]
 
-# %% ../nbs/41_sweep.ipynb #1965e744
+# %% ../nbs/41_sweep.ipynb #953d69d7
 def set_aside(artifact: Artifact,
               path: Path,  # of the packed file; what the artifact took to make goes beside it
 ) -> None:
@@ -118,7 +118,7 @@ def set_aside(artifact: Artifact,
         json.dump(dict(seconds=artifact.seconds, history=artifact.history.to_dict("records")), file)
     pack(artifact.module, path, recipe=str(artifact.recipe))
 
-# %% ../nbs/41_sweep.ipynb #3113b927
+# %% ../nbs/41_sweep.ipynb #9d6eaf6f
 def taken_up(path: Path,  # as `set_aside` left it
              recipe: Recipe,  # that made it
              model: nn.Module,  # any network of that architecture
@@ -127,7 +127,7 @@ def taken_up(path: Path,  # as `set_aside` left it
     spent = json.loads(path.with_suffix(".json").read_text())
     return restored(unpack(path, module=model), recipe, seconds=spent["seconds"], history=pd.DataFrame(spent["history"]))
 
-# %% ../nbs/41_sweep.ipynb #fc7902de
+# %% ../nbs/41_sweep.ipynb #b87bb7cd
 class Workshop:
     "Makes artifacts, each beginning once; keeps tuned ones in a folder."
     def __init__(self,
@@ -155,31 +155,31 @@ class Workshop:
         if isinstance(stage, Tune): set_aside(artifact, path)
         return artifact
 
-# %% ../nbs/41_sweep.ipynb #ebf6027d
+# %% ../nbs/41_sweep.ipynb #63309f33
 def one_line(error: BaseException) -> str:
     "What went wrong, in one line."
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500]
 
-# %% ../nbs/41_sweep.ipynb #b6c0fb48
+# %% ../nbs/41_sweep.ipynb #e7797159
 def versions() -> dict:
     "What the trial was run with."
     return dict(robcomp=__version__, torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
                           machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
                           device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
-# %% ../nbs/41_sweep.ipynb #56f993ee
+# %% ../nbs/41_sweep.ipynb #0fbe856b
 def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`
     "A trial's record: what was done and what was found."
     return dict(key=trial.key, study=study.name, **trial.record(), schema=SCHEMA_VERSION, versions=versions(), status="ok", error="") | found
 
-# %% ../nbs/41_sweep.ipynb #f1102aac
+# %% ../nbs/41_sweep.ipynb #fdb8bcde
 def weighed(artifact: Artifact, path: Path) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
     return measure(artifact.module, size_bytes=path.stat().st_size) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 
-# %% ../nbs/41_sweep.ipynb #442bc47b
+# %% ../nbs/41_sweep.ipynb #c4c21d55
 def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
            study: Study,
            folder: Path,  # the store
@@ -200,7 +200,7 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
     for trial, figures in found.items():
         write_trial(folder, record(trial, study, evaluate_s=share, **figures), rows[rows.name == trial.key])
 
-# %% ../nbs/41_sweep.ipynb #2654745e
+# %% ../nbs/41_sweep.ipynb #86c2f575
 def run(study: Study,
         trials: Sequence[Trial],  # as `plan` sorts them
         folder: str | Path,  # the store
@@ -224,7 +224,7 @@ def run(study: Study,
             bar.update(1)
     return len(trials)
 
-# %% ../nbs/41_sweep.ipynb #a45da2cf
+# %% ../nbs/41_sweep.ipynb #b1d28b2f
 def sweep(study: Study,
           recipes: Iterable[str | Recipe],
           folder: str | Path,  # the store; what is there is not done again
@@ -234,6 +234,7 @@ def sweep(study: Study,
           progress: bool = True,
 ) -> list[Trial]:  # the whole plan, done
     "Run what is missing of a plan."
+    recipes = [parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]  # a typing mistake is heard before any training
     folder = writable_folder(folder)
     for part in ("trials", "artifacts"): writable_folder(folder / part)
     trials = plan(study, recipes, weights_sha256(baseline(study, folder, progress=progress)))

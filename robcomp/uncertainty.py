@@ -6,7 +6,7 @@
 __all__ = ['BLOCK', 'counts', 'Part', 'parts_of', 'redraw', 'remeasure', 'Draws', 'resample', 'wilson', 'intervals', 'mcnemar',
            'newcombe', 'judged', 'comparisons', 'compare', 'over_seeds']
 
-# %% ../nbs/51_uncertainty.ipynb #9e6c5205
+# %% ../nbs/51_uncertainty.ipynb #e0bdb3d9
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from .results import DIRECTIONS, MEASURES, Tables, deal_of, find, held_against, 
 from .results import references, summarise
 from .schema import CLEAN
 
-# %% ../nbs/51_uncertainty.ipynb #1667ea41
+# %% ../nbs/51_uncertainty.ipynb #6b137928
 BLOCK = 200  # resampled studies at a time
 
 def counts(images: int,  # in the test split
@@ -35,7 +35,7 @@ def counts(images: int,  # in the test split
     drawn = BLOCK * rng.integers(images, size=(images, BLOCK)) + np.arange(BLOCK)
     return np.bincount(drawn.ravel(), minlength=BLOCK * images).reshape(images, BLOCK).astype(np.float32)
 
-# %% ../nbs/51_uncertainty.ipynb #9048129b
+# %% ../nbs/51_uncertainty.ipynb #404351bf
 class Part(NamedTuple):
     "One condition as the resampling sees it."
     condition: tuple[str, int]
@@ -50,7 +50,7 @@ def parts_of(hits: pd.DataFrame,  # as `results.outcomes` gives it
     groups = hits.groupby(["corruption", "severity"], observed=True, sort=False).indices
     return [Part(condition, places[rows], hits.to_numpy()[rows]) for condition, rows in groups.items()]
 
-# %% ../nbs/51_uncertainty.ipynb #5e549b1b
+# %% ../nbs/51_uncertainty.ipynb #54e5d11c
 def redraw(part: Part,
            counts: np.ndarray,  # (images, studies)
 ) -> np.ndarray:  # (studies, trials)
@@ -60,7 +60,7 @@ def redraw(part: Part,
     accuracy = weight.T @ part.hits.astype(np.float32) / np.maximum(total, 1)
     return np.where(total > 0, accuracy, part.hits.mean(0))
 
-# %% ../nbs/51_uncertainty.ipynb #65d5a2cc
+# %% ../nbs/51_uncertainty.ipynb #aa341260
 def remeasure(accuracy: np.ndarray,   # (..., trials, conditions)
               point: np.ndarray,      # (trials, conditions): accuracies as measured
               reference: np.ndarray,  # (trials,) position of the dense reference, -1 for none
@@ -71,7 +71,7 @@ def remeasure(accuracy: np.ndarray,   # (..., trials, conditions)
     found = plain_measures(accuracy, conditions) | held_against(accuracy, dense, conditions, steady=steady)
     return np.stack([found[name] for name in MEASURES], axis=-1)
 
-# %% ../nbs/51_uncertainty.ipynb #c1edef7a
+# %% ../nbs/51_uncertainty.ipynb #4b470771
 class Draws(NamedTuple):
     "Measures of resampled studies."
     table: pd.DataFrame  # summary of the trials that ended well, in the order of the second axis
@@ -89,7 +89,7 @@ class Draws(NamedTuple):
         kept = self.table.key.isin(set(keys)).to_numpy()
         return Draws(self.table[kept].reset_index(drop=True), self.values[:, kept], self.clean_images[kept])
 
-# %% ../nbs/51_uncertainty.ipynb #34e20ea3
+# %% ../nbs/51_uncertainty.ipynb #8637ed5d
 def resample(tables: Tables,
              *,
              draws: int = 2000,  # resampled studies
@@ -119,7 +119,7 @@ def _redrawn(table, parts, drawn):
     reference = pd.Index(table.key).get_indexer(table.reference)
     return remeasure(accuracy, point, reference, [part.condition for part in parts])
 
-# %% ../nbs/51_uncertainty.ipynb #b9a59091
+# %% ../nbs/51_uncertainty.ipynb #6f07e1ae
 def wilson(share: np.ndarray,  # 0 to 1
            n: np.ndarray,      # images
            *,
@@ -134,7 +134,7 @@ def _tails(level: float) -> tuple[float, float]:
     if not 0 < level < 1: raise ValueError(f"level is a share between 0 and 1, as 0.95, got {level}")
     return (1 - level) / 2, (1 + level) / 2
 
-# %% ../nbs/51_uncertainty.ipynb #447c8276
+# %% ../nbs/51_uncertainty.ipynb #95e9e212
 def intervals(study: Tables | Draws,  # tables, or studies already resampled
               *,
               draws: int = 2000,
@@ -152,7 +152,7 @@ def intervals(study: Tables | Draws,  # tables, or studies already resampled
                              value=table[list(MEASURES)].to_numpy().ravel(),
                              low=low.ravel(), high=high.ravel())).dropna(ignore_index=True)
 
-# %% ../nbs/51_uncertainty.ipynb #5ad88c16
+# %% ../nbs/51_uncertainty.ipynb #fd00ee7f
 def mcnemar(a: np.ndarray,  # (n,) bool: outcomes of one network
             b: np.ndarray,  # (n,) bool: outcomes of the other on the same images
 ) -> float:  # exact two-sided p value
@@ -160,7 +160,7 @@ def mcnemar(a: np.ndarray,  # (n,) bool: outcomes of one network
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.
 
-# %% ../nbs/51_uncertainty.ipynb #bc3155f2
+# %% ../nbs/51_uncertainty.ipynb #9f5a843f
 def newcombe(a: np.ndarray,  # (n,) bool
              b: np.ndarray,  # (n,) bool
              *,
@@ -179,7 +179,7 @@ def _phi(a: np.ndarray, b: np.ndarray) -> float:
     scale = np.sqrt(a.sum() * b.sum() * float((~a).sum()) * (~b).sum())
     return (max(cross - len(a) / 2, 0) if cross > 0 else cross) / scale if scale else 0.
 
-# %% ../nbs/51_uncertainty.ipynb #c6cf4114
+# %% ../nbs/51_uncertainty.ipynb #c14611d8
 def judged(found: pd.DataFrame,  # measure, low and high of differences
 ) -> pd.DataFrame:  # and their verdict
     "Better, worse, or undecided where the interval holds zero."
@@ -187,7 +187,7 @@ def judged(found: pd.DataFrame,  # measure, low and high of differences
     clear = (found.low > 0) | (found.high < 0)
     return found.assign(verdict=np.where(clear, np.where((found.low > 0) == more, "better", "worse"), "undecided"))
 
-# %% ../nbs/51_uncertainty.ipynb #2eea496a
+# %% ../nbs/51_uncertainty.ipynb #cf632d22
 def comparisons(tables: Tables,
                 pairs: Iterable[tuple[str, str]],  # names of two trials each, see `results.find`
                 *,
@@ -207,7 +207,7 @@ def comparisons(tables: Tables,
     ends = _on_clean(tables, pairs, level) if measure == "clean" else _on_draws(drawn, pairs, measure, level)
     return judged(found.assign(**ends))
 
-# %% ../nbs/51_uncertainty.ipynb #42b9ec0d
+# %% ../nbs/51_uncertainty.ipynb #1b66e1ce
 def _among(tables: Tables, pairs: pd.DataFrame) -> Tables:
     named = references(tables.trials)[pd.unique(pairs.to_numpy().ravel())]
     kept = {*named.index, *named}
@@ -219,7 +219,7 @@ def _on_draws(drawn: Draws, pairs: pd.DataFrame, measure: str, level: float) -> 
     low, high = np.quantile(values[:, of_a] - values[:, of_b], _tails(level), axis=0)
     return dict(low=low, high=high, p=np.nan)
 
-# %% ../nbs/51_uncertainty.ipynb #0ad8374d
+# %% ../nbs/51_uncertainty.ipynb #6ffb6d7c
 def _on_clean(tables: Tables, pairs: pd.DataFrame, level: float) -> dict:
     rows = tables.rows[(tables.rows.corruption == CLEAN) & tables.rows.key.isin(pairs.to_numpy().ravel())]
     bits = {row.key: np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n) for row in rows.itertuples()}
@@ -227,7 +227,7 @@ def _on_clean(tables: Tables, pairs: pd.DataFrame, level: float) -> dict:
     low, high = np.reshape([newcombe(a, b, level=level) for a, b in hits], (-1, 2)).T
     return dict(low=low, high=high, p=[mcnemar(a, b) for a, b in hits])
 
-# %% ../nbs/51_uncertainty.ipynb #c8e42ab0
+# %% ../nbs/51_uncertainty.ipynb #fed1251c
 def compare(tables: Tables,
             a: str,  # name of a trial, see `results.find`
             b: str,  # name of the trial it is held against
@@ -236,7 +236,7 @@ def compare(tables: Tables,
     "One comparison."
     return comparisons(tables, [(a, b)], **options).iloc[0]
 
-# %% ../nbs/51_uncertainty.ipynb #12b4f9cf
+# %% ../nbs/51_uncertainty.ipynb #d3dd1fe7
 def over_seeds(table: pd.DataFrame,  # summary
                *,
                measures: Sequence[str] = ("clean", "robust", "worst"),
