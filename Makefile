@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Waiting threads that spin cost several times what they save where a browser or a second job wants the cores too.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: study test lab site clean
 .DEFAULT_GOAL := study
