@@ -96,8 +96,11 @@ def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, af
     order = np.lexsort((at[:, 1], ~front))
     names = [data["recipe"].iloc[i] if front[i] else "" for i in order]
     corners = at[front][np.argsort(at[front][:, 0])]
-    stair = [Box(left[0], (left if after else right)[1] - 1, right[0], (left if after else right)[1] + 1)
-             for left, right in zip(corners, corners[1:])]
+    stair = []
+    for left, right in zip(corners, corners[1:]):
+        level, rise = (left[1], right[0]) if after else (right[1], left[0])
+        stair += [Box(left[0], level - 1, right[0], level + 1),
+                  Box(rise - 1, min(left[1], right[1]), rise + 1, max(left[1], right[1]))]
     reach = None
     if "top" in data: reach = [(at[i, 1] - data["top"].iloc[i], data["bottom"].iloc[i] - at[i, 1]) for i in order]
     if "top" in data: stair += [Box(x - 1, top, x + 1, bottom) for x, top, bottom in zip(at[:, 0], data["top"], data["bottom"])]

@@ -69,7 +69,8 @@ def as_html(path: Path) -> str:
     import pypandoc
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
-    return pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml"])
+    html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml"])
+    return re.sub(r"<div class=\"sourceCode\"[^>]*><pre[^>]*><code[^>]*></code></pre></div>|<pre[^>]*><code></code></pre>", "", html)
 
 
 def plain_cells(cell: dict) -> list[dict]:
@@ -77,14 +78,13 @@ def plain_cells(cell: dict) -> list[dict]:
     if cell["cell_type"] != "code": return [cell] if cell["cell_type"] == "markdown" else []
     source = "".join(cell["source"])
     asked = dict(re.findall(r"^#\|\s*([\w-]+):\s*(.+)$", source, re.M))
-    outputs, texts = cell["outputs"] if asked.get("output") != "false" else [], []
+    outputs = cell["outputs"] if asked.get("output") != "false" else []
     for output in outputs:
         if output["output_type"] == "execute_result": output["execution_count"] = 1  # pandoc refuses none
         inlined(output.get("data", {}), asked.get("fig-alt", "").strip("\"' "))
-    if asked.get("output") == "asis":
-        said = ["".join(output["data"]["text/markdown"]) for output in outputs if "text/markdown" in output.get("data", {})]
-        texts = [dict(cell_type="markdown", metadata={}, source=re.sub(r"\)\{[^}]*\}", ")", text)) for text in said]
-        outputs = [output for output in outputs if "text/markdown" not in output.get("data", {})]
+    said = ["".join(output["data"]["text/markdown"]) for output in outputs if "text/markdown" in output.get("data", {})]
+    texts = [dict(cell_type="markdown", metadata={}, source=re.sub(r"\)\{[^}]*\}", ")", text)) for text in said]
+    outputs = [output for output in outputs if "text/markdown" not in output.get("data", {})]
     shown = dict(cell, source="" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M), outputs=outputs)
     return ([shown] if shown["source"].strip() or outputs else []) + texts
 
