@@ -1,10 +1,11 @@
 """The published arrays: fetched, verified once, read one block at a time; and arrays of our own in the same layout."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import md5 as new_md5
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -143,12 +144,8 @@ def unpack(archive: Path, folder: Path) -> None:
         with progress(sum(member.size for member in members), f"unpack {archive.name}", unit="B") as bar:
             for member in members:
                 if not member.isfile(): continue
-                target = folder / member.name
-                writable_folder(target.parent)
-                with box.extractfile(member) as source, replacing(target) as file:
-                    while block := source.read(1 << 22):
-                        file.write(block)
-                        bar.update(len(block))
+                writable_folder((folder / member.name).parent)
+                with box.extractfile(member) as source: _stored(folder / member.name, iter(lambda: source.read(1 << 22), b""), bar)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -161,24 +158,34 @@ def write(folder: Path, record: Mapping, arrays: Mapping[str, Callable[[], Itera
         raise ValueError(f"{str(folder)!r} holds arrays made with other settings (robcomp.json says which): name another folder")
     if not note.exists() and (strange := [name for name in arrays if (folder / f"{name}.npy").exists()]):
         raise ValueError(f"{str(folder)!r} holds a {strange[0]}.npy that was not written here: name another folder")
-    _stored(note, lambda file: file.write(text.encode()))
-    for name, blocks in arrays.items():
-        path = folder / f"{name}.npy"
-        if not path.exists(): _stored(path, lambda file: _stream(file, blocks(), rows))
+    _stored(note, [text.encode()])
+    with progress(rows * len(arrays), f"write {folder.name}", unit="image") as bar:
+        for name, blocks in arrays.items():
+            bar.set_description(name)
+            if (folder / f"{name}.npy").exists(): bar.update(rows)
+            else: _stored(folder / f"{name}.npy", _serial(blocks(), rows, bar))
     return [folder / f"{name}.npy" for name in arrays]
 
 
-def _stored(path: Path, fill: Callable) -> None:
+def _serial(blocks: Iterator[np.ndarray], rows: int, bar) -> Iterator[bytes]:
+    """The bytes of an npy file of so many rows."""
+    for k, block in enumerate(blocks):
+        if k == 0:
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, dict(descr=np.lib.format.dtype_to_descr(block.dtype),
+                                                              fortran_order=False, shape=(rows, *block.shape[1:])))
+            yield header.getvalue()
+        yield block.tobytes()
+        bar.update(len(block))
+
+
+def _stored(path: Path, pieces: Iterable[bytes], bar=None) -> None:
+    """A file of these pieces, under its name only when all of them are written."""
     try:
-        with replacing(path) as file: fill(file)
+        with replacing(path) as file:
+            for piece in pieces:
+                file.write(piece)
+                if bar: bar.update(len(piece))
     except OSError as error:
         raise OSError(f"cannot write {str(path)!r} ({error.strerror or error}): free some space or name another folder; "
                       "what is finished is kept") from None
-
-
-def _stream(file, blocks: Iterator[np.ndarray], rows: int) -> None:
-    for k, block in enumerate(blocks):
-        if k == 0:
-            header = dict(descr=np.lib.format.dtype_to_descr(block.dtype), fortran_order=False, shape=(rows, *block.shape[1:]))
-            np.lib.format.write_array_header_1_0(file, header)
-        file.write(np.ascontiguousarray(block).data)

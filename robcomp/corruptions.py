@@ -145,7 +145,7 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
         raise ValueError(f"numbers are one whole number an image, 0 or more: got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
-# %% ../nbs/11_corruptions.ipynb #aee9a295
+# %% ../nbs/11_corruptions.ipynb #2aad3ee4
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 @lru_cache
@@ -157,10 +157,11 @@ def compiled(name: str,  # one of the 19
     with notice(f"robcomp: compiling {name}, once on this machine"):
         applied(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
 
-def applied(images, name, severity, seed, numbers, **frost):
+def applied(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray, *, frost: str | Path = "own") -> np.ndarray:
     "The images spoilt; all arguments are known to be right."
     if name in NOISES: return noisy(images, name, severity, seed, numbers)
-    return determined(images, name, severity) if name in STRENGTH else woven(images, name, severity, seed, numbers, **frost)
+    if name in STRENGTH: return determined(images, name, severity)
+    return woven(images, name, severity, seed, numbers, frost=frost)
 
 # %% ../nbs/11_corruptions.ipynb #f69be937
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 x 32
@@ -282,7 +283,7 @@ class Suite:
     def batch(self, condition: Condition) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition)
     def deal(self) -> pd.DataFrame: return deal(self)
 
-# %% ../nbs/11_corruptions.ipynb #0ba56478
+# %% ../nbs/11_corruptions.ipynb #ad4e693c
 def hand(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
     if condition not in hands:
@@ -298,7 +299,7 @@ def batch(suite: Suite,
     labels = suite.data.test.labels[numbers]
     if suite.official and name != CLEAN:
         whole_file = _official.official(data_root(), suite.official, name)
-        return whole_file[(severity - 1) * _official.IMAGES + numbers], labels, numbers
+        return np.asarray(whole_file[(severity - 1) * _official.IMAGES + numbers]), labels, numbers
     images = suite.data.test.images[numbers]
     if name != CLEAN: images = corrupt(images, name, severity, seed=suite.seed, numbers=numbers, frost=suite.frost)
     return images, labels, numbers

@@ -3,7 +3,6 @@ import errno
 import hashlib
 import http.server
 import io
-import json
 import os
 import subprocess
 import sys
@@ -556,7 +555,7 @@ def test_arrays_in_the_official_layout(few, tmp_path):
     assert saved.getvalue() == (tmp_path / "few-C" / f"{name}.npy").read_bytes()
 
 
-def test_arrays_go_on_where_they_stopped(few, tmp_path, monkeypatch):
+def test_arrays_go_on_where_they_stopped(few, tmp_path):
     first, = (path for path in write_arrays(few, tmp_path, corruptions=["contrast"]) if path.stem == "contrast")
     before = first.stat().st_mtime_ns
     write_arrays(few, tmp_path, corruptions=["contrast"])
@@ -568,16 +567,14 @@ def test_arrays_go_on_where_they_stopped(few, tmp_path, monkeypatch):
 
 
 def test_disk_full_while_writing(few, tmp_path, monkeypatch):
-    real = _official._stream
-    def full(file, blocks, rows):
-        if "saturate" in file.name:
-            file.write(b"half a file")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(file, blocks, rows)
-    monkeypatch.setattr(_official, "_stream", full)
+    real = _official._serial
+    def full(blocks, rows, bar):
+        yield from real(blocks, rows, bar)
+        if "saturate" in str(list(tmp_path.glob("*.partial"))): raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(_official, "_serial", full)
     with pytest.raises(OSError, match="cannot write .*saturate.npy.*No space left.*what is finished is kept") as error:
         write_arrays(few, tmp_path, corruptions=["contrast", "saturate"])
     one_line(error)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contrast.npy", "robcomp.json"]
-    monkeypatch.setattr(_official, "_stream", real)
+    monkeypatch.setattr(_official, "_serial", real)
     assert len(write_arrays(few, tmp_path, corruptions=["contrast", "saturate"])) == 3
