@@ -121,6 +121,7 @@ def encode(symbols: np.ndarray, depth: int) -> bytes:
 
 def decode(data: bytes, count: int, depth: int) -> np.ndarray:
     """The `count` symbols (uint16) of a stream. Any bytes give some symbols, in bounded time and memory."""
+    if not 0 <= depth <= 16: raise ValueError(f"symbols of {depth} bits: allowed are 0 to 16")
     return _decode(np.frombuffer(data, np.uint8), count, depth, STEPS)
 
 

@@ -26,7 +26,7 @@ from robcomp._atomic import replacing
 MAGIC = b"\x89rcomp\r\n"
 VERSION = 1
 PREFIX = struct.Struct("<8sHIII")
-HEADER_LIMIT = 1 << 26  # bytes of JSON
+HEADER_LIMIT = 1 << 22  # bytes of JSON
 
 
 class Section(NamedTuple):
@@ -74,13 +74,16 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     if data[:8] != MAGIC: raise ValueError(f"{path} is not a packed robcomp model")
     if len(data) < PREFIX.size: raise ValueError(f"{path} is truncated: it ends within its first {PREFIX.size} bytes")
     _, version, stored, length, checksum = PREFIX.unpack_from(data)
+    if not version: raise ValueError(f"{path} is damaged at its start: there is no format 0")
     if version > VERSION: raise ValueError(f"{path} has format {version}, this robcomp reads up to {VERSION}: install a newer one")
     if length > HEADER_LIMIT: raise ValueError(f"{path} is damaged: a header of {length:,} bytes is more than the {HEADER_LIMIT:,} allowed")
     end = PREFIX.size + stored
     if end > len(data): raise ValueError(f"{path} is truncated: its header ends after the file does")
     if zlib.crc32(data[PREFIX.size:end]) != checksum: raise ValueError(f"{path} is damaged in its header: its checksum is another")
     try:
-        header = json.loads(zlib.decompressobj().decompress(data[PREFIX.size:end], length or 1))
+        text = zlib.decompressobj().decompress(data[PREFIX.size:end], length + 1)
+        if len(text) != length: raise ValueError
+        header = json.loads(text)
         listed = header["sections"]
         whole = all(isinstance(name, str) and isinstance(kind, str) and type(size) is int and size >= 0 and type(check) is int
                     for name, kind, size, check in listed)

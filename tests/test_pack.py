@@ -1,0 +1,431 @@
+"""The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every time."""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robcomp._digest import tensors_sha256
+from robcomp._state import layers
+from robcomp.compress import compress
+from robcomp.data import Data, Images, InputContract
+from robcomp.models import make_model, model_from
+from robcomp.pack import ledger, pack, unpack
+
+CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
+RECIPES = ("dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5", "prune0.5+cluster16+int8", "cluster2",
+           "prune0.5:2of4+cluster4", "cluster300")
+
+
+class Net(nn.Module):
+    """Plain, depthwise, grouped and 1x1 convolutions, and linear layers of which two share a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.depthwise, self.grouped, self.point = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 12, 1)
+        self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 4)
+        self.second.weight = self.first.weight
+        nn.init.constant_(self.grouped.weight, .2)  # one value: a layer with one code
+
+    def forward(self, x):
+        x = self.point(self.grouped(self.depthwise(self.norm(self.stem(x)))).relu()).mean((2, 3))
+        return self.last(self.second(self.first(x).relu()).relu())
+
+
+def net(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return model_from(Net(), name="net", classes=4, contract=CONTRACT)
+
+
+LIKE_IT = net(seed=9)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A packed file of each recipe, and the module in it."""
+    folder, made = tmp_path_factory.mktemp("packed"), {}
+    for recipe in RECIPES:
+        module = compress(net(), recipe, NOISE).module
+        pack(module, folder / f"{len(made)}.robcomp", recipe=recipe)
+        made[recipe] = folder / f"{len(made)}.robcomp", module
+    return made
+
+
+# -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/35_pack.ipynb --
+
+def coded_symbols(data, count, depth):
+    frequencies, seen, symbols = [[1 << 27] * (1 << depth) for _ in range(2)], [0] * (1 << depth), []
+    position, width, code = 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
+    for _ in range(count):
+        node = 1
+        for _ in range(depth):
+            chance = 65536 - (frequencies[0][node] + frequencies[1][node] >> 13)
+            bound = (width >> 16) * min(max(chance, 16), 65520)
+            bit = int(code >= bound)
+            if bit: code, width = code - bound, width - bound
+            else: width = bound
+            for which, limit in enumerate((250, 4000)):
+                f = frequencies[which][node]
+                frequencies[which][node] = f + (((2**28 if bit else 0) - f) * (131072 // (2 * min(seen[node], limit) + 3)) >> 16)
+            seen[node], node = min(seen[node] + 1, 4000), 2 * node + bit
+            while width < 1 << 24:
+                width, code, position = width << 8, code << 8 | (data[position] if position < len(data) else 0), position + 1
+        symbols.append(node - (1 << depth))
+    return symbols
+
+
+def plane_numbers(data, count, form):
+    planes, size = [], struct.calcsize(form)
+    for _ in range(size):
+        coded, = struct.unpack_from("<I", data)
+        part, data = data[4:4 + (coded - 1 if coded else count)], data[4 + (coded - 1 if coded else count):]
+        planes.append(coded_symbols(part, count, 8) if coded else part)
+    assert not data
+    return [struct.unpack(form, bytes(plane[i] for plane in planes))[0] for i in range(count)]
+
+
+def single(value): return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def read_by_specification(path):
+    """Header, weights by layer (flat lists), everything else by name."""
+    data = path.read_bytes()
+    magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
+    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 1 and zlib.crc32(data[22:22 + stored]) == checksum
+    text = zlib.decompress(data[22:22 + stored])
+    header, at, parts = json.loads(text), 22 + stored, {}
+    assert len(text) == length
+    for name, kind, size, checksum in header["sections"]:
+        parts[name, kind] = data[at:at + size]
+        assert zlib.crc32(parts[name, kind]) == checksum
+        at += size
+    assert at == len(data)
+    weights = {}
+    for layer in header["layers"]:
+        part = {kind: data for (name, kind), data in parts.items() if name == layer["name"]}
+        count = 1
+        for n in layer["shape"]: count *= n
+        state, inner = layer.get("state"), count // layer["shape"][0]
+        scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
+        if layer["form"] == "codes":
+            values = struct.unpack(f"<{layer['k']}{'b' if layer['bits'] else 'f'}", part["codebook"])
+            codes = coded_symbols(part["codes"], count, max(layer["k"] - 1, 0).bit_length())
+            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[code]) for i, code in enumerate(codes)]
+            continue
+        mask = coded_symbols(part["mask"], count, 1) if layer["mask"] else [1] * count
+        limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
+        if limit: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        else: kept = plane_numbers(part["weights"], sum(mask), "<f")
+        kept = iter(kept)
+        weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
+    others = {}
+    for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]):
+        listed = [(name, int(np.prod(shape))) for name, own, shape in header["tensors"] if own == dtype]
+        numbers = iter(plane_numbers(parts[dtype, "tensors"], sum(n for _, n in listed), {"float32": "<f", "int64": "<q"}[dtype]))
+        for name, n in listed: others[name] = [next(numbers) for _ in range(n)]
+    others |= {name: struct.unpack_from("<fB", parts["", "ranges"], 5 * i) for i, name in enumerate(header["ranged"])}
+    return header, weights, others
+
+# -- end of the oracle --
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_second_reader_reads_the_same(files, recipe):
+    path, module = files[recipe]
+    header, weights, others = read_by_specification(path)
+    found, state = layers(module), module.state_dict()
+    assert header["recipe"] == recipe and header["arch"] == "net" and list(weights) == list(found)
+    for name, layer in found.items():
+        assert weights[name] == layer.weight.reshape(-1).tolist(), name
+        if hasattr(layer.module, "input_range"):
+            own = layer.module.input_range
+            assert others[name] == (own.scale.item(), own.zero.item())
+    assert all(others[name] == state[name].reshape(-1).tolist() for name in state if name.startswith("norm.") or name.endswith(".bias"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_comes_back_is_what_was_packed(files, recipe):
+    path, module = files[recipe]
+    again, images = unpack(path, module=LIKE_IT), torch.randn(3, 3, 8, 8)
+    mine, theirs = module.state_dict(), again.state_dict()
+    assert list(mine) == list(theirs) and all(mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine)
+    for before, after in zip(layers(module).values(), layers(again).values()):
+        assert (before.state is None) == (after.state is None)
+        if before.state: assert (before.state.bits, before.state.clusters) == (after.state.bits, after.state.clusters)
+    assert torch.equal(module(images), again(images))
+    assert again.first.weight is again.second.weight or again.first.parametrizations.weight.original is again.second.parametrizations.weight.original
+    second = path.with_suffix(".again")
+    pack(again, second, recipe=recipe)
+    assert second.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("arch, recipe", [("mobilenetv2", "prune0.7:layer+cluster16"), ("vgg19", "int8:weights"), ("resnet50", "prune0.7:layer")])
+def test_the_three_networks_come_back(tmp_path, arch, recipe):
+    artifact, images = compress(make_model(arch, seed=1), recipe), torch.randn(2, 3, 32, 32)
+    size = pack(artifact.module, tmp_path / "model.robcomp", recipe=recipe)
+    again = unpack(tmp_path / "model.robcomp")
+    assert tensors_sha256(again.state_dict()) == tensors_sha256(artifact.module.state_dict())
+    assert torch.equal(artifact.module(images), again(images))
+    assert size == (tmp_path / "model.robcomp").stat().st_size
+
+
+def test_the_ledger_accounts_for_every_byte(files):
+    for path, _ in files.values():
+        account = ledger(path)
+        assert account["bytes"].sum() == path.stat().st_size
+        coded = account.dropna(subset="bound_bytes")
+        assert (coded["bytes"] <= 1.02 * coded["bound_bytes"] + 80).all()
+
+
+PACKED_ELSEWHERE = """
+import sys, torch
+torch.set_num_threads(int(sys.argv[1]))
+from tests.test_pack import NOISE, compress, net, pack
+pack(compress(net(), "prune0.5+cluster16+int8", NOISE).module, sys.argv[2], recipe="prune0.5+cluster16+int8")
+"""
+
+
+def test_the_same_network_makes_the_same_bytes(files, tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    here, threads = files["prune0.5+cluster16+int8"][0].read_bytes(), 1 if torch.get_num_threads() > 1 else 2
+    environment = os.environ | dict(PYTHONHASHSEED="7", PYTHONPATH=root)
+    subprocess.run([sys.executable, "-c", PACKED_ELSEWHERE, str(threads), str(tmp_path / "there")], env=environment, cwd=root, check=True)
+    assert (tmp_path / "there").read_bytes() == here
+
+
+def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
+    pack(net(), tmp_path / "model")
+    before = (tmp_path / "model").read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError): pack(net(seed=1), tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == before and os.listdir(tmp_path) == ["model"]
+
+
+# -- damage --
+
+def refused(path, data):
+    """The one line that `unpack` refuses a file of these bytes with."""
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError) as error: unpack(path, module=LIKE_IT)
+    assert "\n" not in str(error.value) and str(path) in str(error.value) and len(str(error.value)) < 300 + len(str(path))
+    return str(error.value)
+
+
+@pytest.fixture
+def packed(files): return files["prune0.5+cluster16+int8"][0].read_bytes()
+
+
+def opened(data):
+    stored = int.from_bytes(data[10:14], "little")
+    return json.loads(zlib.decompress(data[22:22 + stored])), data[22 + stored:]
+
+
+def closed(header, body, **prefix):
+    """A file of this header and these sections, every length and checksum right unless given."""
+    text = json.dumps(header).encode()
+    stored = zlib.compress(text)
+    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 1), prefix.get("stored", len(stored)),
+                       prefix.get("length", len(text)), zlib.crc32(stored)) + stored + body
+
+
+def test_every_truncation_is_named(packed, tmp_path):
+    for length in [*range(0, 60), *range(60, len(packed), 37), len(packed) - 1]:
+        assert any(word in refused(tmp_path / "cut", packed[:length]) for word in ("truncated", "not a packed"))
+
+
+def test_a_flipped_bit_in_each_section_is_named(packed, tmp_path):
+    header, body = opened(packed)
+    at = len(packed) - len(body)
+    for name, kind, size, _ in header["sections"]:
+        if not size: continue
+        for place in {at, at + size // 2, at + size - 1}:
+            data = bytearray(packed)
+            data[place] ^= 16
+            assert f"damaged in section {kind} of {name or 'the file'}" in refused(tmp_path / "flipped", data)
+        at += size
+
+
+def test_every_flipped_bit_of_the_head_is_refused(packed, tmp_path):
+    for place in range(40):
+        for bit in range(8):
+            data = bytearray(packed)
+            data[place] ^= 1 << bit
+            refused(tmp_path / "flipped", data)
+
+
+def test_files_of_other_kinds_are_refused(packed, tmp_path):
+    header, body = opened(packed)
+    assert "not a packed robcomp model" in refused(tmp_path / "x", b"")
+    assert "not a packed robcomp model" in refused(tmp_path / "x", b"PK\3\4" * 100)
+    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=2))
+    assert "2 bytes follow" in refused(tmp_path / "x", packed + b"ab")
+    with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path / "absent")
+    with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path)
+    with pytest.raises(ValueError, match="own: pass module="): unpack(write(tmp_path / "x", packed))
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+LIES = {
+    "a shape": lambda header: header["layers"][0].update(shape=[1 << 31, 1 << 20]),
+    "a shape of text": lambda header: header["layers"][0].update(shape="wide"),
+    "a codebook length": lambda header: header["layers"][0].update(k=1 << 40),
+    "no codebook length": lambda header: header["layers"][0].update(k=-1),
+    "a codebook of one": lambda header: header["layers"][0].update(k=1),
+    "bits": lambda header: header["layers"][0].update(bits=1 << 20),
+    "bits below zero": lambda header: header["layers"][0].update(bits=-3),
+    "bits as text": lambda header: header["layers"][0].update(bits="8"),
+    "a form": lambda header: header["layers"][0].update(form="grid"),
+    "another form": lambda header: header["layers"][0].update(form="float"),
+    "an unknown form": lambda header: header["layers"][0].update(form=7),
+    "no state": lambda header: header["layers"][0].update(state=False),
+    "no scale": lambda header: header["layers"][0].pop("scale"),
+    "no layers": lambda header: header.pop("layers"),
+    "layers": lambda header: header.update(layers=7),
+    "a tensor's shape": lambda header: header["tensors"][0].__setitem__(2, [1 << 40]),
+    "a tensor's dtype": lambda header: header["tensors"][0].__setitem__(1, "S1000000000"),
+    "an object dtype": lambda header: [item.__setitem__(1, "object") for item in header["tensors"]],
+    "double": lambda header: [item.__setitem__(1, "float64") for item in header["tensors"]],
+    "a tensor's name": lambda header: header["tensors"][0].__setitem__(0, "stem.weight"),
+    "no tensors": lambda header: header.update(tensors=[]),
+    "a section's length": lambda header: header["sections"][0].__setitem__(2, 1 << 62),
+    "a section's length below zero": lambda header: header["sections"][0].__setitem__(2, -1),
+    "a section's kind": lambda header: header["sections"][0].__setitem__(1, "codes"),
+    "a section's checksum": lambda header: header["sections"][0].__setitem__(3, 0),
+    "sections": lambda header: header.update(sections={}),
+    "a section too few": lambda header: header["sections"].pop(),
+    "ranged": lambda header: header.update(ranged=["nowhere"]),
+    "ranged twice": lambda header: header.update(ranged=header["ranged"] * 2),
+    "classes": lambda header: header.update(classes="many"),
+    "contract": lambda header: header.update(contract=dict(size=-1, mean=[0] * 3, std=[1] * 3)),
+    "contract of text": lambda header: header.update(contract="cifar"),
+    "recipe": lambda header: header.update(recipe=3),
+    "no recipe": lambda header: header.pop("recipe"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_lies_with_right_checksums_are_refused(packed, tmp_path, lie):
+    header, body = opened(packed)
+    LIES[lie](header)
+    tracemalloc.start()
+    refused(tmp_path / "lie", closed(header, body))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+    try: ledger(tmp_path / "lie")
+    except ValueError as error: assert "\n" not in str(error) and str(tmp_path) in str(error)
+
+
+def test_a_header_that_is_no_object_is_refused(tmp_path):
+    for text in (b"[]", b"7", b"{", b"null", b'"x"', b"{}", b"[" * 100_000, b"\xff\xfe", b'{"sections": NaN}', b" " * 1000):
+        stored = zlib.compress(text)
+        refused(tmp_path / "x", struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), len(text), zlib.crc32(stored)) + stored)
+
+
+def test_a_header_that_unfolds_to_gigabytes_is_refused(tmp_path):
+    stored = zlib.compress(b" " * 60_000_000)
+    for length in (60_000_000, 1000, 2**32 - 1):
+        tracemalloc.start()
+        refused(tmp_path / "x", struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), length, zlib.crc32(stored)) + stored)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+        tracemalloc.stop()
+
+
+def test_a_known_architecture_does_not_grow_by_what_a_file_claims(tmp_path):
+    model = make_model("mobilenetv2")
+    pack(compress(model, "cluster2").module, tmp_path / "honest")
+    header, body = opened((tmp_path / "honest").read_bytes())
+    for classes in (10**9, 10**6, 0, -1, True, 11):
+        (tmp_path / "lie").write_bytes(closed(header | dict(classes=classes), body))
+        with pytest.raises(ValueError) as error: unpack(tmp_path / "lie")
+        assert "\n" not in str(error.value)
+
+
+# -- fuzz --
+
+FUZZ = """
+import random, resource, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.test_pack import ledger, mutated, net, unpack
+seconds, rng, scratch, *honest = float(sys.argv[1]), random.Random(int(sys.argv[2])), *map(Path, sys.argv[3:])
+files, model = [path.read_bytes() for path in honest], net()
+for path in 3 * honest: unpack(path, module=model), ledger(path)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before, end, count, longest = peak(), time.monotonic() + seconds, 0, 0.
+while time.monotonic() < end:
+    scratch.write_bytes(mutated(rng.choice(files), rng))
+    for read in (lambda: unpack(scratch, module=model), lambda: ledger(scratch)):
+        start = time.monotonic()
+        try: read()
+        except ValueError as error: assert "\\n" not in str(error) and str(scratch) in str(error), error
+        longest = max(longest, time.monotonic() - start)
+    count += 1
+print(count, peak() - before, longest)
+"""
+
+
+def mutated(data, rng):
+    """Bytes changed, cut, repeated or moved; or a header changed with every checksum made right."""
+    data = bytearray(data)
+    if rng.random() < .5:
+        for _ in range(rng.choice([1, 1, 2, 8])):
+            place = rng.randrange(len(data))
+            kind = rng.randrange(5)
+            if kind == 0: data[place] ^= 1 << rng.randrange(8)
+            elif kind == 1: data[place:place + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, rng.getrandbits(32)]))
+            elif kind == 2: del data[place:place + rng.randrange(1, 64)]
+            elif kind == 3: data[place:place] = rng.randbytes(rng.randrange(1, 64))
+            else: data[place:place + 16] = data[-16:]
+            if not data: return b""
+        return bytes(data)
+    header, body = opened(bytes(data))
+    header, body = _changed(header, rng), bytearray(body)
+    if rng.random() < .5:
+        body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        at = 0
+        for section in header.get("sections", []) if isinstance(header, dict) and isinstance(header.get("sections"), list) else []:
+            try: section[3], at = zlib.crc32(body[at:at + section[2]]), at + section[2]
+            except Exception: break
+    return closed(header, bytes(body))
+
+
+def _changed(node, rng, depth=0):
+    """The same JSON with, now and then, one value replaced, dropped or doubled."""
+    if isinstance(node, dict) and node and (depth < 1 or rng.random() < .8):
+        key = rng.choice(list(node))
+        return {k: _changed(v, rng, depth + 1) if k == key else v for k, v in node.items() if k != key or rng.random() > .05}
+    if isinstance(node, list) and node and rng.random() < .9:
+        place, roll = rng.randrange(len(node)), rng.random()
+        if roll < .05: return node[:place] + node[place + 1:]
+        if roll < .1: return node + [node[place]]
+        return node[:place] + [_changed(node[place], rng, depth + 1)] + node[place + 1:]
+    return rng.choice([0, 1, -1, 2, 7, 255, 2**31, 2**63, 10**30, 1.5, None, True, "", "x", "codes", "grid", "float", [], {}, [1 << 40], node])
+
+
+def test_fuzz(files, tmp_path):
+    seconds = float(os.environ.get("ROBCOMP_FUZZ_SECONDS", 5))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    honest = [str(files[recipe][0]) for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "dense")]
+    run = subprocess.run([sys.executable, "-c", FUZZ, str(seconds), os.environ.get("ROBCOMP_FUZZ_SEED", "0"), str(tmp_path / "fuzzed"), *honest],
+                         capture_output=True, text=True, cwd=root, env=os.environ | dict(PYTHONPATH=root), timeout=120 + 2 * seconds)
+    assert run.returncode == 0, run.stderr[-2000:]
+    count, grown, longest = map(float, run.stdout.split())
+    assert count > 20 and grown < 64_000, f"{count:.0f} files, memory grew by {grown:.0f} kB, longest {longest:.1f} s"
+    print(f"{count:.0f} files, memory grew by {grown:.0f} kB, longest {longest:.2f} s")
