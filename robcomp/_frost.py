@@ -3,9 +3,9 @@
 The official five photographs are not ours to copy. `pictures("own")` draws four textures of our own from a few numbers
 measured on them (at a fifth of their size, as the benchmark uses them): nine quantiles of the luminance, the power
 spectrum in six octaves, and each colour channel as a straight line of the luminance. A random field with that spectrum
-is bent to those quantiles. On CIFAR-10 the mean and the deviation of the change agree with the official pictures' within
-1 %, differences between neighbouring pixels are 12 % larger; needles and ferns are missing, as phases are random. Results
-with it are "frost (own)", not the official distribution.
+is bent to those quantiles. On CIFAR-10 the mean and the deviation of the change agree with those of the official
+pictures within 1 %, differences between neighbouring pixels are 12 % larger; needles and ferns are missing, as phases
+are random. Results with it are "frost (own)", not the official distribution.
 """
 from __future__ import annotations
 
