@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGE', 'CONTRADICTIONS', 'encode_planes', 'decode_planes', 'layer_entry', 'weight_symbols', 'kept_weights',
-           'layer_sections', 'read_layer', 'check_entry', 'rest', 'rest_section', 'pack', 'blank', 'fitting', 'unpack',
+           'layer_sections', 'check_entry', 'read_layer', 'rest', 'rest_section', 'pack', 'blank', 'fitting', 'unpack',
            'fill', 'fill_rest', 'ledger', 'believable']
 
 # %% ../nbs/35_pack.ipynb #4b33c9df
@@ -88,7 +88,14 @@ def layer_sections(layer: Layer, entry: Mapping) -> list[Section]:
     else: parts["codes" if entry["form"] == "codes" else "integers"] = encode(*weight_symbols(layer, entry))
     return [Section(layer.name, kind, data) for kind, data in parts.items()]
 
-# %% ../nbs/35_pack.ipynb #e14aab8b
+# %% ../nbs/35_pack.ipynb #0bac3232
+def check_entry(entry: Mapping) -> None:
+    "One line about a form that no layer has."
+    bits, k, form = entry["bits"], entry.get("k", 1), entry["form"]
+    if not (type(bits) is int and 0 <= bits <= 8 and bits != 1 and type(k) is int and 0 < k <= 1 << 16 and form in ("float", "grid", "codes")
+            and (form != "grid" or bits and entry["scale"])): raise ValueError(f"layer {entry['name']} has the form {form!r} with {bits!r} bits and {k!r} codes")
+
+# %% ../nbs/35_pack.ipynb #fe5338ba
 def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
                entry: Mapping,
                parts: Mapping[str, bytes],  # by kind
@@ -112,12 +119,6 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
     weight = np.zeros(count, np.float32)
     weight[mask] = _weights(entry, parts, int(mask.sum()))
     layer.assign(torch.from_numpy(weight.reshape(shape)) * (scale if state.bits else 1))
-
-def check_entry(entry: Mapping) -> None:
-    "One line about a form that no layer has."
-    bits, k, form = entry["bits"], entry.get("k", 1), entry["form"]
-    if not (type(bits) is int and 0 <= bits <= 8 and bits != 1 and type(k) is int and 0 < k <= 1 << 16 and form in ("float", "grid", "codes")
-            and (form != "grid" or bits and entry["scale"])): raise ValueError(f"layer {entry['name']} has the form {form!r} with {bits!r} bits and {k!r} codes")
 
 def _weights(entry: Mapping, parts: Mapping[str, bytes], count: int) -> np.ndarray:
     if entry["form"] == "float": return decode_planes(parts["weights"], count, "<f4")
