@@ -13,8 +13,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from robcomp._threads import in_threads
-
 CORRUPTION = {"gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3, "defocus_blur": 4, "glass_blur": 5,
               "motion_blur": 6, "zoom_blur": 7, "snow": 8, "frost": 9, "fog": 10, "brightness": 11, "contrast": 12,
               "elastic_transform": 13, "pixelate": 14, "jpeg_compression": 15, "speckle_noise": 16,
@@ -155,7 +153,7 @@ def _draw(numbers, draws, seed, corruption, severity, start, normal):
 
 def _drawn(seed, name, severity, numbers, count, start, normal):
     draws = np.empty((len(numbers), count))
-    in_threads(_draw, (numbers, draws), np.uint64(seed % 2**64), CORRUPTION[name], severity, start, normal)
+    _draw(numbers, draws, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, normal)
     return draws
 
 

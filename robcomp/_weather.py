@@ -27,24 +27,27 @@ SIZES = 8, 512   # smallest and largest side, pixels
 _TOGETHER = 256  # images whose draws are in memory at once
 
 
-def _threaded(kernel: Callable, images: np.ndarray, draws: np.ndarray, *constants) -> np.ndarray:
-    """`kernel(images, draws, out, *constants)` on every thread's share of the images."""
+def _made(kernel: Callable, images: np.ndarray, draws: np.ndarray, *constants) -> np.ndarray:
+    """What `kernel(images, draws, out, *constants)` writes."""
     out = np.empty_like(images)
-    in_threads(kernel, (images, draws, out), *constants)
+    kernel(images, draws, out, *constants)
     return out
 
 
 def _in_parts(images: np.ndarray, numbers: np.ndarray, corrupted: Callable) -> np.ndarray:
-    """Apply `corrupted(images, numbers)` to a few hundred images at a time, so that draws take little memory."""
+    """Apply `corrupted(images, numbers)` in threads, to a few hundred images at a time: their draws take memory."""
     size = images.shape[1]
     if images.shape[2] != size or not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"images of {size} x {images.shape[2]} pixels: only squares of {SIZES[0]} to {SIZES[1]} "
                          "pixels can be corrupted; crop or resize them first")
-    numbers, out = np.asarray(numbers, np.int64), np.empty_like(images, order="C")
-    together = max(1, _TOGETHER * 1024 // size**2)
-    for first in range(0, len(images), together):
-        part = slice(first, first + together)
-        out[part] = corrupted(np.require(images[part], np.uint8, "CW"), numbers[part])
+    out, together = np.empty_like(images, order="C"), max(1, _TOGETHER * 1024 // size**2)
+
+    def share(images, numbers, out):
+        for first in range(0, len(images), together):
+            part = slice(first, first + together)
+            out[part] = corrupted(np.require(images[part], np.uint8, "CW"), numbers[part])
+
+    in_threads(share, (images, np.asarray(numbers, np.int64), out))
     return out
 
 
@@ -164,7 +167,7 @@ def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndar
     """
     sigma, reach, rounds = _GLASS[severity - 1]
     scale = images.shape[1] / 32
-    return _threaded(_glass_kernel, images, draws, _bell(sigma * scale), max(1, round(reach * scale)), rounds)
+    return _made(_glass_kernel, images, draws, _bell(sigma * scale), max(1, round(reach * scale)), rounds)
 
 
 def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
@@ -242,7 +245,7 @@ def _side(size: int) -> int:
 def _fog(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
     """A random height map laid over the image, then everything scaled back to the image's own brightest value."""
     amount, decay = _FOG[severity - 1]
-    return _threaded(_fog_kernel, images, draws, _side(images.shape[1]), float(amount), float(decay))
+    return _made(_fog_kernel, images, draws, _side(images.shape[1]), float(amount), float(decay))
 
 
 def fog(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
@@ -312,7 +315,7 @@ def _motion_kernel(images, draws, out, weights):
 def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
     """A one-sided trail under an angle between -45 and 45 degrees."""
     radius, sigma = (constant * images.shape[1] / 32 for constant in _MOTION[severity - 1])
-    return _threaded(_motion_kernel, images, draws, _trail(radius, sigma))
+    return _made(_motion_kernel, images, draws, _trail(radius, sigma))
 
 
 def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
@@ -373,7 +376,7 @@ def _snow(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
     """Falling flakes over a paler image; the layer is laid on a second time, turned by 180 degrees."""
     mean, deviation, factor, threshold, radius, sigma, colour = _SNOW[severity - 1]
     scale = images.shape[1] / 32
-    return _threaded(_snow_kernel, images, draws, *_zoomed(images.shape[1], factor * scale),
+    return _made(_snow_kernel, images, draws, *_zoomed(images.shape[1], factor * scale),
                      _trail(radius * scale, sigma * scale), mean, deviation, threshold, colour)
 
 
@@ -516,7 +519,7 @@ def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int) -> 
     size = images.shape[1]
     reach, sigma, shift = (constant * size for constant in _ELASTIC[severity - 1])
     weights = _bell(sigma, 3.) if sigma else np.ones(1)
-    return _threaded(_elastic_kernel, images, draws, weights, reach * size / 32, shift)
+    return _made(_elastic_kernel, images, draws, weights, reach * size / 32, shift)
 
 
 def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
@@ -711,8 +714,8 @@ def _spatter(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray
     scale = images.shape[1] / 32
     weights, deviation = _bell(sigma * scale), deviation * scale
     if mud:
-        return _threaded(_mud_kernel, images, draws, weights, mean, deviation, threshold, _bell(last * scale))
-    return _threaded(_water_kernel, images, draws, weights, mean, deviation, threshold, last, np.float32(20 * scale))
+        return _made(_mud_kernel, images, draws, weights, mean, deviation, threshold, _bell(last * scale))
+    return _made(_water_kernel, images, draws, weights, mean, deviation, threshold, last, np.float32(20 * scale))
 
 
 def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
@@ -744,7 +747,7 @@ def _frost_kernel(images, draws, out, levels, starts, heights, widths, kept, add
 def _frost(images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...]) -> np.ndarray:
     """A random cut of a random picture of frost added to the dimmed image."""
     kept, added = _FROST[severity - 1]
-    return _threaded(_frost_kernel, images, draws, *packed(pictures), float(kept), float(added))
+    return _made(_frost_kernel, images, draws, *packed(pictures), float(kept), float(added))
 
 
 def frost(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
