@@ -159,7 +159,7 @@ def leave(tables: Tables,
         with replacing(folder / name, "w") as file: file.write(text + "\n")
     return choice
 
-# %% ../nbs/90_study.ipynb #4fa5f496
+# %% ../nbs/90_study.ipynb #58ae3d84
 def closing(folder: Path) -> str:
     "What to print when a study is done: front, choice, files."
     parts = [(folder / name).read_text().rstrip() for name in ("front.txt", "choice.txt") if (folder / name).exists()]
@@ -176,7 +176,8 @@ def main(words):
         given = with_file(parameters(words))
         notebook = experiment(given.pop("arch", "mobilenetv2"))
         checked(given, notebook)
-        folder = Path(given.setdefault("folder", f"runs/{notebook.stem}-{given.get('dataset', 'digits')}"))
+        kind = f"-{given.get('dataset', 'digits')}" if "dataset" in allowed_parameters(notebook) else ""
+        folder = Path(given.setdefault("folder", f"runs/{notebook.stem}{kind}"))
         with shown_progress(): execute(notebook, given, folder / notebook.name)
         click.echo(closing(folder))
     except KeyboardInterrupt: raise click.ClickException("interrupted: the same command goes on where this one stopped") from None
