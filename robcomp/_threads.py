@@ -20,8 +20,9 @@ def in_threads(kernel: Callable, arrays: tuple, *constants) -> None:
     n = len(arrays[0])
     # Not get_num_threads(): it starts numba's own pool, which sets OpenMP's number of threads, and so torch's.
     workers = max(1, min(config.NUMBA_NUM_THREADS, n // 8))
-    cuts = [n * k // workers for k in range(workers + 1)]
     if workers == 1: return kernel(*arrays, *constants)
+    pieces = min(8 * workers, n // 8)  # more than threads, so that one held up by the system leaves work to the other
+    cuts = [n * k // pieces for k in range(pieces + 1)]
     with ThreadPoolExecutor(workers) as pool:
         shares = [[array[a:b] for array in arrays] for a, b in zip(cuts, cuts[1:])]
         for done in [pool.submit(kernel, *share, *constants) for share in shares]: done.result()
