@@ -39,7 +39,7 @@ def channel_units(weight: Tensor,  # (channels, ...)
     largest = weight.abs().flatten(1).amax(1).clamp_min(torch.finfo(weight.dtype).tiny * 2 ** 12)
     return (largest / grid_limit(bits)).view(-1, *[1] * (weight.ndim - 1))
 
-# %% ../nbs/32_cluster.ipynb #c98e4bc2
+# %% ../nbs/32_cluster.ipynb #4772281c
 def cluster_layer(layer: Layer,  # changed in place
                   k: int,  # how many values
                   *,
@@ -47,6 +47,7 @@ def cluster_layer(layer: Layer,  # changed in place
 ) -> None:
     "Give a layer at most `k` codes, in units of its channel scales where a grid is there or to come."
     weight, state = layer.finite_weight, layer.attach()
+    k = min(k, state.clusters or k)  # fewer may have been promised before
     if bits and state.scale is None: state.scale = channel_units(weight, bits)
     units = weight if state.scale is None else weight / state.scale
     importance = None if state.scale is None else (state.scale ** 2).expand_as(weight).cpu().numpy()

@@ -31,12 +31,13 @@ def channel_scale(weight: Tensor,  # (channels, ...), finite
         best, least = torch.where(error < least, step, best), torch.minimum(error, least)
     return best.view(-1, *[1] * (weight.ndim - 1))
 
-# %% ../nbs/33_quantize.ipynb #5bcd2735
+# %% ../nbs/33_quantize.ipynb #105e1224
 def quantize_layer(layer: Layer,  # changed in place
                    bits: int,  # 8, 4 or 2
 ) -> None:
     "Put a layer's weights on the integer grid."
     weight, codebook, state = layer.finite_weight, layer.codebook, layer.attach()
+    if 0 < state.bits <= bits: return  # a grid as coarse is there already, and was promised
     if codebook is None: state.scale = channel_scale(weight, bits)
     elif state.scale is None: codebook, state.scale = _one_scale(codebook, weight, bits)
     else:

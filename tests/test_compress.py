@@ -115,6 +115,11 @@ def test_codes_stay_shared_on_the_integer_grid(text):
         assert torch.equal(codes * layer.state.scale, layer.weight)
 
 
+def test_a_finer_grid_later_keeps_the_coarser_one():
+    artifact = compress(net(), "int4+int8", DATA)
+    assert all(layer.integers.abs().max() <= 7 for layer in layers(artifact.module).values()) and hasattr(artifact.module.stem, "input_range")
+
+
 def test_pruning_is_exact_where_magnitudes_tie():
     artifact = compress(net(), "cluster4+prune0.25", DATA)
     weights = torch.cat([layer.weight.flatten() for layer in layers(artifact.module).values()])
