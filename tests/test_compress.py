@@ -1,4 +1,6 @@
 """Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes back."""
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,8 @@ def test_text_and_back(recipe):
     assert parse(str(recipe)) == recipe
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, derandomize="CI" in os.environ,  # CI judges a change, not its luck
+          suppress_health_check=[HealthCheck.too_slow])
 @given(recipe=RECIPES, seed=st.integers(0, 3))
 def test_promises_kept_and_file_comes_back(recipe, seed, tmp_path_factory):
     model = net(seed)
