@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['Study', 'contract_for', 'baseline_path', 'baseline', 'plan', 'steps', 'set_aside', 'taken_up', 'Workshop', 'one_line',
-           'versions', 'record', 'weighed', 'finish', 'run', 'sweep']
+           'commit', 'versions', 'record', 'weighed', 'finish', 'run', 'sweep']
 
-# %% ../nbs/41_sweep.ipynb #87c6ba27
+# %% ../nbs/41_sweep.ipynb #5ec565e0
 import json
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +22,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from . import __version__
+from . import __file__ as PACKAGE, __version__
 from ._atomic import replacing, writable_folder
 from ._progress import progress as progress_bar
 from ._store import finished, write_deal, write_trial
@@ -161,12 +162,21 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500]
 
-# %% ../nbs/41_sweep.ipynb #e7797159
+# %% ../nbs/41_sweep.ipynb #3864ec33
+@cache
+def commit() -> str:
+    "The commit of the clone that runs this, `-dirty` where files differ from it; empty outside a clone."
+    clone = Path(PACKAGE).parents[1]
+    if not (clone / ".git").exists(): return ""
+    described = ["git", "-C", str(clone), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try: return subprocess.run(described, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError): return ""
+
 def versions() -> dict:
     "What the trial was run with."
-    return dict(robcomp=__version__, torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
-                          machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
-                          device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+    return dict(robcomp=__version__, commit=commit(), torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
+                machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
+                device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
 # %% ../nbs/41_sweep.ipynb #0fbe856b
 def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`
