@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'Means', 'tune', 'running_norms', 'recalibrate', 'inputs',
-           'coming_bits', 'extend', 'uncompressed', 'compress', 'restored']
+           'coming_bits', 'is_gradual', 'check_gradual', 'extend', 'promises_of', 'uncompressed', 'compress',
+           'restored']
 
-# %% ../nbs/34_compress.ipynb #18156c5c
+# %% ../nbs/34_compress.ipynb #0c3921b7
 import copy
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +24,7 @@ from ._digest import tensors_sha256
 from ._state import COMPRESSIBLE, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
-from .prune import Zeros, prune
+from .prune import Gradual, Narrower, Zeros, prune
 from .quantize import Grid, quantize
 from .recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
 from .training import Training, fit
@@ -80,18 +82,21 @@ class Means:
         if self.data is None: raise ValueError(f"{stage} needs images: pass data= to compress")
         return self.data
 
-# %% ../nbs/34_compress.ipynb #d0086c24
+# %% ../nbs/34_compress.ipynb #69df2aa7
 def tune(module: nn.Module,  # changed in place
          stage: Tune,
          means: Means,
          *,
          dense: nn.Module | None = None,  # the teacher, for `tune1:distill`
+         within=None,  # (module, steps) -> a context to train in
 ) -> pd.DataFrame:  # the history of its epochs
     "Train within the promises made so far."
     training = Training(**vars(means.tune) | dict(epochs=stage.epochs))
+    steps = stage.epochs * max(len(means.needed(stage).train) // training.batch, 1)
     checkpoint = means.checkpoints and means.checkpoints / f"{tensors_sha256(module.state_dict())[:16]}-{stage.epochs}.tune"
-    history = fit(module, means.needed(stage), training, seed=means.seed, progress=means.progress, checkpoint=checkpoint,
-                  teacher=dense if stage.option == "distill" else None)
+    with within(module, steps) if within else nullcontext():
+        history = fit(module, means.data, training, seed=means.seed, progress=means.progress, checkpoint=checkpoint,
+                      teacher=dense if stage.option == "distill" else None)
     for layer in layers(module.eval()).values(): layer.settle()
     if checkpoint: checkpoint.unlink(missing_ok=True)
     return history
@@ -120,13 +125,22 @@ def inputs(images, module: nn.Module, *, batch: int = 250) -> Iterable[Tensor]:
     device = next(module.parameters()).device
     for start in range(0, len(images), batch): yield as_input(images[start:start + batch], module.contract, device=device)
 
-# %% ../nbs/34_compress.ipynb #43184c1d
+# %% ../nbs/34_compress.ipynb #e3da78ab
 def coming_bits(stages: Iterable[Stage],  # that follow
 ) -> int:  # 0 where no grid is to come
-    "The grid that a later stage brings."
-    return next((stage.bits for stage in stages if isinstance(stage, Quantize)), 0)
+    "The finest grid that the next quantization may bring."
+    return next((8 if stage.scope == "auto" else stage.bits for stage in stages if isinstance(stage, Quantize)), 0)
 
-# %% ../nbs/34_compress.ipynb #b188d370
+# %% ../nbs/34_compress.ipynb #a1742d91
+def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and stage.scope == "gradual"
+
+def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
+    "One line about a gradual stage in the wrong place."
+    if not later or not isinstance(later[0], Tune): raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
+    clusters = [str(other) for other in before if isinstance(other, Cluster)]
+    if clusters: raise ValueError(f"{stage} cannot follow {clusters[0]}, whose shared values would have to be taken apart as they train: write prune{stage.amount:g}")
+
+# %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
 
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
@@ -141,7 +155,11 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
             images = means.needed(stage).train.images
             return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
 
-# %% ../nbs/34_compress.ipynb #99806ed4
+def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
+    epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))
+    return prune(module, asked, keep=means.keep), epochs
+
+# %% ../nbs/34_compress.ipynb #912382f1
 def extend(artifact: Artifact,  # stays as it is
            stage: Stage,
            means: Means,
@@ -151,10 +169,27 @@ def extend(artifact: Artifact,  # stays as it is
 ) -> Artifact:
     "The artifact after one more stage, all promises checked."
     start, module, recipe = perf_counter(), copy.deepcopy(artifact.module), artifact.recipe >> stage
-    promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
-    promises = artifact.promises if promise is None else (*artifact.promises, promise)
+    before = artifact.recipe.stages[-1] if len(artifact.recipe) else None
+    if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
+    elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
+    else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
+    # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
+    kept = promises_of(module, artifact.recipe) if isinstance(promise, Narrower) else artifact.promises
     history = artifact.history if epochs is None else pd.concat([artifact.history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
-    return Artifact(module, recipe, promises, seconds=artifact.seconds + perf_counter() - start, history=history).check()
+    return Artifact(module, recipe, (*kept, promise) if promise else kept, seconds=artifact.seconds + perf_counter() - start, history=history).check()
+
+# %% ../nbs/34_compress.ipynb #041c7f55
+def promises_of(module: nn.Module,  # with joint states
+                recipe: Recipe,  # that made it
+) -> list:
+    "What the stages of a recipe promised, read from the states that keep it."
+    found = layers(module)
+    states = {name: layer.state for name, layer in found.items() if layer.state}
+    zeros = lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None})
+    kept = {Prune: lambda stage: Narrower(stage, found) if stage.scope == "channel" else zeros(stage),
+            Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
+            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits})}
+    return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 
 # %% ../nbs/34_compress.ipynb #27b3074f
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
@@ -180,14 +215,10 @@ def compress(model: nn.Module,  # stays as it is
         artifact = extend(artifact, stage, means, later=recipe.stages[position + 1:], dense=model)
     return artifact
 
-# %% ../nbs/34_compress.ipynb #b9eb35f2
+# %% ../nbs/34_compress.ipynb #a75f0a48
 def restored(module: nn.Module,  # as `unpack` gives it
              recipe: Recipe,  # that made it
              **spent,  # `seconds` and `history` of the artifact
 ) -> Artifact:
     "An artifact from a network and its recipe, its promises read from the joint states."
-    states = {name: layer.state for name, layer in layers(module).items() if layer.state}
-    kept = {Prune: lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None}),
-            Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
-            Quantize: lambda stage: Grid(stage, [name for name, state in states.items() if state.bits])}
-    return Artifact(module, recipe, [kept[type(stage)](stage) for stage in recipe if type(stage) in kept], **spent).check()
+    return Artifact(module, recipe, promises_of(module, recipe), **spent).check()

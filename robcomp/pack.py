@@ -7,7 +7,7 @@ __all__ = ['RANGE', 'CONTRADICTIONS', 'encode_planes', 'decode_planes', 'layer_e
            'layer_sections', 'check_entry', 'read_layer', 'rest', 'rest_section', 'pack', 'blank', 'fitting', 'unpack',
            'fill', 'fill_rest', 'ledger', 'believable']
 
-# %% ../nbs/35_pack.ipynb #4b33c9df
+# %% ../nbs/35_pack.ipynb #d64e7c78
 import copy
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ._channels import coherent, shrink
 from ._coder import decode, depth_of, encode, order0_bytes
 from ._container import Section, header_bytes, read, write
 from ._state import COMPRESSIBLE, Layer, grid_limit, layers, plain
@@ -161,7 +162,7 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return write(path, header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors])
 
-# %% ../nbs/35_pack.ipynb #2850f886
+# %% ../nbs/35_pack.ipynb #d635ac88
 def blank(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "The network to be filled, known to fit the header."
     try: contract, arch, classes, recipe = InputContract(**header["contract"]), header["arch"], header["classes"], header["recipe"]
@@ -172,12 +173,15 @@ def blank(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     elif arch not in ARCHITECTURES: raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
         with torch.device("meta"): fitting(make_model(arch, classes=classes, contract=contract), header, path)
-        model = make_model(arch, classes=classes, contract=contract)
+        model = fitting(make_model(arch, classes=classes, contract=contract), header, path)
     model.arch, model.classes, model.contract, model.recipe = arch, classes, contract, recipe
     return model.eval()
 
 def fitting(model: nn.Module, header: Mapping, path) -> nn.Module:
-    "The same network, if names, shapes and types are those that were packed."
+    "The same network, without the channels that were taken out of it, if names, shapes and types are then those that were packed."
+    sizes = {name.rpartition(".")[0]: shape[0] for name, _, shape in header["tensors"] if len(shape) == 1}
+    if shrink(model, {entry["name"]: entry["shape"] for entry in header["layers"]}, sizes) and not coherent(model, header["classes"], header["contract"]["size"]):
+        raise ValueError(f"{path} is damaged: its layers do not fit each other")
     mine = [(name, list(layer.weight.shape)) for name, layer in layers(model).items()]
     others = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in rest(model).items()]
     if mine != [(entry["name"], entry["shape"]) for entry in header["layers"]] or others != header["tensors"]:

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ranked_by_layer', 'two_of_four', 'zero_out', 'Zeros',
-           'prune']
+           'Narrower', 'prune_channels', 'cubic_share', 'Gradual', 'prune']
 
-# %% ../nbs/31_prune.ipynb #dbfe5d61
+# %% ../nbs/31_prune.ipynb #d0251b31
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from ._channels import coherent, cut, doomed
 from ._kmeans import with_zero
 from ._state import Layer, layers
 from .recipe import Prune
@@ -85,18 +86,85 @@ class Zeros:
             back = int((found[name].weight[~mask] != 0).sum())
             if back: raise RuntimeError(f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
 
-# %% ../nbs/31_prune.ipynb #71eb6d78
-RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four}
+# %% ../nbs/31_prune.ipynb #ff5d53a1
+class Narrower:
+    "The promise of channel pruning: the layers keep their smaller shapes."
+    def __init__(self, stage: Prune, found: dict[str, Layer]): self.stage, self.shapes = stage, {name: layer.weight.shape for name, layer in found.items()}
+
+    def check(self, found: dict[str, Layer]) -> None:
+        "One line of error that names the first layer of another shape."
+        for name, shape in self.shapes.items():
+            if found[name].weight.shape != shape: raise RuntimeError(f"{self.stage} promised layer {name} the shape {tuple(shape)}, found {tuple(found[name].weight.shape)}")
+
+# %% ../nbs/31_prune.ipynb #58c340c1
+def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `.classes`
+                   stage: Prune,  # the share of channels, before what stays is rounded up to a multiple of 8
+                   *,
+                   keep: Iterable[str] = (),  # names of layers that lose and miss no channel
+) -> Narrower:  # the promise
+    "Remove the channels with the smallest norms."
+    if not hasattr(model, "contract"): raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
+    removed = doomed(model, stage.amount, set(keep))
+    if not removed: raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, or reaches a layer that cannot be cut; prune weights instead")
+    cut(model, removed)
+    if not coherent(model, model.classes, model.contract.size): raise ValueError(f"{stage}: {model.arch} does not run with fewer channels; does its forward pass count them itself? Prune weights instead")
+    return Narrower(stage, layers(model))
+
+# %% ../nbs/31_prune.ipynb #faf93fe5
+def cubic_share(progress: float,  # fraction of the steps that are done, 0 to 1
+                amount: float,  # share in the end
+                *,
+                ramp: float = .75,  # fraction of the steps after which the share is reached
+) -> float:
+    "The share of weights that are zero by now."
+    return amount * (1 - (1 - min(progress / ramp, 1.)) ** 3)
+
+# %% ../nbs/31_prune.ipynb #3629a72f
+class Gradual:
+    "Within the block, each forward pass in training may find more of the weights at zero."
+    def __init__(self,
+                 model: nn.Module,  # its masks grow
+                 stage: Prune,  # what is asked for in the end
+                 steps: int,  # forward passes of the whole training
+                 *,
+                 updates: int = 50,  # how often the masks grow
+                 keep: Iterable[str] = (),  # names of layers to leave alone
+    ):
+        self.model, self.stage, self.steps, self.every = model, stage, steps, max(int(.75 * steps) // updates, 1)
+        self.chosen = {name: layer for name, layer in layers(model).items() if name not in set(keep)}
+
+    def __enter__(self):
+        for layer in self.chosen.values():
+            state = layer.attach()
+            if state.mask is None: state.mask = torch.ones_like(layer.weight, dtype=torch.bool)
+        self.model.register_buffer("pruning_steps", torch.zeros((), dtype=torch.int64))
+        self.hook = self.model.register_forward_pre_hook(self.grow)
+        return self
+
+    def grow(self, model: nn.Module, inputs: tuple) -> None:
+        "A forward pre-hook."
+        if not model.training: return
+        if int(model.pruning_steps) % self.every == 0:
+            for name, mask in ranked_globally(self.chosen, cubic_share(int(model.pruning_steps) / self.steps, self.stage.amount)).items():
+                if mask.any(): self.chosen[name].state.mask &= mask
+        model.pruning_steps += 1
+
+    def __exit__(self, *_):
+        self.hook.remove()
+        del self.model.pruning_steps
+
+# %% ../nbs/31_prune.ipynb #b9b78416
+RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four, "gradual": ranked_globally}
 
 def prune(model: nn.Module,  # changed in place
           stage: Prune,  # amount and scope
           *,
           keep: Iterable[str] = (),  # names of layers to leave alone
-) -> Zeros:  # the promise
-    "Apply a pruning stage."
-    if stage.scope not in RANKINGS: raise NotImplementedError(f"{stage}: not built yet; allowed: {', '.join(RANKINGS)}")
+) -> Zeros | Narrower:  # the promise
+    "Apply a pruning stage at once."
     chosen = {name: layer for name, layer in layers(model).items() if name not in set(keep)}
     if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer to prune")
+    if stage.scope == "channel": return prune_channels(model, stage, keep=keep)
     masks = RANKINGS[stage.scope](chosen, stage.amount)
     for name, mask in masks.items(): zero_out(chosen[name], mask)
     return Zeros(stage, masks)

@@ -121,20 +121,19 @@ def calibrate(model: nn.Module,  # changed in place: the layers get their input 
         if histogram.counts is None: raise ValueError(f"no calibration input reached layer {layer.name}: give calibration images, or name it in keep")
         layer.round_inputs(*affine_range(histogram.values, histogram.counts))
 
-# %% ../nbs/33_quantize.ipynb #4dee11b0
+# %% ../nbs/33_quantize.ipynb #ce784b09
 class Grid:
     "The promise of quantization: each weight is a whole number of its channel's steps."
-    def __init__(self, stage: Quantize, names: Iterable[str]): self.stage, self.names = stage, tuple(names)
+    def __init__(self, stage: Quantize, bits: dict[str, int]): self.stage, self.bits = stage, dict(bits)
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer that left its grid."
-        limit = grid_limit(self.stage.bits)
-        for name in self.names:
-            steps = found[name].weight / found[name].state.scale
+        for name, bits in self.bits.items():
+            steps, limit = found[name].weight / found[name].state.scale, grid_limit(bits)
             off = int(((steps - steps.round()).abs() > 1e-3).sum() + (steps.round().abs() > limit).sum())
             if off: raise RuntimeError(f"{self.stage} promised whole steps from -{limit} to {limit} in layer {name}, {off} weights are none")
 
-# %% ../nbs/33_quantize.ipynb #0b771f16
+# %% ../nbs/33_quantize.ipynb #ccbd14e0
 def quantize(model: nn.Module,  # changed in place
              stage: Quantize,  # bits, and of what
              batches: Iterable[Tensor] | None = None,  # calibration inputs, needed where inputs are rounded
@@ -149,4 +148,4 @@ def quantize(model: nn.Module,  # changed in place
     if stage.bits == 8 and stage.scope == "all":
         if batches is None: raise ValueError(f"{stage} rounds inputs and needs calibration images: give data, or write {stage}:weights")
         calibrate(model, batches, list(chosen.values()))
-    return Grid(stage, chosen)
+    return Grid(stage, {name: layer.state.bits for name, layer in chosen.items()})

@@ -31,14 +31,14 @@ def _scope(stage: str, scope: str, allowed: tuple[str, ...]) -> str:
     if scope not in allowed: raise ValueError(unknown(f"{stage} option", scope, allowed))
     return scope
 
-# %% ../nbs/30_recipe.ipynb #e19dbe9f
+# %% ../nbs/30_recipe.ipynb #58311a7d
 class Prune(Stage):
     "Set the smallest weights to zero, and keep them zero."
-    family, scopes = "prune", ("global", "layer", "2of4", "channel")
+    family, scopes = "prune", ("global", "layer", "2of4", "channel", "gradual")
 
     def __init__(self,
-                 amount: float,  # fraction of the weights to remove, 0 < amount < 1
-                 scope: str = "global",  # what is ranked together: global, layer, 2of4 or channel
+                 amount: float,  # fraction of the weights (or channels) to remove, 0 < amount < 1
+                 scope: str = "global",  # what is ranked together, and when: global, layer, 2of4, channel or gradual
     ):
         if not 0 < amount < 1: raise ValueError(f"prune{amount:g}: the amount is a fraction between 0 and 1, as in prune0.7")
         if _scope("prune", scope, self.scopes) == "2of4" and amount != .5:

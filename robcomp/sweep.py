@@ -183,17 +183,18 @@ def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.T
     "A trial's record: what was done and what was found."
     return dict(key=trial.key, study=study.name, **trial.record(), schema=SCHEMA_VERSION, versions=versions(), status="ok", error="") | found
 
-# %% ../nbs/41_sweep.ipynb #fdb8bcde
-def weighed(artifact: Artifact, path: Path) -> dict:
+# %% ../nbs/41_sweep.ipynb #6bd55bf6
+def weighed(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
-    return measure(artifact.module, size_bytes=path.stat().st_size) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
+    return measure(artifact.module, size_bytes=path.stat().st_size, dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 
-# %% ../nbs/41_sweep.ipynb #c4c21d55
+# %% ../nbs/41_sweep.ipynb #328e8327
 def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
            study: Study,
            folder: Path,  # the store
            *,
+           dense: nn.Module,  # the network before compression
            progress: bool = True,
 ) -> None:
     "Evaluate artifacts in one pass, weigh them, and write their files; if that fails, each alone."
@@ -201,16 +202,16 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
     try:
         rows = evaluate({trial.key: artifact.module for trial, artifact in waiting.items()}, study.suite, progress=progress)
         share = (perf_counter() - start) / len(waiting)
-        found = {trial: weighed(artifact, folder / "artifacts" / f"{trial.key}.robcomp") for trial, artifact in waiting.items()}
+        found = {trial: weighed(artifact, folder / "artifacts" / f"{trial.key}.robcomp", dense) for trial, artifact in waiting.items()}
     except Exception as error:
         if len(waiting) > 1:
-            for trial, artifact in waiting.items(): finish({trial: artifact}, study, folder, progress=progress)
+            for trial, artifact in waiting.items(): finish({trial: artifact}, study, folder, dense=dense, progress=progress)
         else: write_trial(folder, record(*waiting, study, status="failed", error=one_line(error)))
         return
     for trial, figures in found.items():
         write_trial(folder, record(trial, study, evaluate_s=share, **figures), rows[rows.name == trial.key])
 
-# %% ../nbs/41_sweep.ipynb #86c2f575
+# %% ../nbs/41_sweep.ipynb #1650c24b
 def run(study: Study,
         trials: Sequence[Trial],  # as `plan` sorts them
         folder: str | Path,  # the store
@@ -229,7 +230,7 @@ def run(study: Study,
             try: waiting[trial] = shop.make(parse(trial.recipe))
             except Exception as error: write_trial(folder, record(trial, study, status="failed", error=one_line(error)))
             if waiting and (len(waiting) == together or position == len(trials) - 1):
-                finish(waiting, study, folder, progress=progress)
+                finish(waiting, study, folder, dense=model, progress=progress)
                 waiting.clear()
             bar.update(1)
     return len(trials)

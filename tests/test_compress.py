@@ -10,7 +10,7 @@ from torch import nn
 
 from robcomp._digest import tensors_sha256
 from robcomp._state import layers, plain
-from robcomp.compress import compress
+from robcomp.compress import compress, restored
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import model_from
 from robcomp.pack import pack, unpack
@@ -92,12 +92,14 @@ def check_by_hand(artifact):
     found = layers(artifact.module)
     weights = {name: layer.module.weight.detach() for name, layer in found.items()}
     stages = list(artifact.recipe)
-    pruned = [stage.amount for stage in stages if isinstance(stage, Prune) and stage.scope == "global"]
+    cut = max([0, *(n + 1 for n, stage in enumerate(stages) if isinstance(stage, Prune) and stage.scope == "channel")])
+    stages, all_stages = stages[cut:], stages  # what was zero may have gone with its channel
+    pruned = [stage.amount for stage in stages if isinstance(stage, Prune) and stage.scope in ("global", "gradual")]
     total = sum(weight.numel() for weight in weights.values())
     if pruned: assert sum(int((weight == 0).sum()) for weight in weights.values()) >= round(max(pruned) * total)
     for amount in [stage.amount for stage in stages if isinstance(stage, Prune) and stage.scope == "layer"]:
         for weight in weights.values(): assert int((weight == 0).sum()) >= round(amount * weight.numel())
-    for stage in stages:
+    for stage in all_stages:
         for name, weight in weights.items():
             scale = found[name].state.scale if found[name].state else None
             units = weight if scale is None else weight.double() / scale.double()
@@ -106,6 +108,87 @@ def check_by_hand(artifact):
             if isinstance(stage, Quantize):
                 limit = 2 ** (stage.bits - 1) - 1
                 assert (units - units.round()).abs().max() < 1e-3 and units.round().abs().max() <= limit
+
+
+class Wide(nn.Module):
+    """A residual block with a depthwise layer: channels that belong together across an addition."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
+        self.up, self.middle, self.deep = nn.Conv2d(24, 40, 1), nn.BatchNorm2d(40), nn.Conv2d(40, 40, 3, groups=40, padding=1)
+        self.down, self.head = nn.Conv2d(40, 24, 1), nn.Linear(24 * 16, 2)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.norm(self.stem(x)).relu(), 2)
+        return self.head((x + self.down(self.deep(self.middle(self.up(x)).relu()).relu())).flatten(1))
+
+
+def wide(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return model_from(Wide(), name="wide", classes=2, contract=CONTRACT)
+
+
+CHANNELS = st.builds(Prune, st.sampled_from([.3, .5, .7]), st.just("channel"))
+GRADUAL = st.builds(lambda amount: Recipe([Prune(amount, "gradual"), Tune(1)]), st.sampled_from([.3, .6]))
+
+
+@settings(max_examples=40, deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
+@given(parts=st.lists(st.one_of(STAGES, CHANNELS, CHANNELS, GRADUAL), max_size=4), seed=st.integers(0, 3))
+def test_channels_and_gradual_pruning_in_any_order(parts, seed, tmp_path_factory):
+    model, recipe = wide(seed), Recipe()
+    for part in parts: recipe = recipe >> part
+    try: artifact = compress(model, recipe, DATA, **MEANS)
+    except ValueError as refused:
+        assert any(reason in str(refused) for reason in ("would be left", "no channel can go", "shared values would have to be taken apart"))
+        return
+    check_by_hand(artifact)
+    path = tmp_path_factory.mktemp("pack") / "model.robcomp"
+    pack(artifact.module, path, recipe=str(recipe))
+    again = unpack(path, module=model)
+    mine, theirs = artifact.module.state_dict(), again.state_dict()
+    assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    x = torch.randn(4, 3, 8, 8)
+    assert torch.equal(artifact.module(x), again(x))
+    assert [type(promise) for promise in restored(again, recipe).promises] == [type(promise) for promise in artifact.promises]
+
+
+def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels():
+    model = wide()
+    for layer in (model.stem, model.norm, model.up, model.middle, model.deep, model.down):  # the last eight channels of each set: nothing at all
+        with torch.no_grad():
+            for tensor in (layer.weight, layer.bias): tensor is None or tensor[-8:].zero_()
+    cut = compress(model, "prune0.34:channel").module
+    x = torch.randn(4, 3, 8, 8)
+    assert (cut.stem.out_channels, cut.deep.groups, cut.head.in_features) == (16, 32, 16 * 16)
+    assert torch.allclose(cut(x), model(x), atol=1e-5)
+
+
+def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    from robcomp import compress as module
+    text, means = "prune0.6:gradual+tune3", dict(tune=Training(1, batch=20, peak=.05), progress=False)
+    whole = compress(wide(), text, DATA, **means)
+    original, calls = module.Gradual.grow, []
+
+    def stopped(self, *given):
+        calls.append(1)
+        if len(calls) == 4: raise KeyboardInterrupt
+        original(self, *given)
+    monkeypatch.setattr(module.Gradual, "grow", stopped)
+    with pytest.raises(KeyboardInterrupt): compress(wide(), text, DATA, checkpoints=tmp_path, **means)
+    monkeypatch.undo()
+    resumed = compress(wide(), text, DATA, checkpoints=tmp_path, **means)
+    assert tensors_sha256(whole.module.state_dict()) == tensors_sha256(resumed.module.state_dict())
+    weights = torch.cat([layer.weight.flatten() for layer in layers(resumed.module).values()])
+    assert int((weights == 0).sum()) >= round(.6 * len(weights))
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("prune0.5:gradual", "write prune0.5:gradual\\+tune3"), ("prune0.5:gradual+int8", "write prune0.5:gradual\\+tune3"),
+    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16")])
+def test_stages_in_the_wrong_place(text, line):
+    with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
 
 
 @pytest.mark.parametrize("text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
