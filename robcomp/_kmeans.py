@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 BINS, CELLS = 1 << 16, 1 << 12
+FEW = 1 << 13  # so many values at most are clustered exactly
 NO_WEIGHTS = np.empty(0, np.float32)
 
 
@@ -70,32 +71,81 @@ def _best_cuts(mass, moment, k):
     return centroids
 
 
+SLOTS = 1 << 12  # of the table that says which centroid is nearest where there can be no doubt
+
+
 @njit(cache=True, nogil=True)
 def nearest(values, centroids):
     """Index (int16) of the nearest of the sorted `centroids` for each value."""
-    codes = np.empty(values.size, np.int16)
+    codes = np.zeros(values.size, np.int16)
     middles = (centroids[1:] + centroids[:-1]) / 2
+    if not middles.size: return codes
+    low, room = middles[0], middles[-1] - middles[0]
+    per_unit = (SLOTS - 2) / room if room > 1e-290 else 0.
+    table = np.zeros(SLOTS, np.int16)
+    slots = np.empty(middles.size, np.int64)
+    for m in range(middles.size): slots[m] = int((middles[m] - low) * per_unit) + 1
+    for m in range(middles.size): table[slots[m]:] = m + 1
+    table[slots] = -1
     for i in range(values.size):
-        low, high = 0, middles.size
-        while low < high:
-            middle = (low + high) // 2
-            if values[i] > middles[middle]: low = middle + 1
-            else: high = middle
-        codes[i] = low
+        place = (values[i] - low) * per_unit + 1
+        code = table[int(min(max(place, 0.), SLOTS - 1.))]
+        codes[i] = code if code >= 0 else _search(values[i], middles)
     return codes
 
 
 @njit(cache=True, nogil=True)
-def _lloyd(values, weights, centroids, steps):
+def _search(value, middles):
+    low, high = 0, middles.size
+    while low < high:
+        middle = (low + high) // 2
+        if value > middles[middle]: low = middle + 1
+        else: high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _near(values, weights, wanted, low, per_unit):
+    """The values whose bin is wanted, and how often each counts."""
+    count = 0
+    found, counted = np.empty(values.size, np.float32), np.empty(weights.size, np.float32)
+    for i in range(values.size):
+        if wanted[min(int((values[i] - low) * per_unit), wanted.size - 1)]:
+            found[count] = values[i]
+            if weights.size: counted[count] = weights[i]
+            count += 1
+    return found[:count].copy(), counted[:min(count, weights.size)].copy()
+
+
+@njit(cache=True, nogil=True)
+def _lloyd(values, weights, centroids, mass, moment, low, per_unit, steps):
+    """Lloyd's steps over all values, of which only those in the bins around a cut are looked at again."""
+    bins, k, margin = mass.size, centroids.size, 4
+    m0, m1 = np.zeros(bins + 1), np.zeros(bins + 1)
+    for b in range(bins): m0[b + 1], m1[b + 1] = m0[b] + mass[b], m1[b] + moment[b]
+    wanted = np.zeros(bins, np.bool_)
+    near, counted = values[:0], weights[:0]
     for _ in range(steps):
-        codes = nearest(values, centroids)
-        mass, moment = np.zeros(centroids.size), np.zeros(centroids.size)
-        for i in range(values.size):
-            w = weights[i] if weights.size else 1.
-            mass[codes[i]] += w
-            moment[codes[i]] += w * values[i]
-        for c in range(centroids.size):
-            if mass[c] > 0: centroids[c] = moment[c] / mass[c]
+        middles = (centroids[1:] + centroids[:-1]) / 2
+        cuts = np.empty(k - 1, np.int64)
+        for m in range(k - 1): cuts[m] = min(int((middles[m] - low) * per_unit), bins - 1)
+        if not wanted[cuts].all():
+            for cut in cuts: wanted[max(cut - margin, 0):cut + margin + 1] = True
+            near, counted = _near(values, weights, wanted, low, per_unit)
+        total, first = np.zeros((2, k)), 0
+        for c in range(k):
+            last = cuts[c] if c < k - 1 else bins
+            if last > first: total[0, c], total[1, c] = m0[last] - m0[first], m1[last] - m1[first]
+            first = last + 1
+        is_cut = np.zeros(bins, np.bool_)
+        is_cut[cuts] = True
+        for i in range(near.size):
+            if is_cut[min(int((near[i] - low) * per_unit), bins - 1)]:
+                c, w = _search(near[i], middles), counted[i] if counted.size else 1.
+                total[0, c] += w
+                total[1, c] += w * near[i]
+        for c in range(k):
+            if total[0, c] > 0: centroids[c] = total[1, c] / total[0, c]
     return centroids
 
 
@@ -107,10 +157,15 @@ def codebook(values: np.ndarray, k: int, *, weights: np.ndarray | None = None, s
     values = np.ascontiguousarray(values, np.float32).ravel()
     weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
     if not values.size: return np.empty(0)
-    if values.size <= 2 * CELLS: mass, moment = _distinct_cells(values, weights)
-    else: mass, moment = _companded_cells(values, weights, max(CELLS, 2 * k))
-    if mass.size <= k: return np.unique(moment / mass)
-    return _lloyd(values, weights, _best_cuts(mass, moment, k), steps)
+    low, room = float(values.min()), float(values.max()) - float(values.min())
+    if values.size <= FEW or room < 1e-290:
+        mass, moment = _distinct_cells(values, weights)
+        return np.unique(moment / mass) if mass.size <= k else _best_cuts(mass, moment, k)
+    per_unit = BINS / room
+    mass, moment = _histogram(values, weights, low, per_unit, BINS)
+    cells = _companded_cells(mass, moment, max(CELLS, 2 * k))
+    if len(cells[0]) <= k: return np.unique(cells[1] / cells[0])
+    return _lloyd(values, weights, _best_cuts(*cells, k), mass, moment, low, per_unit, steps)
 
 
 def _distinct_cells(values, weights):
@@ -120,14 +175,12 @@ def _distinct_cells(values, weights):
     return mass[used], (mass * points)[used]
 
 
-def _companded_cells(values, weights, cells):
-    low, high = float(values.min()), float(values.max())
-    if low == high: return np.ones(1), np.full(1, low)
-    mass, moment = _histogram(values, weights, low, BINS / (high - low), BINS)
+def _companded_cells(mass, moment, cells):
     used = mass > 0
     mass, moment = mass[used], moment[used]
     # Density is mass over the distance to the neighbours, which in the tails is far more than a bin.
     points = moment / mass
+    if len(points) <= cells: return mass, moment
     room = np.gradient(points)
     position = np.cumsum(np.cbrt(mass * room ** 2))
     cell = np.minimum((position - position[0]) * cells / (position[-1] - position[0] + 1e-300), cells - 1).astype(np.int64)

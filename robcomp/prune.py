@@ -6,7 +6,7 @@
 __all__ = ['RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ranked_by_layer', 'two_of_four', 'zero_out', 'Zeros',
            'Narrower', 'prune_channels', 'cubic_share', 'Gradual', 'prune']
 
-# %% ../nbs/31_prune.ipynb #d0251b31
+# %% ../nbs/31_prune.ipynb #13c7c3fb
 from collections.abc import Iterable
 
 import torch
@@ -14,19 +14,20 @@ from torch import Tensor, nn
 
 from ._channels import coherent, cut, doomed
 from ._kmeans import with_zero
+from ._select import kth_smallest
 from ._state import Layer, layers
 from .recipe import Prune
 
-# %% ../nbs/31_prune.ipynb #df8d9f4b
-def smallest(scores: Tensor,  # (n,) magnitudes
+# %% ../nbs/31_prune.ipynb #1ec9fe5b
+def smallest(scores: Tensor,  # (n,) float32 magnitudes
              count: int,  # how many to choose, 0 to n
 ) -> Tensor:  # (n,) bool: True for exactly `count` of the smallest
     "Which entries are the smallest; of equal ones, the first."
     if count <= 0: return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = scores.kthvalue(min(count, len(scores))).values
+    threshold = float(kth_smallest(scores.numpy(force=True), min(count, len(scores))))
     chosen = scores < threshold
     ties = (scores == threshold).nonzero().squeeze(1)
-    chosen[ties[:count - int(chosen.sum())]] = True
+    chosen[ties[:count - int(chosen.count_nonzero())]] = True
     return chosen
 
 # %% ../nbs/31_prune.ipynb #ffc4ac0c
