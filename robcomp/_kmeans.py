@@ -168,6 +168,101 @@ def codebook(values: np.ndarray, k: int, *, weights: np.ndarray | None = None, s
     return _lloyd(values, weights, _best_cuts(*cells, k), mass, moment, low, per_unit, steps)
 
 
+PRICED_CELLS = 1 << 9  # the program below takes their square
+
+
+@njit(cache=True, nogil=True)
+def _priced_ends(mass, moment, count, k, price):
+    """Ends of at most `k` runs of cells with the least squared error plus `price` a bit of the codes' entropy."""
+    cells = mass.size
+    m0, m1, n = np.zeros(cells + 1), np.zeros(cells + 1), np.zeros(cells + 1)
+    for i in range(cells): m0[i + 1], m1[i + 1], n[i + 1] = m0[i] + mass[i], m1[i] + moment[i], n[i] + count[i]
+    cost = np.zeros((cells + 1, cells + 1))  # of the run from the first to the second
+    for start in range(cells):
+        for end in range(start + 1, cells + 1):
+            own = n[end] - n[start]
+            cost[start, end] = price * own * np.log2(n[cells] / own) - (m1[end] - m1[start]) ** 2 / (m0[end] - m0[start])
+    before, now = cost[0].copy(), np.empty(cells + 1)
+    back = np.zeros((k + 1, cells + 1), np.int32)
+    least, runs = before[cells], 1
+    for run in range(2, min(k, cells) + 1):
+        now[:run] = np.inf
+        for end in range(run, cells + 1):
+            best, cut = np.inf, run - 1
+            for start in range(run - 1, end):
+                total = before[start] + cost[start, end]
+                if total < best: best, cut = total, start
+            now[end], back[run, end] = best, cut
+        if now[cells] < least: least, runs = now[cells], run
+        before, now = now, before
+    ends = np.empty(runs, np.int64)
+    end = cells
+    for run in range(runs, 0, -1):
+        ends[run - 1] = end
+        end = back[run, end]
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def _cheapest(values, weights, centroids, lengths, price):
+    """Index (int16) of the sorted centroid with the least weighted squared error plus `price` times the bits of its code."""
+    codes = np.empty(values.size, np.int16)
+    middles = (centroids[1:] + centroids[:-1]) / 2
+    for i in range(values.size):
+        w = weights[i] if weights.size else 1.
+        code = _search(values[i], middles)
+        best = w * (values[i] - centroids[code]) ** 2 + price * lengths[code]
+        nearest_code = code
+        for direction in (-1, 1):
+            c = nearest_code + direction
+            while 0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best:  # farther ones cost more by their distance alone
+                cost = w * (values[i] - centroids[c]) ** 2 + price * lengths[c]
+                if cost < best: best, code = cost, c
+                c += direction
+        codes[i] = code
+    return codes
+
+
+def entropy_codebook(values: np.ndarray, k: int, price: float, *, weights: np.ndarray | None = None, steps: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (int16, (n,)) and at most `k` sorted centroids that minimise squared error + `price` * bits of the codes' entropy.
+
+    Entropy-constrained quantization (Chou, Lookabaugh, Gray, IEEE Trans. ASSP 37, 1989). Its cells are intervals, so that over
+    few cells a program finds the best start (Muresan, Effros, IEEE Trans. IT 54, 2008); Lloyd steps with the price follow.
+    """
+    values = np.ascontiguousarray(values, np.float32).ravel()
+    weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
+    mass, moment, count = _priced_cells(values, weights)
+    ends = _priced_ends(mass, moment, count, k, price)
+    starts = np.r_[0, ends[:-1]]
+    total = lambda part: np.add.reduceat(part, starts)
+    centroids, counts = total(moment) / total(mass), total(count)
+    for _ in range(steps):
+        codes = _cheapest(values, weights, centroids, -np.log2(counts / len(values)), price)
+        counts = np.bincount(codes, minlength=len(centroids)).astype(float)
+        used = counts > 0
+        codes = (np.cumsum(used) - 1).astype(np.int16)[codes]
+        own = weights.astype(float) if weights.size else np.ones(len(values))
+        counts, centroids = counts[used], np.bincount(codes, own * values) / np.bincount(codes, own)
+    return codes, centroids
+
+
+def _priced_cells(values, weights):
+    """Weight, moment and number of the values in each of a few hundred cells."""
+    low, room = float(values.min()), float(values.max()) - float(values.min())
+    if values.size <= PRICED_CELLS or room < 1e-290: points, cell = np.unique(values, return_inverse=True)
+    else:
+        mass, moment = _histogram(values, NO_WEIGHTS, low, BINS / room, BINS)
+        middles, _ = _companded_cells(mass, moment, PRICED_CELLS)
+        points = np.cumsum(middles)
+        order = np.cumsum(mass)
+        cell_of_bin = np.searchsorted(points, order - mass / 2).clip(max=len(points) - 1)
+        cell = cell_of_bin[np.minimum(((values - low) * (BINS / room)).astype(np.int64), BINS - 1)]
+    own = weights.astype(float) if weights.size else np.ones(len(values))
+    mass, moment, count = np.bincount(cell, own), np.bincount(cell, own * values), np.bincount(cell).astype(float)
+    used = count > 0
+    return mass[used], moment[used], count[used]
+
+
 def _distinct_cells(values, weights):
     points, index = np.unique(values, return_inverse=True)
     mass = np.bincount(index, weights if weights.size else None, len(points)).astype(float)

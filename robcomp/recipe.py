@@ -61,17 +61,19 @@ class Cluster(Stage):
 
     def __str__(self): return f"cluster{self.k}" + (f":{self.scope}" if self.scope != "layer" else "")
 
-# %% ../nbs/30_recipe.ipynb #ea45ee1c
+# %% ../nbs/30_recipe.ipynb #5f4e1480
 class Quantize(Stage):
     "Round to an integer grid, one scale a channel."
     family, scopes, widths = "quantize", ("all", "weights", "auto"), (8, 4, 2)
 
     def __init__(self,
-                 bits: int,  # of a weight: 8, 4 or 2
-                 scope: str = "all",  # all: inputs too where bits is 8; weights: weights alone; auto: by layer
+                 bits: int,  # of a weight: 8, 4 or 2; for auto the average, 3 to 7
+                 scope: str = "all",  # all: inputs too where bits is 8; weights: weights alone; auto: 8, 4 or 2 by layer
     ):
-        if bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
-        _fill(self, bits=int(bits), scope=_scope(f"int{bits}", scope, self.scopes))
+        _scope(f"int{bits}", scope, self.scopes)
+        if scope == "auto" and not 3 <= bits <= 7: raise ValueError(f"int{bits}:auto: an average of 3 to 7 bits can be shared out, as in int4:auto")
+        if scope != "auto" and bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
+        _fill(self, bits=int(bits), scope=scope)
 
     def __str__(self): return f"int{self.bits}" + (f":{self.scope}" if self.scope != "all" else "")
 

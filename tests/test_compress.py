@@ -52,8 +52,9 @@ DATA = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"
 STAGES = st.one_of(
     st.builds(Prune, st.sampled_from([.1, .3, .5, .7]), st.sampled_from(["global", "layer"])),
     st.just(Prune(.5, "2of4")),
-    st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300])),
+    st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300]), st.sampled_from(["layer", "entropy"])),
     st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
+    st.builds(Quantize, st.sampled_from([3, 5]), st.just("auto")),
     st.builds(Tune, st.just(1), st.sampled_from(["", "distill"])),
     st.just(Recalibrate()))
 RECIPES = st.lists(STAGES, max_size=5).map(Recipe)
@@ -106,7 +107,7 @@ def check_by_hand(artifact):
             if isinstance(stage, Cluster):
                 assert len(np.unique(np.round(units.numpy(), 4 if scale is not None else 12))) <= stage.k
             if isinstance(stage, Quantize):
-                limit = 2 ** (stage.bits - 1) - 1
+                limit = 127 if stage.scope == "auto" else 2 ** (stage.bits - 1) - 1
                 assert (units - units.round()).abs().max() < 1e-3 and units.round().abs().max() <= limit
 
 
@@ -237,6 +238,41 @@ def test_codebooks_are_as_good_as_the_exact_ones(k, slack, limit, monkeypatch):
     book = _kmeans.codebook(values, k)
     error = ((values.astype(float) - book[_kmeans.nearest(values, book)]) ** 2).sum()
     assert len(book) <= k and error <= least_error(values, k) * (1 + slack) + 1e-9
+
+
+@pytest.mark.parametrize("k", [2, 5, 16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_priced_codebooks_beat_alternation_from_many_starts(k, weighted):
+    """Error plus price times bits, against the textbook's alternation from random starts, written without the package's loops."""
+    from robcomp._kmeans import entropy_codebook
+    rng = np.random.default_rng(k)
+    values = rng.standard_t(5, 3000).astype(np.float32)
+    weights = rng.random(3000).astype(np.float32) + .1 if weighted else None
+    own, price = np.ones(3000) if weights is None else weights.astype(float), .05
+
+    def total(codes, book):
+        share = np.bincount(codes)[np.bincount(codes) > 0] / len(codes)
+        return (own * (values - book[codes]) ** 2).sum() - price * len(codes) * (share * np.log2(share)).sum()
+
+    def alternated(book):
+        lengths = np.full(len(book), np.log2(len(book)))
+        for _ in range(100):
+            codes = (own[:, None] * (values[:, None] - book) ** 2 + price * lengths).argmin(1)
+            used, codes = np.unique(codes, return_inverse=True)
+            book = np.bincount(codes, own * values) / np.bincount(codes, own)
+            lengths = -np.log2(np.bincount(codes) / len(codes))
+        return total(codes, book)
+    codes, book = entropy_codebook(values, k, price, weights=weights)
+    assert len(book) <= k and (np.diff(book) > 0).all() and np.bincount(codes, minlength=len(book)).min() > 0
+    assert total(codes, book) <= 1.001 * min(alternated(np.sort(rng.choice(values, k, replace=False)).astype(float)) for _ in range(10))
+
+
+def test_a_bit_more_on_average_goes_where_it_does_most_good():
+    artifact = compress(net(), "int4:auto", DATA)
+    table = artifact.summary()
+    assert set(table.bits) <= {8, 4, 2} and (table.bits * table.weights).sum() <= 4 * table.weights.sum()
+    assert not hasattr(artifact.module.stem, "input_range")
+    with pytest.raises(ValueError, match="int4:auto tries its bits on calibration images"): compress(net(), "int4:auto")
 
 
 def test_weighted_codebooks_count_points_as_often_as_told():
