@@ -168,7 +168,7 @@ class Grid:
             off = int(((steps - steps.round()).abs() > 1e-3).sum() + (steps.round().abs() > limit).sum())
             if off: raise RuntimeError(f"{self.stage} promised whole steps from -{limit} to {limit} in layer {name}, {off} weights are none")
 
-# %% ../nbs/33_quantize.ipynb #6797e2db
+# %% ../nbs/33_quantize.ipynb #df73856c
 SENSITIVITY_IMAGES = 100
 
 def layer_bits(model: nn.Module, stage: Quantize, batches: Iterable[Tensor] | None, names: Iterable[str]) -> dict[str, int]:
@@ -178,6 +178,7 @@ def layer_bits(model: nn.Module, stage: Quantize, batches: Iterable[Tensor] | No
     if images is None: raise ValueError(f"{stage} tries its bits on calibration images: give data, or write int4")
     return shared_out(sensitivity(model.eval(), images[:SENSITIVITY_IMAGES], names), stage.bits)
 
+# %% ../nbs/33_quantize.ipynb #210507bb
 def quantize(model: nn.Module,  # changed in place
              stage: Quantize,  # bits, and of what
              batches: Iterable[Tensor] | None = None,  # calibration inputs, needed where inputs are rounded
