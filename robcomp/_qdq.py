@@ -9,9 +9,10 @@ order for as long as nothing asks for another.
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 KEEPS_ORDER = ("MaxPool", "Flatten")  # rounding before or after makes no difference
+AVERAGES = ("GlobalAveragePool", "AveragePool")
 CLIPS = ("Relu", "Clip")  # disappear in a rounding that clips as much
 ELEMENTWISE = (*CLIPS, "Add", "QuantizeLinear")
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -72,18 +73,49 @@ class Graph:
                 node.input[0], before.input[0] = before.input[0], levels
                 before.output[0], node.output[0] = node.output[0], levels
 
+    def behind_clips(self, name: str) -> str:
+        """What a tensor becomes where nothing but clips takes it."""
+        while len(users := self.users(name)) == 1 and users[0].op_type in CLIPS: name = users[0].output[0]
+        return name
+
     def stays_float(self, node: NodeProto) -> bool:
         """Is a result used by anything but one rounding?"""
-        users = self.users(node.output[0])
-        while len(users) == 1 and users[0].op_type in CLIPS: users = self.users(users[0].output[0])
-        return [user.op_type for user in users] != ["QuantizeLinear"]
+        return [user.op_type for user in self.users(self.behind_clips(node.output[0]))] != ["QuantizeLinear"]
+
+    def on_integers(self, node: NodeProto) -> bool:
+        """Do all inputs come from integers?"""
+        makers = [self.maker(name) for name in node.input]
+        return all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+
+    def unrounded(self) -> list[str]:
+        """What is added or averaged as it is, and what becomes of it."""
+        nodes = [node for node in self.ordered() if node.op_type in AVERAGES or node.op_type == "Add" or node.op_type == "Conv" and self.on_integers(node)]
+        names = [self.behind_clips(node.output[0]) for node in nodes if self.stays_float(node)]
+        return [name for name in names if self.users(name)]
+
+    def round_for_all(self, name: str, scale: float, zero: int) -> None:
+        """Let all that take a tensor take it rounded: to the levels of the first that rounds it, or else to these."""
+        users = self.users(name)
+        own = next((user.output[0] for user in users if user.op_type == "QuantizeLinear"), None)
+        value = self.users(own)[0].output[0] if own else self.rounded(name, scale, zero)
+        for user in users:
+            if user.op_type == "QuantizeLinear": continue
+            for position, taken in enumerate(user.input):
+                if taken == name: user.input[position] = value
+
+    def watched(self, names: list[str]) -> bytes:
+        """The model as it is, which gives back the tensors named and nothing else."""
+        model = ModelProto.FromString(self.close().SerializeToString())
+        del model.graph.output[:]
+        model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+        return model.SerializeToString()
 
     def is_pointwise(self, node: NodeProto) -> bool:
         """Is this an integer 1x1 convolution in the plane, of one group, whose size is known?"""
         if node.op_type != "Conv": return False
         what = attributes(node)
         return (what["kernel_shape"] == [1, 1] and what["group"] == 1 and not any(what["pads"]) and all(self.shapes.get(node.output[0], [0, 0])[1:])
-                and all(self.maker(name) is not None and self.maker(name).op_type == "DequantizeLinear" for name in node.input))
+                and self.on_integers(node))
 
     def channels_last(self) -> None:
         """Write pointwise convolutions with float results as matrix products, and what follows in their order."""
