@@ -28,6 +28,9 @@ class Graph:
     def __init__(self, model: ModelProto):
         self.model, self.nodes = model, list(model.graph.node)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for node in [node for node in self.nodes if node.op_type == "Identity" and node.input[0] in self.constants]:  # equal tensors, stored once
+            self.constants[node.output[0]] = self.constants[node.input[0]]
+            self.nodes.remove(node)
         known = shape_inference.infer_shapes(model).graph.value_info
         self.shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in known}
         self.last: dict[str, str] = {}  # tensor: the same in channels-last order
