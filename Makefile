@@ -17,7 +17,7 @@ $(READY): settings.ini setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "robcomp needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing robcomp and what it needs (some gigabytes, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,corruptions]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,corruptions,onnx]'
 	@touch $@
 
 study: $(READY)

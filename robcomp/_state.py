@@ -15,6 +15,7 @@ weight is exactly zero in every form. A layer with codes and a mask has code 0 w
 from __future__ import annotations
 
 import copy
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
@@ -214,3 +215,13 @@ def plain(model: nn.Module) -> nn.Module:
             module.__class__ = type(module).__bases__[0]
             module.weight = weight
     return model
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A plain copy in evaluation mode, batch normalisation folded into the layer before it; names of layers stay."""
+    from torch.fx.experimental.optimization import fuse
+    model = plain(model).eval().requires_grad_(False)
+    with catch_warnings():
+        simplefilter("ignore")
+        try: return fuse(model)
+        except Exception: return model  # what fx cannot trace runs unfolded, with the same answers

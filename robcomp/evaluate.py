@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['deployed', 'calibration_error', 'answers', 'row', 'shared_contract', 'evaluate']
 
-# %% ../nbs/40_evaluate.ipynb #25aa2ca6
+# %% ../nbs/40_evaluate.ipynb #d89f9d7a
 import copy
 from collections.abc import Mapping
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
@@ -16,22 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ._progress import progress as progress_bar
-from ._state import plain
+from ._state import folded
 from .data import as_input
 from .training import pick_device
 
-# %% ../nbs/40_evaluate.ipynb #ecf23aa2
+# %% ../nbs/40_evaluate.ipynb #db2ee68d
 def deployed(module: nn.Module,  # stays as it is
              device: str | torch.device = "cpu",
 ) -> nn.Module:  # in evaluation mode, in channels_last, without gradients
     "A copy with plain weights and folded batch normalisation."
-    from torch.fx.experimental.optimization import fuse
-    module = plain(module).eval().requires_grad_(False)
-    with catch_warnings():
-        simplefilter("ignore")
-        try: module = fuse(module)
-        except Exception: pass  # what fx cannot trace runs unfolded, with the same answers
-    return module.to(device, memory_format=torch.channels_last)
+    return folded(module).to(device, memory_format=torch.channels_last)
 
 # %% ../nbs/40_evaluate.ipynb #c9d43084
 def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the class named

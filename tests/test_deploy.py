@@ -1,0 +1,286 @@
+"""The exported file against the simulation: small nets with every kind of layer, folding that keeps codes, errors in one line."""
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robcomp._state import ActivationRange, folded, layers
+from robcomp.compress import compress
+from robcomp.data import Data, Images, InputContract
+from robcomp.deploy import agreement, export_onnx, folded_codes, operations, predict, processor_seconds, session, weight_codes, with_bias
+from robcomp.models import make_model, model_from
+
+missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
+CONTRACT = InputContract(16, (128,) * 3, (64,) * 3)
+RECIPES = ("int8", "cluster16+int8", "prune0.7+int8")
+
+
+def noise(n, seed):
+    pixels = np.random.default_rng(seed).normal(128, 70, (n, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
+    return Images((pixels + np.random.default_rng(seed + 1).normal(0, 20, (n, 16, 16, 3))).clip(0, 255).astype(np.uint8), np.arange(n) % 6)
+
+
+DATA = Data("noise", noise(60, 0), noise(60, 0), noise(100, 4), list("abcdef"))
+
+
+def normed(conv, *after):
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), *after)
+
+
+class Residual(nn.Module):
+    def __init__(self, body, around=None, after=None):
+        super().__init__()
+        self.body, self.around, self.after = body, around or nn.Identity(), after or nn.Identity()
+
+    def forward(self, x): return self.after(self.around(x) + self.body(x))
+
+
+class Sequence(nn.Module):
+    """A linear layer over a sequence, a weight that two layers share, and a layer used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.wide = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 12)
+        self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 6)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        x = self.wide(self.stem(x).flatten(2).transpose(1, 2)).relu().mean(1)
+        return self.last(self.second(self.first(self.first(x).relu()).relu()).relu())
+
+
+class Untraceable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = normed(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), nn.Linear(8, 6)
+
+    def forward(self, x):
+        x = self.body(x)
+        if x.amax() > 1e9: x = x / 2
+        return self.head(x.mean((2, 3)))
+
+
+def head(width): return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 6)
+
+
+NETS = dict(
+    inverted=lambda: nn.Sequential(
+        normed(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.ReLU6()), normed(nn.Conv2d(8, 8, 1, bias=False)),
+        Residual(nn.Sequential(normed(nn.Conv2d(8, 24, 1, bias=False), nn.ReLU6()), normed(nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False), nn.ReLU6()),
+                               normed(nn.Conv2d(24, 8, 1, bias=False)))), *head(8)),
+    bottleneck=lambda: nn.Sequential(
+        normed(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()),
+        Residual(nn.Sequential(normed(nn.Conv2d(8, 4, 1), nn.ReLU()), normed(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))),
+                 normed(nn.Conv2d(8, 16, 1, stride=2, bias=False)), nn.ReLU()),
+        Residual(nn.Sequential(normed(nn.Conv2d(16, 4, 1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))), after=nn.ReLU()), *head(16)),
+    basic=lambda: nn.Sequential(
+        normed(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU()),
+        Residual(nn.Sequential(normed(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.ReLU()), normed(nn.Conv2d(8, 8, 3, padding=1, bias=False))), after=nn.ReLU()),
+        *head(8)),
+    plain=lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), normed(nn.Conv2d(8, 12, 3, groups=2), nn.Hardswish()), nn.Conv2d(12, 8, 1), nn.LeakyReLU(.1),
+        nn.MaxPool2d(3, stride=2, padding=1), nn.Dropout(), nn.Flatten(), nn.Linear(8 * 9, 12), nn.ReLU(), nn.Linear(12, 6, bias=False)),
+    before=lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), Residual(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))), *head(8)),
+    sequence=Sequence,
+    untraceable=Untraceable)
+
+
+def network(kind, seed=0):
+    """A network whose normalisation looks trained: factors of both signs, one that is zero, one channel that is dead."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = NETS[kind]()
+        for part in net.modules():
+            if not isinstance(part, nn.BatchNorm2d): continue
+            part.running_mean.normal_(0, .3), part.running_var.uniform_(.2, 2)
+            nn.init.normal_(part.weight, 1, .8), nn.init.normal_(part.bias, 0, .3)
+            with torch.no_grad(): part.weight[0], part.weight[1] = 0, -part.weight[1].abs()
+        first = next(part for part in net.modules() if isinstance(part, nn.Conv2d))
+        with torch.no_grad(): first.weight[2] = 0
+    return model_from(net, name=kind, classes=6, contract=CONTRACT)
+
+
+@pytest.fixture(scope="module")
+def made():
+    kept = {}
+    def make(kind, recipe):
+        if (kind, recipe) not in kept: kept[kind, recipe] = compress(network(kind), recipe, DATA, progress=False)
+        return kept[kind, recipe]
+    return make
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_file_says_what_the_simulation_says(made, tmp_path, kind, recipe):
+    artifact = made(kind, recipe)
+    found = agreement(artifact.module, export_onnx(artifact, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["n"] == 100 and found["same"] >= .97 and found["mean_steps"] < .5 and found["largest_steps"] < 6
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("recipe", ["dense", "prune0.5+cluster8", "int8:weights", "int4:weights", "cluster4+int2:weights"])
+def test_without_rounded_inputs_scores_are_equal(made, tmp_path, kind, recipe):
+    artifact = made(kind, recipe)
+    path = export_onnx(artifact.module, tmp_path / "net.onnx")
+    found = agreement(artifact.module, path, DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < .01
+    assert bool(weight_codes(path)) == ("int" in recipe) and "QuantizeLinear" not in operations(path).index
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("recipe", [*RECIPES, "int4"])
+def test_codes_in_the_file_are_ours_up_to_sign(made, tmp_path, kind, recipe):
+    artifact = made(kind, recipe)
+    codes, checked = weight_codes(export_onnx(artifact, tmp_path / "net.onnx")), 0
+    for layer in layers(artifact.module).values():
+        for name, module in artifact.module.named_modules():
+            if module not in layer.modules or name not in codes: continue
+            ours = layer.integers.numpy().astype(int).reshape(len(codes[name]), -1)
+            theirs = codes[name].astype(int).reshape(ours.shape)
+            gone = ~theirs.any(1)  # channels that a factor of zero removed
+            assert all((row == own).all() or (row == -own).all() for row, own in zip(theirs[~gone], ours[~gone])) and gone.mean() < .6
+            checked += 1
+    assert checked >= len(layers(artifact.module))
+
+
+@needs_onnx
+@pytest.mark.parametrize("seed", range(12))
+def test_single_layers_of_all_forms(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    groups, size = int(rng.choice([1, 2, 8])), int(rng.choice([1, 3]))
+    options = dict(stride=int(rng.integers(1, 3)), padding=int(rng.integers(0, 2)), dilation=int(rng.integers(1, 3)), groups=groups, bias=bool(rng.integers(2)))
+    NETS["one"] = lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, size, **options), nn.BatchNorm2d(16), nn.ReLU(), *head(16))
+    try: net = network("one", seed)
+    finally: del NETS["one"]
+    module = compress(net, "int8", DATA, keep=("0", "7"), progress=False).module
+    found = agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["mean_steps"] < .05, options
+
+
+@needs_onnx
+def test_products_are_integer_kernels(made, tmp_path):
+    for kind in ("inverted", "bottleneck"):
+        artifact = made(kind, "int8")
+        for sums in (None, DATA.calibration.images):
+            table = operations(export_onnx(artifact, tmp_path / "net.onnx", sums=sums))
+            assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(table.index)
+            kernels = table.nodes.reindex(["QLinearConv", "QGemm"]).sum()
+            assert kernels == len(layers(artifact.module)) and ("QLinearAdd" in table.index) == (sums is not None)
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", NETS)
+def test_rounded_sums_stay_close(made, tmp_path, kind):
+    artifact = made(kind, "int8")
+    found = agreement(artifact.module, export_onnx(artifact, tmp_path / "net.onnx", sums=DATA.calibration.images), DATA.test.images)
+    assert found["same"] >= .85 and found["mean_steps"] < 4
+
+
+@needs_onnx
+def test_pooling_after_rounding_is_pooling_before(made, tmp_path):
+    table = operations(export_onnx(made("plain", "int8"), tmp_path / "net.onnx"))
+    assert {"MaxPool", "NhwcMaxPool"} & set(table.index) and table.nodes["QLinearConv"] >= 1
+
+
+@needs_onnx
+def test_any_number_of_images_and_the_later_opset(made, tmp_path):
+    artifact = made("bottleneck", "int8")
+    path, later = export_onnx(artifact, tmp_path / "net.onnx"), export_onnx(artifact, tmp_path / "later.onnx", opset=18)
+    whole = predict(path, DATA.test.images)
+    assert np.allclose(np.concatenate([predict(session(path), DATA.test.images[[at]]) for at in range(5)]), whole[:5], atol=1e-5)
+    assert np.allclose(predict(later, DATA.test.images, batch=7), whole, atol=1e-5)
+
+
+@needs_onnx
+def test_the_file_says_what_it_is(made, tmp_path):
+    import onnx
+    artifact = made("basic", "cluster16+int8")
+    model = onnx.load(export_onnx(artifact, tmp_path / "net.onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    notes = {item.key: item.value for item in model.metadata_props}
+    assert notes["recipe"] == "cluster16+int8" and '"size": 16' in notes["contract"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@needs_onnx
+def test_the_network_stays_as_it_is(made, tmp_path):
+    module = made("inverted", "int8").module
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    export_onnx(module, tmp_path / "net.onnx", sums=DATA.calibration.images)
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert any(isinstance(part, ActivationRange) for part in module.modules())
+
+
+@needs_onnx
+def test_mobilenetv2_is_all_integers(tmp_path):
+    module = compress(make_model("mobilenetv2", contract=CONTRACT, classes=6), "int8", DATA, progress=False).module
+    table = operations(export_onnx(module, tmp_path / "net.onnx"))
+    assert table.nodes.reindex(["QLinearConv", "QGemm"]).sum() == len(layers(module)) and table.nodes["Transpose"] <= 2
+
+
+def test_folding_keeps_codes():
+    rng = np.random.default_rng(0)
+    integers = rng.integers(-127, 128, (6, 4, 3, 3)).astype(np.int8)
+    integers[3] = 0
+    factor = np.array([.01, -2., 1e-9, 1., 0., 3e4], np.float32).reshape(-1, 1, 1, 1)
+    codes, step = folded_codes(integers, integers * factor)
+    assert np.allclose(codes * step.reshape(-1, 1, 1, 1), integers * factor, rtol=1e-6)
+    assert (codes[[0, 2, 3, 4, 5]] == integers[[0, 2, 3, 4, 5]]).all() and (codes[1] == -integers[1]).all() and (step >= 0).all()
+
+
+def test_a_bias_always_fits():
+    codes, step = np.full((4, 5), 100, np.int8), np.array([1e-3, 1e-12, 0, 1e-30], np.float32)
+    bias = np.array([3, -3, 2, 0], np.float32)
+    own, wide, whole = with_bias(codes, step, bias, .01)
+    assert (own[0] == 100).all() and not own[2].any() and (own[3] == 100).all() and (wide > 0).all()
+    assert np.allclose(whole * (wide.astype(float) * .01), bias, atol=1e-5)
+
+
+def test_what_folds_is_what_evaluate_folds():
+    net = network("bottleneck")
+    ready, x = folded(net), torch.randn(2, 3, 16, 16)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in ready.modules())
+    with torch.no_grad(): assert torch.allclose(ready(x), net(x), atol=1e-4)
+
+
+@needs_onnx
+def test_errors_are_one_line(made, tmp_path):
+    with pytest.raises(ValueError, match="^this network has no input contract: pass it through model_from first$"):
+        export_onnx(nn.Linear(2, 2), tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match="^opset 13 is too old"): export_onnx(made("basic", "int8"), tmp_path / "net.onnx", opset=13)
+    with pytest.raises(ValueError, match="no ONNX file .*write it with export_onnx"): session(tmp_path / "net.onnx")
+    (tmp_path / "net.onnx").write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match="cannot be run") as caught: session(tmp_path / "net.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@needs_onnx
+def test_a_foreign_file_is_told_apart(tmp_path):
+    import onnx
+    nothing = onnx.helper.make_node("Identity", ["images"], ["scores"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, 16, 16]) for name in ("images", "scores")]
+    model = onnx.helper.make_model(onnx.helper.make_graph([nothing], "foreign", ends[:1], ends[1:]), ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match="does not say how its images are normalised"): predict(tmp_path / "net.onnx", DATA.test.images)
+
+
+@pytest.mark.parametrize("name, call", [("onnx", "export_onnx(None, 'x.onnx')"), ("onnxruntime", "session('x.onnx')")])
+def test_without_the_extra_one_line_says_so(name, call):
+    code = f"import sys; sys.modules[{name!r}] = None\nfrom robcomp.deploy import *\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == f"ImportError: {name} is not installed: pip install 'robcomp[onnx]'"
+
+
+def test_times_take_turns():
+    turns = []
+    table = processor_seconds(dict(a=lambda: turns.append("a"), b=lambda: turns.append("b")), rounds=2, repeats=2)
+    assert turns == list("aabbaabb") and list(table.index) == ["a", "b"] and (table >= 0).all()
