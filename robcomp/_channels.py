@@ -116,8 +116,11 @@ def _cut_layer(layer, stays: Mapping[int, Tensor]) -> None:
             if tensor is not None and tensor.shape[dim] > 1: tensor = tensor.index_select(dim, kept.to(tensor.device))
         return tensor
     state, original = layer.state, layer.original.detach()
-    layer.assign(original if state and state.codes is not None else part(original))
+    shared = state and state.codes is not None
+    by_channel = original.ndim == 2 and 0 in stays
+    layer.assign(original[stays[0].to(original.device)] if shared and by_channel else original if shared else part(original))
     for name in ("mask", "codes", "scale") if state else (): setattr(state, name, part(getattr(state, name)))
+    if state and state.mask is not None and state.mask.all(): state.mask = None  # code 0 would be taken for zero
     for module in layer.modules: _rename(module, layer.weight.shape, stays.get(0))
 
 

@@ -283,11 +283,20 @@ def _companded_cells(mass, moment, cells):
     return mass[mass > 0], moment[mass > 0]
 
 
+def stacked(rows: list[np.ndarray]) -> np.ndarray:
+    """Codebooks (channels, k), the shorter ones filled up with their last value."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row)), mode="edge") for row in rows])
+
+
 def with_zero(codes: np.ndarray, values: np.ndarray, mask: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Codes and codebook in which code 0 is exactly zero and stands where `mask` is False; at most `k` codes in all.
 
     Where zero is a value too many, the values that remain are merged into `k` - 1, with the least squared error.
     """
+    if values.ndim == 2:
+        pairs = [with_zero(*row, k) for row in zip(codes, values, mask)]
+        return np.stack([own for own, _ in pairs]), stacked([own for _, own in pairs])
     used, index, counts = np.unique(codes[mask], return_inverse=True, return_counts=True)
     kept = values[used]
     free = kept != 0

@@ -5,7 +5,7 @@ A weight is deployed in one of four forms, and `LayerState.forward` is the only 
 | form                    | `original` holds           | deployed weight                     |
 |-------------------------|----------------------------|-------------------------------------|
 | plain                   | the weights                | original                            |
-| clustered               | the codebook, (k,)         | scale * original[codes]             |
+| clustered               | the codebook, (k,) or, one a channel, (channels, k) | scale * original[codes] |
 | quantized               | the weights                | scale * q, q = round(original / scale) in [-Q, Q] |
 | clustered and quantized | the codebook, in grid steps | scale * round(original)[codes]     |
 
@@ -85,10 +85,17 @@ class LayerState(nn.Module):
         limit = grid_limit(self.bits) if self.bits else 0
         if self.codes is not None:
             values = _OnGrid.apply(original, limit) if self.bits else original
-            weight = _Shared.apply(values, self.codes, self.scale)
+            weight = _Shared.apply(values.reshape(-1), self.places(values), self.scale)
         elif self.bits: weight = _OnGrid.apply(original / self.scale, limit) * self.scale
         else: weight = original
         return weight if self.mask is None else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+
+    def places(self, values: Tensor) -> Tensor:
+        """Where each weight's value stands in the flat codebook."""
+        if values.ndim == 1: return self.codes
+        first = torch.arange(len(values), dtype=torch.int32, device=values.device) * values.shape[1]
+        return self.codes.int() + first.view(-1, *[1] * (self.codes.ndim - 1))
 
 
 class ActivationRange(nn.Module):
@@ -141,7 +148,7 @@ class Layer:
 
     @property
     def codebook(self) -> Tensor | None:
-        """Values that the codes stand for, in units of the scale; None where the layer has no codes."""
+        """Values that the codes stand for, in units of the scale, (k,) or (channels, k); None where the layer has no codes."""
         if self.state is None or self.state.codes is None: return None
         values = self.original.detach().clone()
         return _OnGrid.apply(values, grid_limit(self.state.bits)) if self.state.bits else values

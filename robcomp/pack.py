@@ -53,7 +53,7 @@ def decode_planes(data: bytes,  # as `encode_planes` made it
     if position != len(data): raise ValueError("bytes follow the last plane of numbers")
     return np.ascontiguousarray(planes.T).reshape(-1).view(dtype)
 
-# %% ../nbs/35_pack.ipynb #bd928c64
+# %% ../nbs/35_pack.ipynb #a34fc14e
 def layer_entry(layer: Layer,
 ) -> dict:  # what a reader has to know before the bytes
     "The form of a layer."
@@ -63,7 +63,8 @@ def layer_entry(layer: Layer,
     form = "codes" if state.codes is not None else "grid" if state.bits else "float"
     entry = dict(name=layer.name, shape=list(layer.weight.shape), form=form, mask=state.mask is not None, bits=state.bits,
                  scale=state.scale is not None, state=True)
-    return entry | (dict(k=len(layer.codebook), clusters=state.clusters, wide=state.codes.dtype == torch.int16) if form == "codes" else {})
+    return entry | (dict(k=layer.codebook.shape[-1], own=layer.codebook.ndim == 2, clusters=state.clusters,
+                         wide=state.codes.dtype == torch.int16) if form == "codes" else {})
 
 # %% ../nbs/35_pack.ipynb #97b42659
 def weight_symbols(layer: Layer, entry: Mapping) -> tuple[np.ndarray, int]:
@@ -96,7 +97,7 @@ def check_entry(entry: Mapping) -> None:
     if not (type(bits) is int and 0 <= bits <= 8 and bits != 1 and type(k) is int and 0 < k <= 1 << 16 and form in ("float", "grid", "codes")
             and (form != "grid" or bits and entry["scale"])): raise ValueError(f"layer {entry['name']} has the form {form!r} with {bits!r} bits and {k!r} codes")
 
-# %% ../nbs/35_pack.ipynb #fe5338ba
+# %% ../nbs/35_pack.ipynb #de0b8c8b
 def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
                entry: Mapping,
                parts: Mapping[str, bytes],  # by kind
@@ -111,10 +112,10 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
     if entry["form"] == "codes":
         codes = decode(parts["codes"], count, depth_of(entry["k"])).reshape(shape)
         values = np.frombuffer(parts["codebook"], np.int8 if state.bits else "<f4")
-        if len(values) != entry["k"] or codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
+        if len(values) != entry["k"] * (shape[0] if entry.get("own") else 1) or codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
         state.codes, state.clusters = torch.from_numpy(codes.astype(np.int16 if entry["wide"] else np.uint8)), entry["clusters"]
         if entry["mask"]: state.mask = state.codes != 0
-        return layer.assign(torch.from_numpy(values.astype(np.float32)))
+        return layer.assign(torch.from_numpy(values.astype(np.float32)).view(-1, *[entry["k"]] if entry.get("own") else []))
     mask = decode(parts["mask"], count, 1).astype(bool) if entry["mask"] else np.ones(count, bool)
     if entry["mask"]: state.mask = torch.from_numpy(mask.reshape(shape))
     weight = np.zeros(count, np.float32)

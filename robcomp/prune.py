@@ -120,7 +120,7 @@ def cubic_share(progress: float,  # fraction of the steps that are done, 0 to 1
     "The share of weights that are zero by now."
     return amount * (1 - (1 - min(progress / ramp, 1.)) ** 3)
 
-# %% ../nbs/31_prune.ipynb #3629a72f
+# %% ../nbs/31_prune.ipynb #f1af306e
 class Gradual:
     "Within the block, each forward pass in training may find more of the weights at zero."
     def __init__(self,
@@ -153,6 +153,8 @@ class Gradual:
     def __exit__(self, *_):
         self.hook.remove()
         del self.model.pruning_steps
+        for layer in self.chosen.values():
+            if layer.state.mask.all(): layer.state.mask = None
 
 # %% ../nbs/31_prune.ipynb #b9b78416
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four, "gradual": ranked_globally}

@@ -33,7 +33,7 @@ def channel_scale(weight: Tensor,  # (channels, ...), finite
         best, least = torch.where(error < least, step, best), torch.minimum(error, least)
     return best.view(-1, *[1] * (weight.ndim - 1))
 
-# %% ../nbs/33_quantize.ipynb #105e1224
+# %% ../nbs/33_quantize.ipynb #9f6d7d2f
 def quantize_layer(layer: Layer,  # changed in place
                    bits: int,  # 8, 4 or 2
 ) -> None:
@@ -43,16 +43,16 @@ def quantize_layer(layer: Layer,  # changed in place
     if codebook is None: state.scale = channel_scale(weight, bits)
     elif state.scale is None: codebook, state.scale = _one_scale(codebook, weight, bits)
     else:
-        ratio = grid_limit(bits) / codebook.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
-        if ratio < 1: codebook, state.scale = codebook * ratio, state.scale / ratio
+        ratio = (grid_limit(bits) / codebook.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)).clamp(max=1.)
+        codebook, state.scale = codebook * ratio, state.scale / ratio.view(-1, *[1] * (weight.ndim - 1))
     state.bits = bits
     if codebook is not None: layer.assign(codebook)
     layer.settle()
 
-# %% ../nbs/33_quantize.ipynb #1e99114d
+# %% ../nbs/33_quantize.ipynb #d55d97e2
 def _one_scale(codebook: Tensor, weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    step = codebook.abs().max().clamp_min(torch.finfo(codebook.dtype).tiny * 2 ** 12) / grid_limit(bits)
-    return codebook / step, step.expand(len(weight)).view(-1, *[1] * (weight.ndim - 1)).clone()
+    step = codebook.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(codebook.dtype).tiny * 2 ** 12) / grid_limit(bits)
+    return codebook / step, step.flatten().expand(len(weight)).reshape(-1, *[1] * (weight.ndim - 1)).clone()
 
 # %% ../nbs/33_quantize.ipynb #48af43a4
 class InputHistogram:

@@ -52,7 +52,7 @@ DATA = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"
 STAGES = st.one_of(
     st.builds(Prune, st.sampled_from([.1, .3, .5, .7]), st.sampled_from(["global", "layer"])),
     st.just(Prune(.5, "2of4")),
-    st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300]), st.sampled_from(["layer", "entropy"])),
+    st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300]), st.sampled_from(["layer", "channel", "entropy"])),
     st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
     st.builds(Quantize, st.sampled_from([3, 5]), st.just("auto")),
     st.builds(Tune, st.just(1), st.sampled_from(["", "distill"])),
@@ -104,7 +104,9 @@ def check_by_hand(artifact):
         for name, weight in weights.items():
             scale = found[name].state.scale if found[name].state else None
             units = weight if scale is None else weight.double() / scale.double()
-            if isinstance(stage, Cluster):
+            if isinstance(stage, Cluster) and stage.scope == "channel":
+                assert max(len(np.unique(np.round(row.numpy(), 4 if scale is not None else 12))) for row in units) <= stage.k
+            elif isinstance(stage, Cluster):
                 assert len(np.unique(np.round(units.numpy(), 4 if scale is not None else 12))) <= stage.k
             if isinstance(stage, Quantize):
                 limit = 127 if stage.scope == "auto" else 2 ** (stage.bits - 1) - 1
