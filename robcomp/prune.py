@@ -120,7 +120,7 @@ def cubic_share(progress: float,  # fraction of the steps that are done, 0 to 1
     "The share of weights that are zero by now."
     return amount * (1 - (1 - min(progress / ramp, 1.)) ** 3)
 
-# %% ../nbs/31_prune.ipynb #f1af306e
+# %% ../nbs/31_prune.ipynb #c55f0b2a
 class Gradual:
     "Within the block, each forward pass in training may find more of the weights at zero."
     def __init__(self,
@@ -136,8 +136,7 @@ class Gradual:
 
     def __enter__(self):
         for layer in self.chosen.values():
-            state = layer.attach()
-            if state.mask is None: state.mask = torch.ones_like(layer.weight, dtype=torch.bool)
+            if (state := layer.attach()).mask is None: state.mask = torch.ones_like(layer.weight, dtype=torch.bool)
         self.model.register_buffer("pruning_steps", torch.zeros((), dtype=torch.int64))
         self.hook = self.model.register_forward_pre_hook(self.grow)
         return self
