@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MEANS', 'by_network', 'named_outcomes', 'Profile', 'profile', 'signed', 'condition_weights', 'simultaneous',
-           'contrasts', 'with_means', 'holm']
+           'contrasts', 'by_class', 'with_means', 'holm']
 
 # %% ../nbs/52_contrasts.ipynb #602d4a53
 import re
@@ -37,11 +37,11 @@ def named_outcomes(tables: Tables,  # trials of one suite
     hits = outcomes(tables, list(trials.key)).set_axis(list(names), axis=1)
     return hits if names.is_unique else hits.astype(np.float32).T.groupby(level=0, sort=False).mean().T
 
-# %% ../nbs/52_contrasts.ipynb #db189183
+# %% ../nbs/52_contrasts.ipynb #2879ef66
 class Profile(NamedTuple):
     "Accuracies by corruption, as measured and in resampled studies."
     names: list[str]    # of the trials
-    parts: list[str]    # `clean` and the corruptions that were evaluated
+    parts: list[str]    # `clean` and the corruptions that were evaluated, or other conditions
     point: np.ndarray   # (trials, parts)
     values: np.ndarray  # (studies, trials, parts)
 
@@ -54,7 +54,8 @@ def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an im
     "Means by trial and corruption, and the same on other images of the kind."
     images = np.unique(hits.index.get_level_values("number"))
     parts = parts_of(hits, images)
-    names, mean = averaging([part.condition for part in parts], [CLEAN, *CORRUPTIONS])
+    conditions = [part.condition for part in parts]
+    names, mean = averaging(conditions, list(dict.fromkeys([CLEAN, *CORRUPTIONS, *(name for name, _ in conditions)])))
     point, blocks = np.stack([part.hits.mean(0) for part in parts], -1), []
     with threadpool_limits(1, "blas"):
         for block in range(-(-draws // BLOCK)):
@@ -71,7 +72,7 @@ def signed(text: str,  # as `int4 - int8`, spaces around the signs
     for sign, name in zip(rest[::2], rest[1::2]): weights[name.strip()] = weights.get(name.strip(), 0) + (1 if sign == "+" else -1)
     return weights
 
-# %% ../nbs/52_contrasts.ipynb #5e324aed
+# %% ../nbs/52_contrasts.ipynb #aa4ae132
 MEANS = dict(robust=STANDARD, **GROUPS)
 
 def condition_weights(text: str,  # as `clean - robust`
@@ -80,8 +81,8 @@ def condition_weights(text: str,  # as `clean - robust`
     "The weight of each part in a sum of conditions."
     total = np.zeros(len(parts))
     for name, weight in signed(text).items():
-        members = [part in MEANS.get(name, (name,)) for part in parts]
-        if not any(members): raise ValueError(unknown("condition", name, [*parts, *MEANS]))
+        members = [name == "mean" or part in MEANS.get(name, (name,)) for part in parts]
+        if not any(members): raise ValueError(unknown("condition", name, [*parts, *MEANS, "mean"]))
         total += weight * np.array(members) / sum(members)
     return total
 
@@ -122,6 +123,15 @@ def contrasts(measured: Profile,
 
 def _summed(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.einsum("...tp,qt,qp->...q", part, weights, across, optimize=True) for part in (measured.point, measured.values))
+
+# %% ../nbs/52_contrasts.ipynb #1268312c
+def by_class(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it, as the clean images
+) -> pd.DataFrame:  # the same outcomes, with the class for the corruption
+    "Outcomes arranged by class."
+    labels = hits.index.get_level_values("label")
+    levels = [pd.Categorical.from_codes(labels, [f"class_{label}" for label in range(labels.max() + 1)]), np.zeros(len(hits), int)]
+    numbers = hits.index.get_level_values("number")
+    return hits.set_index(pd.MultiIndex.from_arrays([*levels, numbers, labels], names=hits.index.names)).sort_index(level=0, kind="stable")
 
 # %% ../nbs/52_contrasts.ipynb #afbf4308
 def with_means(measured: Profile,
