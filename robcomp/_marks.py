@@ -67,10 +67,16 @@ def names(base: alt.Chart) -> alt.Chart:
     return text.mark_text(fontSize=11, color=INK, baseline="middle", opacity=alt.ExprRef("wide"), **place).encode(text="label:N")
 
 
-def published(references: pd.DataFrame, y: str) -> alt.LayerChart:
-    """Figures from elsewhere, as dashed lines with their names."""
-    base = alt.Chart(references[["name", y]]).encode(alt.Y(f"{y}:Q"))
-    words = base.mark_text(align="right", dx=-2, dy=-6, fontSize=10, fontStyle="italic", color="#666666")
+def published(references: pd.DataFrame, y: str, heights: np.ndarray) -> alt.LayerChart:
+    """Figures from elsewhere, as dashed lines with their names; a name stands above its line, and above the name below it.
+
+    `heights` are the lines' pixels above the axis.
+    """
+    lines = references[["name", y]].assign(height=heights).sort_values("height")
+    places = []
+    for height in lines["height"]: places.append(max([height + 6, *(place + 12 for place in places[-1:])]))
+    base = alt.Chart(lines.assign(dy=lines["height"] - places)[["name", y, "dy"]].round(4)).encode(alt.Y(f"{y}:Q"))
+    words = base.mark_text(align="right", dx=-2, dy=alt.ExprRef("datum.dy"), fontSize=10, fontStyle="italic", color="#666666")
     return base.mark_rule(strokeDash=[4, 3], color=GREY) + words.encode(x=alt.value("width"), text="name:N")
 
 
@@ -85,7 +91,7 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
     data = pd.concat([label_front(part, at[part.index], (width, height), after=after) for _, part in data.groupby("network")])
     shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
     bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", FAMILIES))
-    layers = [] if references is None else [published(references, y)]
+    layers = [] if references is None else [published(references, y, pixels(references[y], up, height))]
     layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data)), names(base)]
     chart = alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
     return chart if alone else chart.facet(facet=alt.Facet("network:N"), columns=2)

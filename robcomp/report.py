@@ -32,7 +32,7 @@ def written(table: pd.DataFrame,  # summary
     "The cells of a table as they are printed."
     def form(name, value):
         if pd.isna(value): return "–"
-        return PAPER.get(name, "{}" if isinstance(value, str) else "{:.3g}").format(value)
+        return ("{}" if isinstance(value, str) else PAPER.get(name, "{:.3g}")).format(value)
     check(table, columns)
     return pd.DataFrame({name: [form(name, value) for value in table[name]] for name in columns})
 

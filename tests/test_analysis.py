@@ -1,0 +1,232 @@
+"""The analysis pages: what they are made of, and that each runs on whole tables, on poor ones and on none."""
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import altair as alt
+import IPython.display
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.display import Markdown
+from scipy.stats import false_discovery_control
+
+from robcomp.charts import bundle
+from robcomp.claims import CLAIMS, published, put, put_figure, says, verdict, verdicts
+from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, holm, named_outcomes, profile, signed, simultaneous, with_means
+from robcomp.results import Tables, example, join, read_tables, summarise, write_tables
+from robcomp.schema import GROUPS, STANDARD
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def tables(): return example()
+
+
+@pytest.fixture(scope="module")
+def vgg(tables): return by_network(tables)["vgg19 on simulated"]
+
+
+@pytest.fixture(scope="module")
+def measured(vgg): return profile(named_outcomes(vgg), dataset="simulated", draws=400)
+
+
+def only(tables, recipes):
+    trials = tables.trials[tables.trials.recipe.isin(recipes)]
+    return Tables(trials, tables.rows[tables.rows.key.isin(trials.key)], tables.deals)
+
+
+# ---- contrasts -------------------------------------------------------------------------------------------------------
+
+def test_profile_agrees_with_the_summary(measured, vgg):
+    table = summarise(vgg).set_index("recipe").loc[measured.names]
+    assert np.allclose(measured.point @ condition_weights("robust", measured.parts), table.robust)
+    assert np.allclose(measured.point @ condition_weights("clean - robust", measured.parts), table["drop"])
+    assert np.allclose(measured.values.mean(0), measured.point, atol=.02)
+
+
+def test_contrasts_are_linear(measured):
+    found = contrasts(measured, [("int4 - int8", "robust"), ("int8 - dense", "robust"), ("int4 - dense", "robust"), ("int4 - int4", "noise"),
+                                 *((f"int4 - dense", group) for group in GROUPS)]).value
+    assert abs(found[0] + found[1] - found[2]) < 1e-12 and found[3] == 0
+    assert abs(sum(found[4 + at] * len(part) for at, part in enumerate(GROUPS.values())) / len(STANDARD) - found[2]) < 1e-12
+
+
+def test_identical_networks_have_no_difference(vgg):
+    hits = named_outcomes(vgg)[["dense"]].assign(same=lambda table: table["dense"])
+    row = contrasts(profile(hits, draws=200), [("same - dense", "robust")]).iloc[0]
+    assert (row[["value", "low", "high", "low_all", "high_all"]] == 0).all() and row.verdict == row.verdict_all == "undecided"
+
+
+def test_missing_recipes_keep_their_rows(measured):
+    found = contrasts(measured, [("int2 - prune0.1", "robust"), ("int4 - dense", "robust")])
+    assert found.missing.tolist() == ["int2, prune0.1", ""] and found.verdict_all[0] == "missing" and np.isnan(found.low_all[0])
+    alone = contrasts(measured, [("int4 - dense", "robust")])
+    assert np.allclose(found.loc[1, "low_all"], alone.loc[0, "low_all"]), "a missing question widens the others"
+    assert contrasts(measured, []).empty and list(contrasts(measured, []).columns) == list(found.columns)
+
+
+@pytest.mark.parametrize("text, weights", [("a", dict(a=1)), ("a - b", dict(a=1, b=-1)), ("prune0.5+int8 - int8 + dense", {"prune0.5+int8": 1, "int8": -1, "dense": 1}),
+                                           ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}), ("a + a - b", dict(a=2, b=-1)), ("a - a", dict(a=0))])
+def test_signed(text, weights): assert signed(text) == weights
+
+
+def test_simultaneous_intervals_cover_all_at_once():
+    rng, misses = np.random.default_rng(0), 0
+    for _ in range(300):
+        spread = rng.uniform(.5, 2, 30)
+        value = spread * rng.normal(size=30)
+        low, high = simultaneous(value, value + spread * rng.normal(size=(400, 30)))
+        misses += ((low > 0) | (high < 0)).any()
+    assert .01 < misses / 300 < .11
+
+
+def test_seeds_are_averaged(vgg):
+    again = Tables(vgg.trials.assign(seed=1, key="x" + vgg.trials.key), vgg.rows.assign(key="x" + vgg.rows.key), vgg.deals)
+    one, two = named_outcomes(vgg), named_outcomes(join(vgg, again))
+    assert (one[two.columns].astype(np.float32) == two).all(axis=None)
+
+
+def test_classes_hold_the_same_outcomes(vgg):
+    hits = named_outcomes(vgg).loc[["clean"]]
+    means = profile(by_class(hits), draws=50)
+    assert means.parts == [f"class_{label}" for label in range(10)]
+    direct = hits["int4"].groupby(level="label").mean()
+    assert np.allclose(means.point[means.names.index("int4")], direct)
+
+
+def test_means(measured):
+    means = with_means(measured, dict(pair=["int8", "int4"], none=[]))
+    assert means.names[-1] == "pair" and np.allclose(means.values[:, -1], measured.values[:, [measured.names.index(name) for name in ("int8", "int4")]].mean(1))
+
+
+def test_holm_is_between_bonferroni_and_benjamini():
+    p = np.random.default_rng(0).uniform(0, .2, 40)
+    adjusted = holm(p)
+    assert (adjusted <= np.minimum(p * 40, 1) + 1e-12).all() and (adjusted >= false_discovery_control(p) - 1e-12).all()
+    assert (np.argsort(adjusted, kind="stable")[:3] == np.argsort(p)[:3]).all()
+
+
+# ---- claims ----------------------------------------------------------------------------------------------------------
+
+def figures(*intervals, expected="above"):
+    return pd.concat([put_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)], ignore_index=True)
+
+
+UP, DOWN, OPEN, NONE = (.1, .2), (-.2, -.1), (-.1, .1), (np.nan, np.nan)
+
+
+@pytest.mark.parametrize("intervals, all_, most, some", [
+    ([UP, UP, UP], "supported", "supported", "supported"), ([UP, UP, OPEN], "undecided", "supported", "supported"),
+    ([UP, UP, DOWN], "contradicted", "supported", "supported"), ([UP, DOWN], "contradicted", "undecided", "supported"),
+    ([UP, DOWN, DOWN], "contradicted", "contradicted", "supported"), ([DOWN, DOWN], "contradicted", "contradicted", "contradicted"),
+    ([OPEN, OPEN, DOWN], "contradicted", "undecided", "undecided"), ([OPEN], "undecided", "undecided", "undecided"),
+    ([NONE], "not testable", "not testable", "not testable"), ([NONE, UP], "supported", "supported", "supported"), ([], "not testable", "not testable", "not testable")])
+def test_the_rule(intervals, all_, most, some):
+    tests = figures(*intervals) if intervals else figures(UP)[:0]
+    assert [verdict(tests, need).verdict for need in ("all", "most", "some")] == [all_, most, some]
+    turned = figures(*[(-high, -low) for low, high in intervals], expected="below") if intervals else tests
+    assert [verdict(turned, need).verdict for need in ("all", "most", "some")] == [all_, most, some]
+
+
+def test_the_deciding_test_bears_the_verdict_out():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        middles = rng.normal(0, .2, rng.integers(1, 8))
+        tests = figures(*[(middle - width, middle + width) for middle, width in zip(middles, rng.uniform(0, .3, 8))])
+        for need in ("all", "most", "some"):
+            found = verdict(tests, need)
+            if found.verdict == "supported": assert found.low > 0
+            if found.verdict == "contradicted": assert found.high < 0
+            if found.verdict == "undecided": assert need == "most" or found.low < 0 < found.high
+
+
+def test_a_bound_itself_decides_nothing(): assert says(figures((0, 0))).tolist() == ["open"]
+
+
+def test_every_claim_has_its_row(measured):
+    tests = [put("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"), put("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
+    table = verdicts(tests, reasons=dict(C6="why not"))
+    assert list(table.claim) == list(CLAIMS.claim)
+    known = table.set_index("claim")
+    assert known.verdict["C5a"] == "supported" and known.verdict["C5b"] == "not testable" and known.why["C5b"] == "the study lacks int2" and known.why["C6"] == "why not"
+    assert (verdicts([]).verdict == "not testable").all()
+
+
+def test_published_figures():
+    for dataset in ("cifar10", "cifar100"):
+        table = published(dataset)
+        assert table.name.is_unique and ((table.robust < table.clean) & (table.robust > .5)).all() and (table.compressed != "").sum() == 3
+        assert table.robust.is_monotonic_decreasing
+    assert published("digits").empty and list(published("digits")) == list(table)
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+def run_page(path, monkeypatch, *, draw=lambda spec: spec, **given):
+    """Everything that a page shows, with some parameters replaced; `draw` turns the specs of its charts into what is shown."""
+    shown, space = [], {}
+    show = lambda *things: shown.extend(draw(thing.to_dict()) if isinstance(thing, alt.TopLevelMixin) else thing for thing in things)
+    monkeypatch.setattr(IPython.display, "display", show)
+    monkeypatch.chdir(path.parent)
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] != "code": continue
+        body = ast.parse("".join(cell["source"])).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), path.name, "exec"), space)
+        if "parameters" in cell["metadata"].get("tags", ()): space.update(given)
+        value = eval(compile(ast.Expression(last.value), path.name, "eval"), space) if last else None
+        if value is not None: show(value)
+    return shown
+
+
+def said(shown): return "\n".join(thing.data if isinstance(thing, Markdown) else str(thing) for thing in shown)
+
+
+def where(path, *folders):
+    """The parameters that let a page read these folders."""
+    if path.stem in ("tradeoffs", "choosing"): return dict(folder=str(folders[0]) if folders else "/nowhere", draws=40)
+    return dict(results=list(map(str, folders)), otherwise="/nowhere", draws=40)
+
+
+@pytest.fixture(scope="module")
+def poor(tables, tmp_path_factory):
+    """Folders with few recipes: dense and one more, and one recipe without its dense network."""
+    folder = tmp_path_factory.mktemp("poor")
+    one = by_network(tables)["mobilenetv2 on simulated"]
+    for name, recipes in dict(few=["dense", "prune0.5"], orphan=["int8"]).items(): write_tables(only(one, recipes), folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_run_on_the_committed_table(path, monkeypatch):
+    text = said(run_page(path, monkeypatch, draw=bundle, **where(path, ROOT / "results" / "digits")))
+    assert "digits" in text and "nan" not in text.replace("dominant", "") and "simulated" not in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_run_on_few_recipes(path, poor, monkeypatch):
+    text = said(run_page(path, monkeypatch, **where(path, poor / "few")))
+    assert "`few`" in text and not re.search(r"\bnan\b", text)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.stem not in ("tradeoffs", "choosing")], ids=lambda path: path.stem)
+def test_pages_run_without_a_dense_network(path, poor, monkeypatch):
+    assert "`orphan`" in said(run_page(path, monkeypatch, **where(path, poor / "orphan")))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_say_when_nothing_was_measured(path, monkeypatch):
+    text = said(run_page(path, monkeypatch, **where(path)))
+    assert "**simulated outcomes**" in text and ("vgg19" in text or path.stem == "choosing")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_committed_pages_show_what_they_computed(path):
+    code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert any(cell["outputs"] for cell in code) and not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
