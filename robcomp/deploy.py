@@ -51,15 +51,15 @@ def float_graph(module: nn.Module,  # with `.contract`
         except Exception as error: raise ValueError(f"this network cannot be written as ONNX: {first_line(error)}") from None
     return library("onnx").load_model_from_string(file.getvalue())
 
-# %% ../nbs/37_deploy.ipynb #58be0df8
+# %% ../nbs/37_deploy.ipynb #5a5fff4d
 def folded_codes(integers: np.ndarray,  # (channels, ...) int8: the codes before folding
                  weight: np.ndarray,  # the same shape: the folded weight
-) -> tuple[np.ndarray, np.ndarray]:  # int8 codes, and a positive float32 step a channel (0 where nothing is left)
+) -> tuple[np.ndarray, np.ndarray]:  # int8 codes, and a float32 step a channel; both 0 where nothing is left
     "The codes of a folded weight, and their steps."
     rows, values = integers.reshape(len(integers), -1).astype(np.int32), weight.reshape(len(weight), -1)
     at = np.arange(len(rows)), np.abs(rows).argmax(1)
     step = values[at] / np.where(rows[at] == 0, 1, rows[at])
-    codes = rows * np.where(step < 0, -1, 1)[:, None]
+    codes = rows * np.sign(step).astype(np.int32)[:, None]
     return codes.astype(np.int8).reshape(integers.shape), np.abs(step).astype(np.float32)
 
 # %% ../nbs/37_deploy.ipynb #50619b83
@@ -141,7 +141,7 @@ def weight_codes(path: str | Path,  # as `export_onnx` wrote it
     found = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer if ".weight" in tensor.name and "_codes" in tensor.name}
     return {name.rpartition(".weight")[0]: onnx.numpy_helper.to_array(tensor) for name, tensor in found.items()}
 
-# %% ../nbs/37_deploy.ipynb #49b58586
+# %% ../nbs/37_deploy.ipynb #05ac61e7
 def session(path: str | Path,  # an ONNX file
             *,
             threads: int = 1,
@@ -154,6 +154,7 @@ def session(path: str | Path,  # an ONNX file
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
     if not Path(path).is_file(): raise ValueError(f"no ONNX file {str(path)!r}: write it with export_onnx")
+    if b"QuantizeLinear" not in Path(path).read_bytes(): options.add_session_config_entry("session.disable_quant_qdq", "1")
     try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error: raise ValueError(f"{str(path)!r} cannot be run: {first_line(error)}") from None
 

@@ -17,7 +17,7 @@ from robcomp.models import make_model, model_from
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
 CONTRACT = InputContract(16, (128,) * 3, (64,) * 3)
-RECIPES = ("int8", "cluster16+int8", "prune0.7+int8")
+RECIPES = ("int8", "cluster16+int8", "prune0.7:layer+int8")
 
 
 def noise(n, seed):
@@ -131,8 +131,8 @@ def test_without_rounded_inputs_scores_are_equal(made, tmp_path, kind, recipe):
     artifact = made(kind, recipe)
     path = export_onnx(artifact.module, tmp_path / "net.onnx")
     found = agreement(artifact.module, path, DATA.test.images)
-    assert found["same"] == 1 and found["largest_steps"] < .01
-    assert bool(weight_codes(path)) == ("int" in recipe) and "QuantizeLinear" not in operations(path).index
+    assert found["same"] == 1 and found["largest_steps"] < .05
+    assert bool(weight_codes(path)) == ("int" in recipe) and not {"QuantizeLinear", "DequantizeLinear", "MatMulNBits"} & set(operations(path).index)
 
 
 @needs_onnx
@@ -234,7 +234,7 @@ def test_folding_keeps_codes():
     factor = np.array([.01, -2., 1e-9, 1., 0., 3e4], np.float32).reshape(-1, 1, 1, 1)
     codes, step = folded_codes(integers, integers * factor)
     assert np.allclose(codes * step.reshape(-1, 1, 1, 1), integers * factor, rtol=1e-6)
-    assert (codes[[0, 2, 3, 4, 5]] == integers[[0, 2, 3, 4, 5]]).all() and (codes[1] == -integers[1]).all() and (step >= 0).all()
+    assert (codes[[0, 2, 3, 5]] == integers[[0, 2, 3, 5]]).all() and not codes[4].any() and (codes[1] == -integers[1]).all() and (step >= 0).all()
 
 
 def test_a_bias_always_fits():
