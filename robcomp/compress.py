@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'Means', 'tune', 'running_norms', 'recalibrate', 'inputs',
-           'coming_bits', 'is_gradual', 'check_gradual', 'extend', 'promises_of', 'uncompressed', 'compress',
-           'restored']
+           'coming_bits', 'is_gradual', 'check_gradual', 'extend', 'promises_of', 'check_float', 'uncompressed',
+           'compress', 'restored']
 
 # %% ../nbs/34_compress.ipynb #0c3921b7
 import copy
@@ -62,7 +62,7 @@ def layer_table(module: nn.Module,
                        bits=layer.state.bits or 32 if layer.state else 32) for name, layer in layers(module).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
-# %% ../nbs/34_compress.ipynb #b5f9994c
+# %% ../nbs/34_compress.ipynb #a82ad75e
 class Means:
     "What the stages of a recipe have at hand."
     def __init__(self,
@@ -74,6 +74,7 @@ class Means:
                  checkpoints: str | Path | None = None,  # folder where an interrupted `tune` is taken up again
                  progress: bool = True,  # show a bar while training?
     ):
+        if not isinstance(data, Data | None): raise TypeError(f"data is a Data with training and calibration images, as load gives it, got {type(data).__name__}")
         self.data, self.tune, self.seed = data, tune or Training(1, peak=.01, warmup=0.), seed
         self.keep, self.checkpoints, self.progress = tuple(keep), checkpoints and Path(checkpoints), progress
 
@@ -191,14 +192,22 @@ def promises_of(module: nn.Module,  # with joint states
             Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits})}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 
-# %% ../nbs/34_compress.ipynb #27b3074f
+# %% ../nbs/34_compress.ipynb #f0577368
+def check_float(model: nn.Module) -> None:
+    "One line about the first layer that cannot be compressed as it is."
+    for name, module in model.named_modules():
+        if callable(getattr(module, "weight", None)): raise ValueError(f"layer {name} is quantized already ({type(module).__name__}): compress the float network")
+        if not isinstance(module, COMPRESSIBLE): continue
+        if parametrize.is_parametrized(module, "weight") and state_of(module) is None:
+            raise ValueError(f"layer {name} has a parametrization of its own: remove it before compressing")
+        if module.weight.dtype != torch.float32: raise ValueError(f"layer {name} holds {module.weight.dtype}: convert the network with .float()")
+
+# %% ../nbs/34_compress.ipynb #fe05a873
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
 ) -> Artifact:
     "The dense artifact: a copy of the model, the empty recipe, no promise."
     if not hasattr(model, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
-    foreign = [name for name, module in model.named_modules() if isinstance(module, COMPRESSIBLE)
-               and parametrize.is_parametrized(module, "weight") and state_of(module) is None]
-    if foreign: raise ValueError(f"layer {foreign[0]} has a parametrization of its own: remove it before compressing")
+    check_float(model)
     module = copy.deepcopy(model).eval()
     for layer in layers(module).values(): layer.settle()
     return Artifact(module, Recipe())

@@ -307,6 +307,20 @@ def test_foreign_parametrizations_are_refused():
     with pytest.raises(ValueError, match="layer point has a parametrization of its own"): compress(model, "prune0.5")
 
 
+def test_networks_that_are_not_float_are_refused():
+    model = net()
+    with pytest.raises(ValueError, match="layer stem holds torch.float16"): compress(model.half(), "int8:weights")
+    model = net()
+    model.last = torch.ao.nn.quantized.dynamic.Linear(12, 2)
+    with pytest.raises(ValueError, match="layer last is quantized already"): compress(model, "int8:weights")
+
+
+def test_data_of_another_kind_or_size_is_refused():
+    with pytest.raises(TypeError, match="as load gives it, got ndarray"): compress(net(), "int8", np.zeros((4, 3, 8, 8)))
+    large = Images(np.zeros((20, 16, 16, 3), np.uint8), np.arange(20) % 2)
+    with pytest.raises(ValueError, match="expects images of 8 x 8 x 3, got 16 x 16 x 3"): compress(net(), "int8", Data("large", large, large, large, ["a", "b"]))
+
+
 def test_kept_layers_are_left_alone():
     model = net()
     artifact = compress(model, "prune0.5+cluster4+int8", DATA, keep=["stem", "last"])

@@ -1,0 +1,49 @@
+"""A row of the committed CIFAR-10 studies, made again from the weights and the recipe: the same answers, image by image."""
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robcomp.compress import compress
+from robcomp.corruptions import Suite
+from robcomp.data import load
+from robcomp.evaluate import evaluate
+from robcomp.models import load_weights, make_model
+from robcomp.results import outcomes, read_tables
+
+RESULTS = Path(__file__).parents[1] / "results"
+CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
+IMAGES = 60
+CONDITIONS = [("clean", 0), ("gaussian_noise", 3), ("frost", 5), ("jpeg_compression", 1)]
+
+
+class Part:
+    """The first images of a few conditions of a suite."""
+
+    def __init__(self, suite): self.suite, self.data = suite, suite.data
+
+    @property
+    def conditions(self): return [condition for condition in self.suite.conditions if (condition.corruption, condition.severity) in CONDITIONS]
+    def __len__(self): return IMAGES * len(self.conditions)
+    def batch(self, condition): return tuple(part[:IMAGES] for part in self.suite.batch(condition))
+
+
+@pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
+@pytest.mark.parametrize("recipe", ["dense", "int8", "prune0.7", "cluster16+int8"])
+@pytest.mark.parametrize("arch", ["mobilenetv2", "vgg19"])
+def test_a_committed_row_comes_out_again(arch, recipe):
+    folder, file = RESULTS / f"{arch}-cifar10", WEIGHTS / f"{arch}_cifar10.safetensors"
+    if not folder.is_dir(): pytest.skip(f"no results of {arch}")
+    if not file.is_file(): pytest.skip(f"no trained weights at {file.name}: name their folder in ROBCOMP_WEIGHTS")
+    tables, data = read_tables(folder), load("cifar10")
+    own = tables.trials[(tables.trials.recipe == recipe) & (tables.trials.status == "ok")]
+    if own.empty: pytest.skip(f"{recipe} is not among the results of {arch}")
+    key, suite = own.key.iloc[0], Suite(data, per_condition=200, frost="imagecorruptions")
+    assert own.suite.iloc[0] == suite.text
+    rows = evaluate({key: compress(load_weights(make_model(arch), file), recipe, data).module}, Part(suite), progress=False)
+    committed = outcomes(tables, key)[key]
+    for row in rows.itertuples():
+        known = committed.xs((row.corruption, row.severity), level=("corruption", "severity")).to_numpy()[:IMAGES]
+        assert (np.unpackbits(np.frombuffer(row.bits, np.uint8), count=IMAGES).astype(bool) == known).all(), (row.corruption, row.severity)
+    assert len(rows) == len(CONDITIONS)
