@@ -1,4 +1,5 @@
 """The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every time."""
+import bisect
 import json
 import os
 import struct
@@ -85,6 +86,113 @@ def coded_symbols(data, count, depth):
     return symbols
 
 
+class Decisions:
+    """The bits of a stream, decoded with chances that the caller knows."""
+
+    def __init__(self, data): self.data, self.at, self.width, self.code = data, 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
+
+    def bit(self, one):
+        bound = (self.width >> 16) * (65536 - one)
+        bit = int(self.code >= bound)
+        self.code, self.width = (self.code - bound, self.width - bound) if bit else (self.code, bound)
+        while self.width < 1 << 24:
+            self.code = self.code << 8 | (self.data[self.at] if self.at < len(self.data) else 0)
+            self.width, self.at = self.width << 8, self.at + 1
+        return bit
+
+
+POWERS = [1 << 60]
+for _ in range(2047): POWERS.append(POWERS[-1] * 1157450773355096064 >> 60)
+UPPER = [(x << 16) // (x + (1 << 60)) for x in POWERS]
+
+
+def chance_of(odds):
+    odds = min(max(odds, -2047), 2047)
+    return UPPER[odds] if odds >= 0 else 65536 - UPPER[-odds]
+
+
+ALL_CHANCES = [chance_of(odds) for odds in range(-2047, 2047)]
+
+
+def odds_of(p): return bisect.bisect_left(ALL_CHANCES, 16 * (p >> 10) + 8) - 2047
+
+
+def level(mean):
+    n = min(mean >> 11, 1023) + 4
+    e = n.bit_length() - 3
+    return min(4 * e + (n >> e) - 4, 31)
+
+
+def moved(value, target, n): return value + ((target - value) * (131072 // (2 * n + 3)) >> 16)
+
+
+class Model:
+    """Slots and weights, by name."""
+
+    def __init__(self): self.slots, self.weights = {}, {}
+
+    def learn(self, names, bit):
+        for name in names:
+            p, n = self.slots[name]
+            self.slots[name] = moved(p, bit << 22, n), min(n + 1, 1000)
+
+    def decide(self, decisions, parent, *others, alone=False):
+        self.slots.setdefault(parent, (1 << 21, 0))
+        names = [parent]
+        own = odds_of(self.slots[parent][0])
+        if alone and abs(own) > 1536: bit = decisions.bit(chance_of(own))
+        else:
+            for name, above in others: self.slots.setdefault(name, (self.slots[above][0], 10))
+            names += [name for name, _ in others]
+            odds = [odds_of(self.slots[name][0]) for name in names]
+            weights = self.weights.setdefault(parent, [65536 - 3 * 18000] + [18000] * (len(names) - 1))
+            one = chance_of(sum(w * o for w, o in zip(weights, odds)) >> 16)
+            bit = decisions.bit(one)
+            self.weights[parent] = [w + (o * 3 * ((bit << 16) - one) + (1 << 17) >> 18) for w, o in zip(weights, odds)]
+        self.learn(names, bit)
+        return bit
+
+
+def symbols_in_context(data, shape, values):
+    order = sorted(range(len(values)), key=lambda symbol: values[symbol])
+    home = min(range(len(values)), key=lambda place: abs(values[order[place]]))
+    last, filters, channels, kernel, row = len(values) - 1, shape[0], shape[1], int(np.prod(shape[2:])), shape[-1] if len(shape) > 2 else 1
+    bits = (max(home, last - home) - 1).bit_length()
+    decisions, model, symbols = Decisions(data), Model(), []
+    layer, channel, sign = 2 << 16, [2 << 16] * channels, [1 << 15] * channels
+    for f in range(filters):
+        mean, n = layer, 4
+        for c in range(channels):
+            if c % 4 == 0: kept, held = [0] * kernel, [0] * kernel
+            at_start, side = level(channel[c]), [1] * kernel
+            for k in range(kernel):
+                own, g, j, size = level(mean), c % 4 * (c % 4 + 1) // 2 + kept[k], min(k, 8), 0
+                flag, narrow = ("flag", g), ("flag", g, own)
+                if model.decide(decisions, flag, (narrow, flag), (("both", g, own, at_start >> 1), narrow), (("place", g, j, at_start), flag), alone=True):
+                    above = int(home < last)
+                    if 0 < home < last:
+                        v = 3 * (side[k - 1] if k % row else 1) + (side[k - row] if k >= row else 1)
+                        above = model.decide(decisions, ("sign", v), (("sign", v, j), ("sign", v)), (("lean", v, sign[c] >> 12), ("sign", v)))
+                        sign[c] += (above << 16) - sign[c] >> 5
+                    node = 1
+                    for _ in range(bits):
+                        top = "far", above, node
+                        added = [((*top, name, value), top) for name, value in zip("FCG", (own, at_start, level(held[k] << 16)))]
+                        node = 2 * node + model.decide(decisions, top, *added)
+                    size, side[k] = 1 + node - (1 << bits), 2 * above
+                    kept[k], held[k] = kept[k] + 1, held[k] + size
+                symbols.append(order[min(max(home + (size if side[k] else -size), 0), last)])
+                mean, n = moved(mean, size << 16, n), min(n + 1, 1000)
+                channel[c] = moved(channel[c], size << 16, min(f * kernel + k + 1, 1000))
+        layer = moved(layer, mean, min(f, 30))
+    return symbols
+
+
+def weight_symbols(part, kind, shape, values):
+    if kind in part: return coded_symbols(part[kind], int(np.prod(shape)), max(len(values) - 1, 0).bit_length())
+    return symbols_in_context(part[kind + ":contexts"], shape, values)
+
+
 def plane_numbers(data, count, form):
     planes, size = [], struct.calcsize(form)
     for _ in range(size):
@@ -102,7 +210,7 @@ def read_by_specification(path):
     """Header, weights by layer (flat lists), everything else by name."""
     data = path.read_bytes()
     magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
-    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 1 and zlib.crc32(data[22:22 + stored]) == checksum
+    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 2 and zlib.crc32(data[22:22 + stored]) == checksum
     text = zlib.decompress(data[22:22 + stored])
     header, at, parts = json.loads(text), 22 + stored, {}
     assert len(text) == length
@@ -120,12 +228,13 @@ def read_by_specification(path):
         scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
         if layer["form"] == "codes":
             values = struct.unpack(f"<{layer['k']}{'b' if layer['bits'] else 'f'}", part["codebook"])
-            codes = coded_symbols(part["codes"], count, max(layer["k"] - 1, 0).bit_length())
+            codes = weight_symbols(part, "codes", layer["shape"], values)
             weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[code]) for i, code in enumerate(codes)]
             continue
-        mask = coded_symbols(part["mask"], count, 1) if layer["mask"] else [1] * count
+        mask = weight_symbols(part, "mask", layer["shape"], range(2)) if layer["mask"] else [1] * count
         limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
-        if limit: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        if limit and layer["mask"]: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        elif limit: kept = [symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
         else: kept = plane_numbers(part["weights"], sum(mask), "<f")
         kept = iter(kept)
         weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
@@ -235,7 +344,7 @@ def closed(header, body, **prefix):
     """A file of this header and these sections, every length and checksum right unless given."""
     text = json.dumps(header).encode()
     stored = zlib.compress(text)
-    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 1), prefix.get("stored", len(stored)),
+    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 2), prefix.get("stored", len(stored)),
                        prefix.get("length", len(text)), zlib.crc32(stored)) + stored + body
 
 
@@ -268,7 +377,7 @@ def test_files_of_other_kinds_are_refused(packed, tmp_path):
     header, body = opened(packed)
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"")
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"PK\3\4" * 100)
-    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=2))
+    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=3))
     assert "2 bytes follow" in refused(tmp_path / "x", packed + b"ab")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path / "absent")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path)
