@@ -24,7 +24,7 @@ from typing import NamedTuple
 from robcomp._atomic import replacing
 
 MAGIC = b"\x89rcomp\r\n"
-VERSION = 1
+VERSION = 2
 PREFIX = struct.Struct("<8sHIII")
 HEADER_LIMIT = 1 << 22  # bytes of JSON
 

@@ -1,4 +1,5 @@
 """The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every time."""
+import bisect
 import json
 import os
 import struct
@@ -10,20 +11,23 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
+from robcomp._coder import encode, order0_bytes
+from robcomp._context import MOST, decode_in_context, encode_in_context
 from robcomp._digest import tensors_sha256
 from robcomp._state import layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import ledger, pack, unpack
+from robcomp.pack import encode_weights, ledger, pack, unpack
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
 RECIPES = ("dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5", "prune0.5+cluster16+int8", "cluster2",
-           "prune0.5:2of4+cluster4", "cluster300")
+           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights")
 
 
 class Net(nn.Module):
@@ -85,6 +89,113 @@ def coded_symbols(data, count, depth):
     return symbols
 
 
+class Decisions:
+    """The bits of a stream, decoded with chances that the caller knows."""
+
+    def __init__(self, data): self.data, self.at, self.width, self.code = data, 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
+
+    def bit(self, one):
+        bound = (self.width >> 16) * (65536 - one)
+        bit = int(self.code >= bound)
+        self.code, self.width = (self.code - bound, self.width - bound) if bit else (self.code, bound)
+        while self.width < 1 << 24:
+            self.code = self.code << 8 | (self.data[self.at] if self.at < len(self.data) else 0)
+            self.width, self.at = self.width << 8, self.at + 1
+        return bit
+
+
+POWERS = [1 << 60]
+for _ in range(2047): POWERS.append(POWERS[-1] * 1157450773355096064 >> 60)
+UPPER = [(x << 16) // (x + (1 << 60)) for x in POWERS]
+
+
+def chance_of(odds):
+    odds = min(max(odds, -2047), 2047)
+    return UPPER[odds] if odds >= 0 else 65536 - UPPER[-odds]
+
+
+ALL_CHANCES = [chance_of(odds) for odds in range(-2047, 2047)]
+
+
+def odds_of(p): return bisect.bisect_left(ALL_CHANCES, 16 * (p >> 10) + 8) - 2047
+
+
+def level(mean):
+    n = min(mean >> 11, 1023) + 4
+    e = n.bit_length() - 3
+    return min(4 * e + (n >> e) - 4, 31)
+
+
+def moved(value, target, n): return value + ((target - value) * (131072 // (2 * n + 3)) >> 16)
+
+
+class Model:
+    """Slots and weights, by name."""
+
+    def __init__(self): self.slots, self.weights = {}, {}
+
+    def learn(self, names, bit):
+        for name in names:
+            p, n = self.slots[name]
+            self.slots[name] = moved(p, bit << 22, n), min(n + 1, 1000)
+
+    def decide(self, decisions, parent, *others, alone=False):
+        self.slots.setdefault(parent, (1 << 21, 0))
+        names = [parent]
+        own = odds_of(self.slots[parent][0])
+        if alone and abs(own) > 1536: bit = decisions.bit(chance_of(own))
+        else:
+            for name, above in others: self.slots.setdefault(name, (self.slots[above][0], 10))
+            names += [name for name, _ in others]
+            odds = [odds_of(self.slots[name][0]) for name in names]
+            weights = self.weights.setdefault(parent, [65536 - 3 * 18000] + [18000] * (len(names) - 1))
+            one = chance_of(sum(w * o for w, o in zip(weights, odds)) >> 16)
+            bit = decisions.bit(one)
+            self.weights[parent] = [w + (o * 3 * ((bit << 16) - one) + (1 << 17) >> 18) for w, o in zip(weights, odds)]
+        self.learn(names, bit)
+        return bit
+
+
+def symbols_in_context(data, shape, values):
+    order = sorted(range(len(values)), key=lambda symbol: values[symbol])
+    home = min(range(len(values)), key=lambda place: abs(values[order[place]]))
+    last, filters, channels, kernel, row = len(values) - 1, shape[0], shape[1], int(np.prod(shape[2:])), shape[-1] if len(shape) > 2 else 1
+    bits = (max(home, last - home) - 1).bit_length()
+    decisions, model, symbols = Decisions(data), Model(), []
+    layer, channel, sign = 2 << 16, [2 << 16] * channels, [1 << 15] * channels
+    for f in range(filters):
+        mean, n = layer, 4
+        for c in range(channels):
+            if c % 4 == 0: kept, held = [0] * kernel, [0] * kernel
+            at_start, side = level(channel[c]), [1] * kernel
+            for k in range(kernel):
+                own, g, j, size = level(mean), c % 4 * (c % 4 + 1) // 2 + kept[k], min(k, 8), 0
+                flag, narrow = ("flag", g), ("flag", g, own)
+                if model.decide(decisions, flag, (narrow, flag), (("both", g, own, at_start >> 1), narrow), (("place", g, j, at_start), flag), alone=True):
+                    above = int(home < last)
+                    if 0 < home < last:
+                        v = 3 * (side[k - 1] if k % row else 1) + (side[k - row] if k >= row else 1)
+                        above = model.decide(decisions, ("sign", v), (("sign", v, j), ("sign", v)), (("lean", v, sign[c] >> 12), ("sign", v)))
+                        sign[c] += (above << 16) - sign[c] >> 5
+                    node = 1
+                    for _ in range(bits):
+                        top = "far", above, node
+                        added = [((*top, name, value), top) for name, value in zip("FCG", (own, at_start, level(held[k] << 16)))]
+                        node = 2 * node + model.decide(decisions, top, *added)
+                    size, side[k] = 1 + node - (1 << bits), 2 * above
+                    kept[k], held[k] = kept[k] + 1, held[k] + size
+                symbols.append(order[min(max(home + (size if side[k] else -size), 0), last)])
+                mean, n = moved(mean, size << 16, n), min(n + 1, 1000)
+                channel[c] = moved(channel[c], size << 16, min(f * kernel + k + 1, 1000))
+        layer = moved(layer, mean, min(f, 30))
+    return symbols
+
+
+def weight_symbols(part, kind, shape, values):
+    if kind in part: return coded_symbols(part[kind], int(np.prod(shape)), max(len(values) - 1, 0).bit_length())
+    return symbols_in_context(part[kind + ":contexts"], shape, values)
+
+
 def plane_numbers(data, count, form):
     planes, size = [], struct.calcsize(form)
     for _ in range(size):
@@ -102,7 +213,7 @@ def read_by_specification(path):
     """Header, weights by layer (flat lists), everything else by name."""
     data = path.read_bytes()
     magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
-    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 1 and zlib.crc32(data[22:22 + stored]) == checksum
+    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 2 and zlib.crc32(data[22:22 + stored]) == checksum
     text = zlib.decompress(data[22:22 + stored])
     header, at, parts = json.loads(text), 22 + stored, {}
     assert len(text) == length
@@ -120,12 +231,13 @@ def read_by_specification(path):
         scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
         if layer["form"] == "codes":
             values = struct.unpack(f"<{layer['k']}{'b' if layer['bits'] else 'f'}", part["codebook"])
-            codes = coded_symbols(part["codes"], count, max(layer["k"] - 1, 0).bit_length())
+            codes = weight_symbols(part, "codes", layer["shape"], values)
             weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[code]) for i, code in enumerate(codes)]
             continue
-        mask = coded_symbols(part["mask"], count, 1) if layer["mask"] else [1] * count
+        mask = weight_symbols(part, "mask", layer["shape"], range(2)) if layer["mask"] else [1] * count
         limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
-        if limit: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        if limit and layer["mask"]: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        elif limit: kept = [symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
         else: kept = plane_numbers(part["weights"], sum(mask), "<f")
         kept = iter(kept)
         weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
@@ -152,6 +264,98 @@ def test_a_second_reader_reads_the_same(files, recipe):
             own = layer.module.input_range
             assert others[name] == (own.scale.item(), own.zero.item())
     assert all(others[name] == state[name].reshape(-1).tolist() for name in state if name.startswith("norm.") or name.endswith(".bias"))
+
+
+# -- streams in context --
+
+SHAPES = st.one_of(
+    st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 4)),
+    st.tuples(st.integers(1, 40), st.just(1), st.just(3), st.just(3)),
+    st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 4), st.integers(1, 5)),
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 2), st.integers(1, 3), st.integers(1, 3)))
+
+
+@st.composite
+def layers_of_symbols(draw):
+    """Symbols in the shape of a layer, of filters and channels that differ, and what they stand for."""
+    shape, k, rng = draw(SHAPES), draw(st.one_of(st.integers(2, 8), st.integers(2, MOST))), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from(["floats", "zero first", "positive", "negative", "integers", "equal"]))
+    values = np.sort(rng.normal(size=k)).astype(np.float32)
+    if kind == "zero first": values = np.concatenate([[0], np.delete(values, np.argmin(abs(values)))]).astype(np.float32)
+    if kind in ("positive", "negative"): values = abs(values) * (1 if kind == "positive" else -1)
+    if kind == "integers": values = rng.choice(np.arange(-127, 128), k, replace=False).astype(np.int8)
+    if kind == "equal": values[:] = values[0]
+    loud = np.exp(draw(st.sampled_from([0, 1, 3])) * rng.normal(size=shape[:1] + (1,) * (len(shape) - 1)))
+    nearest = abs((rng.normal(size=shape) * loud)[..., None] * draw(st.sampled_from([0, .01, 1, 30])) - values).argmin(-1)
+    if draw(st.booleans()) and len(shape) > 1 and shape[1] % 4 == 0 and nearest.size:
+        groups = np.moveaxis(nearest, 1, -1).reshape(-1, 4)
+        groups[np.arange(len(groups))[:, None], rng.random(groups.shape).argsort(1)[:, :2]] = abs(values.astype(float)).argmin()
+        nearest = np.moveaxis(groups.reshape(*np.moveaxis(nearest, 1, -1).shape), -1, 1)
+    return nearest.astype(np.uint16), values
+
+
+@settings(max_examples=150, deadline=None)
+@given(layers_of_symbols())
+def test_any_symbols_come_back_from_a_stream_in_context_by_either_reader(case):
+    symbols, values = case
+    stream = encode_in_context(symbols, values)
+    again = decode_in_context(stream, symbols.shape, values)
+    assert again.dtype == np.uint16 and again.shape == symbols.shape and (again == symbols).all()
+    if symbols.size < 400: assert symbols_in_context(stream, symbols.shape, values.tolist()) == symbols.reshape(-1).tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from([(3, 5), (2, 4, 3, 3), (6, 1, 3, 3), (1, 1)]), st.integers(2, MOST), st.integers(0, 99))
+def test_any_bytes_give_the_same_symbols_to_either_reader(data, shape, k, seed):
+    values = np.random.default_rng(seed).normal(size=k).astype(np.float32)
+    symbols = decode_in_context(data, shape, values)
+    assert symbols.max() < k and symbols.reshape(-1).tolist() == symbols_in_context(data, shape, values.tolist())
+
+
+def test_long_streams_agree_with_the_second_reader():
+    """Counts at their limits, weights far from where they began, means of many weights."""
+    rng = np.random.default_rng(0)
+    values = np.array([0, -3, -2, -1, -.5, .5, 1, 2, 3], np.float32)
+    loud = np.exp(rng.normal(size=(24, 1, 1, 1))) * np.exp(.5 * rng.normal(size=(1, 40, 1, 1)))
+    symbols = abs((rng.normal(size=(24, 40, 3, 3)) * loud)[..., None] - values).argmin(-1).astype(np.uint16)
+    symbols[12:, :, 1] = 0
+    stream = encode_in_context(symbols, values)
+    assert symbols_in_context(stream, symbols.shape, values.tolist()) == symbols.reshape(-1).tolist()
+    assert len(stream) < .9 * order0_bytes(symbols)
+
+
+def test_two_of_four_costs_what_its_patterns_cost():
+    rng = np.random.default_rng(0)
+    for shape in ((64, 128), (64, 64, 3, 3)):
+        keep = np.moveaxis(rng.permuted(np.tile([0, 0, 1, 1], (np.prod(shape) // 4, 1)), axis=1).reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+        stream, coder = encode_weights(keep.astype(np.uint16), np.arange(2))
+        assert coder == ":contexts" and 1 <= 32 * len(stream) / keep.size / np.log2(6) < 1.02
+
+
+def test_no_stream_is_longer_than_the_plain_one():
+    rng = np.random.default_rng(0)
+    for k in (1, 2, 3, 16, 64, 65, 300):
+        for shape in ((0, 4), (1, 1), (16, 1, 3, 3), (64, 64)):
+            symbols, values = rng.integers(0, k, shape).astype(np.uint16), np.arange(k) - k // 2
+            assert len(encode_weights(symbols, values)[0]) <= len(encode(symbols, max(k - 1, 0).bit_length()))
+
+
+def test_each_kind_of_stream_in_context_is_read_back(tmp_path):
+    """Masks, codes and integers; channels that are silent in all filters give integers something to be told by."""
+    for recipe, kind in (("prune0.5:2of4", "mask"), ("prune0.5:2of4+cluster4", "codes"), ("int2:weights", "integers")):
+        start = net()
+        with torch.no_grad():
+            start.first.weight[:, ::2] *= .01
+            start.point.weight[:, ::2] *= .01
+        module = compress(start, recipe, NOISE).module
+        pack(module, tmp_path / "model", recipe=recipe)
+        header, weights, _ = read_by_specification(tmp_path / "model")
+        assert any(own == kind + ":contexts" for _, own, *_ in header["sections"]), recipe
+        assert {name: layer.weight.reshape(-1).tolist() for name, layer in layers(module).items()} == weights
+        assert tensors_sha256(unpack(tmp_path / "model", module=LIKE_IT).state_dict()) == tensors_sha256(module.state_dict())
+        account = ledger(tmp_path / "model")
+        assert set(account.coder[account.kind == kind]) <= {"contexts", "plain"} and account["bytes"].sum() == (tmp_path / "model").stat().st_size
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -235,7 +439,7 @@ def closed(header, body, **prefix):
     """A file of this header and these sections, every length and checksum right unless given."""
     text = json.dumps(header).encode()
     stored = zlib.compress(text)
-    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 1), prefix.get("stored", len(stored)),
+    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 2), prefix.get("stored", len(stored)),
                        prefix.get("length", len(text)), zlib.crc32(stored)) + stored + body
 
 
@@ -268,11 +472,29 @@ def test_files_of_other_kinds_are_refused(packed, tmp_path):
     header, body = opened(packed)
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"")
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"PK\3\4" * 100)
-    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=2))
+    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=3))
     assert "2 bytes follow" in refused(tmp_path / "x", packed + b"ab")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path / "absent")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path)
     with pytest.raises(ValueError, match="own: pass module="): unpack(write(tmp_path / "x", packed))
+
+
+def test_files_of_the_first_format_are_still_read(files, tmp_path):
+    """Format 1 had plain streams alone; a file that has no others is the same in both."""
+    path, module = files["int8"]
+    header, body = opened(path.read_bytes())
+    assert not any(":" in kind for _, kind, *_ in header["sections"])
+    again = unpack(write(tmp_path / "old", closed(header, body, version=1)), module=LIKE_IT)
+    assert tensors_sha256(again.state_dict()) == tensors_sha256(module.state_dict())
+
+
+def test_a_stream_in_context_where_none_can_be_is_refused(files, tmp_path):
+    for recipe, kind in (("cluster300", "codes"), ("int8", "integers")):
+        header, body = opened(files[recipe][0].read_bytes())
+        for section in header["sections"]: section[1] += ":contexts" if section[1] == kind else ""
+        said = refused(tmp_path / "lie", closed(header, body))
+        assert "a stream in context of" in said and f"allowed are 2 to {MOST}" in said
+        with pytest.raises(ValueError, match="do not belong together"): ledger(tmp_path / "lie")
 
 
 def write(path, data):
@@ -306,6 +528,8 @@ LIES = {
     "a section's length below zero": lambda header: header["sections"][0].__setitem__(2, -1),
     "a section's kind": lambda header: header["sections"][0].__setitem__(1, "codes"),
     "a section's checksum": lambda header: header["sections"][0].__setitem__(3, 0),
+    "another coder": lambda header: [section.__setitem__(1, "codes") for section in header["sections"] if section[1] == "codebook"],
+    "an unknown coder": lambda header: [section.__setitem__(1, "codes:lzma") for section in header["sections"] if section[1].startswith("codes")],
     "sections": lambda header: header.update(sections={}),
     "a section too few": lambda header: header["sections"].pop(),
     "ranged": lambda header: header.update(ranged=["nowhere"]),
@@ -422,7 +646,7 @@ def _changed(node, rng, depth=0):
 def test_fuzz(files, tmp_path):
     seconds = float(os.environ.get("ROBCOMP_FUZZ_SECONDS", 5))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    honest = [str(files[recipe][0]) for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "dense")]
+    honest = [str(files[recipe][0]) for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "prune0.5:2of4+cluster4", "dense")]
     run = subprocess.run([sys.executable, "-c", FUZZ, str(seconds), os.environ.get("ROBCOMP_FUZZ_SEED", "0"), str(tmp_path / "fuzzed"), *honest],
                          capture_output=True, text=True, cwd=root, env=os.environ | dict(PYTHONPATH=root), timeout=120 + 2 * seconds)
     assert run.returncode == 0, run.stderr[-2000:]
