@@ -135,7 +135,8 @@ def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
     """Differences as points with intervals, one row each, the verdict by colour and shape."""
     axis = alt.Axis(labelLimit=300, domain=False, ticks=False, grid=True)
     base = alt.Chart(data.round(5)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=list(data))
-    across = alt.X("low:Q", title=title, axis=alt.Axis(format="+.2f", tickCount=6, grid=False))
+    span = max(data["high"].max(), 0) - min(data["low"].min(), 0)
+    across = alt.X("low:Q", title=title, axis=alt.Axis(format="+.2f" if span > .06 else "+.3f", tickCount=6, grid=False))
     bars = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=80, opacity=1).encode(alt.X("difference:Q"), by(alt.Shape, "verdict", VERDICTS))
     zero = alt.Chart(pd.DataFrame(dict(zero=[0]))).mark_rule(color=GREY).encode(alt.X("zero:Q"))

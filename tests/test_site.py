@@ -183,7 +183,7 @@ def test_charts_live_on_the_site_without_network(site, width):
         tab.on("request", lambda request: requests.append(request.url))
         tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: errors.append(str(error)))
-        for name in ("charts.html", "analysis/tradeoffs.html", "analysis/choosing.html"):
+        for name in ("charts.html", *(f"analysis/{page}.html" for page in ("tradeoffs", "choosing", "corruptions", "combinations", "forgotten"))):
             tab.goto((folder / name).as_uri())
             charts = tab.locator(".rc-chart").count()
             assert charts, f"no chart on {name}"
