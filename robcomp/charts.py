@@ -162,7 +162,7 @@ def heat_table(conditions: pd.DataFrame,  # from `by_condition`, one network
     cells = cells.assign(robust=cells["recipe"].map(robust))
     return cells.sort_values(["robust", "recipe"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/70_charts.ipynb #0f727b04
+# %% ../nbs/70_charts.ipynb #f8f06256
 HEATS = dict(accuracy=("accuracy by recipe and corruption", "In hundredths, mean over severities; darker is lower."),
              change=("change against dense by recipe and corruption",
                      "In hundredths of accuracy, mean over severities; orange is a loss, blue a gain."))
@@ -174,6 +174,7 @@ def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
     "Recipes by corruptions, a colour and a figure a cell."
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
     cells, (title, how) = heat_table(conditions), HEATS[value]
+    if cells[value].isna().all(): raise ValueError(f"no {value} is known: it needs the dense network of the study; draw the accuracy instead")
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
     said = "; ".join(f"{end} {row[value]:.2f}, {row['recipe']} under {row['corruption']}" for end, row in ends.items())
     return titled(_marks.heat(cells, value), title, how, f"{title}: {said}.")

@@ -78,7 +78,7 @@ def front_of(table: pd.DataFrame,  # summary of one network
     ended = table.dropna(subset=goals.names)
     return ended[pareto(ended, goals)].sort_values(["size_mb", "recipe"])
 
-# %% ../nbs/72_report.ipynb #174a1d9c
+# %% ../nbs/72_report.ipynb #07d86937
 def section(title: str,  # of the section
             *parts: str,  # HTML
 ) -> str:
@@ -92,7 +92,7 @@ def sections(table: pd.DataFrame,  # summary of one network
     "Front, map of harm and severities of one network."
     name, drawn = networks(table).iloc[0], lambda chart: figure(spec_of(chart))
     front = html_table(front_of(table), caption="Not beaten in clean accuracy, robust accuracy and size at once.")
-    harm = [drawn(chart_heat(rows, value=value)) for value in ("change", "accuracy")]
+    harm = [drawn(chart_heat(rows, value=value)) for value in ("change", "accuracy") if rows[value].notna().any()]  # no dense network: no change
     return (section(f"Front: {name}", drawn(chart_front(table, bounds)), front)
             + section(f"Where it hurts: {name}", *harm)
             + section(f"How fast it falls: {name}", drawn(chart_severity(rows))))

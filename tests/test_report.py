@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from robcomp.charts import by_condition, chart_heat
 from robcomp.pareto import choose
 from robcomp.report import to_latex, to_markdown, write_report
-from robcomp.results import example, summarise
+from robcomp.results import Tables, example, summarise
 
 SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")], worst=[.655, .5],
                           size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))
@@ -94,3 +95,12 @@ def test_charts_come_alive_without_network(page, width):
         browser.close()
     assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()] and not errors
     assert re.search("<title>.+</title>", page.read_text())
+
+
+def test_a_study_without_its_dense_network_has_a_report(tmp_path):
+    tables = example()
+    keys = tables.trials[tables.trials.recipe != "dense"].key
+    part = Tables(tables.trials[tables.trials.key.isin(keys)], tables.rows[tables.rows.key.isin(keys)], tables.deals)
+    page = write_report(part, tmp_path).read_text(encoding="utf-8")
+    assert "Where it hurts" in page
+    with pytest.raises(ValueError, match="no change is known"): chart_heat(by_condition(part).query("arch == 'vgg19'"), value="change")
