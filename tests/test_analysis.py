@@ -22,7 +22,7 @@ from robcomp.schema import GROUPS, STANDARD
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))
-SEVERAL = [path for path in PAGES if path.stem not in ("tradeoffs", "choosing")]  # pages of several studies
+SEVERAL = [path for path in PAGES if path.stem != "choosing"]  # pages of several studies
 
 
 @pytest.fixture(scope="module")
