@@ -6,8 +6,8 @@ but the symbols is stored and slow changes along a layer are followed. The arith
 carry (Martin, Video & Data Recording Conference 1979), the form that LZMA made common. Everything is an integer, so a
 stream is the same, and means the same, on every machine.
 
-There are no contexts: a symbol is coded as if it told nothing of its neighbours, so streams end at their order-0 entropy, and
-patterns such as two zeros in every four are not used.
+There are no contexts: a symbol is coded as if it told nothing of its neighbours, so streams end at their order-0 entropy. The
+coder that uses patterns, such as two zeros in every four, is `_context`; it takes more time.
 """
 from __future__ import annotations
 

@@ -159,6 +159,7 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
     weight[mask] = _weights(entry, parts, mask)
     layer.assign(torch.from_numpy(weight) * (scale if state.bits else 1))
 
+# %% ../nbs/35_pack.ipynb #9831e39b
 def _weights(entry: Mapping, parts: Mapping[str, bytes], mask: np.ndarray) -> np.ndarray:
     count, limit = int(mask.sum()), grid_limit(entry["bits"])
     if entry["form"] == "float": return decode_planes(parts["weights"], count, "<f4")
