@@ -28,6 +28,17 @@ def _histogram(values, weights, low, per_unit, bins):
 
 
 @njit(cache=True, nogil=True)
+def _ends(back, runs, cells):
+    """Where each run ends, from the ends of the runs before."""
+    ends = np.empty(runs, np.int64)
+    end = cells
+    for run in range(runs, 0, -1):
+        ends[run - 1] = end
+        end = back[run, end]
+    return ends
+
+
+@njit(cache=True, nogil=True)
 def _best_cuts(mass, moment, k):
     """Ends of the k runs of cells that maximise the sum of moment**2 / mass, which minimises the squared error."""
     cells = mass.size
@@ -58,11 +69,7 @@ def _best_cuts(mass, moment, k):
                 stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3] = end + 1, last, cut, high
                 top += 1
         before, now = now, before
-    ends = np.empty(k, np.int64)
-    end = cells
-    for run in range(k, 0, -1):
-        ends[run - 1] = end
-        end = back[run, end]
+    ends = _ends(back, k, cells)
     centroids = np.empty(k)
     start = 0
     for run in range(k):
@@ -195,12 +202,7 @@ def _priced_ends(mass, moment, count, k, price):
             now[end], back[run, end] = best, cut
         if now[cells] < least: least, runs = now[cells], run
         before, now = now, before
-    ends = np.empty(runs, np.int64)
-    end = cells
-    for run in range(runs, 0, -1):
-        ends[run - 1] = end
-        end = back[run, end]
-    return ends
+    return _ends(back, runs, cells)
 
 
 @njit(cache=True, nogil=True)

@@ -90,7 +90,6 @@ class LayerState(nn.Module):
         else: weight = original
         return weight if self.mask is None else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
 
-
     def places(self, values: Tensor) -> Tensor:
         """Where each weight's value stands in the flat codebook."""
         if values.ndim == 1: return self.codes

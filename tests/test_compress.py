@@ -78,14 +78,19 @@ def test_promises_kept_and_file_comes_back(recipe, seed, tmp_path_factory):
         return
     assert tensors_sha256(model.state_dict()) == before
     check_by_hand(artifact)
-    path = tmp_path_factory.mktemp("pack") / "model.robcomp"
-    pack(artifact.module, path, recipe=str(recipe))
+    again = packed_and_back(artifact, model, tmp_path_factory.mktemp("pack") / "model.robcomp")
+    assert again.second.weight is not None and torch.equal(again.first.weight, again.second.weight)
+
+
+def packed_and_back(artifact, model, path):
+    """The module from its file: the same state bit for bit, the same scores, with its joint states and without."""
+    pack(artifact.module, path, recipe=str(artifact.recipe))
     again = unpack(path, module=model)
     mine, theirs = artifact.module.state_dict(), again.state_dict()
     assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
     x = torch.randn(4, 3, 8, 8)
     assert torch.equal(artifact.module(x), again(x)) and torch.equal(plain(again)(x), again(x))
-    assert again.second.weight is not None and torch.equal(again.first.weight, again.second.weight)
+    return again
 
 
 def check_by_hand(artifact):
@@ -147,13 +152,7 @@ def test_channels_and_gradual_pruning_in_any_order(parts, seed, tmp_path_factory
         assert any(reason in str(refused) for reason in ("would be left", "no channel can go", "shared values would have to be taken apart"))
         return
     check_by_hand(artifact)
-    path = tmp_path_factory.mktemp("pack") / "model.robcomp"
-    pack(artifact.module, path, recipe=str(recipe))
-    again = unpack(path, module=model)
-    mine, theirs = artifact.module.state_dict(), again.state_dict()
-    assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
-    x = torch.randn(4, 3, 8, 8)
-    assert torch.equal(artifact.module(x), again(x))
+    again = packed_and_back(artifact, model, tmp_path_factory.mktemp("pack") / "model.robcomp")
     assert [type(promise) for promise in restored(again, recipe).promises] == [type(promise) for promise in artifact.promises]
 
 
