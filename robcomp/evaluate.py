@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['deployed', 'calibration_error', 'answers', 'row', 'shared_contract', 'evaluate']
 
-# %% ../nbs/40_evaluate.ipynb #d89f9d7a
+# %% ../nbs/40_evaluate.ipynb #b4c7354e
 import copy
 from collections.abc import Mapping
 
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ._progress import progress as progress_bar
-from ._state import folded
 from .data import as_input
+from .deploy import in_integers
 from .training import pick_device
 
-# %% ../nbs/40_evaluate.ipynb #db2ee68d
+# %% ../nbs/40_evaluate.ipynb #791e154f
 def deployed(module: nn.Module,  # stays as it is
              device: str | torch.device = "cpu",
 ) -> nn.Module:  # in evaluation mode, in channels_last, without gradients
-    "A copy with plain weights and folded batch normalisation."
-    return folded(module).to(device, memory_format=torch.channels_last)
+    "A copy with plain weights, folded batch normalisation and integer arithmetic where inputs are rounded."
+    return in_integers(module).to(device, memory_format=torch.channels_last)
 
 # %% ../nbs/40_evaluate.ipynb #c9d43084
 def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the class named
