@@ -83,27 +83,27 @@ def _encode(symbols, depth, steps):
 
 @njit(cache=True, nogil=True)
 def _decode(data, count, depth, steps):
-    chances, seen = np.full((2, 1 << depth), ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
-    symbols = np.zeros(count, np.uint16)
-    width, code, position = WORD, np.uint64(0), 0
-    for _ in range(4):
-        code = (code << np.uint64(8)) | np.uint64(data[position] if position < data.size else 0)
-        position += 1
+    """The symbols of a stream. A decision is as good as a coin to the processor, so nothing here branches on it."""
+    quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
+    symbols, stream = np.zeros(count, np.uint16), np.zeros(data.size + 4, np.uint8)
+    stream[:data.size] = data
+    width, code, position = np.int64(WORD), np.int64(0), 4
+    for byte in stream[:4]: code = (code << 8) | np.int64(byte)
     for i in range(count):
         node = 1
         for _ in range(depth):
-            bound = (width >> np.uint64(16)) * _chance(chances, node)
-            bit = 0 if code < bound else 1
-            if bit:
-                code -= bound
-                width -= bound
-            else: width = bound
-            _learn(chances, seen, node, bit, steps)
+            first, second, n = quick[node], slow[node], seen[node]
+            bound = (width >> 16) * min(max(65536 - ((first + second) >> 13), FLOOR), 65536 - FLOOR)
+            bit = np.int64(code >= bound)
+            code -= bound & -bit
+            width = bound + ((width - 2 * bound) & -bit)
+            quick[node] = first + (((bit * ONE - first) * steps[min(n, LIMITS[0])]) >> 16)
+            slow[node] = second + (((bit * ONE - second) * steps[n]) >> 16)
+            seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
-            while width < TOP:
-                width = (width << np.uint64(8)) & WORD
-                code = ((code << np.uint64(8)) | np.uint64(data[position] if position < data.size else 0)) & WORD
-                position += 1
+            while width < np.int64(TOP):
+                width, code = width << 8, (code << 8) | np.int64(stream[position])
+                position = min(position + 1, data.size)
         symbols[i] = node - (1 << depth)
     return symbols
 

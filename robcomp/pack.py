@@ -202,7 +202,7 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return write(path, header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors])
 
-# %% ../nbs/35_pack.ipynb #b0cb719d
+# %% ../nbs/35_pack.ipynb #3e4b157a
 def blank(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "The network to be filled, known to fit the header."
     try: contract, arch, classes, recipe = InputContract(**header["contract"]), header["arch"], header["classes"], header["recipe"]
@@ -212,8 +212,8 @@ def blank(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     if module is not None: model = fitting(plain(module), header, path)
     elif arch not in ARCHITECTURES: raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
-        with torch.device("meta"): fitting(make_model(arch, classes=classes, contract=contract), header, path)
-        model = fitting(make_model(arch, classes=classes, contract=contract), header, path)
+        with torch.device("meta"): model = fitting(make_model(arch, classes=classes, contract=contract), header, path)
+        model = model.to_empty(device="cpu")
     model.arch, model.classes, model.contract, model.recipe = arch, classes, contract, recipe
     return model.eval()
 
