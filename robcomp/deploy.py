@@ -145,12 +145,12 @@ def sum_levels(graph,  # a `_qdq.Graph`
         for histogram, values in zip(seen.values(), found): histogram(None, (torch.from_numpy(values),))
     return {name: affine_range(histogram.values, histogram.counts) for name, histogram in seen.items()}
 
-# %% ../nbs/37_deploy.ipynb #05ffd6a7
+# %% ../nbs/37_deploy.ipynb #9aaafa99
 def export_onnx(model,  # an `Artifact`, or a network with `.contract`
                 path: str | Path,  # the file to write; its folder exists
                 *,
                 opset: int = 17,  # 17 or later
-                sums: np.ndarray | None = None,  # (n, size, size, 3) uint8 images to find levels of sums on; None: sums stay float, as simulated
+                sums: np.ndarray | None = None,  # (n, size, size, 3) uint8 images to find levels of sums on; None: sums stay float, as evaluated
 ) -> Path:
     "Write a network as ONNX: a whole file or none."
     library("onnx")
