@@ -4,19 +4,61 @@ A layer with an input range multiplies codes by codes. Its sums stay far below 2
 an error and in any order. Where nothing but clips and pools stands between a layer and the next one's rounding, a kernel
 takes its sums to the next levels with one factor, input step times weight step over output step; `rescale_at_once` does
 the same, because two factors round twice and a sum on the border of two levels would fall to the other side.
+
+What is added or averaged may be rounded too. `sum_points` finds the values that would stay float, and `round_points` puts levels
+behind them. Both work on traced networks, whose nodes have the same names each time they are traced.
 """
 from __future__ import annotations
 
+import operator
 from collections import Counter
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from ._state import ActivationRange
 
 KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
-FUNCTIONS = (torch.relu, nn.functional.relu, torch.flatten, "relu", "flatten")
+RECTIFIERS = (torch.relu, nn.functional.relu, "relu")
+FUNCTIONS = (*RECTIFIERS, torch.flatten, "flatten")
+CLIPS = (nn.ReLU, nn.ReLU6)
+ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+AVERAGES = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.functional.adaptive_avg_pool2d, nn.functional.avg_pool2d)
 HIGHEST = 255
+
+
+class SumLevels(ActivationRange):
+    """Levels of what is added or averaged; what comes may have been scaled to them already."""
+
+    def __init__(self, scale: float, zero: int):
+        super().__init__(scale, zero)
+        self.integer_levels, self.rescaled = ActivationRange(1., zero), False
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.integer_levels(values if self.rescaled else values / self.scale) * self.scale
+
+
+class FixedLevels(nn.Module):
+    """The same levels for a file: they go into ONNX as constants of a rounding."""
+
+    def __init__(self, scale: float, zero: int):
+        super().__init__()
+        self.scale, self.zero = scale, zero
+
+    def forward(self, values: Tensor) -> Tensor: return _Rounding.apply(values, self.scale, self.zero)
+
+
+class _Rounding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor, scale: float, zero: int) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, HIGHEST)
+
+    @staticmethod
+    def symbolic(graph, values, scale: float, zero: int):
+        levels = [graph.op("Constant", value_t=torch.from_numpy(np.asarray(level))) for level in (np.float32(scale), np.uint8(zero))]
+        return graph.op("DequantizeLinear", graph.op("QuantizeLinear", values, *levels), *levels)
 
 
 def _input_levels(module: nn.Module, inputs: tuple) -> tuple:
@@ -52,14 +94,63 @@ def rescale_at_once(model: nn.Module) -> None:
         layer = parts[node.target]
         if not hasattr(layer, "unit") or times[id(layer)] > 1: continue
         between, last = _until_rounded(node, parts)
-        rounding = parts.get(last.target) if last is not None else None
-        if not hasattr(rounding, "unit") or times[id(rounding)] > 1: continue
-        clips = [step for step in between if isinstance(parts.get(step.target), nn.ReLU6)]
-        if clips and 6 / rounding.input_range.scale < HIGHEST - .5: continue
+        rounding = _part(last, parts)
+        if not hasattr(rounding, "rescaled") or times[id(rounding)] > 1: continue
+        clips, scale = [step for step in between if isinstance(_part(step, parts), nn.ReLU6)], _levels_of(rounding).scale
+        if clips and 6 / scale < HIGHEST - .5: continue
         for clip in clips: _without_ceiling(model.graph, clip)
-        layer.unit = layer.unit / rounding.input_range.scale
-        rounding.rescaled = True
+        layer.unit, rounding.rescaled = layer.unit / scale, True
     model.recompile()
+
+
+def sum_points(model: fx.GraphModule) -> dict[str, ActivationRange | None]:
+    """What is added or averaged, and what becomes of it, where it stays float; the levels of a layer that rounds it, if one does."""
+    parts, found = dict(model.named_modules()), {}
+    for node in model.graph.nodes:
+        part = _part(node, parts)
+        if not (node.target in ADDITIONS or node.target in AVERAGES or isinstance(part, AVERAGES[:2]) or hasattr(part, "unit")): continue
+        while clip := _only_clip(node, parts): node = clip
+        if hasattr(_part(_until_rounded(node, parts)[1], parts), "rescaled") or all(user.op == "output" for user in node.users): continue
+        found[node.name] = next((_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None)
+    return found
+
+
+def round_points(model: fx.GraphModule, levels: Mapping[str, tuple[float, int]], kind: Callable[[float, int], nn.Module]) -> None:
+    """Put levels, of a kind of module, behind nodes."""
+    for node in [node for node in model.graph.nodes if node.name in levels]:
+        users, name = [user for user in node.users if user.op != "output"], f"levels_of_{node.name}"
+        model.add_submodule(name, kind(*levels[node.name]))
+        with model.graph.inserting_after(node): rounded = model.graph.call_module(name, (node,))
+        for user in users: user.replace_input_with(node, rounded)
+    model.recompile()
+
+
+class Watched(fx.Interpreter):
+    """Runs a traced network and shows what some of its nodes make to those who count it."""
+
+    def __init__(self, model: fx.GraphModule, counters: Mapping[str, Callable]):
+        super().__init__(model)
+        self.counters = counters
+
+    def run_node(self, node: fx.Node):
+        found = super().run_node(node)
+        if node.name in self.counters: self.counters[node.name](None, (found,))
+        return found
+
+
+def _part(node: fx.Node | None, parts: Mapping[str, nn.Module]) -> nn.Module | None:
+    """The module that a node calls."""
+    return parts.get(node.target) if node is not None and node.op == "call_module" else None
+
+
+def _only_clip(node: fx.Node, parts: Mapping[str, nn.Module]) -> fx.Node | None:
+    """The clip that alone takes what a node makes."""
+    user = next(iter(node.users)) if len(node.users) == 1 else None
+    return user if isinstance(_part(user, parts), CLIPS) or user is not None and user.target in RECTIFIERS else None
+
+
+def _levels_of(rounding: nn.Module) -> ActivationRange:
+    return rounding if isinstance(rounding, SumLevels) else rounding.input_range
 
 
 def _until_rounded(node: fx.Node, parts: dict[str, nn.Module]) -> tuple[list[fx.Node], fx.Node | None]:
@@ -67,7 +158,7 @@ def _until_rounded(node: fx.Node, parts: dict[str, nn.Module]) -> tuple[list[fx.
     between = []
     while len(node.users) == 1:
         node, = node.users
-        if not (isinstance(parts.get(node.target), (*KEEPS_LEVELS, nn.ReLU6)) or node.target in FUNCTIONS): return between, node
+        if not (isinstance(_part(node, parts), (*KEEPS_LEVELS, nn.ReLU6)) or node.target in FUNCTIONS): return between, node
         between.append(node)
     return between, None
 

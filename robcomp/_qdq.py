@@ -12,7 +12,6 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 KEEPS_ORDER = ("MaxPool", "Flatten")  # rounding before or after makes no difference
-AVERAGES = ("GlobalAveragePool", "AveragePool")
 CLIPS = ("Relu", "Clip")  # disappear in a rounding that clips as much
 ELEMENTWISE = (*CLIPS, "Add", "QuantizeLinear")
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -47,6 +46,10 @@ class Graph:
         for node in self.users(weight): found += self.products(node.output[0]) if node.op_type == "Transpose" else [node]
         return found
 
+    def value(self, name: str) -> np.ndarray:
+        """What a constant holds."""
+        return self.constants[name] if name in self.constants else numpy_helper.to_array(attributes(self.maker(name))["value"])
+
     def add(self, kind: str, inputs: list[str], output: str, **options) -> str:
         """A new node, once: the name of what it makes."""
         if self.maker(output) is None: self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **options))
@@ -64,6 +67,8 @@ class Graph:
 
     def rounded(self, name: str, scale: float, zero: int) -> str:
         """A tensor on 256 levels; the same levels of the same tensor once."""
+        maker = self.maker(name)
+        if maker is not None and maker.op_type == "DequantizeLinear" and [self.value(own) for own in maker.input[1:]] == [np.float32(scale), zero]: return name
         levels = self.named(name, step=np.float32(scale), zero=np.uint8(zero))
         codes = self.add("QuantizeLinear", [name, *levels], f"{levels[0]}_levels")
         return self.add("DequantizeLinear", [codes, *levels], f"{levels[0]}_rounded")
@@ -89,29 +94,6 @@ class Graph:
         """Do all inputs come from integers?"""
         makers = [self.maker(name) for name in node.input]
         return all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
-
-    def unrounded(self) -> list[str]:
-        """What is added or averaged as it is, and what becomes of it."""
-        nodes = [node for node in self.ordered() if node.op_type in AVERAGES or node.op_type == "Add" or node.op_type == "Conv" and self.on_integers(node)]
-        names = [self.behind_clips(node.output[0]) for node in nodes if self.stays_float(node)]
-        return [name for name in names if self.users(name)]
-
-    def round_for_all(self, name: str, scale: float, zero: int) -> None:
-        """Let all that take a tensor take it rounded: to the levels of the first that rounds it, or else to these."""
-        users = self.users(name)
-        own = next((user.output[0] for user in users if user.op_type == "QuantizeLinear"), None)
-        value = self.users(own)[0].output[0] if own else self.rounded(name, scale, zero)
-        for user in users:
-            if user.op_type == "QuantizeLinear": continue
-            for position, taken in enumerate(user.input):
-                if taken == name: user.input[position] = value
-
-    def watched(self, names: list[str]) -> bytes:
-        """The model as it is, which gives back the tensors named and nothing else."""
-        model = ModelProto.FromString(self.close().SerializeToString())
-        del model.graph.output[:]
-        model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-        return model.SerializeToString()
 
     def is_pointwise(self, node: NodeProto) -> bool:
         """Is this an integer 1x1 convolution in the plane, of one group, whose size is known?"""
