@@ -88,14 +88,13 @@ def on_integers(module: nn.Module,  # a folded layer with plain weights, changed
     codes, step, offset = with_bias(*folded_codes(integers, module.weight.numpy()), bias, scale)
     multiply_codes(module, torch.from_numpy(codes), torch.from_numpy(offset), torch.from_numpy(np.float32(scale) * step))
 
-# %% ../nbs/37_deploy.ipynb #96de592a
+# %% ../nbs/37_deploy.ipynb #701af662
 def in_integers(module: nn.Module,  # stays as it is
                 *,
                 rescaled: bool = True,  # sums to the next levels at once?
 ) -> nn.Module:  # a plain copy in evaluation mode, on the processor; what is on no grid computes in float
     "A network in the arithmetic of integer kernels."
-    grids = {id(part): layer.integers for layer in layers(module).values() for part in layer.modules}
-    ready = folded(module).cpu()
+    ready, grids = folded(module).cpu(), {id(part): layer.integers for layer in layers(module).values() for part in layer.modules}
     parts = dict(ready.named_modules())
     for name, part in module.named_modules():
         if (codes := grids.get(id(part))) is not None and hasattr(parts.get(name), "input_range"): on_integers(parts[name], codes.cpu().numpy())
