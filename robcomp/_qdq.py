@@ -9,7 +9,7 @@ order for as long as nothing asks for another.
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 KEEPS_ORDER = ("MaxPool", "Flatten")  # rounding before or after makes no difference
 CLIPS = ("Relu", "Clip")  # disappear in a rounding that clips as much
