@@ -87,7 +87,7 @@ def _decode(data, count, depth, steps):
     quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
     symbols, stream = np.zeros(count, np.uint16), np.zeros(data.size + 4, np.uint8)
     stream[:data.size] = data
-    width, code, position = np.int64(WORD), np.int64(0), 4
+    width, code, position = np.int64(WORD), np.int64(0), min(4, data.size)
     for byte in stream[:4]: code = (code << 8) | np.int64(byte)
     for i in range(count):
         node = 1

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from robcomp._coder import encode, order0_bytes
+from robcomp._coder import decode, encode, order0_bytes
 from robcomp._context import MOST, decode_in_context, encode_in_context
 from robcomp._digest import tensors_sha256
 from robcomp._state import layers
@@ -253,6 +253,15 @@ def read_by_specification(path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x01", b"\x80\x01\x02"])
+def test_a_stream_is_followed_by_zeros(data):
+    wanted = decode(data + bytes(4000), 500, 8)
+    for _ in range(20):
+        used = [np.full(size, 255, np.uint8) for size in range(1, 64)]
+        del used  # what was there before must not be read
+        assert (decode(data, 500, 8) == wanted).all()
+
+
 def test_a_second_reader_reads_the_same(files, recipe):
     path, module = files[recipe]
     header, weights, others = read_by_specification(path)
