@@ -252,7 +252,6 @@ def read_by_specification(path):
 # -- end of the oracle --
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x01", b"\x80\x01\x02"])
 def test_a_stream_is_followed_by_zeros(data):
     wanted = decode(data + bytes(4000), 500, 8)
@@ -262,6 +261,7 @@ def test_a_stream_is_followed_by_zeros(data):
         assert (decode(data, 500, 8) == wanted).all()
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_second_reader_reads_the_same(files, recipe):
     path, module = files[recipe]
     header, weights, others = read_by_specification(path)
