@@ -23,19 +23,15 @@ TOP, WORD = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _chance(chances, node):
+def _chance(quick, slow):
     """Probability of a 0 in 1/65536, kept off certainty."""
-    zero = 65536 - ((chances[0, node] + chances[1, node]) >> 13)
-    return np.uint64(min(max(zero, FLOOR), 65536 - FLOOR))
+    return min(max(65536 - ((quick + slow) >> 13), FLOOR), 65536 - FLOOR)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _learn(chances, seen, node, bit, steps):
-    n = seen[node]
-    target = ONE if bit else 0
-    chances[0, node] += ((target - chances[0, node]) * steps[min(n, LIMITS[0])]) >> 16
-    chances[1, node] += ((target - chances[1, node]) * steps[n]) >> 16
-    if n < LIMITS[1]: seen[node] = n + 1
+def _moved(frequency, bit, step):
+    """A running frequency after a decision."""
+    return frequency + (((bit * ONE - frequency) * step) >> 16)
 
 
 @njit(cache=True, nogil=True)
@@ -58,19 +54,20 @@ def _flush(out, size, low, cache, pending):
 
 @njit(cache=True, nogil=True)
 def _encode(symbols, depth, steps):
-    chances, seen = np.full((2, 1 << depth), ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
+    quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
     out, size = np.empty(symbols.size * depth // 8 + 64, np.uint8), 0
     low, width, cache, pending = np.uint64(0), WORD, np.uint64(0), 1
     for i in range(symbols.size):
         node = 1
         for level in range(depth - 1, -1, -1):
-            bit = (symbols[i] >> level) & 1
-            bound = (width >> np.uint64(16)) * _chance(chances, node)
+            bit, n = np.int64((symbols[i] >> level) & 1), seen[node]
+            bound = (width >> np.uint64(16)) * np.uint64(_chance(quick[node], slow[node]))
             if bit:
                 low += bound
                 width -= bound
             else: width = bound
-            _learn(chances, seen, node, bit, steps)
+            quick[node], slow[node] = _moved(quick[node], bit, steps[min(n, LIMITS[0])]), _moved(slow[node], bit, steps[n])
+            seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
             while width < TOP:
                 width = (width << np.uint64(8)) & WORD
@@ -92,13 +89,12 @@ def _decode(data, count, depth, steps):
     for i in range(count):
         node = 1
         for _ in range(depth):
-            first, second, n = quick[node], slow[node], seen[node]
-            bound = (width >> 16) * min(max(65536 - ((first + second) >> 13), FLOOR), 65536 - FLOOR)
+            n = seen[node]
+            bound = (width >> 16) * _chance(quick[node], slow[node])
             bit = np.int64(code >= bound)
             code -= bound & -bit
             width = bound + ((width - 2 * bound) & -bit)
-            quick[node] = first + (((bit * ONE - first) * steps[min(n, LIMITS[0])]) >> 16)
-            slow[node] = second + (((bit * ONE - second) * steps[n]) >> 16)
+            quick[node], slow[node] = _moved(quick[node], bit, steps[min(n, LIMITS[0])]), _moved(slow[node], bit, steps[n])
             seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
             while width < np.int64(TOP):

@@ -1,4 +1,4 @@
-"""Integer arithmetic in torch: what an integer kernel computes, to the last bit, on float32 that holds integers.
+"""Integer arithmetic in torch: what an integer kernel computes, on float32 that holds integers.
 
 A layer with an input range multiplies codes by codes. Its sums stay far below 2**24 in practice, so float32 adds them without
 an error and in any order. Where nothing but clips and pools stands between a layer and the next one's rounding, a kernel
@@ -24,8 +24,8 @@ KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.
 RECTIFIERS = (torch.relu, nn.functional.relu, "relu")
 FUNCTIONS = (*RECTIFIERS, torch.flatten, "flatten")
 CLIPS = (nn.ReLU, nn.ReLU6)
-ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
-AVERAGES = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.functional.adaptive_avg_pool2d, nn.functional.avg_pool2d)
+AVERAGES = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
+SUMS = (operator.add, operator.iadd, torch.add, "add", "add_", nn.functional.adaptive_avg_pool2d, nn.functional.avg_pool2d)
 HIGHEST = 255
 
 
@@ -108,7 +108,7 @@ def sum_points(model: fx.GraphModule) -> dict[str, ActivationRange | None]:
     parts, found = dict(model.named_modules()), {}
     for node in model.graph.nodes:
         part = _part(node, parts)
-        if not (node.target in ADDITIONS or node.target in AVERAGES or isinstance(part, AVERAGES[:2]) or hasattr(part, "unit")): continue
+        if not (node.target in SUMS or isinstance(part, AVERAGES) or hasattr(part, "unit")): continue
         while clip := _only_clip(node, parts): node = clip
         if hasattr(_part(_until_rounded(node, parts)[1], parts), "rescaled") or all(user.op == "output" for user in node.users): continue
         found[node.name] = next((_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None)
