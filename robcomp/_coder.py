@@ -60,13 +60,14 @@ def _encode(symbols, depth, steps):
     for i in range(symbols.size):
         node = 1
         for level in range(depth - 1, -1, -1):
-            bit, n = np.int64((symbols[i] >> level) & 1), seen[node]
-            bound = (width >> np.uint64(16)) * np.uint64(_chance(quick[node], slow[node]))
+            bit = np.int64((symbols[i] >> level) & 1)
+            first, second, n = quick[node], slow[node], seen[node]
+            bound = (width >> np.uint64(16)) * np.uint64(_chance(first, second))
             if bit:
                 low += bound
                 width -= bound
             else: width = bound
-            quick[node], slow[node] = _moved(quick[node], bit, steps[min(n, LIMITS[0])]), _moved(slow[node], bit, steps[n])
+            quick[node], slow[node] = _moved(first, bit, steps[min(n, LIMITS[0])]), _moved(second, bit, steps[n])
             seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
             while width < TOP:
@@ -89,12 +90,12 @@ def _decode(data, count, depth, steps):
     for i in range(count):
         node = 1
         for _ in range(depth):
-            n = seen[node]
-            bound = (width >> 16) * _chance(quick[node], slow[node])
+            first, second, n = quick[node], slow[node], seen[node]
+            bound = (width >> 16) * _chance(first, second)
             bit = np.int64(code >= bound)
             code -= bound & -bit
             width = bound + ((width - 2 * bound) & -bit)
-            quick[node], slow[node] = _moved(quick[node], bit, steps[min(n, LIMITS[0])]), _moved(slow[node], bit, steps[n])
+            quick[node], slow[node] = _moved(first, bit, steps[min(n, LIMITS[0])]), _moved(second, bit, steps[n])
             seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
             while width < np.int64(TOP):
