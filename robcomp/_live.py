@@ -47,7 +47,11 @@ function fitted(source, room, natural) {
     const margin = 60, gap = 16, each = Math.min(spec.spec.width, room - margin);
     spec.spec.width = each;
     spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor((room - margin + gap) / (each + gap))));
-  } else if (!(spec.hconcat || spec.vconcat || spec.concat)) {
+  } else if (spec.concat) {
+    const margin = 60, gap = 24, each = Math.min(spec.concat[0].width, room - margin);
+    for (const panel of spec.concat) panel.width = each;
+    spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor((room + gap) / (each + margin + gap))));
+  } else if (!(spec.hconcat || spec.vconcat)) {
     spec.width = room;
     spec.autosize = {type: "fit-x", contains: "padding"};
   }

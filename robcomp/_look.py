@@ -10,7 +10,6 @@ import pandas as pd
 from robcomp._svg import Box, place_labels
 
 
-
 class Look(NamedTuple):
     """How one kind of thing is drawn: apart by colour on a screen, by shape in print."""
     colour: str
@@ -45,7 +44,7 @@ AXES = dict(
     macs=Axis("arithmetic", "multiply-accumulates an image (log scale)", True),
     latency_s=Axis("latency", "seconds an image (log scale)", True))
 LOOK = dict(
-    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
+    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16), concat=dict(spacing=24),
     title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",
                subtitlePadding=4, subtitleLineHeight=16, offset=12),
     axis=dict(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titleColor="#333333", labelColor="#333333",
@@ -86,17 +85,17 @@ def ticks(scale: dict) -> list[float]:
     return [step for step in steps if scale["domain"][0] <= step <= scale["domain"][1]]
 
 
-def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True) -> pd.DataFrame:
+def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True, obstacles: Sequence[Box] = ()) -> pd.DataFrame:
     """`data` with label, dx, dy and align: a name for each point of the front that finds a free place beside it.
 
     `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would
-    hit a point, its interval (from `top` to `bottom`), the stair or another name is left empty. `after`: the stair leaves a point level and then rises.
+    hit a point, its interval (from `top` to `bottom`), the stair, an obstacle or another name is left empty. `after`: the stair leaves a point level and then rises.
     """
     front = data["front"].to_numpy(bool)
     order = np.lexsort((at[:, 1], ~front))
     names = [data["recipe"].iloc[i] if front[i] else "" for i in order]
     corners = at[front][np.argsort(at[front][:, 0])]
-    stair = []
+    stair = [*obstacles]
     for left, right in zip(corners, corners[1:]):
         level, rise = (left[1], right[0]) if after else (right[1], left[0])
         stair += [Box(left[0], level - 1, right[0], level + 1),

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 
 from robcomp._look import AXES, FAMILIES, KINDS, VERDICTS, Look, label_front, pixels, scale_of, ticks
+from robcomp._svg import Box, text_width
 from robcomp.results import DIRECTIONS
 from robcomp.schema import CLEAN, CORRUPTIONS
 
 HOVER = ("recipe", "clean", "robust", "low", "high", "worst", "worst_corruption", "size_mb", "compression_ratio", "sparsity")
 SAID = dict(size_mb="MB", low="from", high="to", compression_ratio="times smaller", worst_corruption="worst corruption")
 INK, GREY = "#333333", "#888888"
+LINE, NEAR = 12, 1 / 3  # pixels of a line of small words; the share of the axis that a reference may add to it
+ARROWS = {-1: "\u25bc ", 0: "", 1: "\u25b2 "}
 
 
 def channel(name: str, scale: dict) -> dict:
@@ -22,13 +25,6 @@ def channel(name: str, scale: dict) -> dict:
     if AXES[name].log: law = dict(format="~s" if name == "macs" else "~g", values=ticks(scale))
     axis = alt.Axis(title=AXES[name].title, labelOverlap="greedy", **law)
     return dict(field=name, type="quantitative", scale=alt.Scale(**scale), axis=axis)
-
-
-def axes(data: pd.DataFrame, x: str, y: str, extra: Sequence[float] = ()) -> tuple[alt.Chart, list[dict]]:
-    """A chart with its two axes and nothing on it, and the scales; `extra` are further values that must be visible."""
-    tall = [*data[y], *extra, *data.get("low", []), *data.get("high", [])]
-    scales = [scale_of(data[x], AXES[x].log), scale_of(tall, AXES[y].log)]
-    return alt.Chart().encode(alt.X(**channel(x, scales[0])), alt.Y(**channel(y, scales[1]))), scales
 
 
 def by(kind: type, field: str, looks: dict[str, Look], *, columns: int = 5):
@@ -44,14 +40,18 @@ def hover(data: pd.DataFrame) -> list[alt.Tooltip]:
             for name, number in numbers.items()]
 
 
+PICKED = alt.selection_point(name="picked", fields=["family"], bind="legend")
+
+
 def dots(base: alt.Chart, tips: list[alt.Tooltip]) -> alt.Chart:
-    """Trials as points: shape and colour by family, filled on the front; a click on the legend leaves one family alone."""
-    picked = alt.selection_point(name="picked", fields=["family"], bind="legend")
+    """Trials as points: shape and colour by family, filled on the front; a click on the legend leaves one family alone.
+
+    The chart around them adds the parameter `PICKED`, once, for all its panels.
+    """
     filled = alt.when("datum.front").then(by(alt.Fill, "family", FAMILIES)).otherwise(alt.value("white"))
-    faded = alt.when(picked).then(alt.value(1)).otherwise(alt.value(.1))
+    faded = alt.when(PICKED).then(alt.value(1)).otherwise(alt.value(.1))
     return base.mark_point(size=80, strokeWidth=1.6).encode(
-        by(alt.Stroke, "family", FAMILIES), by(alt.Shape, "family", FAMILIES), fill=filled, opacity=faded, tooltip=tips,
-    ).add_params(picked)
+        by(alt.Stroke, "family", FAMILIES), by(alt.Shape, "family", FAMILIES), fill=filled, opacity=faded, tooltip=tips)
 
 
 def stair(base: alt.Chart, x: str) -> alt.Chart:
@@ -67,34 +67,79 @@ def names(base: alt.Chart) -> alt.Chart:
     return text.mark_text(fontSize=11, color=INK, baseline="middle", opacity=alt.ExprRef("wide"), **place).encode(text="label:N")
 
 
-def published(references: pd.DataFrame, y: str, heights: np.ndarray) -> alt.LayerChart:
-    """Figures from elsewhere, as dashed lines with their names; a name stands above its line, and above the name below it.
+def room_for(values: Sequence[float], references: pd.Series, height: int) -> dict:
+    """The scale of trials and of those references that are near; with room at an end behind which the others lie."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    reach = NEAR * (high - low)
+    scale = scale_of([*values, *references[references.between(low - reach, high + reach)]])
+    per_pixel = (scale["domain"][1] - scale["domain"][0]) / height
+    under, over = (LINE * per_pixel * count for count in ((references < low - reach).sum(), (references > high + reach).sum()))
+    return scale | dict(domain=[scale["domain"][0] - under, scale["domain"][1] + over])
 
-    `heights` are the lines' pixels above the axis.
+
+def published(references: pd.DataFrame, y: str, up: dict, height: int) -> pd.DataFrame:
+    """Figures from elsewhere with words and pixels above the axis: `line`, and `place` of the words, each above the one below.
+
+    A figure beyond the axis gets no line: its words, with an arrow and its value, stand at the end that it lies behind.
     """
-    lines = references[["name", y]].assign(height=heights).sort_values("height")
-    places = []
-    for height in lines["height"]: places.append(max([height + 6, *(place + 12 for place in places[-1:])]))
-    base = alt.Chart(lines.assign(dy=lines["height"] - places)[["name", y, "dy"]].round(4)).encode(alt.Y(f"{y}:Q"))
+    found = references[["name", y]].sort_values(y, ignore_index=True)
+    ends = np.clip(found[y], *up["domain"])
+    beyond = np.sign(found[y] - ends).astype(int)
+    words = [f"{ARROWS[end]}{name}{f' {value:.3f}' if end else ''}" for name, value, end in zip(found["name"], found[y], beyond)]
+    line = pixels(ends, up, height)
+    place = np.where(beyond > 0, height + 6 - LINE * (beyond > 0)[::-1].cumsum()[::-1], line + 6)
+    for i in range(1, len(place)): place[i] = max(place[i], place[i - 1] + LINE)
+    return found.assign(**{y: ends}, words=words, beyond=beyond, line=line, place=place)
+
+
+def reference_marks(found: pd.DataFrame, y: str) -> alt.LayerChart:
+    """The table of `published` as dashed lines, and words at their right ends."""
+    base = alt.Chart(found.assign(dy=found["line"] - found["place"])[[y, "words", "beyond", "dy"]].round(4)).encode(alt.Y(f"{y}:Q"))
     words = base.mark_text(align="right", dx=-2, dy=alt.ExprRef("datum.dy"), fontSize=10, fontStyle="italic", color="#666666")
-    return base.mark_rule(strokeDash=[4, 3], color=GREY) + words.encode(x=alt.value("width"), text="name:N")
+    return base.transform_filter("!datum.beyond").mark_rule(strokeDash=[4, 3], color=GREY) + words.encode(x=alt.value("width"), text="words:N")
 
 
-def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -> alt.LayerChart | alt.FacetChart:
-    """The table of `front_table` as points, stair, intervals and names; a panel a network where there are several."""
-    alone = data["network"].nunique() == 1
-    width, height = (600, 380) if alone else (360, 300)
-    base, (across, up) = axes(data, x, y, [] if references is None else list(references[y]))
+def word_boxes(found: pd.DataFrame, size: tuple[int, int]) -> list[Box]:
+    """Where the words of `reference_marks` stand, in pixels, y downwards."""
+    return [Box(size[0] - 2 - text_width(words, 10), size[1] - place - 6, size[0], size[1] - place + 6)
+            for words, place in zip(found["words"], found["place"])]
+
+
+def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -> alt.LayerChart | alt.ConcatChart:
+    """The table of `front_table` as points, stair, intervals and names; a panel a network, of one height and each of its own width.
+
+    Networks differ tenfold in size, so that panels with one axis across would be empty for the most part.
+    """
+    groups = list(data.groupby("network"))
+    size = (600, 380) if len(groups) == 1 else (360, 340)
+    found = None
+    tall = np.concatenate([data[name] for name in (y, "low", "high") if name in data])
+    up = scale_of(tall, AXES[y].log)
+    if references is not None:
+        up = room_for(tall, references[y], size[1])
+        found = published(references, y, up, size[1])
+    panels = [front_panel(part, x, y, up, size, found) for _, part in groups]
+    panels[0] = panels[0].add_params(PICKED)
+    if len(panels) == 1: return panels[0]
+    named = [panel.properties(title=alt.TitleParams(name, fontSize=12, anchor="middle", frame="group", offset=6))
+             for panel, (name, _) in zip(panels, groups)]
+    return alt.concat(*named, columns=2)
+
+
+def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, int], found: pd.DataFrame | None) -> alt.LayerChart:
+    """One network of `front`."""
+    width, height = size
+    across = scale_of(data[x], AXES[x].log)
+    base = alt.Chart().encode(alt.X(**channel(x, across)), alt.Y(**channel(y, up)))
     at = np.column_stack([pixels(data[x], across, width), height - pixels(data[y], up, height)])
     if "low" in data: data = data.assign(**{end: height - pixels(data[of], up, height) for end, of in (("top", "high"), ("bottom", "low"))})
-    after = DIRECTIONS[x] == "min"
-    data = pd.concat([label_front(part, at[part.index], (width, height), after=after) for _, part in data.groupby("network")])
+    taken = [] if found is None else word_boxes(found, size)
+    data = label_front(data.reset_index(drop=True), at, size, after=DIRECTIONS[x] == "min", obstacles=taken)
     shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
     bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", FAMILIES))
-    layers = [] if references is None else [published(references, y, pixels(references[y], up, height))]
+    layers = [] if found is None else [reference_marks(found, y)]
     layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data)), names(base)]
-    chart = alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
-    return chart if alone else chart.facet(facet=alt.Facet("network:N"), columns=2)
+    return alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
 
 
 def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:

@@ -25,6 +25,8 @@ nav { font-size: .95rem; } nav ul { margin: 0; padding-left: 1.1rem; } nav h2 { 
 nav [aria-current] { font-weight: 600; }
 @media (min-width: 75rem) { body { display: grid; grid-template-columns: 13rem minmax(0, 1fr); gap: 2rem; max-width: 80rem; } }
 """
+# Above the content instead of beside it, the menu would fill a phone's first screen.
+FOLDED = '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
 PREPARE = """
 import nbdev.doclinks
 from nbdev.quarto import refresh_quarto_yml
@@ -141,7 +143,7 @@ def shell(title: str, menu: str, body: str) -> str:
     """A plain page around its content."""
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(title)}</title><style>{STYLE}{TABLE}{PLAIN}</style></head><body>"
-            f"<details open><summary>Pages</summary><nav>{menu}</nav></details><main>"
+            f"<details open><summary>Pages</summary><nav>{menu}</nav></details>{FOLDED}<main>"
             f"<h1>{escape(title)}</h1>{body}</main></body></html>")
 
 

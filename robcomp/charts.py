@@ -114,9 +114,9 @@ def front_words(data: pd.DataFrame,  # from `front_table`
     how = "Filled points, on the line, are the front: no trial beats one of them in both."
     how += " Bars: intervals over images." if "low" in data else ""
     how += f" {missing} trials lack a figure and are left out." if missing else ""
-    front = data[data["front"]].sort_values(x).head(8)
-    said = "; ".join(f"{recipe} at {a:.3g} and {b:.3f}" for recipe, a, b in zip(front["recipe"], front[x], front[y]))
-    return title, how, f"{title} of {len(data)} trials. On the front, {AXES[x].short} and {AXES[y].short}: {said}."
+    fronts = data[data["front"]].sort_values(x).groupby("network")
+    said = [f"{network}: " + "; ".join(f"{recipe} at {a:.3g} and {b:.3f}" for recipe, a, b in front[["recipe", x, y]].head(8).to_numpy()) for network, front in fronts]
+    return title, how, f"{title} of {len(data)} trials. On the front, {AXES[x].short} and {AXES[y].short}, {'. '.join(said)}."
 
 # %% ../nbs/70_charts.ipynb #dbfc35dc
 def chart_front(table: pd.DataFrame,  # summary, one row a trial
@@ -125,12 +125,14 @@ def chart_front(table: pd.DataFrame,  # summary, one row a trial
                 x: str = "size_mb",  # a name in `AXES`
                 y: str = "robust",  # a name in `AXES`
                 references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
-) -> alt.LayerChart | alt.FacetChart:
+) -> alt.LayerChart | alt.ConcatChart:
     "Trials by two figures, the front among them as a stair; one panel a network."
     data = front_table(table, intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
     if references is not None: check(references, ["name", y])
-    return titled(_marks.front(data, x, y, references), *front_words(data, x, y, len(table) - len(data)))
+    title, how, said = front_words(data, x, y, len(table) - len(data))
+    how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
+    return titled(_marks.front(data, x, y, references), title, how, said)
 
 # %% ../nbs/70_charts.ipynb #40b4cc4d
 def by_condition(tables: Tables,

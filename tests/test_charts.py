@@ -105,6 +105,21 @@ def test_trials_without_a_figure_are_counted_not_drawn(table):
     assert len(next(iter(spec_of(chart)["datasets"].values()))) == len(one) - 1
 
 
+def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(table):
+    one = table[table["arch"] == "vgg19"]
+    low, high = one["robust"].min(), one["robust"].max()
+    span = high - low
+    others = pd.DataFrame(dict(name=["far below", "near", "far above", "farther above"], robust=[low - 2 * span, high + .2 * span, high + span, high + 2 * span]))
+    spec = spec_of(chart_front(one, references=others))
+    axis = next(layer["encoding"]["y"]["scale"]["domain"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
+    assert axis[1] - axis[0] < 1.6 * span
+    marks = {row["words"]: row for rows in spec["datasets"].values() for row in rows if "words" in row}
+    assert {words.split()[0] for words, row in marks.items() if row["beyond"]} == {"\u25bc", "\u25b2"} and not marks["near"]["beyond"]
+    assert [row["beyond"] for row in marks.values()] == [-1, 0, 1, 1] and f"\u25b2 far above {high + span:.3f}" in marks
+    place = [pixels([row["robust"]], dict(type="linear", domain=axis), 380)[0] - row["dy"] for row in marks.values()]
+    assert (np.diff(place) > 11.9).all() and 0 < min(place) and max(place) < 380
+
+
 @pytest.mark.parametrize("x", [name for name in AXES])
 def test_every_axis_can_be_drawn(table, x):
     assert svg_size(to_svg(spec_of(chart_front(table[table["arch"] == "vgg19"], x=x))))[0] > 400
