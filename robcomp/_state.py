@@ -97,6 +97,22 @@ class LayerState(nn.Module):
         return self.codes.int() + first.view(-1, *[1] * (self.codes.ndim - 1))
 
 
+class _Rounded(torch.autograd.Function):
+    """Values on levels, with gradients that pass where nothing was clipped: torch's fake quantization to the last bit, many times faster."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        lowest = -int(zero)
+        levels = (values * (1 / scale)).round_()
+        if ctx.needs_input_grad[0]: ctx.save_for_backward((levels >= lowest) & (levels <= lowest + 255))
+        return levels.clamp_(lowest, lowest + 255).mul_(scale)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple:
+        inside, = ctx.saved_tensors
+        return gradient * inside, None, None
+
+
 class ActivationRange(nn.Module):
     """The 256 levels to which a layer's input is rounded: scale * (q - zero), q = 0..255."""
 
@@ -106,7 +122,7 @@ class ActivationRange(nn.Module):
         self.register_buffer("zero", torch.tensor(zero, dtype=torch.int32))
 
     def forward(self, values: Tensor) -> Tensor:
-        return torch.fake_quantize_per_tensor_affine(values.float(), self.scale, self.zero, 0, 255)
+        return _Rounded.apply(values.float(), self.scale, self.zero)
 
 
 def _round_input(module: nn.Module, inputs: tuple) -> tuple:

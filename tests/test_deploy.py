@@ -1,4 +1,5 @@
 """The exported file against the simulation: small nets with every kind of layer, folding that keeps codes, errors in one line."""
+import platform
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from robcomp._integers import AddedLevels
 from robcomp._state import ActivationRange, folded, layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
@@ -189,6 +191,38 @@ def test_rounded_sums_are_evaluated_as_they_ship(made, tmp_path, kind):
     found, apart = agreement(rounded, file, DATA.test.images), agreement(artifact.module, file, DATA.test.images)
     assert found["same"] >= .99 and found["exact"] >= .97
     assert bool(rounded.sums) == (apart["mean_steps"] > found["mean_steps"]) and apart["same"] >= .85
+
+
+@needs_onnx
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels of other processors multiply in another order")
+@pytest.mark.parametrize("seed", range(12))
+def test_added_levels_are_those_of_the_kernel(seed):
+    import onnxruntime
+    from onnx import TensorProto, helper
+    rng = np.random.default_rng(seed)
+    steps, zeros = (10 ** rng.uniform(-3, 0, 3)).astype(np.float32), rng.integers(0, 256, 3).astype(np.uint8)
+    fixed = {f"{part}{i}": value for i in range(3) for part, value in (("step", steps[i]), ("zero", zeros[i]))}
+    tensors = [helper.make_tensor(name, TensorProto.FLOAT if "step" in name else TensorProto.UINT8, [], [value]) for name, value in fixed.items()]
+    node = helper.make_node("QLinearAdd", ["a", "step0", "zero0", "b", "step1", "zero1", "step2", "zero2"], ["c"], domain="com.microsoft")
+    graph = helper.make_graph([node], "sum", [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in "ab"],
+                              [helper.make_tensor_value_info("c", TensorProto.UINT8, ["n"])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    every = np.stack(np.meshgrid(*[np.arange(256, dtype=np.uint8)] * 2), -1).reshape(-1, 2).T.copy()
+    found, = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, dict(zip("ab", every)))
+    levels = [ActivationRange(float(step), int(zero)) for step, zero in zip(steps, zeros)]
+    values = [(torch.from_numpy(numbers).float() - int(zero)) * float(step) for numbers, zero, step in zip(every, zeros, steps)]
+    ours = AddedLevels(levels[:2], levels[2])(*values) / float(steps[2]) + int(zeros[2])
+    assert np.array_equal(ours.round().numpy(), found)
+
+
+@pytest.mark.parametrize("scale, zero", [(.023, 0), (.07, 122), (1e-4, 255)])
+def test_levels_and_their_gradients_are_those_of_torch(scale, zero):
+    levels, rng = ActivationRange(scale, zero), np.random.default_rng(zero)
+    ours = torch.from_numpy(np.r_[rng.normal(0, 90 * scale, 5000), np.arange(-600, 600) * scale / 2].astype(np.float32)).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    found, wanted = levels(ours), torch.fake_quantize_per_tensor_affine(theirs, levels.scale, levels.zero, 0, 255)
+    for values in (found, wanted): values.square().sum().backward()
+    assert torch.equal(found, wanted) and torch.equal(ours.grad, theirs.grad) and 0 < (ours.grad == 0).sum() < len(ours)
 
 
 @needs_onnx
