@@ -19,7 +19,10 @@ PLAIN = """
 main pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; line-height: 1.45; }
 main table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
 main table, main td, main th { border: 0; } main td { border-bottom: 1px solid #ddd; }
-main td, main th { padding: .15rem .5rem; text-align: right; white-space: nowrap; } main th { border-bottom: 1px solid #888; }
+main td, main th { padding: .15rem .5rem; text-align: left; vertical-align: top; } main th { border-bottom: 1px solid #888; }
+main table.dataframe td, main table.dataframe th { text-align: right; white-space: nowrap; }
+main td code { overflow-wrap: normal; white-space: nowrap; }
+details.code { color: #595959; font-size: .9rem; margin: .3rem 0; }
 main img { max-width: 100%; height: auto; }
 nav { font-size: .95rem; } nav ul { margin: 0; padding-left: 1.1rem; } nav h2 { font-size: 1rem; margin: .6rem 0 0; }
 nav [aria-current] { font-weight: 600; }
@@ -27,6 +30,7 @@ nav [aria-current] { font-weight: 600; }
 """
 # Above the content instead of beside it, the menu would fill a phone's first screen.
 FOLDED = '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
+SOURCE = re.compile(r'(<div class="sourceCode"[^>]*><pre.*?</pre></div>)', re.S)
 PREPARE = """
 import nbdev.doclinks
 from nbdev.quarto import refresh_quarto_yml
@@ -66,13 +70,14 @@ def front_matter(path: Path) -> dict[str, str]:
     return fields if isinstance(fields, dict) else {}
 
 
-def as_html(path: Path) -> str:
-    """A prepared notebook through pandoc."""
+def as_html(path: Path, *, fold: bool = False) -> str:
+    """A prepared notebook through pandoc; its code behind a click, if it is to `fold`."""
     import pypandoc
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
-    html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml"])
-    return re.sub(r"<div class=\"sourceCode\"[^>]*><pre[^>]*><code[^>]*></code></pre></div>|<pre[^>]*><code></code></pre>", "", html)
+    html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml", "--columns=10000"])  # else a long row spreads its columns over the page
+    html = re.sub(r"<div class=\"sourceCode\"[^>]*><pre[^>]*><code[^>]*></code></pre></div>|<pre[^>]*><code></code></pre>", "", html)
+    return SOURCE.sub(r'<details class="code"><summary>Code</summary>\1</details>', html) if fold else html
 
 
 def plain_cells(cell: dict) -> list[dict]:
@@ -156,7 +161,7 @@ def write_pages(root: Path, out: Path) -> list[Path]:
     shutil.rmtree(out, ignore_errors=True)
     for name in targets:
         lead = f"<p><em>{escape(fields[name]['description'])}</em></p>" if "description" in fields[name] else ""
-        body = linked(lead + as_html(root / "_proc" / name), name, targets)
+        body = linked(lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold"))), name, targets)
         place = out / targets[name]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(shell(titles[name], navigation(sections, name, targets, titles), body), encoding="utf-8")

@@ -9,6 +9,7 @@ __all__ = ['PAPER', 'HEADS', 'SPECIAL', 'PAGE', 'written', 'to_markdown', 'latex
 # %% ../nbs/72_report.ipynb #b8e7a7b0
 from collections.abc import Sequence
 from html import escape
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,7 @@ def written(table: pd.DataFrame,  # summary
     "The cells of a table as they are printed."
     def form(name, value):
         if pd.isna(value): return "–"
+        if isinstance(value, Integral): return f"{value:,}"
         return ("{}" if isinstance(value, str) else PAPER.get(name, "{:.3g}")).format(value)
     check(table, columns)
     return pd.DataFrame({name: [form(name, value) for value in table[name]] for name in columns})

@@ -22,7 +22,6 @@ from robcomp.schema import GROUPS, STANDARD
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))
-SEVERAL = [path for path in PAGES if path.stem != "choosing"]  # pages of several studies
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +188,8 @@ def run_page(path, monkeypatch, *, draw=lambda spec: spec, **given):
 def said(shown): return "\n".join(thing.data if isinstance(thing, Markdown) else str(thing) for thing in shown)
 
 
-def where(path, *folders):
+def where(*folders):
     """The parameters that let a page read these folders."""
-    if path not in SEVERAL: return dict(folder=str(folders[0]) if folders else "/nowhere", draws=40)
     return dict(results=list(map(str, folders)), otherwise="/nowhere", draws=40)
 
 
@@ -206,24 +204,24 @@ def poor(tables, tmp_path_factory):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_run_on_the_committed_table(path, monkeypatch):
-    text = said(run_page(path, monkeypatch, draw=bundle, **where(path, ROOT / "results" / "digits")))
+    text = said(run_page(path, monkeypatch, draw=bundle, **where(ROOT / "results" / "digits")))
     assert "digits" in text and "nan" not in text.replace("dominant", "") and "simulated" not in text
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_run_on_few_recipes(path, poor, monkeypatch):
-    text = said(run_page(path, monkeypatch, **where(path, poor / "few")))
+    text = said(run_page(path, monkeypatch, **where(poor / "few")))
     assert "`few`" in text and not re.search(r"\bnan\b", text)
 
 
-@pytest.mark.parametrize("path", SEVERAL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_run_without_a_dense_network(path, poor, monkeypatch):
-    assert "`orphan`" in said(run_page(path, monkeypatch, **where(path, poor / "orphan")))
+    assert "`orphan`" in said(run_page(path, monkeypatch, **where(poor / "orphan")))
 
 
-@pytest.mark.parametrize("path", SEVERAL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_say_when_nothing_was_measured(path, monkeypatch):
-    text = said(run_page(path, monkeypatch, **where(path)))
+    text = said(run_page(path, monkeypatch, **where()))
     assert "**simulated outcomes**" in text and "mobilenetv2" in text and "vgg19" in text
 
 
