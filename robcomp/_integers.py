@@ -116,9 +116,16 @@ def multiply_codes(module: nn.Module, codes: Tensor, bias: Tensor, unit: Tensor)
     module.register_forward_hook(_scale_sums)
 
 
-def rescale_at_once(model: nn.Module) -> None:
-    """One factor from a layer's sums to the levels of the layer behind it, where that one alone uses them."""
+def round_once(model: nn.Module) -> None:
+    """No value between integers, wherever a kernel needs none. A network that was not traced stays as it is."""
     if not isinstance(model, fx.GraphModule): return
+    rescale_at_once(model)
+    add_at_once(model)
+    model.recompile()
+
+
+def rescale_at_once(model: fx.GraphModule) -> None:
+    """One factor from a layer's sums to the levels of the layer behind it, where that one alone uses them."""
     parts, calls = dict(model.named_modules()), _calls(model)
     for node in [node for node in model.graph.nodes if hasattr(_part(node, parts), "unit")]:
         layer = parts[node.target]
@@ -126,12 +133,10 @@ def rescale_at_once(model: nn.Module) -> None:
         if rounding is None or calls[id(layer)] > 1: continue
         layer.unit, rounding.rescaled = layer.unit / _levels_of(rounding).scale, True
         for step in between: _without_clip(model.graph, step, parts, rounding.zero_point)
-    model.recompile()
 
 
-def add_at_once(model: nn.Module) -> None:
+def add_at_once(model: fx.GraphModule) -> None:
     """From the levels of two summands to those of the sum in one go, where both have levels and something rounds the sum."""
-    if not isinstance(model, fx.GraphModule): return
     parts, calls = dict(model.named_modules()), _calls(model)
     levels = {node: part for node in model.graph.nodes if isinstance(part := _part(node, parts), SumLevels)}
     for node in [node for node in model.graph.nodes if node.target in ADDITIONS and not node.kwargs]:
@@ -141,7 +146,6 @@ def add_at_once(model: nn.Module) -> None:
         with model.graph.inserting_after(node): added = model.graph.call_module(f"sum_of_{node.name}", node.args)
         node.replace_all_uses_with(added)
         model.graph.erase_node(node)
-    model.recompile()
 
 
 def sum_points(model: fx.GraphModule) -> dict[str, ActivationRange | None]:

@@ -26,7 +26,7 @@ from torch import fx, nn
 
 from ._atomic import replacing
 from ._errors import first_line
-from ._integers import FixedLevels, SumLevels, Watched, add_at_once, multiply_codes, rescale_at_once, round_points, sum_points
+from ._integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
 from ._state import Layer, folded, layers, plain
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
@@ -99,9 +99,7 @@ def in_integers(module: nn.Module,  # stays as it is
     for name, part in module.named_modules():
         if (codes := grids.get(id(part))) is not None and hasattr(parts.get(name), "input_range"): on_integers(parts[name], codes.cpu().numpy())
     if hasattr(module, "sums"): round_points(ready, module.sums, SumLevels)
-    if rescaled:
-        rescale_at_once(ready)
-        add_at_once(ready)
+    if rescaled: round_once(ready)
     return ready
 
 # %% ../nbs/37_deploy.ipynb #6615eadb
