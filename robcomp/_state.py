@@ -102,10 +102,10 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        lowest = -int(zero)
         levels = (values * (1 / scale)).round_()
-        if ctx.needs_input_grad[0]: ctx.save_for_backward((levels >= lowest) & (levels <= lowest + 255))
-        return levels.clamp_(lowest, lowest + 255).mul_(scale)
+        kept = levels.clamp(-int(zero), 255 - int(zero))
+        if ctx.needs_input_grad[0]: ctx.save_for_backward(kept == levels)
+        return kept.mul_(scale)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
