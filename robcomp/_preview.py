@@ -22,6 +22,7 @@ main table, main td, main th { border: 0; } main td { border-bottom: 1px solid #
 main td, main th { padding: .15rem .5rem; text-align: left; vertical-align: top; } main th { border-bottom: 1px solid #888; }
 main table.dataframe td, main table.dataframe th { text-align: right; white-space: nowrap; }
 main td code { overflow-wrap: normal; white-space: nowrap; }
+@media (max-width: 40rem) { main td code { display: inline-block; min-width: 9em; overflow-wrap: anywhere; white-space: normal; } }
 details.code { color: #595959; font-size: .9rem; margin: .3rem 0; }
 main img { max-width: 100%; height: auto; }
 nav { font-size: .95rem; } nav ul { margin: 0; padding-left: 1.1rem; } nav h2 { font-size: 1rem; margin: .6rem 0 0; }
