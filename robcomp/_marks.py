@@ -27,6 +27,12 @@ def channel(name: str, scale: dict) -> dict:
     return dict(field=name, type="quantitative", scale=alt.Scale(**scale), axis=axis)
 
 
+def axes(data: pd.DataFrame, x: str, y: str, up: dict | None = None) -> alt.Chart:
+    """A chart with its two axes and nothing on it; `up` is the scale of `y` where several charts share it."""
+    across, up = scale_of(data[x], AXES[x].log), up or scale_of(data[y], AXES[y].log)
+    return alt.Chart().encode(alt.X(**channel(x, across)), alt.Y(**channel(y, up)))
+
+
 def by(kind: type, field: str, looks: dict[str, Look], *, columns: int = 5):
     """The channel `kind` (alt.Color, alt.Fill, alt.Stroke, alt.Shape) that tells the values of a field apart."""
     values = [look.shape if kind is alt.Shape else look.colour for look in looks.values()]
@@ -130,7 +136,7 @@ def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, i
     """One network of `front`."""
     width, height = size
     across = scale_of(data[x], AXES[x].log)
-    base = alt.Chart().encode(alt.X(**channel(x, across)), alt.Y(**channel(y, up)))
+    base = axes(data, x, y, up)
     at = np.column_stack([pixels(data[x], across, width), height - pixels(data[y], up, height)])
     if "low" in data: data = data.assign(**{end: height - pixels(data[of], up, height) for end, of in (("top", "high"), ("bottom", "low"))})
     taken = [] if found is None else word_boxes(found, size)

@@ -78,7 +78,7 @@ def chart_explorer(table: pd.DataFrame,  # summary of one network
 ) -> alt.LayerChart:
     "A front chart with a brush, a parameter for each limit and one for the chosen trial."
     data, (parameters, inside) = front_table(table, x=x, y=y), controlled(limits, chosen)
-    base, tips = _marks.axes(data, x, y)[0], _marks.hover(data)
+    base, tips = _marks.axes(data, x, y), _marks.hover(data)
     points = _marks.dots(base, tips).encode(opacity=alt.when(inside).then(alt.value(1)).otherwise(alt.value(.12)))
     ring = base.transform_filter("datum.key == chosen").mark_point(size=320, stroke="#1a1a1a", strokeWidth=2)
     shown = dict.fromkeys(["key", *_marks.HOVER, *LIMITS, x, y, "family", "front"])
