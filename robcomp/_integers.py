@@ -32,7 +32,7 @@ HIGHEST = 255
 
 
 def nearest_levels(values: Tensor, zero: int) -> Tensor:
-    """Values in units of a step become the integers of their levels, the zero point taken off; in place, many times faster than torch's kernel.
+    """Values in units of a step become the integers of their levels, the zero point taken off; in place.
 
     In place is right, because what is rescaled has one user, and what is not has just been divided.
     """

@@ -73,8 +73,12 @@ def names(base: alt.Chart) -> alt.Chart:
     return text.mark_text(fontSize=11, color=INK, baseline="middle", opacity=alt.ExprRef("wide"), **place).encode(text="label:N")
 
 
-def room_for(values: Sequence[float], references: pd.Series, height: int) -> dict:
-    """The scale of trials and of those references that are near; with room at an end behind which the others lie."""
+def room_for(values: Sequence[float], references: pd.Series, height: int, log: bool) -> dict:
+    """The scale of trials and of those references that are near; with room at an end behind which the others lie.
+
+    A logarithmic scale holds them all, because far values squeeze it little.
+    """
+    if log: return scale_of([*values, *references], log)
     low, high = np.nanmin(values), np.nanmax(values)
     reach = NEAR * (high - low)
     scale = scale_of([*values, *references[references.between(low - reach, high + reach)]])
@@ -122,7 +126,7 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
     tall = np.concatenate([data[name] for name in (y, "low", "high") if name in data])
     up = scale_of(tall, AXES[y].log)
     if references is not None:
-        up = room_for(tall, references[y], size[1])
+        up = room_for(tall, references[y], size[1], AXES[y].log)
         found = published(references, y, up, size[1])
     panels = [front_panel(part, x, y, up, size, found) for _, part in groups]
     panels[0] = panels[0].add_params(PICKED)

@@ -98,7 +98,7 @@ class LayerState(nn.Module):
 
 
 class _Rounded(torch.autograd.Function):
-    """Values on levels, with gradients that pass where nothing was clipped: torch's fake quantization to the last bit, many times faster."""
+    """Values on levels, with gradients that pass where nothing was clipped: torch's fake quantization to the last bit."""
 
     @staticmethod
     def forward(ctx, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:

@@ -120,6 +120,14 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
     assert (np.diff(place) > 11.9).all() and 0 < min(place) and max(place) < 380
 
 
+def test_a_logarithmic_axis_holds_far_references(table):
+    one = table[table["arch"] == "vgg19"]
+    others = pd.DataFrame(dict(name=["far"], size_mb=[100 * one["size_mb"].max()]))
+    spec = spec_of(chart_front(one, x="robust", y="size_mb", references=others))
+    scale = next(layer["encoding"]["y"]["scale"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
+    assert scale["type"] == "log" and scale["domain"][1] > others["size_mb"][0] and to_svg(spec)
+
+
 @pytest.mark.parametrize("x", [name for name in AXES])
 def test_every_axis_can_be_drawn(table, x):
     assert svg_size(to_svg(spec_of(chart_front(table[table["arch"] == "vgg19"], x=x))))[0] > 400
