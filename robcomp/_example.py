@@ -99,4 +99,5 @@ def _record(arch: str, recipe: str, seed: int, suite: str, net: Mapping) -> dict
                 size_bytes=round(params * entropy / 8) + 4 * net["buffers"],
                 gzip_bytes=round(params * 4 * (.93 if width == 32 else .3) * (.1 + .9 * kept)), onnx_bytes=float("nan"),
                 latency_s=net["macs"] / 2.2e10, train_s=600., compress_s=5. + 60 * recipe.count("tune"), evaluate_s=40.,
-                versions=canonical(dict(robcomp=__version__, machine="simulated")), status="ok", error="")
+                versions=canonical(dict(robcomp=__version__, machine="simulated")), status="ok", error="",
+                energy_j=float("nan"), configuration="", source="")

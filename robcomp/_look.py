@@ -42,7 +42,8 @@ AXES = dict(
     compression_ratio=Axis("compression", "times smaller than dense fp32 (log scale)", True),
     sparsity=Axis("sparsity", "fraction of weights that are zero"),
     macs=Axis("arithmetic", "multiply-accumulates an image (log scale)", True),
-    latency_s=Axis("latency", "seconds an image (log scale)", True))
+    latency_s=Axis("latency", "seconds an image (log scale)", True),
+    energy_j=Axis("energy", "energy (J, log scale)", True))
 LOOK = dict(
     font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16), concat=dict(spacing=24),
     title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from robcomp._atomic import replacing
 from robcomp._errors import first_line
 from robcomp._suggest import unknown
-from robcomp.schema import DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, canonical, check
+from robcomp.schema import DEAL_COLUMNS, LATER_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, canonical, check
 
 _ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
               numbers=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
@@ -106,9 +106,10 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame,
     except FileNotFoundError: raise ValueError(f"{path} is absent") from None
     except Exception as error:
         raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {_AGAIN}") from None
-    missing = [name for name in columns if name not in arrow.column_names]
+    missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
     if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
-    return frame(arrow.select(list(columns)).to_pydict(), columns), metadata
+    later = {name: [_DEFAULT[columns[name].dtype]] * len(arrow) for name in columns if name not in arrow.column_names}
+    return frame(arrow.select([name for name in columns if name not in later]).to_pydict() | later, columns), metadata
 
 
 def frame(values: Mapping, columns: Mapping[str, Column]) -> pd.DataFrame:

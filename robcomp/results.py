@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STEADY', 'DIRECTIONS', 'MEASURES', 'Tables', 'example', 'collect', 'put_back', 'write_tables', 'read_tables', 'join',
-           'find', 'deal_of', 'unpack', 'outcomes', 'averaging', 'plain_measures', 'held_against', 'references',
-           'accuracies', 'notes', 'summarise']
+           'find', 'counts_only', 'deal_of', 'unpack', 'outcomes', 'averaging', 'plain_measures', 'held_against',
+           'references', 'training_alone', 'controls', 'accuracies', 'notes', 'summarise']
 
 # %% ../nbs/50_results.ipynb #68b984c8
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,7 @@ import pandas as pd
 
 from . import _example
 from ._store import empty, finished, frame, read_deals, read_table, read_trial, trial_files, write_deal, write_table, write_trial
+from .recipe import Recipe, parse
 from .schema import CLEAN, DEAL_COLUMNS, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 
 # %% ../nbs/50_results.ipynb #eb95b81d
@@ -93,16 +94,34 @@ def find(trials: pd.DataFrame,  # trial table, or any table with its columns
     which = ", ".join(f"{row.key} ({row.arch} {row.recipe} seed {row.seed})" for row in hits.head(3).itertuples())
     raise ValueError(f"{len(hits)} trials answer to {name!r}, name one by its key: {which}{', ...' * (len(hits) > 3)}")
 
+# %% ../nbs/50_results.ipynb #26bef8d4
+def counts_only(tables: Tables,
+) -> pd.Series:  # bool, indexed by key
+    "Is a trial known by its counts alone, without the outcome of each image?"
+    bare = tables.rows.key[(tables.rows.n > 0) & (tables.rows.bits.map(len) == 0)].unique()
+    return pd.Series(tables.trials.key.isin(bare).to_numpy(), index=pd.Index(tables.trials.key, name="key"), name="counts_only")
+
 # %% ../nbs/50_results.ipynb #3a66b249
 def deal_of(tables: Tables,
             keys: Sequence[str],  # of trials
 ) -> pd.DataFrame:  # their rows of the deal table
     "The deal that some trials share."
     suites = tables.trials.set_index("key").suite[list(keys)].unique()
-    if len(suites) != 1: raise ValueError(f"only trials of one suite saw the same images: these have {len(suites)}")
-    deal = tables.deals[tables.deals.suite == suites[0]]
-    if deal.empty: raise ValueError(f"no deal for suite {suites[0]!r}: copy its file into deals/ and collect again")
+    deal = tables.deals[tables.deals.suite == suites[0]] if len(suites) == 1 else tables.deals[:0]
+    if deal.empty: raise ValueError(_not_shared(tables, keys, suites))
     return deal
+
+def _not_shared(tables: Tables, keys: Sequence[str], suites: Sequence[str]) -> str:
+    "Why some trials share no deal, in one line."
+    known = counts_only(tables)
+    if known[list(keys)].any():
+        return f"not paired: only counts are known of {_named(tables.trials, [key for key in keys if known[key]])}; compare with count_differences"
+    if len(suites) != 1: return f"only trials of one suite saw the same images: these have {len(suites)}"
+    return f"no deal for suite {suites[0]!r}: copy its file into deals/ and collect again"
+
+def _named(trials: pd.DataFrame, keys: Sequence[str]) -> str:
+    names = (trials.arch + " " + trials.recipe).set_axis(trials.key)[keys[:2]]
+    return ", ".join(names) + (f" and {len(keys) - 2} others" if len(keys) > 2 else "")
 
 # %% ../nbs/50_results.ipynb #b797be7d
 def unpack(rows: pd.DataFrame,  # of one trial
@@ -187,14 +206,31 @@ def _mean(values, kept):
 def references(trials: pd.DataFrame,  # trial table
 ) -> pd.Series:  # key -> key of its dense reference, "" where there is none
     "The dense trial that each trial is held against."
+    return _counterparts(trials, pd.Series("dense", trials.index)).rename("reference")
+
+def _counterparts(trials: pd.DataFrame, wanted: pd.Series) -> pd.Series:
+    "Of each trial the key of the trial with the recipe that is wanted, all else being equal."
     given = ["dataset", "arch", "seed", "suite", "weights"]
-    dense = trials[(trials.recipe == "dense") & (trials.status == "ok")]
-    exact = dict(zip(_tuples(dense[given + ["protocol"]]), dense.key))
-    named = {place: key for place, key in zip(_tuples(dense[given]), dense.key) if place[-1]}
-    found = [exact.get(place) or named.get(place[:-1]) or "" for place in _tuples(trials[given + ["protocol"]])]
-    return pd.Series(found, index=pd.Index(trials.key, name="key"), name="reference")
+    ended = trials[trials.status == "ok"]
+    exact = dict(zip(_tuples(ended[["recipe", "protocol", *given]]), ended.key))
+    named = {place: key for place, key in zip(_tuples(ended[["recipe", *given]]), ended.key) if place[-1]}
+    places = _tuples(trials.assign(recipe=wanted)[["recipe", "protocol", *given]])
+    found = [exact.get(place) or named.get((place[0], *place[2:])) or "" for place in places]
+    return pd.Series(found, index=pd.Index(trials.key, name="key"))
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(index=False, name=None)
+
+# %% ../nbs/50_results.ipynb #784b6348
+def training_alone(recipe: str,  # text
+) -> str:  # text of the recipe that is left; dense where nothing is
+    "A recipe without its compression: the training and the recalibration that it holds."
+    return str(Recipe(stage for stage in parse(recipe) if stage.family in ("tune", "recalibrate")))
+
+# %% ../nbs/50_results.ipynb #c7e57bd6
+def controls(trials: pd.DataFrame,  # trial table
+) -> pd.Series:  # key -> key of its control, "" where the table has none
+    "The uncompressed trial with the same training as each trial, from the same starting weights."
+    return _counterparts(trials, trials.recipe.map(training_alone)).rename("control")
 
 # %% ../nbs/50_results.ipynb #7fe74ed0
 def accuracies(tables: Tables,
@@ -261,7 +297,7 @@ def summarise(tables: Tables,
 # %% ../nbs/50_results.ipynb #512e592d
 _MORE = "clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity"
 _LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero distinct
-           macs latency_s train_s compress_s evaluate_s"""
+           macs latency_s energy_j train_s compress_s evaluate_s"""
 DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")
 MEASURES = ("clean", "robust", "worst", "drop", "mce", "relative_mce", "robust_over_clean", "robust_over_dense",
             "extra_robust")
