@@ -40,9 +40,11 @@ C12 | arXiv 2202.09275 | a Pareto front is random: other test images would draw 
 C13 | arXiv 2511.19794 | with three seeds, differences of a point are never significant
 H1a | Alves Da Silva et al. 2025, arXiv 2512.24971 | certain strategies preserve robustness
 H1b | Alves Da Silva et al. 2025, arXiv 2512.24971 | certain strategies improve robustness
+H1c | the control that arXiv 2512.24971 lacks | some compressed network is more robust than the dense network with the same number of extra epochs
 H2 | Alves Da Silva et al. 2025, arXiv 2512.24971 | the more complex the architecture, the better it keeps its robustness
 H3a | Alves Da Silva et al. 2025, arXiv 2512.24971 | combinations stand on the front of clean accuracy, robust accuracy and size
 H3b | Alves Da Silva et al. 2025, arXiv 2512.24971 | multi-objective assessment chooses a combination
+H3c | Alves Da Silva et al. 2025, arXiv 2512.24971 | within a budget of bytes, the best combined recipe is more robust than the best single technique
 """, "claim source statement")
 
 PUBLISHED = _table("""
