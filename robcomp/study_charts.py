@@ -5,20 +5,17 @@
 # %% auto #0
 __all__ = ['SHAPES', 'network_looks', 'change_table', 'chart_changes', 'pooled_front', 'chart_networks', 'chart_ranks']
 
-# %% ../nbs/73_study_charts.ipynb #08287fde
+# %% ../nbs/73_study_charts.ipynb #41da1d5e
 from collections.abc import Sequence
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
-from ._look import AXES, KINDS, Look
+from ._look import AXES, KINDS, Look, scale_of
 from ._marks import GREY, INK, by, channel
-from ._look import scale_of
 from ._suggest import unknown
 from .charts import axis_of, titled
 from .pareto import Goals, pareto
-from .results import references
 from .schema import check
 
 # %% ../nbs/73_study_charts.ipynb #74726ddd
