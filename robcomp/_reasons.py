@@ -40,6 +40,11 @@ def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
             f"Nearest is {name_of(near)}: {figures(near, *named)}.")
 
 
+def left_out(broken: int) -> str:
+    """How many trials were not considered because their networks do not work."""
+    return f" {broken} more {'does' if broken == 1 else 'do'} not work (clean accuracy below 90 % of dense) and {'is' if broken == 1 else 'are'} left out." if broken else ""
+
+
 def card(recipe: str | None, text: str) -> str:
     """A choice in a notebook."""
     title = f"<code>{escape(recipe)}</code>" if recipe is not None else "nothing satisfies"

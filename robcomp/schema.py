@@ -161,6 +161,7 @@ ece_clean         | float | fraction | ece on the clean test images
 ece_robust        | float | fraction | mean of ece over the standard conditions
 n_images          | int   | images   | evaluated under the standard conditions, all together
 reference         | str   |          | key of the dense trial of the same data, architecture, seed, suite and starting weights
+works             | bool  |          | clean accuracy is at least 90 % of the dense reference's, or of the best of its network where that is not known
 note              | str   |          | why a figure of this row is missing or covers less than 15 x 5 conditions
 """)
 

@@ -1,4 +1,6 @@
 """Fronts against their definition, conditions against pandas, choices against plain filters."""
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from robcomp._condition import clauses, parse_condition
 from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, losses, pareto,
                             price_of_clean, rank, stability, topsis)
-from robcomp.results import example, summarise
+from robcomp.results import example, read_tables, summarise, works
 from robcomp.uncertainty import resample
 
 quick = settings(deadline=None, max_examples=150)
@@ -242,3 +244,38 @@ def test_price_of_clean():
     price = price_of_clean(two)
     assert price.by_clean == "n a" and price.by_robust == "n b" and np.isclose(price.robust_lost, .1) and np.isclose(price.clean_given_up, .02)
     assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(price_of_clean(two, "size_mb > 5").robust_lost)
+
+
+# ---- networks that do not work ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("study", ["mobilenetv2-cifar10", "vgg19-cifar10", "digits"])
+def test_the_front_does_not_depend_on_the_bound_of_what_works(study):
+    table = summarise(read_tables(Path(__file__).parents[1] / "results" / study))
+    fronts = [pareto(table.assign(works=works(table, share=share))) for share in (.8, .85, .9)]
+    assert fronts[0].sum() > 3 and all(front.equals(fronts[0]) for front in fronts)
+    assert not table[fronts[-1]].clean.lt(.8 * table.clean.max()).any()
+
+
+def test_a_network_at_chance_is_no_candidate():
+    tables = example()
+    table = summarise(tables)
+    tiny = table[:1].assign(key="tiny", recipe="int2", clean=.1, robust=.1, worst=.1, size_bytes=9e3, size_mb=.009)
+    table = pd.concat([table, tiny], ignore_index=True)
+    table = table.assign(works=works(table))
+    assert not table.works.iloc[-1] and table.works[:-1].all()
+    for goals in (Goals(), Goals("robust", "size_mb")):
+        assert not pareto(table, goals).iloc[-1] and pareto(table, goals)[:-1].equals(pareto(table[:-1], goals))
+        assert knee(table, goals).key == knee(table[:-1], goals).key
+        assert np.isnan(topsis(table, goals).iloc[-1]) and stability(table, goals, draws=200).iloc[-1] == 0
+    choice = choose(table, best="size_mb")
+    assert choice.row.key != "tiny" and choice.broken == 1 and "1 more does not work" in str(choice)
+    assert choose(table.assign(works=True), best="size_mb").row.key == "tiny"
+
+
+def test_resampled_studies_leave_out_what_does_not_work():
+    drawn = resample(example(), draws=60)
+    broken = drawn.table.recipe == "int4"
+    drawn = drawn._replace(table=drawn.table.assign(works=~broken))
+    assert set(front_probability(drawn).index) == set(drawn.table.key[~broken])
+    shares = choice_probability(drawn, best="size_mb")
+    assert np.isclose(shares.sum(), 1) and not set(drawn.table.key[broken]) & set(shares.index)
