@@ -92,6 +92,7 @@ def verdicts(tests: Iterable[pd.DataFrame],  # from `put` and `put_figure`
              *,
              needs: dict[str, str] = {},  # claim -> all, most or some; most where not given
              reasons: dict[str, str] = {},  # claim -> why it has no test
+             placebos: Iterable[pd.DataFrame] = (),  # the same tests put to uncompressed networks
 ) -> pd.DataFrame:  # as `verdict`, with claim source statement network need why; in the order of `CLAIMS`
     "The verdicts on all claims."
     tests = [table for table in tests if len(table)]
@@ -103,7 +104,15 @@ def verdicts(tests: Iterable[pd.DataFrame],  # from `put` and `put_figure`
     table = CLAIMS.merge(pd.DataFrame(rows, columns=VERDICT.split()), on="claim")
     why = table.claim.map(lambda claim: reasons.get(claim, "")).where(table.verdict == "not testable", "")
     lacks = ("the study lacks " + table.missing).where(table.missing != "", "")
-    return table.assign(why=why.where(why != "", lacks))
+    return _unless_placebo(table.assign(why=why.where(why != "", lacks)), placebos)
+
+def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    "Verdicts, undecided where an uncompressed network passes the tests that support a claim."
+    given = pd.concat([pd.DataFrame(columns=["claim", "network", "test"]), *(part[says(part) == "supports"] for part in placebos)])
+    passed = given.groupby(["claim", "network"]).test.first().to_dict()
+    names = pd.Series([passed.get(place, "") for place in zip(table.claim, table.network)], table.index, dtype=object)
+    undone = (names != "") & (table.verdict == "supported")
+    return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=table.why.mask(undone, "an uncompressed network passes too: " + names))
 
 # %% ../nbs/62_claims.ipynb #111db698
 def published(dataset: str,  # a data set without figures has none
