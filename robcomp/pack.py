@@ -187,20 +187,20 @@ def _read_codes(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> Non
 # %% ../nbs/35_pack.ipynb #27f4fb89
 def rest(module: nn.Module,  # with or without joint states
 ) -> dict[str, Tensor]:  # the live tensors, sorted by the last part of the name
-    "The state that is neither a compressible weight nor an input range; parameters are still parameters."
+    "The state that is neither a compressible weight nor an input range."
     layer_names = [name for name, part in module.named_modules() if isinstance(part, COMPRESSIBLE)]
     mine = tuple(f"{name}.{part}".lstrip(".") for name in layer_names for part in ("weight", "parametrizations.weight.", "input_range."))
-    tensors = {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if not name.startswith(mine)}
+    tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not name.startswith(mine)}
     return {name: tensors[name] for name in sorted(tensors, key=lambda name: (name.rpartition(".")[2], name))}
 
 # %% ../nbs/35_pack.ipynb #3e7e5a3c
 def check_rest(module: nn.Module) -> None:
     "One line about the first parameter or running statistic that no sound network has."
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in rest(module).items():
         last = name.rpartition(".")[2]
-        own = last in ("running_mean", "running_var", "num_batches_tracked") or isinstance(tensor, nn.Parameter)
-        if own and tensor.is_floating_point() or last == "num_batches_tracked":
-            sound(tensor.detach().cpu().double().numpy(), name, low=0 if last in ("running_var", "num_batches_tracked") else -np.inf)
+        if name not in parameters and last not in ("running_mean", "running_var", "num_batches_tracked"): continue
+        sound(tensor.cpu().double().numpy(), name, low=0 if last in ("running_var", "num_batches_tracked") else -np.inf)
 
 # %% ../nbs/35_pack.ipynb #ce4a53e6
 def rest_section(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
@@ -309,7 +309,7 @@ def fill_rest(tensors: Mapping[str, Tensor], listed: Sequence, parts: Mapping[st
         mine = [tensors[name] for name, own, _ in listed if own == dtype]
         values = decode_planes(parts[dtype]["tensors"], sum(tensor.numel() for tensor in mine), dtype)
         for tensor, part in zip(mine, np.split(values, np.cumsum([tensor.numel() for tensor in mine])[:-1])):
-            tensor.detach().copy_(torch.from_numpy(part.copy()).view(tensor.shape))
+            tensor.copy_(torch.from_numpy(part.copy()).view(tensor.shape))
 
 # %% ../nbs/35_pack.ipynb #3145e870
 def ledger(path: str | Path,  # a packed file
