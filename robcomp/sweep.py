@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+# %% ../nbs/41_sweep.ipynb #47da29fd
 from . import __file__ as PACKAGE, __version__
 from ._atomic import replacing, writable_folder
 from ._progress import progress as progress_bar
@@ -249,6 +250,7 @@ def workshop(study: Study, folder: Path, model: nn.Module, *, progress: bool = T
     means = Means(study.data, tune=study.tune, seed=study.seed, checkpoints=writable_folder(folder / "training"), progress=progress)
     return Workshop(model, means, folder / "beginnings", canonical([study.data.name, weights_sha256(model), study.protocol(), study.seed]))
 
+# %% ../nbs/41_sweep.ipynb #bb68996e
 def run(study: Study,
         trials: Sequence[Trial],  # as `plan` sorts them
         folder: str | Path,  # the store
@@ -278,6 +280,7 @@ def check_executor(executor) -> None:
     method = getattr(getattr(executor, "_mp_context", None), "get_start_method", str)()
     if method == "fork": raise ValueError("forked processes hang where torch has worked before: pass ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))")
 
+# %% ../nbs/41_sweep.ipynb #8e8f1385
 def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
     "Run the pieces of a plan by an executor; those that are lost are named when all others are done."
     pieces = [list(piece) for _, piece in groupby(missing, key=lambda trial: trial.recipe.split("+")[0])]
@@ -302,6 +305,7 @@ def packed_state(path: Path,  # of a trial's packed file
     except ValueError: return "damaged"
     return "whole" if path.stat().st_size == size else "damaged"
 
+# %% ../nbs/41_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store
 ) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged), error
     "What is in a store and what is wrong with it."
@@ -322,6 +326,7 @@ def repaired(folder: Path,  # a store
         if not whole(path): quarantine(path, f"{path} is damaged")
     return resumed(folder, [trial.key for trial in trials])
 
+# %% ../nbs/41_sweep.ipynb #2aa28386
 def look_after(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
     "Name finished trials whose packed files are gone, or make those files again."
     place = lambda trial: folder / "artifacts" / f"{trial.key}.robcomp"
