@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import IO
 def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Open a temporary neighbour of `path` to write; it takes the name `path` only when the block ended well.
 
-    The temporary name ends in `.partial` and holds the process number, so that two writers never share one. The
-    last to finish wins. After an error nothing is left.
+    The temporary name ends in `.partial` and holds the process number and a random part, so that two writers, be they
+    processes or threads, never share one. The last to finish wins. After an error nothing is left.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary = _temporary(path)
     encoding = None if "b" in mode else "utf-8"
     try:
         with open(temporary, mode, encoding=encoding) as file:
@@ -28,6 +29,10 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -43,8 +48,8 @@ def writable_folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}.partial"
-        probe.touch()
+        probe = _temporary(path / ".probe")
+        probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         raise OSError(f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one") from None

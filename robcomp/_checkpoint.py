@@ -27,6 +27,13 @@ def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:
         file.write(content.getbuffer())
 
 
+def whole(path: str | Path) -> bool:
+    """Is a checkpoint as it was written? One that is gone is not damaged."""
+    try: content = memoryview(Path(path).read_bytes())
+    except FileNotFoundError: return True
+    return sha256(content[32:]).digest() == content[:32]
+
+
 def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
     """The state kept at `path`, None where there is none; one line of error if it is damaged or of other work."""
     path = Path(path)

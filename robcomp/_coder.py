@@ -123,6 +123,9 @@ def decode(data: bytes, count: int, depth: int) -> np.ndarray:
 
 def order0_bytes(symbols: np.ndarray) -> float:
     """Shannon's bound for symbols that tell nothing of each other."""
-    counts = np.bincount(np.asarray(symbols).reshape(-1).astype(np.int64))
+    symbols = np.asarray(symbols).reshape(-1)
+    counts = np.zeros(int(symbols.max(initial=0)) + 1, np.int64)
+    for start in range(0, symbols.size, 1 << 20):  # bincount widens what it counts to eight bytes
+        counts += np.bincount(symbols[start:start + (1 << 20)].astype(np.int64), minlength=len(counts))
     counts = counts[counts > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum() / 8) if counts.size else 0.

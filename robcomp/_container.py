@@ -27,6 +27,7 @@ MAGIC = b"\x89rcomp\r\n"
 VERSION = 2
 PREFIX = struct.Struct("<8sHIII")
 HEADER_LIMIT = 1 << 22  # bytes of JSON
+UNFOLDED = 1 << 16, 64  # bytes of JSON: some at first, and as many for each byte of the header as stored
 
 
 class Section(NamedTuple):
@@ -78,15 +79,27 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     if version > VERSION: raise ValueError(f"{path} has format {version}, this robcomp reads up to {VERSION}: install a newer one")
     if length > HEADER_LIMIT: raise ValueError(f"{path} is damaged: a header of {length:,} bytes is more than the {HEADER_LIMIT:,} allowed")
     end = PREFIX.size + stored
+    if length > UNFOLDED[0] + UNFOLDED[1] * stored: raise ValueError(f"{path} is damaged: {stored:,} bytes of header do not unfold to {length:,}")
     if end > len(data): raise ValueError(f"{path} is truncated: its header ends after the file does")
     if zlib.crc32(data[PREFIX.size:end]) != checksum: raise ValueError(f"{path} is damaged in its header: its checksum is another")
     try:
-        text = zlib.decompressobj().decompress(data[PREFIX.size:end], length + 1)
-        if len(text) != length: raise ValueError
-        header = json.loads(text)
+        folded = zlib.decompressobj()
+        text = folded.decompress(data[PREFIX.size:end], length + 1)
+        if len(text) != length or not folded.eof or folded.unused_data: raise ValueError
+        header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
         whole = all(isinstance(name, str) and isinstance(kind, str) and type(size) is int and size >= 0 and type(check) is int
                     for name, kind, size, check in listed)
     except Exception: whole = False
     if not whole: raise ValueError(f"{path} is damaged: its header is no list of sections")
     return header, end
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object none of whose names stands twice."""
+    if len(dict(pairs)) != len(pairs): raise ValueError("a name stands twice")
+    return dict(pairs)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")

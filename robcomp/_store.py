@@ -5,18 +5,25 @@
 
     write_trial(store, record, rows=None) -> Path     a failed trial has no rows, status "failed" and an error
     read_trial(path) -> (record, rows)                one line of error for a damaged or foreign file
+    read_trials(store) -> (records, rows)             all of a store; a damaged file is named in a warning and left out
     finished(store) -> set of keys                    whole files with status "ok": what need not run again
+    resumed(store, keys) -> set of keys               the same of these keys; what is damaged among them is set aside
     write_deal(store, deal) -> Path                   the deal of one suite, as `Suite.deal()` gives it
     read_deals(store) -> DataFrame                    all deals of a store
+    quarantine(path, why) -> Path                     moves a damaged file into store/damaged, with a warning; nothing is deleted
 
-The same content makes the same bytes (under one version of pyarrow). Files of two stores merge with `cp`.
+A file holds the digest of its content, is held against its own key and suite, and has no empty places. Files of earlier versions have
+no digest: they are held against key and suite alone. The same content makes the same bytes (under one version of pyarrow). Files of two stores merge with `cp`.
 """
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -26,7 +33,8 @@ import pyarrow.parquet as pq
 from robcomp._atomic import replacing
 from robcomp._errors import first_line
 from robcomp._suggest import unknown
-from robcomp.schema import DEAL_COLUMNS, LATER_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, canonical, check
+from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, LATER_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD, TRIAL_COLUMNS,
+                            Column, canonical, check, trial_from)
 
 _ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
               numbers=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
@@ -45,7 +53,7 @@ def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = 
     if trouble := _broken(record, rows): raise ValueError(f"trial {record['key']} {record['recipe']}: {trouble}")
     text = canonical({name: None if value != value else value for name, value in record.items()})
     return write_table(Path(store) / "trials" / f"{record['key']}.parquet", rows, ROW_COLUMNS,
-                       robcomp=text, robcomp_sha256=sha256(text.encode()).hexdigest())
+                       robcomp=text, robcomp_sha256=sha256(text.encode()).hexdigest(), robcomp_rows=content_sha256(rows, ROW_COLUMNS))
 
 
 def read_trial(path: str | Path) -> tuple[dict, pd.DataFrame]:
@@ -56,15 +64,61 @@ def read_trial(path: str | Path) -> tuple[dict, pd.DataFrame]:
     if text is None: raise ValueError(f"{path} is not the file of a trial: move it out of the store")
     if sha256(text.encode()).hexdigest() != metadata.get("robcomp_sha256"):
         raise ValueError(f"{path} is damaged (record and digest differ): {_AGAIN}")
-    record = _whole(json.loads(text))
+    try: record = _whole(json.loads(text))
+    except (TypeError, ValueError) as error: raise ValueError(f"{path} is damaged (its record: {first_line(error)[:120]}): {_AGAIN}") from None
     if record["key"] != path.stem: raise ValueError(f"{path} holds trial {record['key']}: rename or delete it")
-    if trouble := _broken(record, rows): raise ValueError(f"{path} is damaged ({trouble}): {_AGAIN}")
+    trouble = _another_key(record) or _altered(rows, ROW_COLUMNS, metadata.get("robcomp_rows")) or _broken(record, rows)
+    if trouble: raise ValueError(f"{path} is damaged ({trouble}): {_AGAIN}")
     return record, rows
+
+
+def read_trials(store: str | Path) -> tuple[list[dict], list[pd.DataFrame]]:
+    """Records and rows of all trials of a store; a damaged file is named in a warning and left out."""
+    read = [found for path in trial_files(store) if (found := _read_or_warn(read_trial, path))]
+    return [record for record, _ in read], [rows for _, rows in read]
 
 
 def finished(store: str | Path) -> set[str]:
     """Keys of the trials that are on disk, whole, and ended well."""
     return {path.stem for path in trial_files(store) if _ended_well(path)}
+
+
+def resumed(store: str | Path, keys: Iterable[str]) -> set[str]:
+    """Of these keys, those whose trials are on disk, whole, and ended well; damaged files are set aside."""
+    done = set()
+    for path in (Path(store) / "trials" / f"{key}.parquet" for key in keys):
+        if not path.exists(): continue
+        stamp = _stamp(path)
+        try: record, _ = read_trial(path)
+        except ValueError as error: quarantine(path, str(error), stamp=stamp)
+        else: done |= {path.stem} if record["status"] == "ok" else set()
+    return done
+
+
+def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Path | None:
+    """Move a damaged file into `damaged`, beside its folder, and say so; `stamp` as `_stamp` gave it: what was replaced since then stays."""
+    path = Path(path)
+    folder = path.parent.parent / "damaged"
+    folder.mkdir(exist_ok=True)
+    place = next(place for n in range(10 ** 6) if not (place := folder / (f"{path.name}.{n}" if n else path.name)).exists())
+    try:
+        if stamp and _stamp(path) != stamp: return None
+        os.replace(path, place)
+    except FileNotFoundError: return None  # another process was first
+    warn(f"{why.removesuffix(': ' + _AGAIN)}: set aside as {place}, to be done again", stacklevel=3)
+    return place
+
+
+def _stamp(path: Path) -> tuple:
+    try: status = path.stat()
+    except OSError: return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read_or_warn(read, path: Path):
+    """What `read` makes of a file; None and a warning where it is damaged."""
+    try: return read(path)
+    except ValueError as error: warn(f"{error} (left out)", stacklevel=4)
 
 
 def trial_files(store: str | Path) -> list[Path]:
@@ -73,18 +127,54 @@ def trial_files(store: str | Path) -> list[Path]:
 
 
 def write_deal(store: str | Path, deal: pd.DataFrame) -> Path:
-    """File the deal of one suite, under the digest of the suite's text."""
+    """File the deal of one suite, under the digest of the suite's text; one that is there and is the same stays, any other is set aside."""
     suites = set(check(deal, DEAL_COLUMNS).suite)
     if len(suites) != 1: raise ValueError(f"a deal belongs to one suite, got {len(suites)}")
-    name = sha256(suites.pop().encode()).hexdigest()[:16]
-    return write_table(Path(store) / "deals" / f"{name}.parquet", deal, DEAL_COLUMNS)
+    path, digest = Path(store) / "deals" / f"{_deal_name(suites.pop())}.parquet", content_sha256(deal, DEAL_COLUMNS)
+    if path.exists():
+        stamp = _stamp(path)
+        try:
+            if content_sha256(read_deal(path), DEAL_COLUMNS) == digest: return path
+            quarantine(path, f"{path} holds other images than its suite", stamp=stamp)
+        except ValueError as error: quarantine(path, str(error), stamp=stamp)
+    return write_table(path, deal, DEAL_COLUMNS, robcomp_rows=digest)
+
+
+def read_deal(path: str | Path) -> pd.DataFrame:
+    """The deal of one file; ValueError in one line that names the file if it is damaged or of another suite."""
+    path = Path(path)
+    deal, metadata = read_table(path, DEAL_COLUMNS)
+    trouble = "" if {path.stem} == {_deal_name(suite) for suite in deal.suite} else "its suite is another"
+    trouble = trouble or _altered(deal, DEAL_COLUMNS, metadata.get("robcomp_rows")) or _other_conditions(deal.suite.iloc[0], deal, deal.numbers.map(len))
+    trouble = trouble or next((f"{row.corruption} {row.severity}: numbers and labels do not belong together" for row in deal.itertuples()
+                               if len(row.numbers) != len(row.labels) or (np.diff(np.sort(row.numbers), prepend=-1) < 1).any()), "")
+    if trouble: raise ValueError(f"{path} is damaged ({trouble}): {_AGAIN}")
+    return deal
 
 
 def read_deals(store: str | Path) -> pd.DataFrame:
-    """The deals of all suites in a store, one row a condition."""
+    """The deals of all suites in a store, one row a condition; a damaged file is named in a warning and left out."""
     paths = sorted((Path(store) / "deals").glob("*.parquet"))
-    deals = [read_table(path, DEAL_COLUMNS)[0] for path in paths]
+    deals = [deal for path in paths if (deal := _read_or_warn(read_deal, path)) is not None]
     return pd.concat(deals, ignore_index=True) if deals else empty(DEAL_COLUMNS)
+
+
+def content_sha256(table: pd.DataFrame, columns: Mapping[str, Column]) -> str:
+    """The digest of what a table says: its columns in the schema's order, whatever file it is in."""
+    digest = sha256()
+    for name, column in columns.items():
+        digest.update(f"{name} {len(table)}\n".encode())
+        if column.dtype in ("int", "float"):
+            digest.update(np.ascontiguousarray(table[name].to_numpy(), dict(int="<i8", float="<f8")[column.dtype]).tobytes())
+            continue
+        for entry in table[name]:
+            data = entry.encode() if column.dtype == "str" else bytes(entry) if column.dtype == "bytes" else np.asarray(entry, _NUMPY[name]).astype("<i4").tobytes()
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def _deal_name(suite: str) -> str:
+    return sha256(suite.encode()).hexdigest()[:16]
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Mapping[str, Column], **metadata: str) -> Path:
@@ -109,6 +199,12 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame,
     missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
     if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
     later = {name: [_DEFAULT[columns[name].dtype]] * len(arrow) for name in columns if name not in arrow.column_names}
+    for name, column in columns.items():
+        if name in later: continue
+        own = arrow.column(name)
+        if own.type != _arrow(name, column): raise ValueError(f"{path} is damaged (column {name} is of type {own.type}): {_AGAIN}")
+        if own.null_count or (column.dtype == "list" and own.combine_chunks().flatten().null_count):
+            raise ValueError(f"{path} is damaged (column {name} has empty places): {_AGAIN}")
     return frame(arrow.select([name for name in columns if name not in later]).to_pydict() | later, columns), metadata
 
 
@@ -155,11 +251,42 @@ def _broken(record: Mapping, rows: pd.DataFrame) -> str:
     if record["status"] not in ("ok", "failed"): return f"status is ok or failed, got {record['status']!r}"
     if record["status"] == "failed": return "a failed trial has no rows" if len(rows) else ""
     if not len(rows): return "it has no rows"
+    if (rows.key != record["key"]).any(): return "its rows belong to another trial"
     if rows.duplicated(["corruption", "severity"]).any(): return "a condition occurs twice"
     for row in rows.itertuples():
-        if len(row.bits) != -(-row.n // 8) or int.from_bytes(row.bits, "big").bit_count() != row.correct:
+        if row.n < 1 or len(row.bits) != -(-row.n // 8) or (value := int.from_bytes(row.bits, "big")).bit_count() != row.correct or value & ((1 << -row.n % 8) - 1):
             return f"{row.corruption} {row.severity}: bits do not tell of {row.correct} correct out of {row.n}"
-    return ""
+    return _other_conditions(record["suite"], rows, rows.n)
+
+
+def _other_conditions(suite: str, table: pd.DataFrame, counts: pd.Series) -> str:
+    """What of a table's conditions, and of how many images they have, is not as its suite's text says; or nothing."""
+    found = list(zip(table.corruption, table.severity))
+    for name, severity in found:
+        if not (severity == 0 if name == CLEAN else name in CORRUPTIONS and severity in SEVERITIES): return f"there is no condition {name} {severity}"
+    said = dict(part.partition("=")[::2] for part in suite.split(" "))
+    if not re.fullmatch(r"[a-z_,]+ [0-9,]+ (all|[0-9]+)", " ".join(said.get(part, "") for part in ("corruptions", "severities", "images"))):
+        return ""  # a suite made by other means
+    names = dict(standard=STANDARD, all=CORRUPTIONS).get(said["corruptions"], said["corruptions"].split(","))
+    wanted = {(CLEAN, 0), *((name, int(severity)) for name in names for severity in said["severities"].split(","))}
+    if wanted != set(found) or len(found) != len(wanted): return f"it has {len(found)} conditions, its suite {len(wanted)}"
+    clean = dict(zip(found, counts))[CLEAN, 0]
+    each = clean if said["images"] == "all" else int(said["images"])
+    wrong = [condition for condition, count in zip(found, counts) if count != (clean if condition[0] == CLEAN else each)]
+    return f"{wrong[0][0]} {wrong[0][1]} has another number of images than its suite's {each}" if wrong else ""
+
+
+def _altered(table: pd.DataFrame, columns: Mapping[str, Column], digest: str | None) -> str:
+    """Says so where a table is not the one that its digest was taken of; files of earlier versions have none."""
+    return "its content and its digest differ" if digest is not None and content_sha256(table, columns) != digest else ""
+
+
+def _another_key(record: Mapping) -> str:
+    """Says so where what a record tells of its trial does not make its key."""
+    if not record["weights"]: return ""  # no trial of a sweep
+    try: key = trial_from(record | dict(protocol=json.loads(record["protocol"]))).key
+    except (TypeError, ValueError): key = ""
+    return "" if key == record["key"] else "its record does not make its key"
 
 
 def _ended_well(path: Path) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import _example
-from ._store import empty, finished, frame, read_deals, read_table, read_trial, trial_files, write_deal, write_table, write_trial
+from ._store import empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial
 from .recipe import Recipe, parse
 from .schema import CLEAN, DEAL_COLUMNS, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 
@@ -37,9 +37,9 @@ def example(*, seed: int = 0,  # of the simulated training: another seed, other 
 # %% ../nbs/50_results.ipynb #0833e40e
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it
 ) -> Tables:
-    "All finished trials of a store."
+    "All finished trials of a store; damaged files are named in a warning and left out."
     if not Path(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
-    records, rows = zip(*map(read_trial, trial_files(store))) if trial_files(store) else ((), ())
+    records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
     rows = [table for table in rows if len(table)]
     return Tables(trials, pd.concat(rows, ignore_index=True) if rows else empty(ROW_COLUMNS), read_deals(store))

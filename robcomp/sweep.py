@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['Study', 'contract_for', 'baseline_path', 'baseline', 'plan', 'steps', 'set_aside', 'taken_up', 'Workshop', 'one_line',
-           'commit', 'versions', 'record', 'weighed', 'finish', 'run', 'sweep']
+           'commit', 'versions', 'record', 'weighed', 'finish', 'workshop', 'run', 'check_executor', 'hand_out',
+           'packed_state', 'store_status', 'repaired', 'look_after', 'sweep']
 
 # %% ../nbs/41_sweep.ipynb #5ec565e0
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +17,22 @@ from functools import cache, cached_property
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
+from threading import RLock
 from time import perf_counter
+from warnings import warn
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
+# %% ../nbs/41_sweep.ipynb #47da29fd
 from . import __file__ as PACKAGE, __version__
 from ._atomic import replacing, writable_folder
 from ._progress import progress as progress_bar
-from ._store import finished, write_deal, write_trial
+from ._checkpoint import whole
+from ._container import read as read_container
+from ._store import quarantine, read_trial, resumed, trial_files, write_deal, write_trial
 from .compress import Artifact, Means, coming_bits, extend, restored, uncompressed
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, contract_of, load
@@ -113,20 +120,35 @@ def steps(recipe: Recipe) -> list[str]:
 # %% ../nbs/41_sweep.ipynb #953d69d7
 def set_aside(artifact: Artifact,
               path: Path,  # of the packed file; what the artifact took to make goes beside it
+              *,
+              origin: str = "",  # digest of network, data, protocol and beginning; stands in both files
 ) -> None:
     "Keep an artifact for a later process; the packed file comes last and says that all is there."
     with replacing(path.with_suffix(".json"), "w") as file:
-        json.dump(dict(seconds=artifact.seconds, history=artifact.history.to_dict("records")), file)
-    pack(artifact.module, path, recipe=str(artifact.recipe))
+        json.dump(dict(origin=origin, seconds=artifact.seconds, history=artifact.history.to_dict("records")), file)
+    pack(artifact.module, path, recipe=str(artifact.recipe), origin=origin)
 
 # %% ../nbs/41_sweep.ipynb #9d6eaf6f
 def taken_up(path: Path,  # as `set_aside` left it
              recipe: Recipe,  # that made it
              model: nn.Module,  # any network of that architecture
+             *,
+             origin: str = "",  # as given to `set_aside`; what earlier versions left has none and is known by its recipe alone
 ) -> Artifact:
-    "The artifact that was set aside."
-    spent = json.loads(path.with_suffix(".json").read_text())
-    return restored(unpack(path, module=model), recipe, seconds=spent["seconds"], history=pd.DataFrame(spent["history"]))
+    "The artifact that was set aside, or one line about files that are damaged or of another beginning."
+    module, spent = unpack(path, module=model), _spent(path.with_suffix(".json"))
+    if module.recipe != str(recipe): raise ValueError(f"{path} holds {module.recipe}, not {recipe}")
+    if {module.origin, spent.get("origin", "")} - {"", origin}: raise ValueError(f"{path} is of another network, data or protocol")
+    try: return restored(module, recipe, seconds=spent["seconds"], history=pd.DataFrame(spent["history"]))
+    except RuntimeError as error: raise ValueError(f"{path} is damaged: {error}") from None
+
+# %% ../nbs/41_sweep.ipynb #4b6db93c
+def _spent(path: Path) -> dict:
+    try: spent = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError): spent = None
+    sound = isinstance(spent, dict) and isinstance(spent.get("seconds"), float) and math.isfinite(spent["seconds"]) and isinstance(spent.get("origin", ""), str)
+    if sound and isinstance(spent.get("history"), list) and all(isinstance(epoch, dict) for epoch in spent["history"]): return spent
+    raise ValueError(f"{path} is damaged or absent")
 
 # %% ../nbs/41_sweep.ipynb #b87bb7cd
 class Workshop:
@@ -149,12 +171,21 @@ class Workshop:
         return self.way[-1][1]
 
     def _step(self, recipe: Recipe, position: int, name: str) -> Artifact:
-        path = self.folder / f"{sha256((self.identity + name).encode()).hexdigest()[:16]}.robcomp"
-        if path.exists(): return taken_up(path, prefixes(recipe)[position], self.model)
+        origin = sha256((self.identity + name).encode()).hexdigest()
+        path = self.folder / f"{origin[:16]}.robcomp"
+        if kept := _kept(path, prefixes(recipe)[position], self.model, origin): return kept
         stage, self.made = recipe.stages[position], self.made + 1
         artifact = extend(self.way[-1][1], stage, self.means, later=recipe.stages[position + 1:], dense=self.model)
-        if isinstance(stage, Tune): set_aside(artifact, path)
+        if isinstance(stage, Tune): set_aside(artifact, path, origin=origin)
         return artifact
+
+# %% ../nbs/41_sweep.ipynb #3b8171fe
+def _kept(path: Path, recipe: Recipe, model: nn.Module, origin: str) -> Artifact | None:
+    if not path.exists(): return None
+    try: return taken_up(path, recipe, model, origin=origin)
+    except ValueError as error: why = str(error)
+    quarantine(path, why)
+    if path.with_suffix(".json").exists(): quarantine(path.with_suffix(".json"), f"{path.with_suffix('.json')} belongs to it")
 
 # %% ../nbs/41_sweep.ipynb #63309f33
 def one_line(error: BaseException) -> str:
@@ -212,6 +243,14 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
         write_trial(folder, record(trial, study, evaluate_s=share, **figures), rows[rows.name == trial.key])
 
 # %% ../nbs/41_sweep.ipynb #1650c24b
+_TURN = RLock()  # networks are traced by means that all threads of a process share
+
+def workshop(study: Study, folder: Path, model: nn.Module, *, progress: bool = True) -> Workshop:
+    "The workshop of a study in its store."
+    means = Means(study.data, tune=study.tune, seed=study.seed, checkpoints=writable_folder(folder / "training"), progress=progress)
+    return Workshop(model, means, folder / "beginnings", canonical([study.data.name, weights_sha256(model), study.protocol(), study.seed]))
+
+# %% ../nbs/41_sweep.ipynb #bb68996e
 def run(study: Study,
         trials: Sequence[Trial],  # as `plan` sorts them
         folder: str | Path,  # the store
@@ -219,12 +258,12 @@ def run(study: Study,
         together: int = 4,  # trials evaluated in one pass
         progress: bool = True,
 ) -> int:  # trials written, failed ones included
-    "Make, evaluate and store trials, one file each."
-    folder, waiting = Path(folder), {}
-    model = baseline(study, folder, progress=progress)
-    means = Means(study.data, tune=study.tune, seed=study.seed, checkpoints=writable_folder(folder / "training"), progress=progress)
-    shop = Workshop(model, means, folder / "beginnings", canonical([study.data.name, weights_sha256(model), study.protocol(), study.seed]))
-    with progress_bar(len(trials), f"sweep {study.arch} {study.data.name}", unit="trial", shown=progress) as bar:
+    "Make, evaluate and store trials, one file each; threads of one process take turns."
+    folder, waiting = writable_folder(folder), {}
+    writable_folder(folder / "artifacts")
+    with _TURN, progress_bar(len(trials), f"sweep {study.arch} {study.data.name}", unit="trial", shown=progress) as bar:
+        model = baseline(study, folder, progress=progress)
+        shop = workshop(study, folder, model, progress=progress)
         for position, trial in enumerate(trials):
             bar.set_postfix_str(trial.recipe)
             try: waiting[trial] = shop.make(parse(trial.recipe))
@@ -235,6 +274,70 @@ def run(study: Study,
             bar.update(1)
     return len(trials)
 
+# %% ../nbs/41_sweep.ipynb #da16a2e9
+def check_executor(executor) -> None:
+    "One line about a pool whose processes would hang."
+    method = getattr(getattr(executor, "_mp_context", None), "get_start_method", str)()
+    if method == "fork": raise ValueError("forked processes hang where torch has worked before: pass ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))")
+
+# %% ../nbs/41_sweep.ipynb #8e8f1385
+def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
+    "Run the pieces of a plan by an executor; those that are lost are named when all others are done."
+    pieces = [list(piece) for _, piece in groupby(missing, key=lambda trial: trial.recipe.split("+")[0])]
+    futures, lost = [], []
+    for piece in pieces:
+        try: futures.append((piece, executor.submit(run, study, piece, folder, together=together, progress=False)))
+        except RuntimeError as error: lost.append((piece, error))
+    for piece, future in futures:
+        try: future.result()
+        except Exception as error: lost.append((piece, error))
+    if not lost: return
+    names = ", ".join(trial.recipe for piece, _ in lost for trial in piece)
+    raise RuntimeError(f"{len(lost)} of {len(pieces)} pieces were lost ({names[:200]}; {one_line(lost[0][1])[:200]}): what is finished is kept, run the same sweep again")
+
+# %% ../nbs/41_sweep.ipynb #9b2e5e05
+def packed_state(path: Path,  # of a trial's packed file
+                 size: float,  # bytes that the trial's row tells
+) -> str:  # whole, missing or damaged
+    "Whether a packed file is what its row says."
+    if not path.exists(): return "missing"
+    try: read_container(path)
+    except ValueError: return "damaged"
+    return "whole" if path.stat().st_size == size else "damaged"
+
+# %% ../nbs/41_sweep.ipynb #fba3ddff
+def store_status(folder: str | Path,  # a store
+) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged), error
+    "What is in a store and what is wrong with it."
+    rows = []
+    for path in trial_files(folder):
+        try: found = read_trial(path)[0]
+        except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error), size_bytes=math.nan)
+        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["size_bytes"]) if found["status"] == "ok" else ""
+        rows.append({name: found[name] for name in ("key", "recipe", "status")} | dict(artifact=artifact, error=found["error"]))
+    return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
+
+# %% ../nbs/41_sweep.ipynb #276f4bb0
+def repaired(folder: Path,  # a store
+             trials: Sequence[Trial],  # a plan
+) -> set[str]:  # keys of those that are done
+    "What is done of a plan; damaged files are set aside, each with a warning."
+    for path in [*(folder / "training").glob("*.tune"), *(folder / "baselines").glob("*.pt")]:
+        if not whole(path): quarantine(path, f"{path} is damaged")
+    return resumed(folder, [trial.key for trial in trials])
+
+# %% ../nbs/41_sweep.ipynb #2aa28386
+def look_after(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
+    "Name finished trials whose packed files are gone, or make those files again."
+    place = lambda trial: folder / "artifacts" / f"{trial.key}.robcomp"
+    sizes = {trial: read_trial(folder / "trials" / f"{trial.key}.parquet")[0]["size_bytes"] for trial in done}
+    gone = [trial for trial in done if packed_state(place(trial), sizes[trial]) != "whole"]
+    if gone and not remake: warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({', '.join(trial.recipe for trial in gone)[:200]}): sweep with remake=True makes them again", stacklevel=3)
+    if not gone or not remake: return
+    with _TURN:
+        shop = workshop(study, folder, baseline(study, folder, progress=progress), progress=progress)
+        for trial in gone: pack(shop.make(parse(trial.recipe)).module, place(trial), recipe=trial.recipe)
+
 # %% ../nbs/41_sweep.ipynb #b1d28b2f
 def sweep(study: Study,
           recipes: Iterable[str | Recipe],
@@ -242,18 +345,20 @@ def sweep(study: Study,
           *,
           executor=None,  # anything with `submit`; None: this process
           together: int = 4,  # trials evaluated in one pass
+          remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,
 ) -> list[Trial]:  # the whole plan, done
     "Run what is missing of a plan."
+    check_executor(executor)
     recipes = [parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]  # a typing mistake is heard before any training
     folder = writable_folder(folder)
     for part in ("trials", "artifacts"): writable_folder(folder / part)
+    repaired(folder, [])  # a starting network that is damaged is trained again
     trials = plan(study, recipes, weights_sha256(baseline(study, folder, progress=progress)))
     write_deal(folder, study.suite.deal())
-    done = finished(folder)
+    done = repaired(folder, trials)
     missing = [trial for trial in trials if trial.key not in done]
+    look_after(study, [trial for trial in trials if trial.key in done], folder, remake=remake, progress=progress)
     if executor is None: missing and run(study, missing, folder, together=together, progress=progress)
-    else:
-        pieces = [list(piece) for _, piece in groupby(missing, key=lambda trial: trial.recipe.split("+")[0])]
-        for future in [executor.submit(run, study, piece, folder, together=together, progress=False) for piece in pieces]: future.result()
+    else: hand_out(study, missing, folder, executor, together)
     return trials

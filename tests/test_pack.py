@@ -589,6 +589,205 @@ def test_a_known_architecture_does_not_grow_by_what_a_file_claims(tmp_path):
         assert "\n" not in str(error.value)
 
 
+# -- work before trust --
+
+READ = """
+import resource, sys, time
+from tests.test_pack import ledger, net, unpack
+model, honest, *paths = net(), *sys.argv[1:]
+unpack(honest, module=model), ledger(honest)
+before, longest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.
+for path in paths:
+    for read in (ledger, lambda path: unpack(path, module=model)):
+        start = time.monotonic()
+        try: read(path)
+        except ValueError as error: assert "\\n" not in str(error) and path in str(error), error
+        longest = max(longest, time.monotonic() - start)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, longest)
+"""
+
+
+def announcing(shapes, size, kind="mask"):
+    """A file of these layers, `size` bytes each, every checksum right."""
+    entry = dict(form="float", mask=True, bits=0, scale=False, state=True)
+    names = [f"layer{n}" for n in range(len(shapes))]
+    sections = [[name, own, length, zlib.crc32(bytes(length))] for name in names for own, length in ((kind, size), ("weights", 16))]
+    header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="prune0.5", layers=[entry | dict(name=name, shape=shape) for name, shape in zip(names, shapes)],
+                  tensors=[], ranged=[], sections=[*sections, ["", "ranges", 0, 0]])
+    return closed(header, bytes(sum(section[2] for section in sections)))
+
+
+def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
+    claims = {"many symbols": announcing([[320_000, 1000]], 9_000), "more": announcing([[1 << 16, 1 << 14]], 99_000), "layers": announcing([[2000, 1000]] * 2000, 1),
+              "small layers": announcing([[1, 1]] * 20_000, 1), "in context": announcing([[1, 20_000_000]], 9_000, "mask:contexts"),
+              "what may be": announcing([[2000, 10_000]], 9_000)}
+    for name, data in claims.items(): write(tmp_path / name, data)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    run = subprocess.run([sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)], cwd=root, capture_output=True,
+                         text=True, env=os.environ | dict(PYTHONPATH=root), timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+    grown, longest = map(float, run.stdout.split())
+    assert grown < 200_000, f"memory grew by {grown:.0f} kB"
+    print(f"memory grew by {grown:.0f} kB, longest {longest:.2f} s")
+    for name in ("many symbols", "more", "layers", "in context"):
+        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"): ledger(tmp_path / name)
+    assert len(ledger(tmp_path / "small layers")) == 2 * 20_000 + 2
+
+
+def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
+    """A layer of one value in ten million places would be written in no bytes at all."""
+    model = model_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 40_000, bias=False), nn.Linear(40_000, 4)), name="wide", classes=4, contract=CONTRACT)
+    with torch.no_grad(): model[1].weight.zero_(), model[2].weight.zero_()
+    with pytest.raises(ValueError, match="decisions in"): pack(compress(model, "cluster2").module, tmp_path / "x", recipe="cluster2")
+    assert not (tmp_path / "x").exists()
+
+
+# -- files that say what no writer writes, every checksum right --
+
+def parts_of(header, body):
+    """The sections' bytes by name and kind, in order."""
+    found, at = {}, 0
+    for name, kind, size, _ in header["sections"]: found[name, kind], at = body[at:at + size], at + size
+    return found
+
+
+def rewritten(header, parts):
+    """A file of these sections; `parts` may be a list to hold one twice."""
+    parts = list(parts.items()) if isinstance(parts, dict) else parts
+    return closed(header | dict(sections=[[name, kind, len(data), zlib.crc32(data)] for (name, kind), data in parts]), b"".join(data for _, data in parts))
+
+
+def with_floats(parts, key, change):
+    from robcomp.pack import decode_planes, encode_planes
+    count = next(n for n in range(1, 1 << 14) if _holds(parts[key], n))
+    values = decode_planes(parts[key], count, "<f4").copy()
+    change(values)
+    parts[key] = encode_planes(values)
+
+
+def _holds(data, count):
+    from robcomp.pack import decode_planes
+    try: return len(decode_planes(data, count, "<f4")) == count and bool(np.isfinite(decode_planes(data, count, "<f4")).all())
+    except ValueError: return False
+
+
+FLOATS = {
+    "a scale of zero": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, 0)),
+    "a negative scale": ("int8", ("stem", "scale"), lambda v: v.__imul__(-1)),
+    "a scale that is not a number": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.nan)),
+    "an infinite scale": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.inf)),
+    "a weight that is not a number": ("dense", ("stem", "weights"), lambda v: v.__setitem__(3, np.nan)),
+    "a kept weight that is infinite": ("prune0.5", ("stem", "weights"), lambda v: v.__setitem__(3, -np.inf)),
+}
+
+
+@pytest.mark.parametrize("lie", FLOATS)
+def test_numbers_that_no_network_has_are_refused(files, tmp_path, lie):
+    recipe, key, change = FLOATS[lie]
+    header, body = opened(files[recipe][0].read_bytes())
+    parts = parts_of(header, body)
+    with_floats(parts, key, change)
+    assert "not finite or out of range" in refused(tmp_path / "lie", rewritten(header, parts))
+
+
+def test_codebooks_ranges_and_norms_are_looked_at(files, tmp_path):
+    header, body = opened(files["cluster8"][0].read_bytes())
+    parts = parts_of(header, body)
+    for value in (np.nan, np.inf):
+        book = np.frombuffer(parts["stem", "codebook"], "<f4").copy()
+        book[2] = value
+        assert "codebook of layer stem" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+    header, body = opened(files["prune0.5+cluster16+int8"][0].read_bytes())
+    parts = parts_of(header, body)
+    book = np.frombuffer(parts["stem", "codebook"], np.int8).copy()
+    assert "out of range" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): np.where(book == book.max(), -128, book).astype(np.int8).tobytes()}))
+    book[0] = 5
+    assert "promised are no zeros" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+    for scale in (np.nan, np.inf, 0, -1):
+        ranges = np.frombuffer(parts["", "ranges"], [("scale", "<f4"), ("zero", "u1")]).copy()
+        ranges["scale"][0] = scale
+        assert "input ranges" in refused(tmp_path / "lie", rewritten(header, parts | {("", "ranges"): ranges.tobytes()}))
+    for name, value in (("running_var", -1.), ("running_var", np.nan), ("running_mean", np.inf), ("weight", np.nan), ("bias", np.nan)):
+        module = net()
+        with torch.no_grad(): getattr(module.norm, name)[0] = value
+        with pytest.raises(ValueError, match=f"norm.{name} holds"): pack(module, tmp_path / "x")
+
+
+def test_integers_off_the_grid_are_refused(files, tmp_path):
+    header, body = opened(files["int8"][0].read_bytes())
+    parts = parts_of(header, body)
+    symbols = np.zeros(8 * 3 * 9, np.uint16)
+    symbols[5] = 255  # 128, and the grid ends at 127
+    assert "out of range" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "integers"): encode(symbols, 8)}))
+
+
+def test_sections_are_those_of_the_header_once_and_in_order(files, tmp_path):
+    for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "dense"):
+        header, body = opened(files[recipe][0].read_bytes())
+        parts = list(parts_of(header, body).items())
+        for place in range(len(parts)):
+            (name, kind), data = parts[place]
+            others = {"twice": parts[:place + 1] + parts[place:], "twice, elsewhere": [*parts, parts[place]], "another value": [*parts, ((name, kind), data[::-1])],
+                      "left out": parts[:place] + parts[place + 1:], "moved": parts[:place] + parts[place + 1:] + [parts[place]] if place < len(parts) - 1 else parts[::-1],
+                      "unknown": [*parts[:place], ((name, "notes"), b"x"), *parts[place:]], "of no layer": [*parts, (("nowhere", "weights"), b"x")]}
+            for what, changed in others.items():
+                refused(tmp_path / "lie", rewritten(header, changed))
+                with pytest.raises(ValueError): ledger(tmp_path / "lie")
+
+
+SAYINGS = {
+    "wide as text": lambda header: header["layers"][0].update(wide="text"),
+    "clusters as text": lambda header: header["layers"][0].update(clusters="4"),
+    "fewer clusters than codes": lambda header: header["layers"][0].update(clusters=2),
+    "own as a number": lambda header: header["layers"][0].update(own=1),
+    "mask as a number": lambda header: header["layers"][0].update(mask=1),
+    "state as a number": lambda header: header["layers"][0].update(state=1),
+    "scale as a number": lambda header: header["layers"][0].update(scale=1),
+    "a size that is a float": lambda header: header["layers"][0].update(shape=[8.0, 3, 3, 3]),
+    "an entry more": lambda header: header["layers"][0].update(note="x"),
+    "a field more": lambda header: header.update(note="x"),
+    "a layer twice": lambda header: header["layers"].append(header["layers"][0]),
+    "a name with a line break": lambda header: header["layers"][0].update(name="stem\nroot"),
+    "a long name": lambda header: header["layers"][0].update(name="a" * 10_000),
+    "a recipe that does not parse": lambda header: header.update(recipe="prone0.5"),
+    "an empty recipe": lambda header: header.update(recipe=""),
+    "a recipe with a line break": lambda header: header.update(recipe="int8\n"),
+    "a recipe in another form": lambda header: header.update(recipe="prune0.50"),
+    "an architecture of two lines": lambda header: header.update(arch="net\n"),
+    "an origin that is a number": lambda header: header.update(origin=7),
+    "an empty origin": lambda header: header.update(origin=""),
+    "classes as truth": lambda header: header.update(classes=True),
+    "a contract with more": lambda header: header["contract"].update(note=1),
+    "a contract of texts": lambda header: header["contract"].update(size="8"),
+    "tensors in another order": lambda header: header["tensors"].reverse(),
+    "ranged in another order": lambda header: header["ranged"].reverse(),
+}
+
+
+@pytest.mark.parametrize("saying", SAYINGS)
+def test_headers_that_no_writer_writes_are_refused(packed, tmp_path, saying):
+    header, body = opened(packed)
+    SAYINGS[saying](header)
+    refused(tmp_path / "lie", closed(header, body))
+
+
+def test_json_that_says_something_twice_is_refused(packed, tmp_path):
+    header, body = opened(packed)
+    for text in (json.dumps(header)[:-1] + ', "recipe": "int8"}', json.dumps(header).replace("125", "NaN", 1).replace('"size": 8', '"size": NaN')):
+        stored = zlib.compress(text.encode())
+        for more in (b"", b"tail"):
+            head = struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 2, len(stored + more), len(text), zlib.crc32(stored + more))
+            refused(tmp_path / "lie", head + stored + more + body)
+
+
+def test_the_origin_comes_back_and_costs_nothing_where_there_is_none(files, tmp_path):
+    path, module = files["prune0.5"]
+    assert unpack(path, module=LIKE_IT).origin == "" and "origin" not in opened(path.read_bytes())[0]
+    pack(module, tmp_path / "known", recipe="prune0.5", origin="ab12")
+    assert unpack(tmp_path / "known", module=LIKE_IT).origin == "ab12"
+    with pytest.raises(ValueError, match="origin"): pack(module, tmp_path / "bad", recipe="prune0.5", origin="a\nb")
+
+
 # -- fuzz --
 
 FUZZ = """
@@ -596,15 +795,16 @@ import random, resource, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tests.test_pack import ledger, mutated, net, unpack
+from tests.test_pack import ledger, mutated, net, pack, unpack
 seconds, rng, scratch, *honest = float(sys.argv[1]), random.Random(int(sys.argv[2])), *map(Path, sys.argv[3:])
+again = scratch.with_suffix(".again")
 files, model = [path.read_bytes() for path in honest], net()
 for path in 3 * honest: unpack(path, module=model), ledger(path)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before, end, count, longest = peak(), time.monotonic() + seconds, 0, 0.
 while time.monotonic() < end:
     scratch.write_bytes(mutated(rng.choice(files), rng))
-    for read in (lambda: unpack(scratch, module=model), lambda: ledger(scratch)):
+    for read in (lambda: pack(unpack(scratch, module=model), again), lambda: ledger(scratch)):  # what is accepted is what a writer writes
         start = time.monotonic()
         try: read()
         except ValueError as error: assert "\\n" not in str(error) and str(scratch) in str(error), error
@@ -629,6 +829,7 @@ def mutated(data, rng):
             if not data: return b""
         return bytes(data)
     header, body = opened(bytes(data))
+    if rng.random() < .4: return _resectioned(header, body, rng)
     header, body = _changed(header, rng), bytearray(body)
     if rng.random() < .5:
         body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
@@ -637,6 +838,24 @@ def mutated(data, rng):
             try: section[3], at = zlib.crc32(body[at:at + section[2]]), at + section[2]
             except Exception: break
     return closed(header, bytes(body))
+
+
+def _resectioned(header, body, rng):
+    """One section doubled, dropped, moved, renamed, cut, lengthened or filled with something else, behind right checksums."""
+    parts = list(parts_of(header, body).items())
+    place = rng.randrange(len(parts))
+    (name, kind), part = parts[place]
+    other = bytearray(part)
+    for _ in range(rng.choice([1, 4, 40]) if part else 0): other[rng.randrange(len(part))] = rng.choice([0, 127, 128, 192, 255, rng.getrandbits(8)])
+    changed = rng.choice([[(name, kind), bytes(other)]] * 4 + [[(name, kind), part[:len(part) // 2]], [(name, kind), part + rng.randbytes(9)],
+                         [(name, kind), np.full(max(len(part) // 4, 1), np.nan, "<f4").tobytes()], [(rng.choice(["", "stem", "x"]), kind), part],
+                         [(name, rng.choice(["scale", "mask", "codes", "weights", "codes:contexts"])), part]])
+    roll = rng.random()
+    if roll < .1: parts.insert(rng.randrange(len(parts)), parts[place])
+    elif roll < .2: parts.append(parts.pop(place))
+    elif roll < .25: parts.pop(place)
+    else: parts[place] = tuple(changed)
+    return rewritten(header, parts)
 
 
 def _changed(node, rng, depth=0):

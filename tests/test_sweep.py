@@ -1,16 +1,27 @@
-"""A sweep that is killed, resumed, and run by several processes: the same table as if nothing had happened."""
+"""A sweep that is killed, resumed, damaged, and run by several processes: the same table as if nothing had happened."""
+import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from hashlib import sha256
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from robcomp._atomic import replacing, writable_folder
+from robcomp._store import read_deal, read_trial
 from robcomp.results import collect
-from robcomp.sweep import plan, sweep
+from robcomp.schema import ROW_COLUMNS
+from robcomp.sweep import plan, store_status, sweep
 from robcomp.models import weights_sha256
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8", "int8", "int4+recal"]
@@ -86,8 +97,9 @@ def test_a_second_run_does_nothing(whole):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
 
 
-def test_an_executor_gives_the_same_table(whole, tmp_path):
-    with ThreadPoolExecutor(1) as executor: sweep(study(), RECIPES, tmp_path, executor=executor, progress=False)
+@pytest.mark.parametrize("threads", [1, 5])
+def test_an_executor_gives_the_same_table(whole, tmp_path, threads):
+    with ThreadPoolExecutor(threads) as executor: sweep(study(), RECIPES, tmp_path, executor=executor, progress=False)
     for mine, theirs in zip(comparable(tmp_path), comparable(whole[1])): pd.testing.assert_frame_equal(mine, theirs)
 
 
@@ -98,7 +110,7 @@ def test_half_written_files_are_not_taken_for_whole(whole, tmp_path):
     (tmp_path / "trials" / f"{trial.name}.123.partial").write_bytes(trial.read_bytes()[:100])
     assert collect(tmp_path).trials.empty
     (tmp_path / "trials" / trial.name).write_bytes(trial.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="is damaged"): collect(tmp_path)
+    with pytest.warns(UserWarning, match="is damaged"): assert collect(tmp_path).trials.empty
 
 
 def test_keys_cover_what_changes_results():
@@ -128,3 +140,220 @@ def test_a_failed_trial_is_tried_again(tmp_path):
 def test_unwritable_store_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="cannot write in"): sweep(study(), ["dense"], tmp_path / "store", progress=False)
+
+
+def resumed(store, **options):
+    """Sweep again; what was said, line by line."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sweep(study(), RECIPES, store, progress=False, **options)
+    lines = [str(warning.message) for warning in said if warning.category is UserWarning]
+    assert not any("\n" in line for line in lines)
+    return lines
+
+
+@pytest.fixture
+def store(whole, tmp_path):
+    shutil.copytree(whole[1], tmp_path / "store")
+    return tmp_path / "store"
+
+
+def same(store, whole):
+    for mine, theirs in zip(comparable(store), comparable(whole[1])): pd.testing.assert_frame_equal(mine, theirs)
+
+
+# -- shards --
+
+def rewritten(path, change, *, digest=True):
+    """The file of a trial with its table changed by `change` and every checksum right; `digest=False`: as an earlier version wrote it."""
+    from robcomp._store import content_sha256, frame
+    table = change(pq.read_table(path))
+    metadata = dict(table.schema.metadata)
+    metadata.pop(b"robcomp_rows")
+    if digest:
+        try: metadata[b"robcomp_rows"] = content_sha256(frame(table.to_pydict(), ROW_COLUMNS), ROW_COLUMNS).encode()
+        except (TypeError, ValueError): pass
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def column(name, values, kind=None):
+    def change(table):
+        old = table.column(name).to_pylist()
+        array = pa.array(values(old), kind or table.schema.field(name).type)
+        return table.set_column(table.schema.get_field_index(name), name, array)
+    return change
+
+
+LIES = {
+    "no count": column("n", lambda old: [None, *old[1:]]),
+    "no bits": column("bits", lambda old: [None, *old[1:]]),
+    "another key": column("key", lambda old: ["f" * 16] * len(old)),
+    "a condition less": lambda table: table.slice(1),
+    "severity 9": column("severity", lambda old: [9 if level == 5 else level for level in old]),
+    "an unknown corruption": column("corruption", lambda old: ["rain" if name == "contrast" else name for name in old]),
+    "a corruption of another suite": column("corruption", lambda old: ["fog" if name == "contrast" else name for name in old]),
+    "counts as floats": column("n", lambda old: old, pa.float64()),
+    "counts as text": column("correct", lambda old: list(map(str, old)), pa.string()),
+    "another count": column("correct", lambda old: [count + 1 for count in old]),
+    "bits beyond the images": column("bits", lambda old: [old[0][:-1] + bytes([old[0][-1] ^ 0xFF]), *old[1:]]),
+    "fewer images": lambda table: column("correct", lambda old: [0] * len(old))(column("bits", lambda old: [b"\0"] * len(old))(column("n", lambda old: [8] * len(old))(table))),
+}
+
+
+@pytest.mark.parametrize("digest", [True, False], ids=["with a digest", "of an earlier version"])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_shard_that_says_what_no_sweep_writes_is_named_and_done_again(store, whole, lie, digest):
+    path = sorted((store / "trials").glob("*.parquet"))[1]
+    rewritten(path, LIES[lie], digest=digest)
+    with pytest.warns(UserWarning, match=f"{path.name}.*left out"): left = collect(store)
+    assert len(left.trials) == len(RECIPES) - 1 and path.stem not in set(left.trials.key) | set(left.rows.key)
+    lines = resumed(store)
+    assert len(lines) == 1 and path.name in lines[0] and "set aside as" in lines[0]
+    assert [file.name for file in (store / "damaged").iterdir()] == [path.name]
+    same(store, whole)
+
+
+def test_one_changed_answer_is_seen_by_the_digest(store, whole):
+    path = sorted((store / "trials").glob("*.parquet"))[0]
+    table = pq.read_table(path)
+    change = column("loss", lambda old: [old[0] + .5, *old[1:]])
+    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(ValueError, match="its content and its digest differ"): read_trial(path)
+    assert len(resumed(store)) == 1
+    same(store, whole)
+
+
+def test_shards_of_an_earlier_version_are_finished(store, whole):
+    """Without a digest they are held against key and suite alone: nothing is said, nothing is done again."""
+    for path in (store / "trials").glob("*.parquet"): rewritten(path, lambda table: table, digest=False)
+    for path in (store / "deals").glob("*.parquet"): pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
+    for path in (store / "beginnings").glob("*.json"): path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "origin"}))
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
+    assert resumed(store) == [] and before == {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
+    same(store, whole)
+
+
+def test_two_shards_with_swapped_names(store, whole):
+    first, second = sorted((store / "trials").glob("*.parquet"))[:2]
+    bytes_of = first.read_bytes(), second.read_bytes()
+    first.write_bytes(bytes_of[1]), second.write_bytes(bytes_of[0])
+    assert len(resumed(store)) == 2
+    same(store, whole)
+
+
+def test_a_shard_under_a_forged_key_is_refused(store):
+    path = sorted((store / "trials").glob("*.parquet"))[0]
+    table = pq.read_table(path)
+    forged = table.set_column(0, "key", pa.array(["0" * 16] * len(table)))
+    text = table.schema.metadata[b"robcomp"].decode().replace(path.stem, "0" * 16)
+    metadata = {b"robcomp": text.encode(), b"robcomp_sha256": sha256(text.encode()).hexdigest().encode()}
+    pq.write_table(forged.replace_schema_metadata(metadata), path.with_name("0" * 16 + ".parquet"))
+    with pytest.raises(ValueError, match="its record does not make its key"): read_trial(path.with_name("0" * 16 + ".parquet"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other images", "of another suite", "labels lost"])
+def test_deals_are_written_again(store, whole, damage):
+    path, = (store / "deals").glob("*.parquet")
+    table = pq.read_table(path)
+    if damage == "missing": path.unlink()
+    elif damage == "truncated": path.write_bytes(path.read_bytes()[:-50])
+    elif damage == "other images":
+        numbers = table.column("numbers").to_pylist()
+        pq.write_table(table.set_column(3, "numbers", pa.array([numbers[0], numbers[2], numbers[1], *numbers[3:]], table.schema.field("numbers").type)).replace_schema_metadata({}), path)
+    elif damage == "of another suite": pq.write_table(table.set_column(0, "suite", pa.array(["x"] * len(table))).replace_schema_metadata({}), path)
+    else: pq.write_table(table.set_column(4, "labels", pa.array([[]] * len(table), table.schema.field("labels").type)).replace_schema_metadata({}), path)
+    if damage in ("truncated", "of another suite", "labels lost"):
+        with pytest.warns(UserWarning, match=path.name): assert collect(store).deals.empty
+    assert len(resumed(store)) == (damage != "missing")
+    for mine, theirs in zip(collect(store).deals.numbers, collect(whole[1]).deals.numbers): assert np.array_equal(mine, theirs)
+    assert read_deal(path).shape == (5, 5)
+
+
+# -- tuned beginnings --
+
+@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "swapped", "packed swapped", "earlier and swapped"])
+def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_path, damage):
+    recipes = ["prune0.5+tune1", "prune0.3+tune1", "prune0.5+tune1+int8"]
+    store, clean = tmp_path / "store", tmp_path / "clean"
+    sweep(study(), recipes, clean, progress=False)
+    shutil.copytree(clean, store)
+    for path in (store / "trials").iterdir(): path.unlink()
+    first, second = sorted((store / "beginnings").glob("*.robcomp"))
+    notes = first.with_suffix(".json")
+    if damage == "packed cut": first.write_bytes(first.read_bytes()[:-9])
+    if damage == "packed garbled": first.write_bytes(b"\0" * 100)
+    if damage == "notes cut": notes.write_text(notes.read_text()[:20])
+    if damage == "notes garbled": notes.write_bytes(b"\xff\xfe")
+    if damage == "notes gone": notes.unlink()
+    if damage == "notes of another kind": notes.write_text('{"seconds": "long", "history": 7}')
+    if damage == "earlier and swapped":
+        from robcomp.pack import pack, unpack
+        for path in (first, second):
+            module = unpack(path, module=study()._model)
+            pack(module, path, recipe=module.recipe)
+            path.with_suffix(".json").write_text(json.dumps({name: value for name, value in json.loads(path.with_suffix(".json").read_text()).items() if name != "origin"}))
+    if "swapped" in damage:
+        swaps = [(first, second)] if damage == "packed swapped" else [(first, second), (notes, second.with_suffix(".json"))]
+        for one, other in swaps:
+            contents = one.read_bytes(), other.read_bytes()
+            one.write_bytes(contents[1]), other.write_bytes(contents[0])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sweep(study(), recipes, store, progress=False)
+    assert any("set aside as" in str(warning.message) for warning in said)
+    for mine, theirs in zip(comparable(store), comparable(clean)): pd.testing.assert_frame_equal(mine, theirs)
+    assert list((store / "damaged").iterdir())
+
+
+@pytest.mark.parametrize("part", ["training", "baselines"])
+def test_a_damaged_training_under_way_is_set_aside(store, part):
+    (store / part).mkdir(exist_ok=True)
+    (store / part / f"x{'.tune' if part == 'training' else '.pt'}").write_bytes(b"half a checkpoint")
+    assert len(resumed(store)) == 1 and not list((store / part).iterdir())
+
+
+# -- packed files of finished trials --
+
+def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, whole):
+    first, second, *_ = sorted((store / "artifacts").glob("*.robcomp"))
+    first.unlink(), second.write_bytes(second.read_bytes()[:-1])
+    assert store_status(store).artifact.value_counts().to_dict() == {"whole": len(RECIPES) - 2, "missing": 1, "damaged": 1}
+    lines = resumed(store)
+    assert len(lines) == 1 and lines[0].startswith(f"2 of {len(RECIPES)} finished trials have no whole packed file") and not first.exists()
+    assert resumed(store, remake=True) == []
+    assert all(path.read_bytes() == (whole[1] / "artifacts" / path.name).read_bytes() for path in (first, second))
+
+
+# -- executors --
+
+def test_probes_and_temporary_names_of_many_threads(tmp_path):
+    def work(n):
+        writable_folder(tmp_path / "folder")
+        with replacing(tmp_path / "folder" / "file") as file: file.write(bytes([n % 256]) * 1000)
+    with ThreadPoolExecutor(16) as executor: list(executor.map(work, range(400)))
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"] and len(set((tmp_path / "folder" / "file").read_bytes())) == 1
+
+
+def test_a_forking_pool_is_refused_before_anything_is_done(tmp_path):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
+        with pytest.raises(ValueError, match=r"mp_context=multiprocessing.get_context\('spawn'\)"): sweep(study(), RECIPES, tmp_path / "store", executor=executor, progress=False)
+    assert not (tmp_path / "store").exists()
+
+
+class Losing:
+    """An executor that loses some of what it is given."""
+
+    def __init__(self, lost): self.lost, self.count = lost, 0
+
+    def submit(self, function, *arguments, **options):
+        future, self.count = Future(), self.count + 1
+        if self.count in self.lost: future.set_exception(MemoryError("a worker\ndied"))
+        else: future.set_result(function(*arguments, **options))
+        return future
+
+
+def test_a_lost_piece_does_not_stop_the_others(whole, tmp_path):
+    with pytest.raises(RuntimeError, match="1 of .* pieces were lost .*run the same sweep again") as error: sweep(study(), RECIPES, tmp_path, executor=Losing({2}), progress=False)
+    assert "\n" not in str(error.value) and 0 < len(collect(tmp_path).trials) < len(RECIPES)
+    assert resumed(tmp_path) == []
+    same(tmp_path, whole)

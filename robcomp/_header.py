@@ -1,0 +1,130 @@
+"""What the header of a packed file says, held against what a writer would have written, before a single weight is decoded.
+
+Types, ranges, names, the list of sections and the work that decoding would take: whoever reads a file knows from here on that it
+costs no more than an honest one of its length may. The writer passes the same gate, so nothing is written that is not read.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from robcomp._coder import depth_of
+from robcomp._container import Section
+from robcomp._state import grid_limit
+from robcomp.recipe import parse
+
+WORK, WORK_A_BYTE = 1 << 22, 2048  # decisions of the range coders: a start, and as many again a byte of the file
+SLOWER = 4  # a decision in context takes that many times the time and the memory
+LONGEST_NAME = 300
+NUMBERS = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+IN_CONTEXT = ":contexts"  # added to a section's kind
+CODED = ("codes", "mask", "integers")
+HEADER = {"arch", "classes", "contract", "recipe", "layers", "tensors", "ranged"}
+PLAIN = {"name", "shape", "form", "mask"}
+STATE = PLAIN | {"bits", "scale", "state"}
+CODES = STATE | {"k", "clusters", "wide"}
+
+
+def check_header(header: Mapping, sections: Sequence[Section], size: int) -> None:
+    """A line of error for a header that no writer writes above these sections, in a file of `size` bytes."""
+    _require(set(header) - {"sections", "origin"} == HEADER, "its header has other entries than a writer gives it")
+    _require(_name(header["arch"]) and header["arch"], "its header names no architecture")
+    classes, origin = header["classes"], header.get("origin", "0")
+    _require(type(classes) is int and 0 < classes <= size, f"{_cut(classes)} classes are not possible in {size:,} bytes")
+    _require(_name(origin) and origin, "the origin in its header is no text")
+    _check_recipe(header["recipe"])
+    for part in ("layers", "tensors", "ranged"): _require(isinstance(header[part], list), f"{part} in its header is no list")
+    for entry in header["layers"]: check_entry(entry)
+    names = [entry["name"] for entry in header["layers"]]
+    _require(len(set(names)) == len(names), "its header lists a layer twice")
+    ranged = header["ranged"]
+    _require(all(_name(name) for name in ranged) and ranged == [name for name in names if name in set(ranged)],
+             "its header rounds the input of layers that it does not list, or not in their order")
+    _check_tensors(header["tensors"])
+    _check_sections(header, sections)
+    needed, allowed = work(header["layers"], sections), WORK + WORK_A_BYTE * size
+    _require(needed <= allowed, f"it announces {needed:,} decisions in {size:,} bytes, which may hold {allowed:,}")
+
+
+def check_entry(entry: Mapping) -> None:
+    """A line of error for a layer that no writer writes."""
+    _require(isinstance(entry, dict) and _name(entry.get("name")), "a layer in its header has no name that can be printed")
+    said, form, mask = f"layer {entry['name']}", entry.get("form"), entry.get("mask")
+    _require(form in ("float", "grid", "codes") and type(mask) is bool, f"{said} has the form {_cut(form)} and the mask {_cut(mask)}")
+    _require(_shape(entry.get("shape"), 1) and len(entry["shape"]) > 1, f"{said} has the shape {_cut(entry.get('shape'))}")
+    if set(entry) == PLAIN and form == "float" and not mask: return
+    _require(set(entry) - {"own"} == (CODES if form == "codes" else STATE) and ("own" not in entry or form == "codes"),
+             f"{said} has other entries than a layer of the form {form}")
+    bits, scale = entry["bits"], entry["scale"]
+    _require(entry["state"] is True and type(scale) is bool and type(bits) is int and bits in (0, *range(2, 9)), f"{said} has {_cut(bits)} bits and the scale {_cut(scale)}")
+    _require(bool(bits) and scale if form == "grid" else form == "codes" or not bits, f"{said} has the form {form} with {bits} bits")
+    if form != "codes": return
+    k, clusters, wide, own = entry["k"], entry["clusters"], entry["wide"], entry.get("own", False)
+    _require(type(k) is int and 0 < k <= 1 << 15 and type(clusters) is int and (clusters == 0 or k <= clusters <= 1 << 15),
+             f"{said} has {_cut(k)} codes where {_cut(clusters)} were promised")
+    _require(type(wide) is bool and type(own) is bool and (wide or k <= 256), f"{said} has codes of a width that does not hold {k}")
+
+
+def work(entries: Sequence[Mapping], sections: Sequence[Section]) -> int:
+    """Decisions that decoding the weights takes, as far as the header tells: at least one a weight."""
+    slow = {section.name for section in sections if section.kind.endswith(IN_CONTEXT)}
+    def depth(entry):
+        if entry["form"] == "codes": return depth_of(entry["k"])
+        return depth_of(2 * grid_limit(entry["bits"]) + 1) if entry["form"] == "grid" and not entry["mask"] else 1
+    return sum(prod(entry["shape"]) * max(depth(entry), 1) * (SLOWER if entry["name"] in slow else 1) for entry in entries)
+
+
+def kinds_of(entry: Mapping) -> list[str]:
+    """The sections of a layer, in the order of the file."""
+    first = ["scale"] if entry.get("scale") else []
+    if entry["form"] == "codes": return [*first, "codebook", "codes"]
+    return [*first, *["mask"] * entry["mask"], "integers" if entry["form"] == "grid" else "weights"]
+
+
+def _check_recipe(text: object) -> None:
+    _require(_name(text), "its recipe is no text")
+    try: again = str(parse(text))
+    except ValueError as error: raise ValueError(f"its recipe cannot be read ({str(error)[:150]})") from None
+    _require(again == text, f"its recipe {_cut(text)} is not in its canonical form {_cut(again)}")
+
+
+def _check_tensors(listed: list) -> None:
+    for item in listed:
+        _require(isinstance(item, list) and len(item) == 3 and _name(item[0]), "a tensor in its header has no name that can be printed")
+        _require(item[1] in NUMBERS and _shape(item[2], 0), f"tensor {item[0]} holds {_cut(item[1])} in the shape {_cut(item[2])}")
+    names = [name for name, *_ in listed]
+    _require(names == sorted(set(names), key=lambda name: (name.rpartition(".")[2], name)), "its header lists tensors twice or in another order")
+
+
+def _check_sections(header: Mapping, sections: Sequence[Section]) -> None:
+    wanted = [(entry["name"], kind) for entry in header["layers"] for kind in kinds_of(entry)]
+    masked = {entry["name"] for entry in header["layers"] if entry["mask"]}
+    wanted += [("", "ranges"), *((dtype, "tensors") for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]))]
+    for section, (name, kind) in zip(sections, wanted):
+        coded = kind in CODED and not (kind == "integers" and name in masked)
+        _require(section.name == name and section.kind in (kind, kind + IN_CONTEXT if coded else kind),
+                 f"section {_cut(section.kind)} of {_cut(section.name)} stands where {kind} of {name or 'the file'} belongs")
+    _require(len(sections) == len(wanted), f"it has {len(sections)} sections, its header makes {len(wanted)}")
+    sizes = {(section.name, section.kind): len(section.data) for section in sections}
+    for entry in header["layers"]:
+        if entry["form"] != "codes": continue
+        values = entry["k"] * (entry["shape"][0] if entry.get("own") else 1) * (1 if entry["bits"] else 4)
+        _require(sizes[entry["name"], "codebook"] == values, f"codes and codebook of layer {entry['name']} do not belong together")
+    _require(sizes["", "ranges"] == 5 * len(header["ranged"]), "its input ranges are not as many as its header lists")
+
+
+def _name(text: object) -> bool:
+    return isinstance(text, str) and len(text) <= LONGEST_NAME and text.isprintable()
+
+
+def _shape(shape: object, least: int) -> bool:
+    return isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and least <= n < 1 << 40 for n in shape)
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _require(holds: object, what: str) -> None:
+    if not holds: raise ValueError(what[:250])
