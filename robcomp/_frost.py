@@ -78,29 +78,34 @@ def _files(choice: str | Path) -> list[Path]:
     return files
 
 
-def _read(file: Path, size: int) -> np.ndarray:
-    """One picture as the benchmark uses it, 0.2 of its size (other sizes than 32 pixels: times size / 32)."""
+def _read(file: Path, size: int, strengths: str) -> np.ndarray:
+    """One picture as the benchmark uses it: 0.2 of its size for 32 pixels, all of it for 224; other sizes in proportion."""
+    factor = .2 * size / 32 if strengths == "cifar" else size / 224
     try:
         from PIL import Image
         with Image.open(file) as opened:
-            picture = _resized(np.asarray(opened.convert("RGB")), .2 * size / 32)
+            picture = _resized(np.asarray(opened.convert("RGB")), factor)
     except ImportError:
         raise ValueError('frost pictures are read with Pillow: pip install "robcomp[corruptions]"') from None
     except OSError as error:
         raise ValueError(f"frost picture {file} cannot be read: {error}") from None
     if min(picture.shape[:2]) <= size:
-        raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at a fifth of its "
+        raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of its "
                          f"size, images are {size}: take a larger picture")
     return picture
 
 
 @lru_cache(maxsize=8)
-def pictures(choice: str | Path = "own", size: int = 32) -> tuple[np.ndarray, ...]:
-    """RGB uint8 pictures at the scale at which an image of `size` pixels is cut out of them; each is equally likely."""
+def pictures(choice: str | Path = "own", size: int = 32, strengths: str = "cifar") -> tuple[np.ndarray, ...]:
+    """RGB uint8 pictures at the scale at which an image of `size` pixels is cut out of them; each is equally likely.
+
+    A cut for `imagenet` shows 224 pixels of a photograph and one for `cifar` 160, five for one: ours keep that proportion.
+    """
     if choice == "own":
-        first, second, third, fourth = (_texture(number, size) for number in range(4))
+        seen = size if strengths == "cifar" else round(size * 160 / 224)
+        first, second, third, fourth = (_texture(number, seen) for number in range(4))
         return first, second, second, third, fourth  # the official second and third pictures are the same
-    return tuple(_read(file, size) for file in _files(choice))
+    return tuple(_read(file, size, strengths) for file in _files(choice))
 
 
 def packed(taken: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -27,7 +27,8 @@ class Axis(NamedTuple):
 FAMILIES = dict(
     dense=Look("#000000", "cross"), pruned=Look("#D55E00", "triangle-up"), clustered=Look("#009E73", "square"),
     quantized=Look("#0072B2", "circle"), combined=Look("#AA4499", "diamond"))
-SPARE = (Look("#56B4E9", "triangle-down"), Look("#E69F00", "stroke"), Look("#777777", "triangle-right"))
+FOREIGN = dict(elsewhere=Look("#777777", "triangle-right"))  # compressed by other tools: in a legend only where there are some
+SPARE = (Look("#56B4E9", "triangle-down"), Look("#E69F00", "stroke"), *FOREIGN.values())
 VERDICTS = dict(
     better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"), worse=Look("#D55E00", "triangle-left"))
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
@@ -53,6 +54,11 @@ LOOK = dict(
     legend=dict(orient="top", direction="horizontal", title=None, labelFontSize=12, labelLimit=300, symbolSize=90,
                 columnPadding=14, offset=8),
     header=dict(labelFontSize=12, labelFontWeight=600, title=None))
+
+
+def families_in(data: pd.DataFrame) -> dict[str, Look]:
+    """The looks for a table's column `family`: all of our techniques, and models from elsewhere where there are some."""
+    return FAMILIES | {name: look for name, look in FOREIGN.items() if (data["family"] == name).any()}
 
 
 def dressed(spec: dict) -> dict:

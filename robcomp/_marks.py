@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from robcomp._look import AXES, FAMILIES, KINDS, VERDICTS, Look, label_front, pixels, scale_of, ticks
+from robcomp._look import AXES, KINDS, VERDICTS, Look, families_in, label_front, pixels, scale_of, ticks
 from robcomp._svg import Box, text_width
 from robcomp.results import DIRECTIONS
 from robcomp.schema import CLEAN, CORRUPTIONS
@@ -49,15 +49,15 @@ def hover(data: pd.DataFrame) -> list[alt.Tooltip]:
 PICKED = alt.selection_point(name="picked", fields=["family"], bind="legend")
 
 
-def dots(base: alt.Chart, tips: list[alt.Tooltip]) -> alt.Chart:
+def dots(base: alt.Chart, tips: list[alt.Tooltip], looks: dict[str, Look]) -> alt.Chart:
     """Trials as points: shape and colour by family, filled on the front; a click on the legend leaves one family alone.
 
     The chart around them adds the parameter `PICKED`, once, for all its panels.
     """
-    filled = alt.when("datum.front").then(by(alt.Fill, "family", FAMILIES)).otherwise(alt.value("white"))
+    filled = alt.when("datum.front").then(by(alt.Fill, "family", looks)).otherwise(alt.value("white"))
     faded = alt.when(PICKED).then(alt.value(1)).otherwise(alt.value(.1))
     return base.mark_point(size=80, strokeWidth=1.6).encode(
-        by(alt.Stroke, "family", FAMILIES), by(alt.Shape, "family", FAMILIES), fill=filled, opacity=faded, tooltip=tips)
+        by(alt.Stroke, "family", looks), by(alt.Shape, "family", looks), fill=filled, opacity=faded, tooltip=tips)
 
 
 def stair(base: alt.Chart, x: str) -> alt.Chart:
@@ -128,7 +128,7 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
     if references is not None:
         up = room_for(tall, references[y], size[1], AXES[y].log)
         found = published(references, y, up, size[1])
-    panels = [front_panel(part, x, y, up, size, found) for _, part in groups]
+    panels = [front_panel(part, x, y, up, size, found, families_in(data)) for _, part in groups]
     panels[0] = panels[0].add_params(PICKED)
     if len(panels) == 1: return panels[0]
     named = [panel.properties(title=alt.TitleParams(name, fontSize=12, anchor="middle", frame="group", offset=6))
@@ -136,7 +136,8 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
     return alt.concat(*named, columns=2)
 
 
-def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, int], found: pd.DataFrame | None) -> alt.LayerChart:
+def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, int], found: pd.DataFrame | None,
+                looks: dict[str, Look]) -> alt.LayerChart:
     """One network of `front`."""
     width, height = size
     across = scale_of(data[x], AXES[x].log)
@@ -146,9 +147,9 @@ def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, i
     taken = [] if found is None else word_boxes(found, size)
     data = label_front(data.reset_index(drop=True), at, size, after=DIRECTIONS[x] == "min", obstacles=taken)
     shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
-    bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", FAMILIES))
+    bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", looks))
     layers = [] if found is None else [reference_marks(found, y)]
-    layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data)), names(base)]
+    layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data), looks), names(base)]
     return alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
 
 
@@ -205,7 +206,7 @@ def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
         alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=300, domain=False, ticks=False)),
         alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(format=".0%", values=[0, .25, .5, .75, 1])))
     tips = ["recipe", alt.Tooltip(f"{share}:Q", format=".1%")]
-    bars = base.mark_bar(height={"band": .7}).encode(by(alt.Color, "family", FAMILIES), tooltip=tips)
+    bars = base.mark_bar(height={"band": .7}).encode(by(alt.Color, "family", families_in(data)), tooltip=tips)
     words = base.mark_text(align="left", dx=4, fontSize=11, color=INK).encode(text="percent:N")
     return (bars + words).properties(width=420, height=max(40, 22 * len(data)))
 

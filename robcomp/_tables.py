@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+REFERENCE = dict(cifar=32, imagenet=224)  # pixels a side that the published constants are for
+
 
 def alias_table(odds: np.ndarray) -> np.ndarray:
     """An alias table (Walker 1977) of each row of a (256, 256) matrix of probabilities, as `_kernels.sample` reads it.
@@ -63,20 +65,26 @@ def gaussian(sigma: float) -> np.ndarray:
     return (whole / whole.sum())[reach:]
 
 
-def disk(radius: float, alias: float) -> np.ndarray:
-    """A uniform disk smoothed by 3 (above 8 pixels of radius 5) Gaussian taps a side, in float32 as published."""
+def disk(radius: float, alias: float, whole: bool = True) -> np.ndarray:
+    """A uniform disk smoothed by 3 (above 8 pixels of radius 5) Gaussian taps a side, in float32 as published.
+
+    The published script smooths within a square of 17 pixels, or as wide as a larger disk, mirrored beyond its border; `whole`
+    gives the disk the room that its smoothing takes instead. Up to a radius of 7 both are the same.
+    """
     smooth = 1 if radius <= 8 else 2
-    across = np.arange(-int(radius) - smooth, int(radius) + smooth + 1)
+    reach = int(radius) + smooth if whole else min(int(radius) + smooth, max(8, int(radius)))
+    across = np.arange(-reach, reach + 1)
     flat = (across ** 2 + across[:, None] ** 2 <= radius ** 2).astype(np.float32)
     taps = np.exp(-.5 / (alias * alias) * np.arange(-smooth, smooth + 1.) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
-    return _smoothed(_smoothed(flat / flat.sum(), taps).T, taps).T.astype(float)
+    mode = "constant" if whole or reach > int(radius) else "reflect"
+    return _smoothed(_smoothed(flat / flat.sum(), taps, mode).T, taps, mode).T.astype(float)
 
 
-def _smoothed(plane: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Every row filtered by symmetric taps, nothing beyond its ends."""
+def _smoothed(plane: np.ndarray, taps: np.ndarray, mode: str) -> np.ndarray:
+    """Every row filtered by symmetric taps; beyond its ends nothing (constant) or its mirror image (reflect)."""
     reach, size = len(taps) // 2, plane.shape[1]
-    padded = np.pad(plane, [(0, 0), (reach, reach)])
+    padded = np.pad(plane, [(0, 0), (reach, reach)], mode)
     total = plane * taps[reach]
     for d in range(1, reach + 1):
         total = total + (padded[:, reach - d:][:, :size] + padded[:, reach + d:][:, :size]) * taps[reach + d]
@@ -95,10 +103,10 @@ def enlarged_lines(size: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(32)
-def enlargements(size: int, stop: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct enlargements by 1, 1.01, ... up to `stop`: lines, weights and how often each occurs."""
+def enlargements(size: int, stop: float, step: float = .01) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct enlargements by 1, 1 + `step`, ... up to `stop`: lines, weights and how often each occurs."""
     first, weights, times = [], [], []
-    for factor in np.arange(1, stop, .01):
+    for factor in np.arange(1, stop, step):
         line, weight = enlarged_lines(size, factor)
         if first and (first[-1] == line).all() and (weights[-1] == weight).all(): times[-1] += 1
         else: first.append(line), weights.append(weight), times.append(1)

@@ -5,8 +5,9 @@ normals, a pure function of (seed, corruption, severity, image number); the arit
 and so on, is determined, so that any other implementation can be fed the same draws and must give the same pixels. The
 order of a row's draws is the order in which the published CIFAR-10-C script asks for them.
 
-The official benchmark is 32 x 32 pixels. For other square sizes every constant in pixels is multiplied by size / 32,
-and smoothed white noise by the same factor, so that it keeps its variance: our extension, not the official benchmark.
+The published constants are for 32 pixels a side (`cifar`) and for 224 (`imagenet`). For other square sizes every constant in
+pixels is multiplied by size / 32 or size / 224, and smoothed white noise by the same factor, so that it keeps its variance: our
+extension, not the official benchmark.
 """
 from __future__ import annotations
 
@@ -21,10 +22,16 @@ from scipy.ndimage import zoom
 
 from robcomp._draws import normals, uniforms
 from robcomp._frost import packed, pictures as at_scale
+from robcomp._tables import REFERENCE
 from robcomp._threads import in_threads
 
 SIZES = 8, 512   # smallest and largest side, pixels
 _TOGETHER = 256  # images whose draws are in memory at once
+
+
+def _scale(images: np.ndarray, strengths: str) -> float:
+    """By how much constants in pixels grow."""
+    return images.shape[1] / REFERENCE[strengths]
 
 
 def _made(kernel: Callable, images: np.ndarray, draws: np.ndarray, *constants) -> np.ndarray:
@@ -115,7 +122,9 @@ def _smooth(plane, between, weights, step, mirrored, single):
 
 # ---------------------------------------------------------------------------------------------------- glass_blur
 
-_GLASS = ((.05, 1, 1), (.25, 1, 1), (.4, 1, 1), (.25, 1, 2), (.4, 1, 2))  # sigma px, reach px, rounds
+_GLASS = dict(
+    cifar=((.05, 1, 1), (.25, 1, 1), (.4, 1, 1), (.25, 1, 2), (.4, 1, 2)),
+    imagenet=((.7, 1, 2), (.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)))  # sigma px, reach px, rounds
 
 
 @njit(cache=True, nogil=True)
@@ -152,34 +161,36 @@ def _glass_kernel(images, draws, out, weights, reach, rounds):
                     out[i, y, x, c] = np.uint8(min(max(plane[y, 3 * x + c], 0.), 1.) * 255)
 
 
-def _glass_draws(severity: int, size: int) -> int:
+def _glass_draws(severity: int, size: int, strengths: str = "cifar") -> int:
     """How many uniforms an image takes: column and row offset of every pixel visited."""
-    _, reach, rounds = _GLASS[severity - 1]
-    reach = max(1, round(reach * size / 32))
+    _, reach, rounds = _GLASS[strengths][severity - 1]
+    reach = max(1, round(reach * size / REFERENCE[strengths]))
     return 2 * rounds * (size - 2 * reach)**2
 
 
-def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """Smooth, let every pixel take the colour of a neighbour above or to the left (or keep its own), smooth again.
 
     The published loop means to swap the two pixels; its swap assigns through views, so the neighbour keeps its colour.
     Pixels are visited from the last to the first and only ever look back, so a round equals one gather.
     """
-    sigma, reach, rounds = _GLASS[severity - 1]
-    scale = images.shape[1] / 32
+    sigma, reach, rounds = _GLASS[strengths][severity - 1]
+    scale = _scale(images, strengths)
     return _made(_glass_kernel, images, draws, _bell(sigma * scale), max(1, round(reach * scale)), rounds)
 
 
-def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """Seen through frosted glass: pixels displaced by at most one (other sizes: size / 32) between two weak blurs."""
-    count = _glass_draws(severity, images.shape[1])
+    count = _glass_draws(severity, images.shape[1], strengths)
     return _in_parts(images, numbers, lambda part, who: _glass_blur(
-        part, uniforms(seed, "glass_blur", severity, who, count), severity))
+        part, uniforms(seed, "glass_blur", severity, who, count), severity, strengths))
 
 
 # ----------------------------------------------------------------------------------------------------------- fog
 
-_FOG = ((.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75))  # amount, decay of the wibble from one scale to the next
+_FOG = dict(
+    cifar=((.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)),
+    imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)))  # amount, decay of the wibble from one scale to the next
 
 
 @njit(cache=True, nogil=True)
@@ -242,22 +253,24 @@ def _side(size: int) -> int:
     return 1 << (size - 1).bit_length()
 
 
-def _fog(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _fog(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """A random height map laid over the image, then everything scaled back to the image's own brightest value."""
-    amount, decay = _FOG[severity - 1]
+    amount, decay = _FOG[strengths][severity - 1]
     return _made(_fog_kernel, images, draws, _side(images.shape[1]), float(amount), float(decay))
 
 
-def fog(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def fog(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """Fog from a diamond-square map; other sizes than 32 px take the next power of two and crop it (ours)."""
     count = _side(images.shape[1])**2 - 1
     return _in_parts(images, numbers, lambda part, who: _fog(
-        part, uniforms(seed, "fog", severity, who, count), severity))
+        part, uniforms(seed, "fog", severity, who, count), severity, strengths))
 
 
 # --------------------------------------------------------------------------------------------------- motion_blur
 
-_MOTION = ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))  # radius px, sigma px
+_MOTION = dict(
+    cifar=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
+    imagenet=((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)))  # radius px, sigma px
 
 
 def _trail(radius: float, sigma: float) -> np.ndarray:
@@ -312,22 +325,25 @@ def _motion_kernel(images, draws, out, weights):
                     out[i, y, x, c] = np.uint8(blurred[y, 3 * x + c])
 
 
-def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """A one-sided trail under an angle between -45 and 45 degrees."""
-    radius, sigma = (constant * images.shape[1] / 32 for constant in _MOTION[severity - 1])
+    radius, sigma = (constant * _scale(images, strengths) for constant in _MOTION[strengths][severity - 1])
     return _made(_motion_kernel, images, draws, _trail(radius, sigma))
 
 
-def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """The camera moved: a Gaussian trail in one direction."""
     return _in_parts(images, numbers, lambda part, who: _motion_blur(
-        part, uniforms(seed, "motion_blur", severity, who, 1), severity))
+        part, uniforms(seed, "motion_blur", severity, who, 1), severity, strengths))
 
 
 # ---------------------------------------------------------------------------------------------------------- snow
 
-_SNOW = ((.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
-         (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8))
+_SNOW = dict(
+    cifar=((.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
+           (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)),
+    imagenet=((.1, .3, 3, .5, 10, 4, .8), (.2, .3, 2, .5, 12, 4, .7), (.55, .3, 4, .9, 12, 8, .7),
+              (.55, .3, 4.5, .85, 12, 8, .65), (.55, .3, 2.5, .85, 12, 12, .55)))
 # mean and deviation of the flakes, zoom, threshold, radius px and sigma px of their fall, share of the image's colour
 
 
@@ -372,25 +388,29 @@ def _snow_kernel(images, draws, out, first, near, far, weights, mean, deviation,
                     out[i, y, x, c] = np.uint8(min(max(value, 0.), 1.) * 255)
 
 
-def _snow(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _snow(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """Falling flakes over a paler image; the layer is laid on a second time, turned by 180 degrees."""
-    mean, deviation, factor, threshold, radius, sigma, colour = _SNOW[severity - 1]
-    scale = images.shape[1] / 32
-    return _made(_snow_kernel, images, draws, *_zoomed(images.shape[1], factor * scale),
+    mean, deviation, factor, threshold, radius, sigma, colour = _SNOW[strengths][severity - 1]
+    scale = _scale(images, strengths)
+    larger = factor * scale if strengths == "cifar" else max(factor * scale, 1.)  # no flake is smaller than a pixel
+    return _made(_snow_kernel, images, draws, *_zoomed(images.shape[1], larger),
                      _trail(radius * scale, sigma * scale), mean, deviation, threshold, colour)
 
 
-def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 (ours)."""
     count = images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
         normals(seed, "snow", severity, who, count),
-        uniforms(seed, "snow", severity, who, 1, start=count)]), severity))
+        uniforms(seed, "snow", severity, who, 1, start=count)]), severity, strengths))
 
 
 # --------------------------------------------------------------------------------------------- elastic_transform
 
-_ELASTIC = ((0, 0, .08), (.05, .2, .07), (.08, .06, .06), (.1, .04, .05), (.1, .03, .03))  # all times the size:
+_ELASTIC = dict(
+    cifar=((0, 0, .08), (.05, .2, .07), (.08, .06, .06), (.1, .04, .05), (.1, .03, .03)),
+    imagenet=tuple(tuple(244 / 224 * share for share in shares) for shares in (  # the script counts in pictures 244 pixels wide
+        (2, .7, .1), (2, .08, .2), (.05, .01, .02), (.07, .01, .02), (.12, .01, .02))))  # all times the size:
 # displacement, its smoothing and the largest shift of the affine map's three points
 
 
@@ -514,25 +534,28 @@ def _elastic_kernel(images, draws, out, weights, reach, shift):
                     made[to + c] = np.uint8(min(max(value, np.float32(0)), np.float32(1)) * np.float32(255))
 
 
-def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """A random affine map, then every pixel displaced by a smooth random field (none at severity 1)."""
     size = images.shape[1]
-    reach, sigma, shift = (constant * size for constant in _ELASTIC[severity - 1])
+    reach, sigma, shift = (constant * size for constant in _ELASTIC[strengths][severity - 1])
     weights = _bell(sigma, 3.) if sigma else np.ones(1)
-    return _made(_elastic_kernel, images, draws, weights, reach * size / 32, shift)
+    return _made(_elastic_kernel, images, draws, weights, reach * _scale(images, strengths), shift)
 
 
-def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """Stretched as if printed on rubber."""
     count = 6 + 2 * images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _elastic_transform(
-        part, uniforms(seed, "elastic_transform", severity, who, count), severity))
+        part, uniforms(seed, "elastic_transform", severity, who, count), severity, strengths))
 
 
 # ------------------------------------------------------------------------------------------------------- spatter
 
-_SPATTER = ((.62, .1, .7, .7, .5, 0), (.65, .1, .8, .7, .5, 0), (.65, .3, 1, .69, .5, 0),
-            (.65, .1, .7, .69, .6, 1), (.65, .1, .5, .68, .6, 1))
+_SPATTER = dict(
+    cifar=((.62, .1, .7, .7, .5, 0), (.65, .1, .8, .7, .5, 0), (.65, .3, 1, .69, .5, 0),
+           (.65, .1, .7, .69, .6, 1), (.65, .1, .5, .68, .6, 1)),
+    imagenet=((.65, .3, 4, .69, .6, 0), (.65, .3, 3, .68, .6, 0), (.65, .3, 2, .68, .5, 0),
+              (.65, .3, 1, .65, 1.5, 1), (.67, .4, 1, .65, 1.5, 1)))
 # mean and deviation of the liquid, smoothing px, threshold, opacity (water) or smoothing px (mud), mud or water
 
 
@@ -705,29 +728,31 @@ def _mud_kernel(images, draws, out, weights, mean, deviation, threshold, soft):
                     out[i, y, x, c] = np.uint8(min(max(value, np.float32(0)), one) * np.float32(255))
 
 
-def _spatter(images: np.ndarray, draws: np.ndarray, severity: int) -> np.ndarray:
+def _spatter(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
     """Drops of water shaded along their rims (severities 1 to 3) or splashes of mud (4 and 5).
 
     An image on which no drop forms turns black in the published script (it divides by zero); so it does here.
     """
-    mean, deviation, sigma, threshold, last, mud = _SPATTER[severity - 1]
-    scale = images.shape[1] / 32
+    mean, deviation, sigma, threshold, last, mud = _SPATTER[strengths][severity - 1]
+    scale = _scale(images, strengths)
     weights, deviation = _bell(sigma * scale), deviation * scale
     if mud:
         return _made(_mud_kernel, images, draws, weights, mean, deviation, threshold, _bell(last * scale))
     return _made(_water_kernel, images, draws, weights, mean, deviation, threshold, last, np.float32(20 * scale))
 
 
-def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:
+def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """The lens was splashed, with water or with mud."""
     count = images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _spatter(
-        part, normals(seed, "spatter", severity, who, count), severity))
+        part, normals(seed, "spatter", severity, who, count), severity, strengths))
 
 
 # --------------------------------------------------------------------------------------------------------- frost
 
-_FROST = ((1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45))  # share of the image, share of the picture
+_FROST = dict(
+    cifar=((1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)),
+    imagenet=((1, .4), (.8, .6), (.7, .7), (.65, .7), (.6, .75)))  # share of the image, share of the picture
 
 
 @njit(cache=True, nogil=True)
@@ -744,15 +769,16 @@ def _frost_kernel(images, draws, out, levels, starts, heights, widths, kept, add
                     out[i, y, x, c] = np.uint8(min(value, 255.))
 
 
-def _frost(images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...]) -> np.ndarray:
+def _frost(images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...],
+           strengths: str = "cifar") -> np.ndarray:
     """A random cut of a random picture of frost added to the dimmed image."""
-    kept, added = _FROST[severity - 1]
+    kept, added = _FROST[strengths][severity - 1]
     return _made(_frost_kernel, images, draws, *packed(pictures), float(kept), float(added))
 
 
 def frost(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
-          pictures: str | Path | tuple[np.ndarray, ...] = "own") -> np.ndarray:
+          pictures: str | Path | tuple[np.ndarray, ...] = "own", strengths: str = "cifar") -> np.ndarray:
     """Ice on the lens; `pictures` is "own", "imagecorruptions" (official), a folder, or pictures at the right scale."""
-    taken = pictures if isinstance(pictures, tuple) else at_scale(pictures, images.shape[1])
+    taken = pictures if isinstance(pictures, tuple) else at_scale(pictures, images.shape[1], strengths)
     return _in_parts(images, numbers, lambda part, who: _frost(
-        part, uniforms(seed, "frost", severity, who, 3), severity, taken))
+        part, uniforms(seed, "frost", severity, who, 3), severity, taken, strengths))

@@ -18,20 +18,21 @@ import pandas as pd
 
 from . import _marks
 from ._atomic import replacing
-from ._look import AXES, FAMILIES, SPARE, Axis, Look, dressed
+from ._look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
 from ._suggest import unknown
 from ._svg import described, figure, to_svg
 from .pareto import Goals, pareto
 from .recipe import parse
 from .results import DIRECTIONS, Tables, references
-from .schema import CLEAN, STANDARD, check
+from .schema import CLEAN, ELSEWHERE, STANDARD, check
 
 # %% ../nbs/70_charts.ipynb #73488ae2
 _NAMES = dict(prune="pruned", cluster="clustered", quantize="quantized")
 
 def family(recipe: str,  # text of a recipe
-) -> str:  # a name in `FAMILIES`
-    "The technique that a recipe uses, or `combined` where it uses several."
+) -> str:  # a name in `FAMILIES`, or `elsewhere`
+    "The technique that a recipe uses, or `combined` where it uses several; `elsewhere` for a model of another tool."
+    if recipe.startswith(ELSEWHERE): return "elsewhere"
     names = [_NAMES[technique] for technique in sorted(parse(recipe).families)]
     return names[0] if len(names) == 1 else "combined" if names else "dense"
 
@@ -187,7 +188,7 @@ def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one netwo
     "The recipe with the highest mean accuracy over the standard corruptions in each family."
     robust = heat_table(conditions).drop_duplicates("recipe")
     best = robust.assign(family=robust["recipe"].map(family)).drop_duplicates("family").set_index("family")["recipe"]
-    return [best[name] for name in FAMILIES if name in best]
+    return [best[name] for name in FAMILIES | FOREIGN if name in best]
 
 # %% ../nbs/70_charts.ipynb #1b96e1b9
 def looks_of(recipes: Sequence[str],  # at most 8
@@ -196,7 +197,7 @@ def looks_of(recipes: Sequence[str],  # at most 8
     spare, taken = [*SPARE, *FAMILIES.values()], {}
     if len(recipes) > len(spare): raise ValueError(f"{len(recipes)} recipes: a chart tells at most {len(spare)} apart")
     for recipe in recipes:
-        taken[recipe] = next(look for look in (FAMILIES[family(recipe)], *spare) if look not in taken.values())
+        taken[recipe] = next(look for look in ((FAMILIES | FOREIGN)[family(recipe)], *spare) if look not in taken.values())
     return taken
 
 # %% ../nbs/70_charts.ipynb #39804183

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import _marks
-from ._look import AXES, LOOK
+from ._look import AXES, LOOK, families_in
 from ._page import TABLE, html_table
 from .charts import front_table, networks
 from .pareto import Choice, choose
@@ -79,7 +79,7 @@ def chart_explorer(table: pd.DataFrame,  # summary of one network
     "A front chart with a brush, a parameter for each limit and one for the chosen trial."
     data, (parameters, inside) = front_table(table, x=x, y=y), controlled(limits, chosen)
     base, tips = _marks.axes(data, x, y), _marks.hover(data)
-    points = _marks.dots(base, tips).encode(opacity=alt.when(inside).then(alt.value(1)).otherwise(alt.value(.12)))
+    points = _marks.dots(base, tips, families_in(data)).encode(opacity=alt.when(inside).then(alt.value(1)).otherwise(alt.value(.12)))
     ring = base.transform_filter("datum.key == chosen").mark_point(size=320, stroke="#1a1a1a", strokeWidth=2)
     shown = dict.fromkeys(["key", *_marks.HOVER, *LIMITS, x, y, "family", "front"])
     layers = [_marks.stair(base, x), points.add_params(alt.selection_interval(name="brush")), ring]

@@ -16,6 +16,7 @@ from robcomp._look import FAMILIES, dressed, pixels, scale_of, ticks
 from robcomp._svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
 from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
                             enable_charts, family, looks_of, save_chart, spec_of)
+from robcomp.explorer import chart_explorer
 from robcomp.results import example, summarise
 from robcomp.uncertainty import intervals
 
@@ -71,6 +72,13 @@ def test_families_differ_in_shape_and_in_grey(table):
     assert len({look.shape for look in FAMILIES.values()}) == len({look.colour for look in FAMILIES.values()}) == 5
     assert {family(recipe) for recipe in table["recipe"]} == set(FAMILIES)
     assert len(set(looks_of(["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]).values())) == 8
+
+
+def test_a_model_from_elsewhere_has_its_own_mark_and_only_then_a_place_in_the_legend(table):
+    def legend(spec): return {name for scale in re.findall(r'"domain": (\[[^\]]*"dense"[^\]]*\])', json.dumps(spec)) for name in json.loads(scale)}
+    theirs = table.assign(recipe=table["recipe"].replace("int8", "elsewhere:ort"))
+    for chart in (chart_front, lambda table: chart_explorer(table[table["arch"] == table["arch"].iloc[0]])):
+        assert legend(chart(theirs).to_dict()) == {*FAMILIES, "elsewhere"} and legend(chart(table).to_dict()) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -33,24 +33,28 @@ def stored(x):
 # --------------------------------------------------------------------------------------------------- the definitions
 
 def glass_blur(x, row, severity):
-    sigma, rounds = [(.05, 1), (.25, 1), (.4, 1), (.25, 2), (.4, 2)][severity - 1]
+    size, (sigma, reach, rounds) = len(x), {
+        32: [(.05, 1, 1), (.25, 1, 1), (.4, 1, 1), (.25, 1, 2), (.4, 1, 2)],
+        224: [(.7, 1, 2), (.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)]}[len(x)][severity - 1]
     x = stored(gaussian_filter(x / 255., (sigma, sigma, 0), mode="nearest"))
-    offsets = iter(np.floor(row * 2).astype(int) - 1)
+    offsets = iter(np.floor(row * 2 * reach).astype(int) - reach)
     for _ in range(rounds):
-        for y in range(31, 1, -1):
-            for column in range(31, 1, -1):
+        for y in range(size - reach, reach, -1):
+            for column in range(size - reach, reach, -1):
                 across, down = next(offsets), next(offsets)
                 x[y, column] = x[y + down, column + across]
     return stored(gaussian_filter(x / 255., (sigma, sigma, 0), mode="nearest"))
 
 
 def fog(x, row, severity):
-    amount, decay = [(.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)][severity - 1]
-    height, noise, wibble, step = {(0, 0): 0.}, iter(row), 100., 32
-    at = lambda y, column: height[y % 32, column % 32]
+    amount, decay = {32: [(.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)],
+                     224: [(1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)]}[len(x)][severity - 1]
+    side = {32: 32, 224: 256}[len(x)]
+    height, noise, wibble, step = {(0, 0): 0.}, iter(row), 100., side
+    at = lambda y, column: height[y % side, column % side]
     mean = lambda a, b, c, d: ((a + b) + (c + d)) / 4 + wibble * (-wibble + 2 * wibble * next(noise))
     while step > 1:
-        half, grid = step // 2, [(y, z) for y in range(0, 32, step) for z in range(0, 32, step)]
+        half, grid = step // 2, [(y, z) for y in range(0, side, step) for z in range(0, side, step)]
         for y, z in grid:
             height[y + half, z + half] = mean(at(y, z), at(y + step, z), at(y, z + step), at(y + step, z + step))
         for y, z in grid:
@@ -58,8 +62,8 @@ def fog(x, row, severity):
         for y, z in grid:
             height[y + half, z] = mean(at(y + half, z + half), at(y + half, z - half), at(y, z), at(y + step, z))
         step, wibble = half, wibble / decay
-    plasma = np.array([[height[y, z] for z in range(32)] for y in range(32)])
-    plasma = (plasma - plasma.min()) / (plasma - plasma.min()).max()
+    plasma = np.array([[height[y, z] for z in range(side)] for y in range(side)])
+    plasma = ((plasma - plasma.min()) / (plasma - plasma.min()).max())[:len(x), :len(x)]
     x = x / 255.
     return stored((x + amount * plasma[..., None]) * x.max() / (x.max() + amount))
 
@@ -67,30 +71,34 @@ def fog(x, row, severity):
 def streak(x, radius, sigma, degrees):
     """Motion blur of 8-bit levels: whole-pixel taps, the edge repeated, 16 bits rounded and then cut to 8."""
     taps = [exp(-k * k / (2 * sigma**2)) for k in range(2 * radius + 1)]
-    n, total, line = len(taps), np.zeros(x.shape), np.arange(32)
+    n, total, line = len(taps), np.zeros(x.shape), np.arange(len(x))
     along, down = n * cos(radians(degrees)), n * sin(radians(degrees))
     for k, tap in enumerate(taps):
         right, below = (ceil(k * way / hypot(along, down) - .5) for way in (along, down))
-        total += tap / sum(taps) * 257 * x[(line + below).clip(0, 31)][:, (line + right).clip(0, 31)]
+        total += tap / sum(taps) * 257 * x[(line + below).clip(0, line[-1])][:, (line + right).clip(0, line[-1])]
     return np.floor(total + .5) // 257
 
 
 def motion_blur(x, row, severity):
-    radius, sigma = [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)][severity - 1]
+    radius, sigma = {32: [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)],
+                     224: [(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)]}[len(x)][severity - 1]
     return streak(x, radius, sigma, -45 + 90 * row[0]).astype(np.uint8)
 
 
 def snow(x, row, severity):
-    mean, deviation, factor, threshold, radius, sigma, colour = [
+    mean, deviation, factor, threshold, radius, sigma, colour = {32: [
         (.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
-        (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)][severity - 1]
-    kept = ceil(32 / factor)
-    start = (32 - kept) // 2
-    layer = (mean + deviation * row[:1024]).reshape(32, 32)[start:start + kept, start:start + kept]
+        (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)], 224: [
+        (.1, .3, 3, .5, 10, 4, .8), (.2, .3, 2, .5, 12, 4, .7), (.55, .3, 4, .9, 12, 8, .7),
+        (.55, .3, 4.5, .85, 12, 8, .65), (.55, .3, 2.5, .85, 12, 12, .55)]}[len(x)][severity - 1]
+    size = len(x)
+    kept = ceil(size / factor)
+    start = (size - kept) // 2
+    layer = (mean + deviation * row[:-1]).reshape(size, size)[start:start + kept, start:start + kept]
     layer = zoom(layer, factor, order=1)
-    start = (len(layer) - 32) // 2
-    layer = layer[start:start + 32, start:start + 32]
-    layer = streak(stored(np.where(layer < threshold, 0, layer)), radius, sigma, -135 + 90 * row[1024]) / 255.
+    start = (len(layer) - size) // 2
+    layer = layer[start:start + size, start:start + size]
+    layer = streak(stored(np.where(layer < threshold, 0, layer)), radius, sigma, -135 + 90 * row[-1]) / 255.
     x = x.astype(float32) / float32(255)
     exact = x.astype(float)
     grey = (exact[..., 0] * float32(.299) + x[..., 1] * float32(.587)).astype(float32)
@@ -100,29 +108,34 @@ def snow(x, row, severity):
 
 
 def frost(x, row, severity, pictures):
-    kept, added = [(1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)][severity - 1]
+    kept, added = {32: [(1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)],
+                   224: [(1, .4), (.8, .6), (.7, .7), (.65, .7), (.6, .75)]}[len(x)][severity - 1]
+    size = len(x)
     picture = pictures[int(row[0] * len(pictures))]
-    top, left = int(row[1] * (picture.shape[0] - 32)), int(row[2] * (picture.shape[1] - 32))
-    return np.clip(kept * x + added * picture[top:top + 32, left:left + 32], 0, 255).astype(np.uint8)
+    top, left = int(row[1] * (picture.shape[0] - size)), int(row[2] * (picture.shape[1] - size))
+    return np.clip(kept * x + added * picture[top:top + size, left:left + size], 0, 255).astype(np.uint8)
 
 
 def elastic_transform(x, row, severity):
-    reach, sigma, shift = [(0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6),
-                           (3.2, .96, .96)][severity - 1]
-    before = np.array([[26, 26], [26, 6], [6, 6]], float32)
+    size, (reach, sigma, shift) = len(x), {
+        32: [(0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, .96, .96)],
+        224: [(488, 170.8, 24.4), (488, 19.52, 48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88),
+              (29.28, 2.44, 4.88)]}[len(x)][severity - 1]
+    near, far = size // 2 - size // 3, size // 2 + size // 3
+    before = np.array([[far, far], [far, near], [near, near]], float32)
     after = before + (-shift + 2 * shift * row[:6]).reshape(3, 2).astype(float32)
     there = np.linalg.solve(np.c_[before, np.ones(3)].astype(float), after.astype(float)).T
     back = np.linalg.inv(np.vstack([there, [0, 0, 1]]))[:2]
-    y, z = np.mgrid[:32, :32]
+    y, z = np.mgrid[:size, :size]
     places = [(np.rint((slope * y + start) * 1024) + np.rint(other * z * 1024) + 16).astype(int) >> 5
               for other, slope, start in back[::-1]]
     (top, below), (left, right) = [(p >> 5, (p & 31).astype(float32)[..., None] / float32(32)) for p in places]
-    around = np.pad(x.astype(float32) / float32(255), ((31, 31), (31, 31), (0, 0)), mode="reflect")
-    at = lambda p, q: around[p.clip(-31, 62) + 31, q.clip(-31, 62) + 31]
+    around = np.pad(x.astype(float32) / float32(255), ((size - 1,) * 2, (size - 1,) * 2, (0, 0)), mode="reflect")
+    at = lambda p, q: around[tuple(part.clip(1 - size, 2 * size - 2) + size - 1 for part in (p, q))]
     warped = (at(top, left) * ((1 - below) * (1 - right)) + at(top, left + 1) * ((1 - below) * right)
               + at(top + 1, left) * (below * (1 - right)) + at(top + 1, left + 1) * (below * right))
     across, down = ((gaussian_filter(noise, sigma, mode="reflect", truncate=3) * reach).astype(float32)
-                    for noise in -1 + 2 * row[6:].reshape(2, 32, 32))
+                    for noise in -1 + 2 * row[6:].reshape(2, size, size))
     moved = [map_coordinates(warped[..., c], [y + down, z + across], order=1, mode="reflect") for c in range(3)]
     return (np.clip(np.stack(moved, -1), 0, 1) * float32(255)).astype(np.uint8)
 
@@ -132,7 +145,7 @@ def canny(level, low, high):
     across = correlate(level, np.outer(smooth, difference), mode="nearest")
     down = correlate(level, np.outer(difference, smooth), mode="nearest")
     slope = abs(across) + abs(down)
-    framed, peak = np.pad(slope, 1), np.zeros((32, 32), bool)
+    framed, peak = np.pad(slope, 1), np.zeros(slope.shape, bool)
     for y, x in zip(*np.nonzero(slope > low)):
         a, d = across[y, x], down[y, x]
         if abs(d) * 32768 < abs(a) * 13573: (p, q), strict = ((0, -1), (0, 1)), False
@@ -148,19 +161,22 @@ def chamfer(edge):
     cost = {1: float32(1), 2: float32(1.4), 5: float32(2.1969)}
     steps = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if y * y + x * x in cost]
     far = np.pad(np.where(edge, 0, 1000).astype(float32), 2, constant_values=1000)
+    end = len(far) - 2
     while True:
         reached = far.copy()
         for y, x in steps:
-            reached[2:34, 2:34] = np.minimum(reached[2:34, 2:34], far[2 + y:34 + y, 2 + x:34 + x] + cost[y * y + x * x])
-        if (reached == far).all(): return far[2:34, 2:34]
+            reached[2:end, 2:end] = np.minimum(reached[2:end, 2:end], far[2 + y:end + y, 2 + x:end + x] + cost[y * y + x * x])
+        if (reached == far).all(): return far[2:end, 2:end]
         far = reached
 
 
 def spatter(x, row, severity):
-    mean, deviation, sigma, threshold, last = [(.62, .1, .7, .7, .5), (.65, .1, .8, .7, .5), (.65, .3, 1, .69, .5),
-                                               (.65, .1, .7, .69, .6), (.65, .1, .5, .68, .6)][severity - 1]
+    mean, deviation, sigma, threshold, last = {
+        32: [(.62, .1, .7, .7, .5), (.65, .1, .8, .7, .5), (.65, .3, 1, .69, .5), (.65, .1, .7, .69, .6), (.65, .1, .5, .68, .6)],
+        224: [(.65, .3, 4, .69, .6), (.65, .3, 3, .68, .6), (.65, .3, 2, .68, .5), (.65, .3, 1, .65, 1.5),
+              (.67, .4, 1, .65, 1.5)]}[len(x)][severity - 1]
     x = x.astype(float32) / float32(255)
-    liquid = gaussian_filter((mean + deviation * row).reshape(32, 32), sigma, mode="nearest")
+    liquid = gaussian_filter((mean + deviation * row).reshape(x.shape[:2]), sigma, mode="nearest")
     if severity > 3:
         share = gaussian_filter((liquid > threshold).astype(float32), last, mode="nearest")[..., None]
         share[share < float32(.8)] = 0
@@ -171,7 +187,7 @@ def spatter(x, row, severity):
     grey = (box(np.minimum(chamfer(canny(level, 50, 150)), 20).astype(float)) / 9).astype(float32).astype(int)
     counts = np.bincount(grey.ravel(), minlength=256)
     lowest = grey.min()
-    if counts[lowest] < 1024:
+    if counts[lowest] < grey.size:
         counts[lowest] = 0
         grey = np.rint(np.cumsum(counts).astype(float32) * (float32(255) / float32(counts.sum()))).astype(int)[grey]
     relief = correlate(grey, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]), mode="mirror").clip(0, 255)
@@ -180,12 +196,13 @@ def spatter(x, row, severity):
     return (np.clip(x, 0, 1) * float32(255)).astype(np.uint8)
 
 
-def fed(name, n, severity, random):
+def fed(name, n, severity, random, strengths="cifar"):
     """Standard draws for n images."""
-    if name == "glass_blur": return random.random((n, _weather._glass_draws(severity, 32)))
-    if name == "snow": return np.hstack([random.standard_normal((n, 1024)), random.random((n, 1))])
-    if name == "spatter": return random.standard_normal((n, 1024))
-    return random.random((n, dict(fog=1023, motion_blur=1, frost=3, elastic_transform=2054)[name]))
+    size, side = dict(cifar=(32, 32), imagenet=(224, 256))[strengths]
+    if name == "glass_blur": return random.random((n, _weather._glass_draws(severity, size, strengths)))
+    if name == "snow": return np.hstack([random.standard_normal((n, size**2)), random.random((n, 1))])
+    if name == "spatter": return random.standard_normal((n, size**2))
+    return random.random((n, dict(fog=side**2 - 1, motion_blur=1, frost=3, elastic_transform=6 + 2 * size**2)[name]))
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -196,6 +213,18 @@ def test_same_draws_same_pixels(images, name, severity):
     made = getattr(_weather, "_" + name)(images, rows, severity, *more)
     for image, row, got in zip(images, rows, made):
         np.testing.assert_array_equal(got, globals()[name](image, row, severity, *more))
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_same_draws_same_pixels_with_the_constants_for_224(images, name, severity):
+    large = np.asarray(zoom(images[1].astype(float), (7, 7, 1), order=1).clip(0, 255), np.uint8)
+    more = (_frost.pictures("own", 224, "imagenet"),) if name == "frost" else ()
+    rows = fed(name, 1, severity, np.random.default_rng(severity), "imagenet")
+    made = getattr(_weather, "_" + name)(large[None], rows, severity, *more, "imagenet")[0]
+    wanted = globals()[name](large, rows[0], severity, *more)
+    np.testing.assert_array_equal(made, wanted)
+    assert (made != large).mean() > .01
 
 
 # ------------------------------------------------------------------------------------------------ draws and batches

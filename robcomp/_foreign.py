@@ -1,0 +1,118 @@
+"""What an ONNX file written by anybody says of itself: its one input, its weights, its bytes.
+
+Weights are the constants that enter convolutions and matrix products, in float or as integer codes, behind the nodes that
+only dequantize, cast or rearrange them. What is computed from two activations has no weight; biases, and the factors and
+offsets of normalisation, are parameters too.
+"""
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+# positions of weight, bias and zero point of the weight among the inputs of a node; -1 where it takes none
+PRODUCTS = dict(Conv=(1, 2, -1), ConvTranspose=(1, 2, -1), FusedConv=(1, 2, -1), Gemm=(1, 2, -1), FusedGemm=(1, 2, -1), MatMul=(1, -1, -1),
+                FusedMatMul=(1, -1, -1), QLinearConv=(3, 8, 5), QLinearMatMul=(3, -1, 5), QGemm=(3, 6, 5), ConvInteger=(1, -1, 3),
+                MatMulInteger=(1, -1, 3), MatMulIntegerToFloat=(1, 6, 5), DynamicQuantizeMatMul=(1, 4, 3))
+SCALED = dict(BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,))  # positions of parameters
+UNCHANGED = {"DequantizeLinear", "Transpose", "Reshape", "Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze"}
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+
+
+class Face(NamedTuple):
+    """How a file wants its images."""
+    name: str
+    dtype: type
+    channels_last: bool
+    batch: int | None  # None: any number of images
+    size: int | None   # None: any
+
+
+def face(running, path: Path) -> Face:
+    """The one input of a session, or one line about why images do not fit it."""
+    inputs, outputs = running.get_inputs(), running.get_outputs()
+    for kind, found in (("input", inputs), ("output", outputs)):
+        if len(found) != 1:
+            raise ValueError(f"{str(path)!r} has {len(found)} {kind}s ({', '.join(one.name for one in found)}): write it with one alone, "
+                             f"{'the images' if kind == 'input' else 'the scores'}")
+    image, shape = inputs[0], [side if isinstance(side, int) else None for side in inputs[0].shape]
+    if image.type not in TYPES: raise ValueError(f"{str(path)!r} takes {image.type}: allowed are {', '.join(TYPES)}")
+    last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+    sides = shape[1:3] if last else shape[2:]
+    if len(shape) != 4 or (shape[3] if last else shape[1]) not in (3, None) or len({*sides} - {None}) > 1:
+        raise ValueError(f"{str(path)!r} takes {image.shape}: it should take square colour images, (n, 3, size, size) or (n, size, size, 3)")
+    return Face(image.name, TYPES[image.type], last, shape[0], next((side for side in sides if side), None))
+
+
+def parts_of(path: Path, model) -> list[Path]:
+    """The file itself, and those beside it in which it keeps large tensors."""
+    named = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
+    return [path, *(path.parent / name for name in sorted(named))]
+
+
+def bytes_of(paths: list[Path]) -> dict:
+    """Length of some files, of their gzip (level 6), and their digest."""
+    content = b"".join(path.read_bytes() for path in paths)
+    return dict(size_bytes=len(content), gzip_bytes=len(gzip.compress(content, 6, mtime=0)), digest=sha256(content).hexdigest())
+
+
+def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The weights of an ONNX model as codes, less their zero point, or as floats; and its other parameters. By name."""
+    from onnx import numpy_helper
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        for value in (entry.t for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"): constants[node.output[0]] = value
+
+    def array(name: str) -> np.ndarray: return numpy_helper.to_array(constants[name])
+
+    def source(node, position: int) -> tuple[str, str, int]:
+        """Name of the constant behind an input, of its zero point, and the axis of that; "" where there is none."""
+        name, zero, axis = (node.input[position] if 0 <= position < len(node.input) else ""), "", 0
+        while name not in constants and name in makers and makers[name].op_type in UNCHANGED:
+            node, name = makers[name], makers[name].input[0]
+            if node.op_type == "DequantizeLinear":
+                zero, axis = (node.input[2] if len(node.input) > 2 else ""), next((entry.i for entry in node.attribute if entry.name == "axis"), 1)
+        return (name if name in constants else ""), zero, axis
+
+    weights, others = {}, {}
+    for node in model.graph.node:
+        if node.op_type in PRODUCTS:
+            weight, bias, point = PRODUCTS[node.op_type]
+            name, zero, axis = source(node, weight)
+            if not zero and 0 <= point < len(node.input): zero = node.input[point]
+            if name: weights[name] = centred(array(name), array(zero) if zero in constants else None, axis)
+            if name and (extra := source(node, bias)[0]): others[extra] = array(extra)
+        for name in (source(node, position)[0] for position in SCALED.get(node.op_type, ())):
+            if name: others[name] = array(name)
+        others |= {name: array(name) for name in added(node, makers) if name in constants}
+    return weights, {name: value for name, value in others.items() if name not in weights}
+
+
+def centred(codes: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
+    """Codes less their zero point, so that 0 stands for a weight of zero; floats as they are."""
+    if codes.dtype.kind == "f" or codes.dtype.itemsize > 4: return codes
+    codes = codes.astype(np.int64)
+    if zero is None: return codes
+    zero = zero.astype(np.int64)
+    return codes - (zero.reshape([-1 if k == axis % codes.ndim else 1 for k in range(codes.ndim)]) if zero.size > 1 else zero.reshape(()))
+
+
+def added(node, makers: dict) -> Iterator[str]:
+    """The inputs of an addition to a product without a bias of its own."""
+    if node.op_type != "Add": return
+    for own, other in (node.input, node.input[::-1]):
+        if other in makers and makers[other].op_type in ("MatMul", "FusedMatMul"): yield own
+
+
+def counts(model) -> dict:
+    """Parameters, those that are not zero, and the most codes of any layer; nothing where no weight can be read."""
+    weights, others = weights_of(model)
+    if not weights: return {}
+    everything = [*weights.values(), *others.values()]
+    return dict(params=sum(value.size for value in everything), nonzero=sum(int(np.count_nonzero(value)) for value in everything),
+                distinct=max(len(np.unique(value)) for value in weights.values()))

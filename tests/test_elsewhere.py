@@ -1,0 +1,153 @@
+"""Models from elsewhere: every form of ONNX file gives the same answers, and its weights are counted as they are."""
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+onnx = pytest.importorskip("onnx")
+ortq = pytest.importorskip("onnxruntime.quantization")
+from onnx import TensorProto, helper, numpy_helper
+
+from robcomp._foreign import counts, weights_of
+from robcomp.corruptions import Suite
+from robcomp.data import InputContract, as_input, load
+from robcomp.elsewhere import Elsewhere, OnnxFile, from_onnx, from_predict, misordered
+from robcomp.evaluate import evaluate
+from robcomp.models import model_from
+from robcomp.schema import CLEAN
+
+CONTRACT = InputContract(32, (100., 110., 120.), (50., 60., 70.))
+
+
+@pytest.fixture(scope="module")
+def images(): return np.random.default_rng(1).integers(0, 256, (23, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU()
+        return model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)), name="t", classes=5, contract=CONTRACT)
+
+
+@pytest.fixture(scope="module")
+def wanted(net, images):
+    with torch.no_grad(): return net(as_input(images, CONTRACT)).numpy()
+
+
+class Dressed(nn.Module):
+    """A network with its normalisation inside, colours last, or a softmax at its end."""
+    def __init__(self, net, *, inside=False, last=False, soft=False, half=False):
+        super().__init__()
+        self.net, self.inside, self.last, self.soft, self.half_input = net, inside, last, soft, half
+
+    def forward(self, x):
+        x = x.float()
+        if self.last: x = x.permute(0, 3, 1, 2)
+        if self.inside: x = (x - torch.tensor(CONTRACT.mean).view(1, 3, 1, 1)) / torch.tensor(CONTRACT.std).view(1, 3, 1, 1)
+        return self.net(x).softmax(1) if self.soft else self.net(x)
+
+
+def exported(net, path, *, batch=None, dtype=torch.float32, **form):
+    module, shape = Dressed(net, **form).eval(), (batch or 2, 32, 32, 3) if form.get("last") else (batch or 2, 3, 32, 32)
+    torch.onnx.export(module, (torch.zeros(shape).to(dtype),), str(path), dynamo=False, input_names=["x"], output_names=["y"],
+                      dynamic_axes=None if batch else dict(x={0: "n"}, y={0: "n"}))
+    return path
+
+
+RAW = InputContract(32, (0, 0, 0), (1, 1, 1))
+FORMS = dict(plain=(dict(), CONTRACT), one=(dict(batch=1), CONTRACT), seven=(dict(batch=7), CONTRACT), last=(dict(last=True), CONTRACT),
+             inside=(dict(inside=True), RAW), bytes=(dict(inside=True, last=True, dtype=torch.uint8), RAW), half=(dict(dtype=torch.float16), CONTRACT),
+             soft=(dict(soft=True), CONTRACT))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_answers_alike(net, images, wanted, tmp_path, form):
+    options, contract = FORMS[form]
+    model = from_onnx(exported(net, tmp_path / "net.onnx", **options), contract)
+    with torch.inference_mode(): found = model(as_input(images, contract)).numpy()
+    if form == "soft": wanted = torch.tensor(wanted).log_softmax(1).numpy()
+    assert model.softmax == (form == "soft") and model.classes == 5
+    np.testing.assert_allclose(found, wanted, atol=.02 if form == "half" else 1e-3)
+
+
+def quantized(source, path, images, form):
+    class Calibration(ortq.CalibrationDataReader):
+        def __init__(self): self.batches = iter([dict(x=as_input(images, CONTRACT).numpy())])
+        def get_next(self): return next(self.batches, None)
+    ortq.quantize_static(str(source), str(path), Calibration(), quant_format=form, per_channel=True, weight_type=ortq.QuantType.QInt8, activation_type=ortq.QuantType.QUInt8)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [ortq.QuantFormat.QDQ, ortq.QuantFormat.QOperator], ids=["QDQ", "QOperator"])
+def test_files_of_the_quantizer_of_onnx_runtime(net, images, wanted, tmp_path, form):
+    source = exported(net, tmp_path / "net.onnx")
+    model = from_onnx(quantized(source, tmp_path / "int8.onnx", images, form), CONTRACT)
+    plain = from_onnx(source, CONTRACT).figures
+    with torch.inference_mode(): found = model(as_input(images, CONTRACT)).numpy()
+    assert np.abs(found - wanted).max() < .1 * np.ptp(wanted)
+    assert model.figures["params"] == plain["params"] == 8 * 27 + 8 + 72 + 8 + 165
+    assert 20 < model.figures["distinct"] <= 255 < 2 * plain["distinct"]
+    assert model.figures["size_bytes"] == (tmp_path / "int8.onnx").stat().st_size == model.figures["onnx_bytes"]
+
+
+def test_zeros_are_counted_from_the_zero_point(tmp_path):
+    codes = np.array([[3, 5, 3], [7, 3, 9]], np.uint8)
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1), helper.make_node("MatMul", ["x", "d"], ["m"]), helper.make_node("Add", ["b", "m"], ["y"])]
+    constants = [numpy_helper.from_array(value, name) for name, value in dict(w=codes, s=np.ones(3, np.float32), z=np.array([3, 3, 9], np.uint8), b=np.array([0, 1, 2], np.float32)).items()]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 2), ("y", 3))]
+    model = helper.make_model(helper.make_graph(nodes, "g", infos[:1], infos[1:], constants))
+    weights, others = weights_of(model)
+    assert weights["w"].tolist() == [[0, 2, -6], [4, 0, 0]] and list(others) == ["b"]
+    assert counts(model) == dict(params=9, nonzero=5, distinct=4)
+    assert counts(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:]))) == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_beside_the_file_count(net, images, wanted, tmp_path):
+    model = onnx.load(exported(net, tmp_path / "net.onnx"))
+    onnx.save(model, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
+    found = from_onnx(tmp_path / "big.onnx", CONTRACT)
+    assert found.figures["size_bytes"] == sum((tmp_path / name).stat().st_size for name in ("big.onnx", "big.data"))
+    assert found.figures["params"] == from_onnx(tmp_path / "net.onnx", CONTRACT).figures["params"]
+    with torch.inference_mode(): np.testing.assert_allclose(found(as_input(images, CONTRACT)), wanted, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_refusals_are_one_line(net, tmp_path):
+    path = exported(net, tmp_path / "net.onnx")
+    for name, change, said in (
+            ("two_outputs", lambda graph: graph.output.append(helper.make_tensor_value_info(graph.node[0].output[0], 1, None)), "has 2 outputs"),
+            ("oblong", lambda graph: setattr(graph.input[0].type.tensor_type.shape.dim[3], "dim_value", 40), "square colour images")):
+        model = onnx.load(path)
+        change(model.graph)
+        onnx.save(model, tmp_path / f"{name}.onnx")
+        with pytest.raises(ValueError, match=said) as error: from_onnx(tmp_path / f"{name}.onnx", CONTRACT)
+        assert "\n" not in str(error.value)
+    for text, match in ((tmp_path / "absent.onnx", "no ONNX file"), (path, "does not say how its images are normalised")):
+        with pytest.raises(ValueError, match=match): from_onnx(text)
+    with pytest.raises(ValueError, match="got \\(2, 3, 32, 32\\)"): Elsewhere(lambda x: x, CONTRACT, name="echo")
+    with pytest.raises(ValueError, match="size_bytes is the number"): from_predict(lambda x: x, CONTRACT, size_bytes=True)
+
+
+def test_evaluate_takes_it_beside_ours(net, tmp_path):
+    data = load("digits")
+    suite = Suite(data, corruptions=["contrast"], severities=[3], per_condition=50)
+    ten = model_from(nn.Sequential(net, nn.Linear(5, 10)), name="ten", classes=10, contract=CONTRACT)
+    with torch.no_grad(): theirs = from_predict(lambda x: ten(torch.from_numpy(x)), CONTRACT, size_bytes=1)
+    rows = evaluate(dict(ours=ten, theirs=theirs), suite, batch=64, progress=False, device="cpu").set_index(["name", "corruption"])
+    for name in (CLEAN, "contrast"): assert rows.bits["ours", name] == rows.bits["theirs", name] and np.isclose(rows.loss["ours", name], rows.loss["theirs", name], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_order_is_found_from_answers_that_are_mostly_right(seed):
+    rng = np.random.default_rng(seed)
+    order, labels = rng.permutation(20), np.arange(20).repeat(15)
+    outputs = np.argsort(order)[labels]
+    answers = np.where(rng.random(len(labels)) < .8, outputs, rng.integers(0, 20, len(labels)))
+    found = misordered(answers, labels, 20)
+    assert found == order.tolist() and misordered(order[answers], labels, 20) is None
+    assert misordered(rng.integers(0, 20, len(labels)), labels, 20) is None
