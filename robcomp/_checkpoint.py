@@ -46,8 +46,8 @@ def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
     except Exception:  # torch.load raises many kinds
         raise ValueError(f"damaged checkpoint {str(path)!r}: delete it and the training starts afresh") from None
     mine = json.loads(json.dumps(work))
-    if other := [name for name in mine if theirs.get(name) != mine[name]]:
+    if other := [name for name in mine | theirs if theirs.get(name) != mine.get(name)]:
         name = other[0]
         raise ValueError(f"checkpoint {str(path)!r} is of other work ({name} {theirs.get(name)!r} there, "
-                         f"{mine[name]!r} here): delete it or name another file")
+                         f"{mine.get(name)!r} here): delete it or name another file")
     return state

@@ -83,13 +83,13 @@ class Tune(Stage):
     family, scopes = "tune", ("", "distill")
 
     def __init__(self,
-                 epochs: int,  # passes over the training images, 1 to 1000
+                 epochs: int | float,  # passes over the training images, 0.001 to 1000; 0.25 is a quarter of them
                  option: str = "",  # distill: learn from the dense network's outputs as well
     ):
-        if int(epochs) != epochs or not 1 <= epochs <= 1000: raise ValueError(f"tune{epochs:g}: whole epochs from 1 to 1000, as in tune3")
-        _fill(self, epochs=int(epochs), option=_scope("tune", option, self.scopes))
+        if not .001 <= epochs <= 1000: raise ValueError(f"tune{epochs:g}: epochs from 0.001 to 1000, as in tune3 or tune0.25")
+        _fill(self, epochs=int(epochs) if epochs == int(epochs) else float(epochs), option=_scope("tune", option, self.scopes))
 
-    def __str__(self): return f"tune{self.epochs}" + (f":{self.option}" if self.option else "")
+    def __str__(self): return f"tune{Decimal(repr(self.epochs)):f}" + (f":{self.option}" if self.option else "")
 
 class Recalibrate(Stage):
     "Measure the batch-normalisation statistics again."

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from robcomp.compress import compress
@@ -10,7 +11,11 @@ from robcomp.corruptions import Suite
 from robcomp.data import load
 from robcomp.evaluate import evaluate
 from robcomp.models import load_weights, make_model
+from robcomp.recipe import parse
 from robcomp.results import outcomes, read_tables
+from robcomp.schema import Trial
+from robcomp.sweep import Study
+from robcomp.training import Training
 
 RESULTS = Path(__file__).parents[1] / "results"
 CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
@@ -47,3 +52,18 @@ def test_a_committed_row_comes_out_again(arch, recipe):
         known = committed.xs((row.corruption, row.severity), level=("corruption", "severity")).to_numpy()[:IMAGES]
         assert (np.unpackbits(np.frombuffer(row.bits, np.uint8), count=IMAGES).astype(bool) == known).all(), (row.corruption, row.severity)
     assert len(rows) == len(CONDITIONS)
+
+
+TUNED = Training(1, peak=.01, batch=128, warmup=0.)  # as the parameter files of both studies say
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv2", "vgg19"])
+def test_committed_keys_come_out_of_trial_and_protocol(arch):
+    file = RESULTS / f"{arch}-cifar10" / "trials.parquet"
+    if not file.is_file(): pytest.skip(f"no results of {arch}")
+    trials, protocol = pd.read_parquet(file), Study("cifar10", arch, weights="given", tune=TUNED).protocol()
+    assert len(trials) >= 30
+    for row in trials.itertuples():
+        assert Trial(row.dataset, row.arch, str(parse(row.recipe)), seed=row.seed, protocol=protocol, weights=row.weights, suite=row.suite).key == row.key
+    grown = Study("cifar10", arch, weights="given", tune=Training(1, peak=.01, batch=128, warmup=0., sizes="16*1")).protocol()
+    assert Trial("cifar10", arch, "dense", protocol=grown).key != Trial("cifar10", arch, "dense", protocol=protocol).key

@@ -15,6 +15,7 @@ from robcomp.data import Data, Images, InputContract
 from robcomp.models import model_from
 from robcomp.pack import pack, unpack
 from robcomp.recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Tune, parse
+from robcomp.schema import Trial
 from robcomp.training import Training
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
@@ -55,7 +56,7 @@ STAGES = st.one_of(
     st.builds(Cluster, st.sampled_from([2, 3, 4, 16, 300]), st.sampled_from(["layer", "channel", "entropy"])),
     st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
     st.builds(Quantize, st.sampled_from([3, 5]), st.just("auto")),
-    st.builds(Tune, st.just(1), st.sampled_from(["", "distill"])),
+    st.builds(Tune, st.sampled_from([1, .5]), st.sampled_from(["", "distill"])),
     st.just(Recalibrate()))
 RECIPES = st.lists(STAGES, max_size=5).map(Recipe)
 MEANS = dict(tune=Training(1, batch=20, peak=.05), progress=False)
@@ -64,6 +65,35 @@ MEANS = dict(tune=Training(1, batch=20, peak=.05), progress=False)
 @given(RECIPES)
 def test_text_and_back(recipe):
     assert parse(str(recipe)) == recipe
+
+
+@given(st.floats(.001, 1000), st.sampled_from(["", "distill"]))
+def test_parts_of_an_epoch_as_text_and_back(epochs, option):
+    stage = Tune(epochs, option)
+    assert parse(str(stage)).stages == (stage,) and stage.epochs == epochs and "e" not in str(stage).removeprefix("tune").split(":")[0]
+
+
+@pytest.mark.parametrize("text", ["tune0", "tune0.0001", "tune1001", "tune1.2.3", "tune."])
+def test_epochs_out_of_range(text):
+    with pytest.raises(ValueError, match="as in tune3"): parse(text)
+
+
+def test_each_part_of_an_epoch_draws_its_own_images(monkeypatch):
+    from robcomp import training as module
+    drawn = []
+    monkeypatch.setattr(module, "augment", lambda images, *_, **__: drawn.append(images.sum((1, 2, 3)).sort().values) or images)
+    history = compress(net(), "tune0.5+int8+tune0.5+tune0.5", DATA, **MEANS).history
+    assert history.stage.tolist() == ["1 tune0.5", "3 tune0.5", "4 tune0.5"] and [len(images) for images in drawn] == [20] * 3
+    assert not any(torch.equal(drawn[a], drawn[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    again = compress(net(), "tune0.5+int8+tune0.5+tune0.5", DATA, **MEANS).history
+    assert again.drop(columns="seconds").equals(history.drop(columns="seconds"))
+
+
+def test_a_part_of_an_epoch_has_its_own_key_and_the_whole_cycle():
+    keys = [Trial("noise", "tied", text).key for text in ("tune0.25", "tune0.5", "tune1")]
+    assert len(set(keys)) == 3 and Trial("noise", "tied", str(parse("tune0.250"))).key == keys[0]
+    history = compress(net(), "tune0.5", DATA, tune=Training(1, batch=5, peak=.1, warmup=0.), progress=False).history
+    assert np.isclose(history.rate.iloc[-1], .1 * 1e-4)
 
 
 @settings(max_examples=60, deadline=None, derandomize="CI" in os.environ,  # CI judges a change, not its luck

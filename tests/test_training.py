@@ -12,7 +12,8 @@ from robcomp._depthwise import wide_depthwise
 from robcomp._digest import tensors_sha256
 from robcomp.data import Data, Images, InputContract, as_input
 from robcomp.models import model_from
-from robcomp.training import MOMENTUM, Step, Training, accuracy, fit, loss_of, one_epoch, optimizer_of, rates, work_of
+from robcomp.training import (MOMENTUM, Step, Training, accuracy, fit, loss_of, one_epoch, optimizer_of, rates, shrunk, steps_by_epoch,
+                              work_of)
 
 CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
 
@@ -173,7 +174,7 @@ def test_what_does_not_belong_together():
     with pytest.raises(ValueError, match="net tells 2 classes apart and three has 3"): fit(net(), other, Training(1))
 
 
-@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(epochs=2.5), dict(epochs="3"), dict(epochs=None),
+@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(epochs=1, batch=2.5), dict(epochs="3"), dict(epochs=None),
                                    dict(epochs=1, batch=0), dict(epochs=1, peak=0), dict(epochs=1, peak=float("nan")), dict(epochs=1, warmup=1)])
 def test_settings_out_of_range(wrong):
     with pytest.raises(ValueError, match=f"{list(wrong)[-1]} is a .*number from .* to .*, got ") as error:
@@ -247,3 +248,96 @@ def test_the_same_on_a_gpu(tmp_path):
     fit(a, data, plan, progress=False)
     fit(b, data, plan, checkpoint=tmp_path / "c.pt", progress=False)
     assert digest(a) == digest(b) and next(a.parameters()).device.type == "cpu" and accuracy(a, data.test) > .8
+
+
+GROWING = Training(3, batch=16, sizes="8*1+9*1+12*1")
+
+
+def larger(data, side=12):
+    enlarge = lambda part: Images(np.ascontiguousarray(part.images.repeat(2, 1).repeat(2, 2)[:, :side, :side]), part.labels)
+    return Data(data.name, enlarge(data.train), enlarge(data.calibration), enlarge(data.test), data.classes)
+
+
+def wide_net(seed=0):
+    model = net(seed)
+    model.contract = InputContract(12, CONTRACT.mean, CONTRACT.std)
+    return model
+
+
+def test_images_grow_as_the_text_says_and_end_whole():
+    model, sides = wide_net(), []
+    handle = model.register_forward_pre_hook(lambda module, inputs: sides.append(inputs[0].shape[2:]) if module.training else None)
+    history = fit(model, larger(coloured()), GROWING, progress=False)
+    handle.remove()
+    assert [side[0] for side in sides] == [8] * 4 + [9] * 4 + [12] * 4 and all(a == b for a, b in sides)
+    assert history["size"].tolist() == [8, 9, 12]
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_growing_images_resume_bit_for_bit(stop, tmp_path, monkeypatch):
+    data, whole, torn, path = larger(coloured()), wide_net(), wide_net(), tmp_path / "c.pt"
+    history = fit(whole, data, GROWING, progress=False)
+
+    def write_and_stop(path, work, state):
+        write_checkpoint(path, work, state)
+        if len(state["history"]) == stop: raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_checkpoint", write_and_stop)
+        with pytest.raises(KeyboardInterrupt): fit(torn, data, GROWING, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match="other work .sizes '8.1.9.1.12.1' there, None here"):
+        fit(wide_net(), data, Training(3, batch=16), checkpoint=path, progress=False)
+    resumed = fit(torn, data, GROWING, checkpoint=path, progress=False)
+    assert digest(torn) == digest(whole) and without_seconds(resumed).equals(without_seconds(history))
+
+
+def test_a_training_on_whole_images_has_the_record_it_always_had():
+    names = ["epochs", "batch", "peak", "warmup", "weight_decay", "smoothing", "temperature"]
+    assert list(Training(3).record()) == [*names, "momentum", "share"] and Training(3).record() == Training(3, sizes="").record()
+    assert repr(Training(3)) == ("Training(epochs=3, batch=128, peak=0.1, warmup=0.2, weight_decay=0.0005, smoothing=0.1, temperature=4.0)")
+    assert Training(3, sizes=" 8*1 + 12*2").record() == Training(3).record() | dict(sizes="8*1+12*2")
+    assert work_of(net(), coloured(), Training(3)).keys() == {"data", "arch", "seed", "start", "teacher", *Training(3).record()}
+
+
+@pytest.mark.parametrize("sizes", ["16", "16*0+32*3", "*3", "16*-1+32*4", "16x3", "16*3+", "٣*3", "16*3\n32", "9" * 5000 + "*3", "16*1.5+32*1.5"])
+def test_a_schedule_that_cannot_be_read(sizes):
+    with pytest.raises(ValueError, match="cannot be read") as caught: Training(3, sizes=sizes)
+    assert "\n" not in str(caught.value)
+
+
+def test_schedules_that_do_not_fit():
+    with pytest.raises(ValueError, match="covers 4 epochs, the training has 3"): Training(3, sizes="16*4")
+    with pytest.raises(ValueError, match="covers 1 epochs, the training has 0.25"): Training(.25, sizes="16*1")
+    with pytest.raises(ValueError, match="7 is too small"): Training(3, sizes="7*3")
+    model = net()
+    before = digest(model)
+    with pytest.raises(ValueError, match="9 is larger than the images of coloured, 8 pixels"): fit(model, coloured(), Training(3, sizes="8*1+9*2"))
+    with pytest.raises(ValueError, match="load the data with size=8"): fit(model, larger(coloured()), Training(3, sizes="8*3"))
+    assert digest(model) == before
+
+
+def test_small_views_are_means_of_what_they_cover():
+    images = torch.randint(0, 256, (3, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert shrunk(images, 32) is images
+    flat = torch.full((1, 32, 32, 3), 77, dtype=torch.uint8)
+    for size in (8, 15, 16, 24, 31):
+        view = shrunk(images, size)
+        assert view.shape == (3, size, size, 3) and view.dtype == torch.uint8 and (shrunk(flat, size) == 77).all()
+        assert (view.float().mean((1, 2)) - images.float().mean((1, 2))).abs().max() < 3
+    mirrored = shrunk(images.flip(2), 16)
+    assert (mirrored.int() - shrunk(images, 16).flip(2).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("epochs, n, steps", [(3, 70, [4, 4, 4]), (.25, 70, [1]), (.5, 70, [2]), (1.5, 70, [4, 2]), (.001, 70, [1]), (2, 5, [1, 1])])
+def test_a_part_of_an_epoch_takes_its_part_of_the_steps(epochs, n, steps):
+    assert steps_by_epoch(Training(epochs, batch=16), n) == steps
+    history = fit(net(), coloured(n), Training(epochs, batch=16), progress=False)
+    assert len(history) == len(steps) and np.isclose(history.rate.iloc[-1], rates(Training(epochs), sum(steps))[-1])
+
+
+def test_a_part_of_an_epoch_sees_other_images_with_another_seed(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(module, "augment", lambda images, *_, **__: drawn.append(images.clone()) or images)
+    for seed in (0, 0, 1): fit(net(), coloured(), Training(.5, batch=16), seed=seed, progress=False)
+    first, again, other = (torch.cat(drawn[start:start + 2]) for start in (0, 2, 4))
+    assert len(first) == 32 and torch.equal(first, again) and not torch.equal(first, other)
