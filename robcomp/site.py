@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FETCHED', 'SCRIPT', 'LINK', 'DIRECTIVE', 'finished', 'Page', 'meant', 'complaints', 'problems', 'finish',
-           'output_text', 'cell_text', 'readme', 'preview', 'build', 'main']
+           'output_text', 'cell_text', 'readme', 'preview', 'unsound', 'build', 'main']
 
 # %% ../nbs/80_site.ipynb #feb54283
 import json
@@ -23,19 +23,21 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from ._atomic import replacing
+from ._layout import boxed, worded
 from ._live import live_script
 from ._preview import write_pages
 
 # %% ../nbs/80_site.ipynb #bbec25af
 FETCHED = re.compile(r"""<script[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>\s*</script>\s*
-                       | <link(?=[^>]*rel="stylesheet")[^>]*\bhref="(?:https?:)?//[^"]*"[^>]*>\s*""", re.X)
+                       | <script[^>]*>\s*define\('jquery'(?:(?!</script>).)*</script>\s*
+                       | <link(?=[^>]*rel="stylesheet")[^>]*\bhref="(?:https?:)?//[^"]*"[^>]*>\s*""", re.X | re.S)
 SCRIPT = "assets/charts.js"
 
 def finished(html: str,  # a page
              depth: int = 0,  # folders between the page and the top of the site
 ) -> str:
-    "A page that fetches nothing from elsewhere and brings its own charts alive."
-    html = FETCHED.sub("", html)
+    "A page that fetches nothing from elsewhere, fits its column, and brings its own charts alive."
+    html = boxed(worded(FETCHED.sub("", html)))
     if "rc-chart" not in html or SCRIPT in html: return html
     return html.replace("</body>", f'<script defer src="{"../" * depth}{SCRIPT}"></script>\n</body>')
 
@@ -159,6 +161,12 @@ def preview(root: str | Path = ".",  # of the repository
     write_pages(Path(root), Path(root) / out)
     return finish(Path(root) / out)
 
+# %% ../nbs/80_site.ipynb #1f1ed483
+def unsound(wrong: pd.DataFrame,  # as `problems`
+) -> str:  # empty for a sound site
+    "What is wrong with the site, in words."
+    return "the site is not sound:\n" + wrong.to_string(index=False, max_colwidth=80) if len(wrong) else ""
+
 # %% ../nbs/80_site.ipynb #9da31cf1
 def build() -> None:
     "The site, by Quarto."
@@ -168,6 +176,8 @@ def build() -> None:
     here = Path(sys.executable).parent
     path = os.pathsep.join([str(here), os.environ.get("PATH", "")])  # `python` in post-render is the one that runs this
     subprocess.run([str(here / "nbdev_docs")], check=True, env=os.environ | dict(PATH=path))
+    wrong = unsound(problems("_docs"))
+    if wrong: raise SystemExit(wrong)
 
 # %% ../nbs/80_site.ipynb #6767074a
 def main(arguments: list[str] | None = None,  # of the command line
@@ -181,8 +191,10 @@ def main(arguments: list[str] | None = None,  # of the command line
     if asked.task == "readme" and not readme(check=asked.check) and asked.check:
         raise SystemExit("README.md is out of step with nbs/index.ipynb: run `python -m robcomp.site readme`")
     if asked.task not in ("finish", "preview"): return
-    wrong = preview() if asked.task == "preview" else finish(os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_docs"))
-    if len(wrong): raise SystemExit("the site is not sound:\n" + wrong.to_string(index=False, max_colwidth=80))
+    quarto = os.environ.get("QUARTO_PROJECT_OUTPUT_DIR")
+    wrong = unsound(preview() if asked.task == "preview" else finish(quarto or "_docs"))
+    if wrong and asked.task == "finish" and quarto: print(wrong, file=sys.stderr)
+    elif wrong: raise SystemExit(wrong)
 
 # %% ../nbs/80_site.ipynb #9f087401
 #| eval: false
