@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from robcomp._dashboard import SCRIPT as EXPLORER
 from robcomp._svg import VEGA_LITE
 
 SCRIPT = r"""
@@ -23,12 +24,31 @@ function wrapped(text, letters) {
   return lines;
 }
 
-function narrowLegends(node) {
-  if (!node || typeof node !== "object") return;
+// On a phone: fewer columns in legends, names of rows above their rows and names of columns upright, so that the plot keeps its width.
+// The field of the rows, if there are any.
+const NARROW = 480, ROW = 36;
+function narrowed(node, room) {
+  let field = null;
+  if (!node || typeof node !== "object") return field;
   for (const [name, part] of Object.entries(node)) {
-    if (name === "legend" && part && part.columns) part.columns = part.columns > 2 ? 3 : 1;
-    narrowLegends(part);
+    if (name === "datasets") continue;
+    if (name === "legend" && part?.columns) part.columns = part.columns > 2 ? 3 : 1;
+    if (name === "y" && part?.type === "nominal") {
+      part.axis = {...part.axis, labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 2, labelLimit: room - 24};
+      part.scale = {...part.scale, type: "band", paddingInner: .5};
+      field = part.field;
+    }
+    if (name === "x" && typeof part?.title === "string") part.title = wrapped(part.title, Math.floor(room / 6.5));
+    if (name === "x" && part?.type === "nominal") part.axis = {...part.axis, labelAngle: -90};
+    field = narrowed(part, room) ?? field;
   }
+  return field;
+}
+
+// Panels as wide as a whole number of them allows, none narrower than it was drawn unless the room is.
+function panelled(room, drawn, most, margin, gap) {
+  const columns = Math.max(1, Math.min(most, Math.floor((room - margin + gap) / (drawn + gap))));
+  return [columns, Math.floor((room - margin - gap * (columns - 1)) / columns)];
 }
 
 // The chart as it was drawn where there is room for it; else words wrap, names beside points go, panels move under each other.
@@ -41,16 +61,15 @@ function fitted(source, room, natural) {
     spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(room / 6.2));
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
-  if (room < 480) narrowLegends(spec);
+  const field = room < NARROW ? narrowed(spec, room) : null;
+  if (field && spec.height) spec.height = ROW * new Set(Object.values(spec.datasets ?? {}).flat().map(row => row[field]).filter(name => name !== undefined)).size;
   for (const param of spec.params ?? []) if (param.name === "wide") param.value = 0;
   if (spec.facet) {
-    const margin = 60, gap = 16, each = Math.min(spec.spec.width, room - margin);
-    spec.spec.width = each;
-    spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor((room - margin + gap) / (each + gap))));
+    [spec.columns, spec.spec.width] = panelled(room, Math.min(spec.spec.width, 100), spec.columns ?? 1, 72, 16);
   } else if (spec.concat) {
-    const margin = 60, gap = 24, each = Math.min(spec.concat[0].width, room - margin);
-    for (const panel of spec.concat) panel.width = each;
-    spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor((room + gap) / (each + margin + gap))));
+    const drawn = Math.min(spec.concat[0].width, room - 60);
+    [spec.columns, spec.concat[0].width] = panelled(room, drawn, spec.columns ?? 1, 60, 84);
+    for (const panel of spec.concat) panel.width = spec.concat[0].width;
   } else if (!(spec.hconcat || spec.vconcat)) {
     spec.width = room;
     spec.autosize = {type: "fit-x", contains: "padding"};
@@ -86,4 +105,4 @@ for (const box of document.querySelectorAll(".rc-chart")) bringAlive(box);
 def live_script() -> str:
     """Vega and the code above in one script that fetches nothing; about a megabyte."""
     import vl_convert
-    return vl_convert.javascript_bundle(SCRIPT, vl_version=VEGA_LITE)
+    return vl_convert.javascript_bundle(SCRIPT + EXPLORER, vl_version=VEGA_LITE)

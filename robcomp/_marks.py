@@ -15,7 +15,7 @@ from robcomp.schema import CLEAN, CORRUPTIONS
 HOVER = ("recipe", "clean", "robust", "low", "high", "worst", "worst_corruption", "size_mb", "compression_ratio", "sparsity")
 SAID = dict(size_mb="MB", low="from", high="to", compression_ratio="times smaller", worst_corruption="worst corruption")
 INK, GREY = "#333333", "#888888"
-LINE, NEAR = 12, 1 / 3  # pixels of a line of small words; the share of the axis that a reference may add to it
+LINE, NEAR = 13, 1 / 3  # pixels of a line of small words; the share of the axis that a reference may add to it
 ARROWS = {-1: "\u25bc ", 0: "", 1: "\u25b2 "}
 
 
@@ -105,23 +105,25 @@ def published(references: pd.DataFrame, y: str, up: dict, height: int) -> pd.Dat
 def reference_marks(found: pd.DataFrame, y: str) -> alt.LayerChart:
     """The table of `published` as dashed lines, and words at their right ends."""
     base = alt.Chart(found.assign(dy=found["line"] - found["place"])[[y, "words", "beyond", "dy"]].round(4)).encode(alt.Y(f"{y}:Q"))
-    words = base.mark_text(align="right", dx=-2, dy=alt.ExprRef("datum.dy"), fontSize=10, fontStyle="italic", color="#666666")
+    words = base.mark_text(align="right", dx=-2, dy=alt.ExprRef("datum.dy"), fontSize=11, fontStyle="italic", color="#666666")
     return base.transform_filter("!datum.beyond").mark_rule(strokeDash=[4, 3], color=GREY) + words.encode(x=alt.value("width"), text="words:N")
 
 
 def word_boxes(found: pd.DataFrame, size: tuple[int, int]) -> list[Box]:
-    """Where the words of `reference_marks` stand, in pixels, y downwards."""
-    return [Box(size[0] - 2 - text_width(words, 10), size[1] - place - 6, size[0], size[1] - place + 6)
-            for words, place in zip(found["words"], found["place"])]
+    """Where the words and lines of `reference_marks` stand, in pixels, y downwards."""
+    words = [Box(size[0] - 2 - text_width(words, 11), size[1] - place - 6, size[0], size[1] - place + 6)
+             for words, place in zip(found["words"], found["place"])]
+    return words + [Box(0, size[1] - line - 1, size[0], size[1] - line + 1) for line in found["line"][found["beyond"] == 0]]
 
 
 def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -> alt.LayerChart | alt.ConcatChart:
     """The table of `front_table` as points, stair, intervals and names; a panel a network, of one height and each of its own width.
 
-    Networks differ tenfold in size, so that panels with one axis across would be empty for the most part.
+    Networks differ tenfold in size, so that panels with one axis across would be empty for the most part. They stand below
+    each other: beside each other in a column of text they would be too narrow for the names of recipes.
     """
     groups = list(data.groupby("network"))
-    size = (600, 380) if len(groups) == 1 else (360, 340)
+    size = (600, 380) if len(groups) == 1 else (600, 300)
     found = None
     tall = np.concatenate([data[name] for name in (y, "low", "high") if name in data])
     up = scale_of(tall, AXES[y].log)
@@ -131,9 +133,9 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
     panels = [front_panel(part, x, y, up, size, found, families_in(data)) for _, part in groups]
     panels[0] = panels[0].add_params(PICKED)
     if len(panels) == 1: return panels[0]
-    named = [panel.properties(title=alt.TitleParams(name, fontSize=12, anchor="middle", frame="group", offset=6))
+    named = [panel.properties(title=alt.TitleParams(name, fontSize=12, anchor="start", frame="group", offset=6))
              for panel, (name, _) in zip(panels, groups)]
-    return alt.concat(*named, columns=2)
+    return alt.concat(*named, columns=1)
 
 
 def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, int], found: pd.DataFrame | None,
@@ -164,14 +166,17 @@ def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
     bare = dict(domain=False, ticks=False)
     base = alt.Chart(cells[["recipe", "corruption", value]].round(4)).encode(
         alt.X("corruption:N", sort=order, title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
-        alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=240, **bare)))
+        alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=220, **bare)))
     form = ".0f" if value == "accuracy" else "+.0f"
     text = base.transform_calculate(shown=f"abs(datum.{value}) < .005 ? '0' : format(100 * datum.{value}, '{form}')")
-    text = text.mark_text(fontSize=10, opacity=alt.ExprRef("wide")).add_params(alt.param(name="wide", value=1)).encode(
+    text = text.mark_text(fontSize=11, opacity=alt.ExprRef("wide")).add_params(alt.param(name="wide", value=1)).encode(
         text="shown:N", color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222")))
     tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip(f"{value}:Q", format=".3f")]
-    boxes = base.mark_rect().encode(alt.Color(f"{value}:Q", legend=None, scale=scale), tooltip=tips)
-    return (boxes + text).properties(width=28 * len(order), height=20 * len(recipes))
+    words = dict(accuracy=dict(title="accuracy, hundredths", labelExpr="format(100 * datum.value, '.0f')"),
+                 change=dict(title="change, hundredths", labelExpr="format(100 * datum.value, '+.0f')"))[value]
+    legend = alt.Legend(orient="top", gradientLength=180, titleFontSize=12, titleFontWeight="normal", tickCount=5, titleLimit=300, **words)
+    boxes = base.mark_rect().encode(alt.Color(f"{value}:Q", legend=legend, scale=scale), tooltip=tips)
+    return (boxes + text).properties(width=26 * len(order), height=20 * len(recipes))
 
 
 def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int) -> alt.FacetChart:
@@ -184,31 +189,31 @@ def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int) -> alt.
     lines = base.mark_line(strokeWidth=1.6).encode(colour)
     points = base.transform_filter("datum.severity % 2").mark_point(filled=True, size=32, opacity=1).encode(colour, shape, tooltip=tips)
     order = [name for name in CORRUPTIONS if name in set(data["corruption"])]
-    return (lines + points).properties(width=112, height=96).facet(alt.Facet("corruption:N", sort=order), columns=columns)
+    return (lines + points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=order), columns=columns)
 
 
 def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
     """Differences as points with intervals, one row each, the verdict by colour and shape."""
-    axis = alt.Axis(labelLimit=300, domain=False, ticks=False, grid=True)
+    axis = alt.Axis(labelLimit=290, domain=False, ticks=False, grid=True)
     base = alt.Chart(data.round(5)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=list(data))
     span = max(data["high"].max(), 0) - min(data["low"].min(), 0)
     across = alt.X("low:Q", title=title, axis=alt.Axis(format="+.2f" if span > .06 else "+.3f", tickCount=6, grid=False))
     bars = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=80, opacity=1).encode(alt.X("difference:Q"), by(alt.Shape, "verdict", VERDICTS))
     zero = alt.Chart(pd.DataFrame(dict(zero=[0]))).mark_rule(color=GREY).encode(alt.X("zero:Q"))
-    return (zero + bars + points).properties(width=420, height=max(60, 22 * len(data)))
+    return (zero + bars + points).properties(width=360, height=max(60, 22 * len(data)))
 
 
 def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
     """Shares by recipe as bars from 0 to 1, with their figures."""
     data = data.assign(percent=[f"{value:.0%}" for value in data[share]]).round(4)
     base = alt.Chart(data).encode(
-        alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=300, domain=False, ticks=False)),
+        alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=290, domain=False, ticks=False)),
         alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(format=".0%", values=[0, .25, .5, .75, 1])))
     tips = ["recipe", alt.Tooltip(f"{share}:Q", format=".1%")]
     bars = base.mark_bar(height={"band": .7}).encode(by(alt.Color, "family", families_in(data)), tooltip=tips)
     words = base.mark_text(align="left", dx=4, fontSize=11, color=INK).encode(text="percent:N")
-    return (bars + words).properties(width=420, height=max(40, 22 * len(data)))
+    return (bars + words).properties(width=360, height=max(40, 22 * len(data)))
 
 
 def curves(data: pd.DataFrame, x: str, measures: Sequence[str]) -> alt.FacetChart:

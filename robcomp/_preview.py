@@ -12,22 +12,28 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from tempfile import TemporaryDirectory
 
-from robcomp._page import STYLE, TABLE
 from robcomp._svg import data_address
 
+# The widths that Quarto's theme gives with the `grid` of _quarto.yml: 358 pixels of text on a screen of 390, 678 on 1280, 764
+# on 1366 and 809 from 1440 on. What fits here fits there.
 PLAIN = """
-main pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; line-height: 1.45; }
-main table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
-main table, main td, main th { border: 0; } main td { border-bottom: 1px solid #ddd; }
-main td, main th { padding: .15rem .5rem; text-align: left; vertical-align: top; } main th { border-bottom: 1px solid #888; }
-main table.dataframe td, main table.dataframe th { text-align: right; white-space: nowrap; }
-main td code { overflow-wrap: normal; white-space: nowrap; }
-@media (max-width: 40rem) { main td code { display: inline-block; min-width: 9em; overflow-wrap: anywhere; white-space: normal; } }
-details.code { color: #595959; font-size: .9rem; margin: .3rem 0; }
-main img { max-width: 100%; height: auto; }
-nav { font-size: .95rem; } nav ul { margin: 0; padding-left: 1.1rem; } nav h2 { font-size: 1rem; margin: .6rem 0 0; }
-nav [aria-current] { font-weight: 600; }
-@media (min-width: 75rem) { body { display: grid; grid-template-columns: 13rem minmax(0, 1fr); gap: 2rem; max-width: 80rem; } }
+:root { color-scheme: light; } * { box-sizing: border-box; }
+body { margin: 0; color: #343a40; font: 17px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+a { color: #0057b3; } h1 { font-size: 2rem; line-height: 1.2; margin: 1.5rem 0 .5rem; } h2 { font-size: 1.65rem; margin: 2rem 0 .75rem; }
+code, pre { font-family: SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .875em; }
+code { background: #f6f6f6; } p, ul, ol { margin: 0 0 1rem; }
+main pre { background: #f6f6f6; line-height: 1.45; overflow-x: auto; padding: .6rem; } main pre code { font-size: 1em; }
+main table { border-collapse: collapse; } main :is(td, th) { border: 0 solid #ddd; text-align: left; }
+main table.dataframe :is(td, th) { text-align: right; } main img { max-width: 100%; height: auto; }
+details.code { color: #595959; font-size: .9rem; margin: .3rem 0; } .description { font-weight: 300; margin-bottom: 1rem; }
+header { background: #2780e3; color: #fff; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; min-height: 58px; padding: .9rem 16px; }
+header a { color: #fff; text-decoration: none; } header a:first-child { font-size: 1.1rem; }
+.menu, main, footer { padding: 0 16px; } .menu { font-size: .925rem; } .menu ul { list-style: none; margin: 0; padding-left: .8rem; }
+.menu h2 { font-size: 1rem; margin: .6rem 0 0; } .menu [aria-current] { font-weight: 600; }
+footer { border-top: 1px solid #ddd; color: #595959; display: flex; flex-wrap: wrap; font-size: .875rem; gap: 1rem; justify-content: space-between; margin-top: 3rem; padding-block: 1rem; }
+@media (min-width: 75rem) {
+  .columns { display: grid; grid-template-columns: 1fr min(809px, 100vw - 602px) 1fr; } .columns main { min-width: 0; padding: 0; }
+}
 """
 # Above the content instead of beside it, the menu would fill a phone's first screen.
 FOLDED = '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
@@ -77,6 +83,7 @@ def as_html(path: Path, *, fold: bool = False) -> str:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
     html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml", "--columns=10000"])  # else a long row spreads its columns over the page
+    html = re.sub(r'<div class="output [^"]*"', '<div class="cell-output cell-output-display"', html)
     html = re.sub(r"<div class=\"sourceCode\"[^>]*><pre[^>]*><code[^>]*></code></pre></div>|<pre[^>]*><code></code></pre>", "", html)
     return SOURCE.sub(r'<details class="code"><summary>Code</summary>\1</details>', html) if fold else html
 
@@ -121,7 +128,8 @@ def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
         if isinstance(entry, str): return [("", matching(entry))]
         title, contents = entry.get("section", entry.get("text", "")), entry.get("contents", entry.get("href", []))
         if isinstance(contents, str): return [(title, matching(contents))]
-        return [(title, [])] + [part for inner in contents for part in flat(inner)]
+        pages = [name for inner in contents if isinstance(inner, str) for name in matching(inner)]
+        return [(title, pages)] + [part for inner in contents if not isinstance(inner, str) for part in flat(inner)]
 
     return [part for entry in entries for part in flat(entry)]
 
@@ -145,27 +153,41 @@ def navigation(sections: list[tuple[str, list[str]]], name: str, targets: Mappin
     return "".join(parts)
 
 
-def shell(title: str, menu: str, body: str) -> str:
-    """A plain page around its content."""
+def bar(entries: list[dict], name: str, targets: Mapping[str, str]) -> str:
+    """Links of the bar or the footer in _quarto.yml, as they are reached from the notebook `name`."""
+    here, links = PurePosixPath(targets[name]).parent.as_posix(), []
+    for entry in entries:
+        address = relpath(targets[entry["href"]], here) if entry["href"] in targets else entry["href"]
+        links.append(f'<a href="{escape(address)}">{escape(entry.get("text") or entry.get("aria-label", entry["href"]))}</a>')
+    return "".join(links)
+
+
+def shell(title: str, top: str, menu: str, body: str, *, foot: str = "", head: str = "") -> str:
+    """A plain page around its content: the bar, the menu of all pages, the footer."""
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{STYLE}{TABLE}{PLAIN}</style></head><body>"
-            f"<details open><summary>Pages</summary><nav>{menu}</nav></details>{FOLDED}<main>"
-            f"<h1>{escape(title)}</h1>{body}</main></body></html>")
+            f"<title>{escape(title)}</title><style>{PLAIN}</style>{head}</head><body><header>{top}</header>"
+            f'<div class="columns"><details class="menu" open><summary>Pages</summary><nav>{menu}</nav></details>{FOLDED}<main>'
+            f"<h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>")
 
 
 def write_pages(root: Path, out: Path) -> list[Path]:
     """All notebooks of the repository as pages in `out`, which is emptied first."""
-    targets = prepared(root)
+    import yaml
+    targets, site = prepared(root), yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]
     fields = {name: front_matter(root / "_proc" / name) for name in targets}
     titles = {name: fields[name].get("title", PurePosixPath(name).stem) for name in targets}
     sections = sidebar(root, list(targets))
     shutil.rmtree(out, ignore_errors=True)
     for name in targets:
-        lead = f"<p><em>{escape(fields[name]['description'])}</em></p>" if "description" in fields[name] else ""
+        lead = f'<div class="description">{escape(fields[name]["description"])}</div>' if "description" in fields[name] else ""
         body = linked(lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold"))), name, targets)
+        up = "../" * name.count("/")
+        head = f'<link rel="stylesheet" href="{up}styles.css"><link rel="icon" href="{up}{site["favicon"]}">'
+        top = bar([dict(text=site["title"], href="index.ipynb"), *site["navbar"]["left"], *site["navbar"].get("right", [])], name, targets)
         place = out / targets[name]
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(shell(titles[name], navigation(sections, name, targets, titles), body), encoding="utf-8")
+        menu = navigation(sections, name, targets, titles)
+        place.write_text(shell(titles[name], top, menu, body, foot=site["page-footer"]["left"], head=head), encoding="utf-8")
     for picture in (path for end in ("svg", "png", "css") for path in (root / "nbs").rglob(f"*.{end}")):
         place = out / picture.relative_to(root / "nbs")
         place.parent.mkdir(parents=True, exist_ok=True)

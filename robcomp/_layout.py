@@ -1,0 +1,47 @@
+"""What a rendered page lacks: words for its pictures, and tables that fit a narrow column."""
+from __future__ import annotations
+
+import re
+from html import escape, unescape
+
+FIGURE = re.compile(r"<figure\b.*?</figure>", re.S)
+CAPTION = re.compile(r"<figcaption[^>]*>(.*?)</figcaption>", re.S)
+SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
+TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
+CELL = re.compile(r"(<td[^>]*>)(.*?)(</td>)", re.S)
+WORD = re.compile(r"[^\W\d_]{3,}")
+LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
+
+
+def plain(html: str) -> str:
+    """The text of a piece of HTML on one line."""
+    return " ".join(unescape(re.sub("<[^>]+>", "", html)).split())
+
+
+def worded(html: str) -> str:
+    """A page whose pictures without a text take it from the caption of their figure."""
+    def told(figure: re.Match) -> str:
+        caption = CAPTION.search(figure[0])
+        words = plain(caption[1]) if caption else ""
+        if not words or not SILENT.search(figure[0]): return figure[0]
+        return SILENT.sub(lambda _: f'<img alt="{escape(words)}"', re.sub(r'\salt="\s*"', "", figure[0]))
+    return FIGURE.sub(told, html)
+
+
+def fitting(cell: re.Match) -> str:
+    """A cell of a table: recipes may break after a plus, a number stays on one line, its interval may take the next."""
+    start, content, end = cell.groups()
+    if "<" not in content and re.search(r"\d", content) and not WORD.search(unescape(content)):
+        return start + re.sub(r" (?!\()", "\u00a0", content.strip()) + end
+    return start + re.sub(r"<code>[^<]*\+.*?</code>", lambda code: re.sub(r"\+(?!<wbr>)", "+<wbr>", code[0]), content) + end
+
+
+def boxed(html: str) -> str:
+    """A page whose tables stand in boxes of their own; of a long one the first rows, and all of it behind a click."""
+    def box(found: re.Match) -> str:
+        table = CELL.sub(fitting, found[2])
+        if found[1]: return found[1] + table
+        rows = len(re.findall(r"<tr\b", table.partition("<tbody")[2]))
+        more = f'<details class="rc-more"><summary>All {rows} rows</summary></details>' if rows > LONG else ""
+        return f'<div class="rc-scroll">{table}</div>{more}'
+    return TABLE.sub(box, html)
