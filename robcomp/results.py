@@ -19,7 +19,7 @@ import pandas as pd
 from . import _example
 from ._store import empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial
 from .recipe import Recipe, parse
-from .schema import CLEAN, DEAL_COLUMNS, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
+from .schema import CLEAN, DEAL_COLUMNS, ELSEWHERE, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 
 # %% ../nbs/50_results.ipynb #eb95b81d
 class Tables(NamedTuple):
@@ -222,8 +222,9 @@ def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(ind
 
 # %% ../nbs/50_results.ipynb #784b6348
 def training_alone(recipe: str,  # text
-) -> str:  # text of the recipe that is left; dense where nothing is
+) -> str:  # text of the recipe that is left: dense where nothing is, empty for a model of another tool
     "A recipe without its compression: the training and the recalibration that it holds."
+    if recipe.startswith(ELSEWHERE): return ""
     return str(Recipe(stage for stage in parse(recipe) if stage.family in ("tune", "recalibrate")))
 
 # %% ../nbs/50_results.ipynb #c7e57bd6
