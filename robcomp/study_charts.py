@@ -104,7 +104,7 @@ def chart_networks(table: pd.DataFrame,  # summary
     how = "Filled points, on the line, are the front over all networks." + (" Thin lines join files of one network." if link else "")
     return titled(alt.concat(*panels, columns=2), f"{y} against {x}", how, said)
 
-# %% ../nbs/73_study_charts.ipynb #e465c183
+# %% ../nbs/73_study_charts.ipynb #d7e405db
 def _panel(data: pd.DataFrame, goals: Goals, link: str | None, looks: pd.DataFrame) -> alt.LayerChart:
     "One panel of `chart_networks`; `looks` holds all architectures, so that panels share their colours."
     x, y = goals.names
@@ -114,7 +114,7 @@ def _panel(data: pd.DataFrame, goals: Goals, link: str | None, looks: pd.DataFra
     bend = "step-after" if goals.ways[x] == "min" else "step-before"
     layers = [base.transform_filter("datum.filled").mark_line(interpolate=bend, color="#999999", strokeWidth=1.5)]
     if link: layers.insert(0, base.mark_line(color="#cccccc", strokeWidth=1).encode(detail=["arch:N", f"{link}:N"]))
-    return alt.layer(*layers, _points(base, looks, shown)).properties(width=300, height=300)
+    return alt.layer(*layers, _points(base, looks, shown)).properties(width=250, height=270)
 
 # %% ../nbs/73_study_charts.ipynb #97ee335c
 def chart_ranks(ranks: pd.Series,  # from `ranks.mean_ranks`

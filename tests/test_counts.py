@@ -7,6 +7,7 @@ import pytest
 
 from robcomp.counts import (count_differences, count_intervals, from_counts, image_correlation, rounded_rates,
                             spread_of_mean, without_epochs)
+from robcomp.explorer import menus
 from robcomp.pareto import Goals, choose, pareto
 from robcomp.results import controls, example, join, outcomes, put_back, read_tables, references, summarise
 from robcomp.schema import STANDARD
@@ -115,6 +116,11 @@ def test_front_and_budget_with_latency_and_energy(table):
     assert choice.row.energy_j < 140 and choice.row.latency_s < .2
     ours = summarise(example())
     assert not choose(ours, where="energy_j < 1000", best="robust"), "what was not measured satisfies no budget"
+
+
+def test_the_explorer_offers_energy_where_it_was_measured(table):
+    offered = {name: {value for _, value in menus(rows)["x"].options} for name, rows in dict(paper=table, ours=summarise(example())).items()}
+    assert {"energy_j", "latency_s"} <= offered["paper"] and "energy_j" not in offered["ours"]
 
 
 @pytest.mark.parametrize("ask, says", [
