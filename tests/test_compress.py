@@ -331,3 +331,11 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
     from robcomp._select import kth_smallest
     values = np.array(magnitudes, np.float32)
     assert [kth_smallest(values, k) for k in range(1, len(values) + 1)] == np.sort(values).tolist()
+
+
+@pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
+                                         ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
+                                         ("prune1..2%", "unknown stage")])
+def test_the_usual_slips_are_told_what_to_write(typed, said):
+    with pytest.raises(ValueError, match=said) as error: parse(typed)
+    assert "\n" not in str(error.value)
