@@ -167,7 +167,7 @@ def class_images(folder: Path,  # holds a folder for each class
 ) -> tuple[Images, list[str]]:
     "All pictures under the class folders, classes and files in the order of their names."
     from robcomp._pictures import SUFFIXES, read_picture
-    files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
     if len(files) < 2:
         raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
@@ -184,7 +184,10 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
                 seed: int = 0,  # of the split and of the calibration images
                 flip: bool = True,  # is a mirrored image still of the same class?
 ) -> Data:
-    "Your own images as a data set; its name carries a digest of its pixels and split."
+    """Your own images as a data set; its name carries a digest of its pixels and split.
+
+    A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as its
+    EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if (path / "train").is_dir() and (path / "test").is_dir():

@@ -361,3 +361,44 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
     from robcomp._select import kth_smallest
     values = np.array(magnitudes, np.float32)
     assert [kth_smallest(values, k) for k in range(1, len(values) + 1)] == np.sort(values).tolist()
+
+
+@pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
+                                         ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
+                                         ("prune1..2%", "unknown stage")])
+def test_the_usual_slips_are_told_what_to_write(typed, said):
+    with pytest.raises(ValueError, match=said) as error: parse(typed)
+    assert "\n" not in str(error.value)
+
+
+class Divided(nn.Module):
+    """Two branches, each with a part of the channels, by `how`."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.stem, self.left, self.right, self.last = how, nn.Conv2d(3, 64, 3), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 64, 1), nn.Linear(96, 4)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        if self.how == "fixed": left, right = torch.split(x, [32, 32], 1)
+        elif self.how == "halves": left, right = torch.split(x, x.shape[1] // 2, 1)
+        else:
+            if self.how == "shuffle": x = x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+            left, right = x.chunk(2, 1)
+        return self.last(torch.cat([self.left(left), self.right(right)], 1).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("how", ["chunk", "halves", "fixed", "shuffle"])
+def test_what_is_split_stays_whole_and_the_rest_is_cut(how):
+    """The narrow network says what the whole one says with the lost channels silent."""
+    from robcomp._channels import doomed
+    torch.manual_seed(0)
+    network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
+    narrow, x = compress(network, "prune0.5:channel").module, torch.randn(5, 3, 8, 8)
+    assert narrow.stem.out_channels == 64 and narrow.left.out_channels == 16 and narrow.right.out_channels == 32
+    removed, parts = doomed(network, .5, set()), dict(network.named_modules())
+    with torch.no_grad():
+        for name in ("left", "right"):
+            gone = list(removed.get(name, {}).get(0, ()))
+            parts[name].weight[gone], parts[name].bias[gone] = 0, 0
+        assert torch.allclose(narrow(x), network(x), atol=1e-5)

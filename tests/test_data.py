@@ -284,3 +284,11 @@ def test_cifar10_as_published():
     assert data.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     assert np.bincount(data.test.labels).tolist() == [1000] * 10 and data.test.labels[:5].tolist() == [3, 8, 8, 0, 6]
     assert contract_of(data) == CIFAR_CONTRACT
+
+
+def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
+    for name in "ab":
+        (tmp_path / name / "d.png").mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / name / "x.png")
+        Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / name / "y.png")
+    assert len(from_folder(tmp_path, size=8, test=.5).test) == 2

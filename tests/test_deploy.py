@@ -303,6 +303,32 @@ def test_errors_are_one_line(made, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+class Inverse(nn.Module):
+    """What no ONNX operation computes."""
+
+    def forward(self, x): return torch.linalg.pinv(x.flatten(2)).flatten(1)[:, :6]
+
+
+@needs_onnx
+@pytest.mark.parametrize("options", [dict(kernel_size=3, dilation=2), dict(kernel_size=4), dict(kernel_size=(2, 5), dilation=(3, 1)), dict(kernel_size=3, dilation=2, padding_mode="reflect"),
+                                     dict(kernel_size=3, dilation=3, groups=3)])
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+def test_padding_given_as_a_word_is_written_in_numbers(tmp_path, options, recipe):
+    network = model_from(nn.Sequential(nn.Conv2d(3, 6, padding="same", **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6)), name="same", classes=6, contract=CONTRACT)
+    module = compress(network, recipe, DATA).module
+    found = agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < (1e-3 if recipe == "dense" else 2)
+
+
+@needs_onnx
+def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
+    for last, said in ((Inverse(), "cannot be written as ONNX: Exporting the operator 'aten::linalg_pinv'"), (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), "layer 1.0 normalises by the batch it is in")):
+        network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
+        with pytest.raises(ValueError, match=said) as caught: export_onnx(network, tmp_path / "net.onnx")
+        assert "\n" not in str(caught.value) and not (tmp_path / "net.onnx").exists()
+    assert capfd.readouterr() == ("", "")
+
+
 @needs_onnx
 def test_a_foreign_file_is_told_apart(tmp_path):
     import onnx

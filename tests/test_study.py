@@ -63,3 +63,19 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     assert refused.returncode == 1
     errors = [line for line in refused.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("given, said", [(dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
+                                         (dict(where="size_bm < 1"), "size_bm"), (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder")])
+def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
+    """No library's inside is shown, no data are loaded, nothing is trained."""
+    import nbformat
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+    from robcomp.study import experiment
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute_notebook(str(experiment("mobilenetv2")), str(tmp_path / "out.ipynb"), parameters=given | dict(folder=str(tmp_path / "runs")), progress_bar=False)
+    assert said in caught.value.evalue and caught.value.ename == "ParameterError"
+    outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    assert len(outputs) == 1 and len(outputs[0].traceback) == 1 and "\n" not in outputs[0].traceback[0]
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,36 @@
+"""The attacks of `tests/attacks.py` in small: nothing falls."""
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from tests.attacks import ATTACKS, Faulty, Killed, attacked_stores, run
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_store_comes_back_from_random_faults():
+    table = attacked_stores(int(os.environ.get("ROBCOMP_ATTACKS", 200)), int(os.environ.get("ROBCOMP_FUZZ_SEED", 0)))
+    assert list(table.attack) == list(ATTACKS) and not table.fell.any(), table[table.fell > 0].to_csv()
+
+
+def test_packed_files_behind_right_checksums():
+    """In a process of its own, whose memory is measured."""
+    done = subprocess.run([sys.executable, "-m", "tests.attacks", "packed", os.environ.get("ROBCOMP_FUZZ_SECONDS", "5")], capture_output=True, text=True, cwd=ROOT,
+                          env=os.environ | dict(PYTHONPATH=str(ROOT)), timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(StringIO(done.stdout))
+    assert table.tried.sum() > 20 and not table.fell.any() and table.grown_kb.max() < 64_000, done.stdout
+
+
+def test_the_attacks_do_attack(tmp_path):
+    """A kill leaves a store without all its trials, at some of the operations with something half-written."""
+    left = set()
+    for after in range(1, 40, 3):
+        try:
+            with Faulty(after, Killed): run(tmp_path / str(after))
+        except Killed: left.add(any(path.name.endswith(".partial") for path in (tmp_path / str(after)).rglob("*")))
+    assert left == {True, False}
