@@ -284,3 +284,13 @@ def test_cifar10_as_published():
     assert data.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     assert np.bincount(data.test.labels).tolist() == [1000] * 10 and data.test.labels[:5].tolist() == [3, 8, 8, 0, 6]
     assert contract_of(data) == CIFAR_CONTRACT
+
+
+def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsys):
+    for label, sides in dict(a=(64, 64, 64, 300), b=(64, 48, 48, 64)).items():
+        (tmp_path / label).mkdir()
+        for n, side in enumerate(sides): Image.new("RGB", (side + 9, side), "red").save(tmp_path / label / f"{n}.png")
+    assert from_folder(tmp_path).size == 64 and "brought to 64 x 64" in capsys.readouterr().err
+    assert from_folder(tmp_path, size=40).size == 40 and capsys.readouterr().err == ""
+    for path in tmp_path.rglob("*.png"): Image.new("RGB", (900, 500), "red").save(path)
+    assert from_folder(tmp_path).size == 224
