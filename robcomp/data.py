@@ -9,6 +9,7 @@ __all__ = ['DATASETS', 'CIFAR_CONTRACT', 'Images', 'Data', 'shuffled', 'split', 
 
 # %% ../nbs/10_data.ipynb #e0c3ad30
 import os
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -179,7 +180,7 @@ def class_images(folder: Path,  # holds a folder for each class
 # %% ../nbs/10_data.ipynb #839651c0
 def from_folder(path: str | Path,  # holds a folder for each class, or `train` and `test` with those
                 *,
-                size: int = 32,  # pixels a side
+                size: int | None = None,  # pixels a side; None: the commonest shorter side, 224 at most
                 test: float = .2,  # share of each class to test on, where there is no `test` folder
                 seed: int = 0,  # of the split and of the calibration images
                 flip: bool = True,  # is a mirrored image still of the same class?
@@ -190,6 +191,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
+    if size is None: size = _own_size(path)
     if (path / "train").is_dir() and (path / "test").is_dir():
         (train, classes), (tested, others) = class_images(path / "train", size), class_images(path / "test", size)
         if classes != others:
@@ -200,6 +202,12 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     digest = sha256(repr(classes).encode())
     for part in (train, tested): digest.update(part.images.tobytes() + part.labels.tobytes())
     return parted(f"{path.resolve().name}-{digest.hexdigest()[:8]}", train, tested, classes, seed=seed, flip=flip)
+
+def _own_size(path: Path) -> int:
+    from robcomp._pictures import common_side
+    size = common_side(path)
+    print(f"robcomp: {path.name}: pictures are brought to {size} x {size}, the commonest of their sizes; size= asks for another", file=sys.stderr)
+    return size
 
 # %% ../nbs/10_data.ipynb #2e9c3746
 class InputContract:

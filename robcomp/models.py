@@ -6,6 +6,7 @@
 __all__ = ['ARCHITECTURES', 'make_model', 'model_from', 'misfit', 'load_weights', 'save_weights', 'weights_sha256']
 
 # %% ../nbs/20_models.ipynb #1645b549
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ._atomic import replacing
 from ._digest import tensors_sha256
 from ._errors import first_line
 from ._suggest import unknown
+from ._weights import read_weights
 from .data import CIFAR_CONTRACT, InputContract, as_input
 
 # %% ../nbs/20_models.ipynb #30c59ff4
@@ -104,22 +106,20 @@ def misfit(mine: Mapping[str, torch.Tensor],  # the tensors that a network has
     return f"{name} is {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here{others}"
 
 # %% ../nbs/20_models.ipynb #e797d1b1
-def _read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-    if not Path(path).is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
-    try: return load(Path(path).read_bytes())
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is no whole safetensors file ({first_line(error)}): write it again") from None
-
 def load_weights(model: nn.Module,
-                 path: str | Path,  # a safetensors file with the names of the model's `state_dict`
+                 path: str | Path,  # safetensors, or a PyTorch checkpoint, with the names of the model's `state_dict`
 ) -> nn.Module:  # the same model
     "Put weights from a file into a network: all of them or none."
-    tensors = _read_tensors(path)
-    if wrong := misfit(model.state_dict(), tensors):
+    tensors, done = read_weights(path)
+    mine = model.state_dict()
+    if counters := {name: tensor for name, tensor in mine.items() if name.endswith("num_batches_tracked") and name not in tensors}:
+        tensors, done = tensors | counters, [*done, f"left {len(counters)} counters of batches at their start"]
+    if wrong := misfit(mine, tensors):
         raise ValueError(f"{str(path)!r} does not fit {getattr(model, 'arch', type(model).__name__)}: {wrong}")
+    if codes := [name for name in mine if mine[name].is_floating_point() and not tensors[name].is_floating_point()]:
+        raise ValueError(f"{str(path)!r} holds {tensors[codes[0]].dtype} for {codes[0]}: codes without their scales are no weights")
     model.load_state_dict(tensors)
+    if done: print(f"robcomp: {Path(path).name}: {', '.join(done)}", file=sys.stderr)
     return model
 
 # %% ../nbs/20_models.ipynb #bdfc23a9
@@ -133,7 +133,7 @@ def save_weights(model: nn.Module,
     return Path(path)
 
 # %% ../nbs/20_models.ipynb #b468d483
-def weights_sha256(source: nn.Module | str | Path,  # a network, or a safetensors file
+def weights_sha256(source: nn.Module | str | Path,  # a network, or a file that `load_weights` takes
 ) -> str:  # 64 hexadecimal characters
     "The digest of weights, the same for a network and for a file that holds its weights."
-    return tensors_sha256(source.state_dict() if isinstance(source, nn.Module) else _read_tensors(source))
+    return tensors_sha256(source.state_dict() if isinstance(source, nn.Module) else read_weights(source)[0])

@@ -292,3 +292,13 @@ def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
         Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / name / "x.png")
         Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / name / "y.png")
     assert len(from_folder(tmp_path, size=8, test=.5).test) == 2
+
+
+def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsys):
+    for label, sides in dict(a=(64, 64, 64, 300), b=(64, 48, 48, 64)).items():
+        (tmp_path / label).mkdir()
+        for n, side in enumerate(sides): Image.new("RGB", (side + 9, side), "red").save(tmp_path / label / f"{n}.png")
+    assert from_folder(tmp_path).size == 64 and "brought to 64 x 64" in capsys.readouterr().err
+    assert from_folder(tmp_path, size=40).size == 40 and capsys.readouterr().err == ""
+    for path in tmp_path.rglob("*.png"): Image.new("RGB", (900, 500), "red").save(path)
+    assert from_folder(tmp_path).size == 224

@@ -1,4 +1,5 @@
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,55 @@ def test_trained_weights_load_and_classify(arch, right):
     with torch.inference_mode(): found = model(as_input(test.images, model.contract)).argmax(1).numpy()
     assert abs((found == test.labels).sum() - right) <= 1
     assert weights_sha256(model) == weights_sha256(path)
+
+
+# ------------------------------------------------------------------------------------------------ weights from elsewhere
+
+class Runs:
+    def __reduce__(self): return print, ("this must never run",)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_checkpoints_of_training_scripts(tmp_path, capsys, wrapper, prefix, legacy):
+    model, twin = tiny(), tiny()
+    with torch.no_grad():
+        for tensor in model.parameters(): tensor.uniform_(-1, 1)
+    tensors = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    torch.save({wrapper: tensors, "optimizer": {"lr": .1}, "epoch": 3} if wrapper else tensors, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+    load_weights(twin, tmp_path / "w.pth")
+    assert weights_sha256(twin) == weights_sha256(model) == weights_sha256(tmp_path / "w.pth")
+    said = capsys.readouterr().err
+    assert said.count("\n") == bool(wrapper or prefix) and (not wrapper or repr(wrapper) in said)
+
+
+def test_checkpoints_refused_in_one_line(tmp_path, capsys):
+    state, path = tiny().state_dict(), tmp_path / "w.pth"
+    codes = {name: tensor.to(torch.int8) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    for content, words in ((dict(state_dict=state, hook=Runs()), "holds no plain tensors"), ([1, 2], "holds no mapping of names to tensors"),
+                           (dict(model=state, net=state), "several sets of weights \\(model, net\\)"), (dict(state, epoch=3), "no mapping of names"),
+                           (codes, "codes without their scales"), ({}, "no mapping of names")):
+        torch.save(content, path)
+        model = tiny()
+        before = weights_sha256(model)
+        with pytest.raises(ValueError, match=words) as error: load_weights(model, path)
+        assert "\n" not in str(error.value) and weights_sha256(model) == before
+    assert "must never run" not in capsys.readouterr().out
+
+
+def test_checkpoints_damaged_or_swollen(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(tiny().state_dict(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(ValueError, match="holds no plain tensors"): load_weights(tiny(), path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive: archive.writestr("w/data/0", bytes(10**7))
+    with pytest.raises(ValueError, match="unpack to more bytes than it has"): load_weights(tiny(), path)
+
+
+def test_counters_of_batches_may_be_absent(tmp_path, capsys):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    torch.save({name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}, tmp_path / "old.pth")
+    load_weights(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), tmp_path / "old.pth")
+    assert "left 1 counters of batches" in capsys.readouterr().err

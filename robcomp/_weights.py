@@ -1,0 +1,61 @@
+"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in them."""
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from robcomp._errors import first_line
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # under which training scripts keep the weights
+PREFIXES = ("module.", "_orig_mod.")  # what parallel and compiled networks put before every name
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The tensors of a file by name, and what was done to get them, in words; one line of error for anything else."""
+    path = Path(path)
+    if not path.is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
+    head = path.open("rb").read(8)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors, done = unwrapped(_checkpoint(path), path)
+    else: tensors, done = _safetensors(path), []
+    while prefix := next((prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
+        tensors, done = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, [*done, f"took {prefix!r} off all names"]
+    if narrow := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in (torch.float16, torch.bfloat16)}:
+        done = [*done, f"widened {' and '.join(sorted(narrow))}"]
+    return tensors, done
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+    try: return load(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is no whole safetensors file ({first_line(error)}): write it again") from None
+
+
+def _checkpoint(path: Path) -> object:
+    """What a file of `torch.save` holds, if it is plain data and unpacks to no more than its own length."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive: large = sum(entry.file_size for entry in archive.infolist())
+            if large > path.stat().st_size: raise ValueError("its parts unpack to more bytes than it has")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds
+        said = first_line(error)[:120]
+        raise ValueError(f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors") from None
+
+
+def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The one mapping of tensors in a checkpoint."""
+    if _tensors(found): return dict(found), []
+    inside = [name for name in WRAPPERS if isinstance(found, Mapping) and _tensors(found.get(name))]
+    if len(inside) == 1: return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
+    what = f"several sets of weights ({', '.join(inside)})" if inside else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
+    raise ValueError(f"{str(path)!r} holds {what}: save model.state_dict() alone, best as safetensors")
+
+
+def _tensors(found: object) -> bool:
+    return isinstance(found, Mapping) and bool(found) and all(isinstance(value, torch.Tensor) for value in found.values())
