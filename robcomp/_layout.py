@@ -1,4 +1,4 @@
-"""What a rendered page lacks: words for its pictures, and tables that fit a narrow column."""
+"""What a rendered page lacks: its answers under the title, words for its pictures, and tables that fit a narrow column."""
 from __future__ import annotations
 
 import re
@@ -10,6 +10,8 @@ SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
 TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
 CELL = re.compile(r"(<td[^>]*>)(.*?)(</td>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
+ANSWERS = re.compile(r'<section class="rc-answers">.*?</section>', re.S)
+TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
 
 
@@ -45,3 +47,11 @@ def boxed(html: str) -> str:
         more = f'<details class="rc-more"><summary>All {rows} rows</summary></details>' if rows > LONG else ""
         return f'<div class="rc-scroll">{table}</div>{more}'
     return TABLE.sub(box, html)
+
+
+def answered(html: str) -> str:
+    """A page that begins with its answers: they are computed last, when all is known, and read first."""
+    found, title = ANSWERS.search(html), TITLE.search(html)
+    if not found or not title: return html
+    rest = html[:found.start()] + html[found.end():]
+    return rest[:title.end()] + found[0] + rest[title.end():]

@@ -24,7 +24,7 @@ import pandas as pd
 
 from . import __version__
 from ._atomic import replacing
-from ._layout import boxed, worded
+from ._layout import answered, boxed, worded
 from ._live import live_script
 from ._preview import write_pages
 
@@ -40,7 +40,7 @@ def finished(html: str,  # a page
              made: str = "robcomp",  # which version made it, for the footer
 ) -> str:
     "A page that fetches nothing from elsewhere, fits its column, and brings its own charts alive."
-    html = boxed(worded(FETCHED.sub("", html)))
+    html = answered(boxed(worded(FETCHED.sub("", html))))
     html = re.sub('(<span class="rc-version">)[^<]*', lambda start: start[1] + made, html)
     if not LIVE.search(html) or SCRIPT in html: return html
     return html.replace("</body>", f'<script defer src="{"../" * depth}{SCRIPT}"></script>\n</body>')

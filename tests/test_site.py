@@ -229,7 +229,7 @@ def test_the_site_is_sound(site):
         assert len([link for link in Page(text).links if link.endswith(".html") and ":" not in link]) >= len(NOTEBOOKS), f"{path.name} lacks the navigation"
         assert len(text) < 1_000_000, f"{path.name} is heavy"
         sources, folded = text.count('<div class="sourceCode"'), text.count('<details class="code">')
-        assert folded == (sources if path.parent.name == "analysis" or path.name == "explorer.html" else 0), f"{path.name}: code of the findings is folded, code of the lessons is not"
+        assert folded == (sources if path.parent.name == "analysis" or path.name == "explore.html" else 0), f"{path.name}: code of the findings is folded, code of the lessons is not"
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
