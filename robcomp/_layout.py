@@ -8,7 +8,7 @@ FIGURE = re.compile(r"<figure\b.*?</figure>", re.S)
 CAPTION = re.compile(r"<figcaption[^>]*>(.*?)</figcaption>", re.S)
 SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
 TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
-CELL = re.compile(r"(<td[^>]*>)(.*?)(</td>)", re.S)
+CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers">.*?</section>', re.S)
 TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
@@ -31,10 +31,11 @@ def worded(html: str) -> str:
 
 
 def fitting(cell: re.Match) -> str:
-    """A cell of a table: recipes may break after a plus, a number stays on one line, its interval may take the next."""
+    """A cell of a table: names may break after a plus or an underscore, a number stays on one line, its interval may take the next."""
     start, content, end = cell.groups()
-    if "<" not in content and re.search(r"\d", content) and not WORD.search(unescape(content)):
+    if "<" not in content and len(content) <= 32 and re.search(r"\d", content) and not WORD.search(unescape(content)):
         return start + re.sub(r" (?!\()", "\u00a0", content.strip()) + end
+    if "<" not in content: return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
     return start + re.sub(r"<code>[^<]*\+.*?</code>", lambda code: re.sub(r"\+(?!<wbr>)", "+<wbr>", code[0]), content) + end
 
 

@@ -69,7 +69,8 @@ def meant(page: str,  # path of the page that refers
           path: str,  # what it says
           files: set[str],  # every file of the site, by path
 ) -> str:  # path from the top of the site
-    "The file that a reference means; a folder means its index."
+    "The file that a reference means; a folder means its index, and a site may stand in a folder of its host."
+    if path.startswith("/") and path.count("/") > 1 and path.lstrip("/") not in files: path = "/" + path.split("/", 2)[2]
     full = path.lstrip("/") if path.startswith("/") else normpath(f"{page}/../{path}") if path else page
     return full if full in files else normpath(f"{full}/index.html")
 
