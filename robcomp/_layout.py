@@ -1,4 +1,4 @@
-"""What a rendered page lacks: words for its pictures, and tables that fit a narrow column."""
+"""What a rendered page lacks: its answers under the title, words for its pictures, and tables that fit a narrow column."""
 from __future__ import annotations
 
 import re
@@ -8,8 +8,10 @@ FIGURE = re.compile(r"<figure\b.*?</figure>", re.S)
 CAPTION = re.compile(r"<figcaption[^>]*>(.*?)</figcaption>", re.S)
 SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
 TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
-CELL = re.compile(r"(<td[^>]*>)(.*?)(</td>)", re.S)
+CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
+ANSWERS = re.compile(r'<section class="rc-answers">.*?</section>', re.S)
+TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
 
 
@@ -29,10 +31,11 @@ def worded(html: str) -> str:
 
 
 def fitting(cell: re.Match) -> str:
-    """A cell of a table: recipes may break after a plus, a number stays on one line, its interval may take the next."""
+    """A cell of a table: names may break after a plus or an underscore, a number stays on one line, its interval may take the next."""
     start, content, end = cell.groups()
-    if "<" not in content and re.search(r"\d", content) and not WORD.search(unescape(content)):
+    if "<" not in content and len(content) <= 32 and re.search(r"\d", content) and not WORD.search(unescape(content)):
         return start + re.sub(r" (?!\()", "\u00a0", content.strip()) + end
+    if "<" not in content: return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
     return start + re.sub(r"<code>[^<]*\+.*?</code>", lambda code: re.sub(r"\+(?!<wbr>)", "+<wbr>", code[0]), content) + end
 
 
@@ -45,3 +48,11 @@ def boxed(html: str) -> str:
         more = f'<details class="rc-more"><summary>All {rows} rows</summary></details>' if rows > LONG else ""
         return f'<div class="rc-scroll">{table}</div>{more}'
     return TABLE.sub(box, html)
+
+
+def answered(html: str) -> str:
+    """A page that begins with its answers: they are computed last, when all is known, and read first."""
+    found, title = ANSWERS.search(html), TITLE.search(html)
+    if not found or not title: return html
+    rest = html[:found.start()] + html[found.end():]
+    return rest[:title.end()] + found[0] + rest[title.end():]

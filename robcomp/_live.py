@@ -89,7 +89,9 @@ async function bringAlive(box) {
     if (!room || room === shown) return;
     shown = room;
     const actions = room >= 600 && {export: true, source: false, compiled: false, editor: false};
-    await vegaEmbed(live, fitted(source, room, natural), {actions, renderer: "svg"});
+    const {view} = await vegaEmbed(live, fitted(source, room, natural), {actions, renderer: "svg"});
+    const over = view.container().querySelector("svg").viewBox.baseVal.width - room;
+    if (over > 0 && room < natural) await vegaEmbed(live, fitted(source, room - over, natural), {actions, renderer: "svg"});  // labels took more than was set aside
     if (image.isConnected) image.replaceWith(live);
   }
   box.append(live);

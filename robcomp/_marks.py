@@ -155,6 +155,16 @@ def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, i
     return alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
 
 
+def plain(names: Sequence[str]) -> list[str]:
+    """Corruptions as they are written on charts."""
+    return [name.replace("_", " ") for name in names]
+
+
+def plain_names(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with its corruptions as they are written on charts."""
+    return table.assign(corruption=plain(table["corruption"]))
+
+
 def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
     """Recipes by corruptions, a colour and a figure in hundredths a cell."""
     low, high = float(cells[value].min()), float(cells[value].max())
@@ -164,8 +174,8 @@ def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
         change=(alt.Scale(scheme="blueorange", reverse=True, domain=[-end, end]), f"abs(datum.change) > {.6 * end}"))[value]
     order, recipes = [name for name in (CLEAN, *CORRUPTIONS) if name in set(cells["corruption"])], list(cells["recipe"].unique())
     bare = dict(domain=False, ticks=False)
-    base = alt.Chart(cells[["recipe", "corruption", value]].round(4)).encode(
-        alt.X("corruption:N", sort=order, title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
+    base = alt.Chart(plain_names(cells[["recipe", "corruption", value]].round(4))).encode(
+        alt.X("corruption:N", sort=plain(order), title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
         alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=220, **bare)))
     form = ".0f" if value == "accuracy" else "+.0f"
     text = base.transform_calculate(shown=f"abs(datum.{value}) < .005 ? '0' : format(100 * datum.{value}, '{form}')")
@@ -179,17 +189,18 @@ def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
     return (boxes + text).properties(width=26 * len(order), height=20 * len(recipes))
 
 
-def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int) -> alt.FacetChart:
-    """Accuracy by severity, a panel a corruption, a line a recipe, a point at every other severity."""
+def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int, value: str) -> alt.FacetChart:
+    """Accuracy, or its change against dense, by severity: a panel a corruption, a line a recipe, a point at every other severity."""
+    form, named = dict(accuracy=(".1f", "accuracy"), change=("+.2f", "change"))[value]
     colour, shape = (by(kind, "recipe", looks, columns=2) for kind in (alt.Color, alt.Shape))
-    base = alt.Chart(data.round(4)).encode(
+    base = alt.Chart(plain_names(data.round(4))).encode(
         alt.X("severity:Q", title="severity", scale=alt.Scale(domain=[0, 5]), axis=alt.Axis(values=list(range(6)), format="d", grid=False)),
-        alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=".1f", tickCount=4)))
-    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip("severity:Q"), alt.Tooltip("accuracy:Q", format=".3f")]
+        alt.Y(f"{value}:Q", title=named, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=form, tickCount=4)))
+    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip("severity:Q"), alt.Tooltip(f"{value}:Q", format=".3f")]
     lines = base.mark_line(strokeWidth=1.6).encode(colour)
     points = base.transform_filter("datum.severity % 2").mark_point(filled=True, size=32, opacity=1).encode(colour, shape, tooltip=tips)
     order = [name for name in CORRUPTIONS if name in set(data["corruption"])]
-    return (lines + points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=order), columns=columns)
+    return (lines + points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=plain(order)), columns=columns)
 
 
 def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:

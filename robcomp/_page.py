@@ -1,9 +1,14 @@
 """Pieces of HTML that the explorer and the report share."""
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
+
+from robcomp._look import dressed
+from robcomp._svg import figure
 
 NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
 DIGITS = dict(size_mb=".3g", compression_ratio=".1f", macs=".3g", latency_s=".2g")
@@ -53,3 +58,30 @@ def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "") -> s
 def _cell(name: str, value: object) -> str:
     text = escape(said(value, DIGITS.get(name, ".3f")))
     return f"<code>{text}</code>" if name == "recipe" else text.replace("_", " ")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as it is written in a sentence."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
+    """A difference of accuracies with its interval, in points; `low` and `high` name the ends."""
+    value = difference["difference" if "difference" in difference else "value"]
+    return f"{100 * value:+.1f} points ({100 * difference[low]:+.1f} to {100 * difference[high]:+.1f})"
+
+
+class Answers:
+    """What a page has found, in a few sentences and one chart. The finishing step of the site shows it under the title."""
+
+    def __init__(self, sentences: Sequence[str], chart=None):
+        self.sentences, self.chart = list(sentences), chart
+
+    def _repr_html_(self) -> str:
+        said = [re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", re.sub("`(.+?)`", r"<code>\1</code>", escape(text))) for text in self.sentences]
+        picture = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
+        return f'<section class="rc-answers"><ul>{"".join(f"<li>{text}</li>" for text in said)}</ul>{picture}</section>'
+
+    def __str__(self) -> str: return "\n".join(self.sentences)
+
+    __repr__ = __str__

@@ -34,6 +34,8 @@ def compact(svg: str, label: str) -> str:
     """The same picture in about half the characters; `label` becomes its title and accessible name."""
     head, _, body = svg.partition(">")
     tenth = lambda hit: f"{float(hit[0]):.1f}".removesuffix(".0")
+    numbers = {name: f"gradient_{at}" for at, name in enumerate(dict.fromkeys(re.findall(r"\bgradient_\d+", body)))}  # the renderer counts on from picture to picture
+    body = re.sub(r"\bgradient_\d+", lambda hit: numbers[hit[0]], body)
     body = _PLACES.sub(lambda hit: _DECIMAL.sub(tenth, hit[0]), _NOISE.sub("", body))
     body = _RGB.sub(lambda hit: "#" + "".join(f"{int(part):02x}" for part in hit.groups()), body)
     shorter = None

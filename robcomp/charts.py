@@ -203,12 +203,13 @@ def looks_of(recipes: Sequence[str],  # at most 8
 # %% ../nbs/70_charts.ipynb #39804183
 def severity_table(conditions: pd.DataFrame,  # from `by_condition`, one network
                    recipes: Sequence[str],  # to keep
-) -> pd.DataFrame:  # recipe corruption severity accuracy
+                   value: str = "accuracy",  # or change
+) -> pd.DataFrame:  # recipe corruption severity and the value
     "What `chart_severity` draws: means over seeds."
     absent = [recipe for recipe in recipes if recipe not in set(conditions["recipe"])]
     if absent: raise ValueError(unknown("recipe", absent[0], conditions["recipe"].unique()))
     kept = one_network(conditions)[conditions["recipe"].isin(recipes)]
-    means = kept.groupby(["recipe", "corruption", "severity"])["accuracy"].mean().reset_index()
+    means = kept.groupby(["recipe", "corruption", "severity"])[value].mean().reset_index()
     clean, hurt = (means[(means["corruption"] == CLEAN) == at_rest] for at_rest in (True, False))
     start = clean.drop(columns="corruption").merge(hurt[["recipe", "corruption"]].drop_duplicates())
     return pd.concat([start, hurt], ignore_index=True)
@@ -217,16 +218,18 @@ def severity_table(conditions: pd.DataFrame,  # from `by_condition`, one network
 def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
                    recipes: Sequence[str] | None = None,  # at most 8; where not given, the best of each family
                    *,
+                   value: str = "accuracy",  # accuracy, or change against dense
                    columns: int = 5,  # panels in a row
 ) -> alt.FacetChart:
     "Accuracy by severity, a panel a corruption, a line a recipe; severity 0 is clean."
+    if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
     recipes = list(recipes) if recipes is not None else best_of_families(conditions)
-    data = severity_table(conditions, recipes)
-    end = data[data["severity"] == data["severity"].max()].groupby("corruption")["accuracy"].mean().sort_values()
+    data, name = severity_table(conditions, recipes, value), dict(accuracy="accuracy", change="change against dense")[value]
+    end = data[data["severity"] == data["severity"].max()].groupby("corruption")[value].mean().sort_values()
     said = f"lowest {end.iloc[0]:.2f} under {end.index[0]}, highest {end.iloc[-1]:.2f} under {end.index[-1]}"
-    said = f"Accuracy by severity for {', '.join(recipes)}. Means at the highest severity: {said}."
-    chart = _marks.severities(data, looks_of(recipes), columns)
-    return titled(chart, "accuracy by severity", "A panel a corruption; severity 0 is the clean accuracy.", said)
+    said = f"{name.capitalize()} by severity for {', '.join(recipes)}. Means at the highest severity: {said}."
+    chart = _marks.severities(data, looks_of(recipes), columns, value)
+    return titled(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean accuracy.", said)
 
 # %% ../nbs/70_charts.ipynb #3ab22384
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show

@@ -24,7 +24,7 @@ import pandas as pd
 
 from . import __version__
 from ._atomic import replacing
-from ._layout import boxed, worded
+from ._layout import answered, boxed, worded
 from ._live import live_script
 from ._preview import write_pages
 
@@ -40,7 +40,7 @@ def finished(html: str,  # a page
              made: str = "robcomp",  # which version made it, for the footer
 ) -> str:
     "A page that fetches nothing from elsewhere, fits its column, and brings its own charts alive."
-    html = boxed(worded(FETCHED.sub("", html)))
+    html = answered(boxed(worded(FETCHED.sub("", html))))
     html = re.sub('(<span class="rc-version">)[^<]*', lambda start: start[1] + made, html)
     if not LIVE.search(html) or SCRIPT in html: return html
     return html.replace("</body>", f'<script defer src="{"../" * depth}{SCRIPT}"></script>\n</body>')
@@ -69,7 +69,8 @@ def meant(page: str,  # path of the page that refers
           path: str,  # what it says
           files: set[str],  # every file of the site, by path
 ) -> str:  # path from the top of the site
-    "The file that a reference means; a folder means its index."
+    "The file that a reference means; a folder means its index, and a site may stand in a folder of its host."
+    if path.startswith("/") and path.count("/") > 1 and path.lstrip("/") not in files: path = "/" + path.split("/", 2)[2]
     full = path.lstrip("/") if path.startswith("/") else normpath(f"{page}/../{path}") if path else page
     return full if full in files else normpath(f"{full}/index.html")
 

@@ -11,11 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from robcomp._preview import sidebar
+from robcomp.results import find, read_tables
 from robcomp.site import SCRIPT, Page, cell_text, finish, finished, main, preview, problems, readme
+from robcomp.uncertainty import compare
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")
@@ -140,6 +143,20 @@ def test_a_build_with_a_fault_keeps_its_pages_and_fails(tmp_path, monkeypatch):
     assert (tmp_path / "_docs" / "a.html").exists()
 
 
+def test_answers_move_under_the_title_once():
+    answers = '<section class="rc-answers"><ul><li>6 of 9</li></ul></section>'
+    for title in ('<h1>A</h1><div class="description">b</div>', '<header id="title-block-header"><h1 class="title">A</h1></header>'):
+        page = finished(f"{title}<p>how</p>{answers}<p>end</p>")
+        assert page == f"{title}{answers}<p>how</p><p>end</p>" == finished(page)
+
+
+def test_a_function_is_shown_with_a_table_of_its_parameters():
+    show_doc = pytest.importorskip("nbdev.showdoc", reason="needs nbdev (pip install nbdev)").show_doc
+    shown = show_doc(preview)._repr_markdown_()
+    assert "| `root` | str or Path | `'.'` | of the repository |" in shown and "| returns | DataFrame |" in shown
+    assert "Call self as a function" not in shown and max(map(len, shown.partition("```python")[2].partition("```")[0].splitlines())) <= 72
+
+
 def test_finishing_twice_changes_nothing(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "index.html").write_text('<head><script src="https://cdn.x/require.min.js" crossorigin="y"></script>\n<link href="https://fonts.x/a.css" rel="stylesheet">'
@@ -229,25 +246,185 @@ def test_the_site_is_sound(site):
         assert len([link for link in Page(text).links if link.endswith(".html") and ":" not in link]) >= len(NOTEBOOKS), f"{path.name} lacks the navigation"
         assert len(text) < 1_000_000, f"{path.name} is heavy"
         sources, folded = text.count('<div class="sourceCode"'), text.count('<details class="code">')
-        assert folded == (sources if path.parent.name == "analysis" or path.name == "explorer.html" else 0), f"{path.name}: code of the findings is folded, code of the lessons is not"
+        assert folded == (sources if path.parent.name == "analysis" or path.name == "explore.html" else 0), f"{path.name}: code of the findings is folded, code of the lessons is not"
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_charts_live_on_the_site_without_network(site, width):
+# ---- in a browser --------------------------------------------------------------------------------------------------------
+
+TOO_WIDE = {"benchmarks/pack.html"}  # a frame of more columns than any column of text holds; it scrolls in its box
+LOOK_AT = """() => {
+  const seen = node => node.getClientRects().length > 0, found = [];
+  if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
+  for (const box of document.querySelectorAll(".rc-scroll")) for (const cell of box.querySelectorAll("td"))
+    if (innerWidth >= 1280 && seen(cell) && /\\d/.test(cell.textContent) && cell.getBoundingClientRect().right > box.getBoundingClientRect().right + 1)
+      found.push("hidden number: " + cell.textContent.slice(0, 40));
+  for (const svg of document.querySelectorAll("svg.marks")) {
+    if (!seen(svg)) continue;
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    if (svg.getBoundingClientRect().width < 200) found.push("narrow chart");
+    for (const text of svg.querySelectorAll("text"))
+      if (text.textContent && parseFloat(getComputedStyle(text).fontSize) * scale < 10.95) { found.push("small text in a chart: " + text.textContent); break; }
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-    requests, errors, folder = [], [], site[0]
+    if not CHROMIUM.exists(): pytest.skip(f"needs {CHROMIUM} (apt-get install chromium)")
     with sync_api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport=dict(width=width, height=900))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        for name in ("charts.html", *(f"analysis/{page}.html" for page in ("tradeoffs", "choosing", "corruptions", "combinations", "forgotten"))):
-            tab.goto((folder / name).as_uri())
-            charts = tab.locator(".rc-chart").count()
-            assert charts, f"no chart on {name}"
-            sync_api.expect(tab.locator(".rc-chart svg.marks")).to_have_count(charts, timeout=30_000)
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the screen"
+        yield browser
         browser.close()
-    assert all(url.startswith(("file:", "data:")) for url in requests) and not errors
+
+
+@pytest.fixture
+def tab(chromium):
+    """An empty tab that keeps what it asked for and what went wrong in it."""
+    tab = chromium.new_page(viewport=dict(width=1280, height=900))
+    tab.requests, tab.faults = [], []
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    tab.on("console", lambda message: tab.faults.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: tab.faults.append(str(error)))
+    yield tab
+    tab.close()
+    assert not tab.faults and all(url.startswith(("file:", "data:", "blob:")) for url in tab.requests)
+
+
+def go(tab, address):
+    tab.goto(address)
+    tab.wait_for_function("document.querySelectorAll('.rc-chart').length === document.querySelectorAll('.rc-chart svg.marks').length", timeout=30_000)
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1440, 1920])
+def test_every_page_fits_the_screen(site, tab, width):
+    tab.set_viewport_size(dict(width=width, height=900))
+    found = []
+    for path in sorted(site[0].rglob("*.html")):
+        go(tab, path.as_uri())
+        name = path.relative_to(site[0]).as_posix()
+        found += [f"{name}: {fault}" for fault in tab.evaluate(LOOK_AT) if not (name in TOO_WIDE and fault.startswith("hidden number"))]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", ["tradeoffs", "choosing", "corruptions", "combinations", "forgotten"])
+def test_findings_begin_with_answers_and_a_chart(site, tab, name):
+    go(tab, (site[0] / "analysis" / f"{name}.html").as_uri())
+    answers = tab.locator(".rc-answers li")
+    assert 3 <= answers.count() <= 5 and answers.last.bounding_box()["y"] < 900
+    assert tab.locator("svg.marks").first.bounding_box()["y"] < 800, "no more than a strip of the chart is on the first screen"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_preview_has_the_widths_of_quarto(site, tab, width):
+    tab.set_viewport_size(dict(width=width, height=900))
+    go(tab, (site[0] / "index.html").as_uri())
+    assert tab.locator("main p").first.bounding_box()["width"] == {390: 358, 1280: 678}[width]
+
+
+# ---- the explorer of the site ----------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def explorer(site, tab):
+    tab.address = (site[0] / "explore.html").as_uri()
+    tab.goto(tab.address)
+    tab.wait_for_selector(".rcx-chart svg.marks", timeout=30_000)
+    return tab
+
+
+def answer(tab): return tab.locator(".rcx-answer").inner_text()
+def left(tab): return int(re.search(r"The (\d+) recipes", tab.locator(".rcx-rows summary").inner_text())[1])
+def chosen(tab): return tab.locator(".rcx-answer code").first.inner_text()
+
+
+def test_the_explorer_is_light(site):
+    assert sum((site[0] / name).stat().st_size for name in ("explore.html", SCRIPT, "styles.css")) < 1_500_000
+
+
+def test_the_explorer_starts_with_networks_that_work(explorer):
+    text = answer(explorer)
+    assert "Runner-up:" in text and re.search(r"Of \d+ recipes \d+ are excluded: .*by clean accuracy", text)
+    table = explorer.locator(".rcx-rows")
+    table.locator("summary").click()
+    clean = [float(text) for text in table.locator("tbody tr td:nth-child(2)").all_inner_texts()]
+    assert len(clean) == left(explorer) > 5 and min(clean) >= .86
+
+
+def test_a_slider_obeys_the_keyboard_and_excludes(explorer):
+    before = left(explorer)
+    slider = explorer.locator('input[name="size_mb"]')
+    slider.focus()
+    for _ in range(40): explorer.keyboard.press("ArrowLeft")
+    assert left(explorer) < before and "by file size" in answer(explorer)
+    assert slider.get_attribute("aria-valuetext").endswith("MB") and "size_mb=" in explorer.url
+    for _ in range(200): explorer.keyboard.press("ArrowLeft")
+    explorer.locator('input[name="clean"]').press("End")
+    assert "No recipe is left." in answer(explorer)
+
+
+def test_menus_choose_network_axes_and_measure(explorer):
+    first = answer(explorer)
+    explorer.locator('select[name="network"]').select_option("vgg19 on cifar10")
+    explorer.wait_for_selector(".rcx-chart svg.marks")
+    assert answer(explorer) != first and "network=vgg19" in explorer.url
+    explorer.locator('select[name="best"]').select_option("worst")
+    assert "worst-case accuracy" in answer(explorer)
+    explorer.locator('select[name="x"]').select_option("latency_s")
+    explorer.wait_for_function("[...document.querySelectorAll('.rcx-chart text')].some(text => text.textContent.includes('seconds an image'))")
+
+
+def test_a_brush_narrows_the_choice_and_the_address_brings_it_back(explorer):
+    every, box = left(explorer), explorer.locator(".rcx-chart svg.marks").bounding_box()
+    explorer.mouse.move(box["x"] + 70, box["y"] + 60)
+    explorer.mouse.down()
+    explorer.mouse.move(box["x"] + .35 * box["width"], box["y"] + .7 * box["height"], steps=6)
+    explorer.mouse.up()
+    explorer.wait_for_function("location.hash.includes('brush=')")
+    few, picked, address = left(explorer), chosen(explorer), explorer.url
+    assert 0 < few < every and "outside the brush" in answer(explorer)
+    explorer.goto("about:blank")
+    explorer.goto(address)
+    explorer.wait_for_selector(".rcx-chart svg.marks")
+    assert (left(explorer), chosen(explorer)) == (few, picked)
+    explorer.locator('button[name="unbrush"]').click()
+    explorer.wait_for_function("!location.hash.includes('brush=')")
+    assert left(explorer) == every
+
+
+def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
+    tables = read_tables(ROOT / "results" / "mobilenetv2-cifar10")
+    explorer.locator('select[name="a"]').select_option("int4")
+    explorer.locator('select[name="b"]').select_option("dense")
+    text = explorer.locator(".rcx-compare").inner_text().replace("\u2212", "-")
+    said = [float(part) for part in re.search(r"clean accuracy ([+-][\d.]+) points \(([+-][\d.]+) to ([+-][\d.]+)\)", text).groups()]
+    row = compare(tables, find(tables.trials, "int4"), find(tables.trials, "dense"), measure="clean", draws=2)
+    assert said == pytest.approx([100 * row[name] for name in ("difference", "low", "high")], abs=.06)
+    back = explorer.locator('select[name="a"]')
+    back.select_option("dense")
+    explorer.locator('select[name="b"]').select_option("int4")
+    assert "+1.2 points" in explorer.locator(".rcx-compare").inner_text()
+    assert explorer.locator(".rcx-profile svg.marks").count() == 1
+
+
+def test_published_figures_and_intervals_can_be_shown_and_hidden(explorer):
+    explorer.locator('input[name="refs"]').check()
+    explorer.wait_for_function("[...document.querySelectorAll('.rc-explorer text, .rcx-note')].some(text => text.textContent.includes('CARD deck'))")
+    bars = explorer.locator(".rcx-chart .mark-rule").count()
+    explorer.locator('input[name="bars"]').uncheck()
+    explorer.wait_for_function(f"document.querySelectorAll('.rcx-chart .mark-rule').length < {bars}")
+
+
+def test_what_is_left_can_be_taken_away_as_csv(explorer, tmp_path):
+    with explorer.expect_download() as download: explorer.locator('button[name="csv"]').click()
+    download.value.save_as(tmp_path / "shown.csv")
+    table = pd.read_csv(tmp_path / "shown.csv")
+    assert len(table) == left(explorer) and table["label"][0] == chosen(explorer) and {"network", "clean", "robust_low", "size_mb"} <= set(table)
+
+
+def test_an_address_from_elsewhere_breaks_nothing(explorer):
+    for given in ("network=no&x=none&size_mb=abc", "brush=1,2&best=sin&a=zzz&clean=any", "%%%"):
+        explorer.goto("about:blank")
+        explorer.goto(f"{explorer.address}#{given}")
+        explorer.wait_for_selector(".rcx-chart svg.marks")
+        assert "recipes" in answer(explorer)

@@ -1,0 +1,55 @@
+"""How the site shows a function or a class: its call, what it does, and a table of its parameters."""
+from __future__ import annotations
+
+import inspect
+import re
+from textwrap import wrap
+
+from fastcore.docments import docments
+from nbdev.showdoc import BasicMarkdownRenderer, _ext_link
+from nbdev.doclinks import NbdevLookup
+
+INHERITED = "Call self as a function."  # what Python says of every callable object that says nothing itself
+
+
+def type_words(annotation: object) -> str:
+    """A type as one would say it: without the modules, alternatives joined by `or`."""
+    if annotation is inspect.Parameter.empty: return ""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace(" | ", " or ")
+
+
+def cell(text: str) -> str:
+    """Text that stays in its cell of a pipe table."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+class Reference(BasicMarkdownRenderer):
+    """Shows a symbol on its page; `renderer` in settings.ini names this class."""
+
+    def call(self) -> str:
+        """The call on lines that fit a narrow column."""
+        parameters = [part for part in self.sig.parameters.values() if part.name != "self"]
+        parts = str(self.sig.replace(parameters=[part.replace(annotation=inspect.Parameter.empty) for part in parameters], return_annotation=inspect.Signature.empty))[1:-1]
+        text = f"{self.nm}({parts})"
+        return text if len(text) <= 72 else f"{self.nm}(\n" + "\n".join(wrap(parts, 68, initial_indent="    ", subsequent_indent="    ", break_long_words=False)) + ")"
+
+    def table(self) -> str:
+        """Name, type, default and meaning of each parameter, and of what is returned."""
+        said, rows = docments(self.sym, full=True, returns=True), []
+        for name, part in self.sig.parameters.items():
+            if name == "self": continue
+            default = "" if part.default is inspect.Parameter.empty else f"`{cell(repr(part.default))}`"
+            rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell((said.get(name) or {}).get("docment") or "")])
+        made = (said.get("return") or {}).get("docment") or ""
+        returned = "" if inspect.isclass(self.sym) else type_words(self.sig.return_annotation)
+        if returned not in ("", "None") or made: rows.append(["returns", cell(returned), "", cell(made)])
+        if not rows: return ""
+        return "".join(f"| {' | '.join(row)} |\n" for row in [["parameter", "type", "default", "meaning"], [":--"] * 4, *rows])
+
+    def _repr_markdown_(self) -> str:
+        source = NbdevLookup().code(self.fn)
+        parts = ["---", _ext_link(source, "source", 'style="float:right; font-size:smaller"') if source else "", f"{'#' * self.title_level} {self.nm}"]
+        if self.docs and self.docs.strip() != INHERITED: parts.append(self.docs)
+        if self.sig is not None: parts += [f"```python\n{self.call()}\n```", self.table()]
+        return "\n\n".join(part for part in parts if part)
