@@ -240,7 +240,9 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
         else: write_trial(folder, record(*waiting, study, status="failed", error=one_line(error)))
         return
     for trial, figures in found.items():
-        write_trial(folder, record(trial, study, evaluate_s=share, **figures), rows[rows.name == trial.key])
+        own = rows[rows.name == trial.key]
+        run_with = versions() | dict(engine=own.engine.iloc[0])
+        write_trial(folder, record(trial, study, evaluate_s=share, versions=run_with, **figures), own)
 
 # %% ../nbs/41_sweep.ipynb #1650c24b
 _TURN = RLock()  # networks are traced by means that all threads of a process share

@@ -95,7 +95,7 @@ def _known(module, like):
     return module
 
 
-@pytest.mark.parametrize("arch, params, operations", [("resnet50", 23_520_842, 1.30e9), ("vgg19", 20_040_522, 398e6), ("mobilenetv2", 2_236_682, 88e6)])
+@pytest.mark.parametrize("arch, params, operations", [("resnet50", 23_520_842, 1.30e9), ("resnet50_pooled", 23_520_842, 330e6), ("vgg19", 20_040_522, 398e6), ("mobilenetv2", 2_236_682, 88e6)])
 def test_the_three_networks(arch, params, operations):
     with torch.device("meta"): shapes = make_model(arch)
     assert sum(tensor.numel() for tensor in shapes.parameters()) == params

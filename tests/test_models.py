@@ -21,7 +21,7 @@ def tiny(outputs=10):
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("arch, layers, strided", [("resnet50", 53, 6), ("vgg19", 16, 0), ("mobilenetv2", 52, 3)])
+@pytest.mark.parametrize("arch, layers, strided", [("resnet50", 53, 6), ("resnet50_pooled", 53, 6), ("vgg19", 16, 0), ("mobilenetv2", 52, 3)])
 def test_architectures(arch, layers, strided):
     model = make_model(arch, classes=7)
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
@@ -37,6 +37,20 @@ def test_state_dict_names_are_torchvisions():
         assert list(make_model(arch).state_dict()) == names
     with torch.device("meta"): names = [name for name in models.vgg19_bn().state_dict() if name.startswith("features")]
     assert list(make_model("vgg19").state_dict()) == [*names, "classifier.weight", "classifier.bias"]
+
+
+def test_the_pooled_resnet_differs_in_its_stem_alone():
+    wide, pooled = make_model("resnet50"), make_model("resnet50_pooled")
+    assert weights_sha256(wide) == weights_sha256(pooled) and pooled.arch == "resnet50_pooled"
+    with torch.no_grad(): assert not torch.equal(wide(torch.ones(1, 3, 32, 32)), pooled(torch.ones(1, 3, 32, 32)))
+
+
+def test_residual_branches_that_start_at_zero():
+    usual, zero = make_model("resnet50_pooled").state_dict(), make_model("resnet50_pooled", zero_residual=True).state_dict()
+    changed = [name for name, tensor in usual.items() if not torch.equal(tensor, zero[name])]
+    assert len(changed) == 16 and all(name.endswith("bn3.weight") and not zero[name].any() for name in changed)
+    for arch in ("resnet50", "vgg19", "mobilenetv2"):
+        with pytest.raises(ValueError, match="zero_residual is an option of resnet50_pooled"): make_model(arch, zero_residual=True)
 
 
 @pytest.mark.parametrize("arch, size", [("mobilenetv2", 64), ("vgg19", 64), ("mobilenetv2", 16)])
