@@ -308,12 +308,24 @@ def test_every_page_fits_the_screen(site, tab, width):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", ["tradeoffs", "choosing", "corruptions", "combinations", "forgotten"])
+@pytest.mark.parametrize("name", ["paper", "tradeoffs", "choosing", "corruptions", "combinations", "forgotten", "claims"])
 def test_findings_begin_with_answers_and_a_chart(site, tab, name):
     go(tab, (site[0] / "analysis" / f"{name}.html").as_uri())
     answers = tab.locator(".rc-answers li")
     assert 3 <= answers.count() <= 5 and answers.last.bounding_box()["y"] < 900
     assert tab.locator("svg.marks").first.bounding_box()["y"] < 800, "no more than a strip of the chart is on the first screen"
+
+
+def test_the_home_page_has_a_front_for_every_network(site, tab):
+    go(tab, (site[0] / "index.html").as_uri())
+    menu, first = tab.locator(".vega-bindings select[name=network]"), tab.locator(".rc-answers svg.marks").first
+    assert first.bounding_box()["y"] < 800 and tab.locator(".rc-cards li").count() == 3
+    seen = set()
+    for name in menu.locator("option").all_inner_texts():
+        menu.select_option(name)
+        tab.wait_for_timeout(300)
+        seen.add(first.inner_html())
+    assert len(seen) == menu.locator("option").count() >= 3
 
 
 @pytest.mark.parametrize("width", [390, 1280])
