@@ -10,7 +10,7 @@ SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
 TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
 CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
-ANSWERS = re.compile(r'<section class="rc-answers">.*?</section>', re.S)
+ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
 TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
 

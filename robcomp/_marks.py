@@ -1,6 +1,7 @@
 """The layers of the charts: each function draws a table that is ready, and decides nothing about its content."""
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -141,18 +142,49 @@ def front(data: pd.DataFrame, x: str, y: str, references: pd.DataFrame | None) -
 def front_panel(data: pd.DataFrame, x: str, y: str, up: dict, size: tuple[int, int], found: pd.DataFrame | None,
                 looks: dict[str, Look]) -> alt.LayerChart:
     """One network of `front`."""
-    width, height = size
     across = scale_of(data[x], AXES[x].log)
-    base = axes(data, x, y, up)
+    data = named_points(data, x, y, (across, up), size, taken=[] if found is None else word_boxes(found, size))
+    layers = ([] if found is None else [reference_marks(found, y)]) + layers_of(axes(data, x, y, up), data, x, looks)
+    return alt.layer(*layers, data=data.round(5)).properties(width=size[0], height=size[1])
+
+
+def named_points(data: pd.DataFrame, x: str, y: str, scales: tuple[dict, dict], size: tuple[int, int], *, taken: Sequence[Box] = ()) -> pd.DataFrame:
+    """What the points of one network need to be drawn: their columns, and the places of the names."""
+    (across, up), (width, height) = scales, size
     at = np.column_stack([pixels(data[x], across, width), height - pixels(data[y], up, height)])
     if "low" in data: data = data.assign(**{end: height - pixels(data[of], up, height) for end, of in (("top", "high"), ("bottom", "low"))})
-    taken = [] if found is None else word_boxes(found, size)
     data = label_front(data.reset_index(drop=True), at, size, after=DIRECTIONS[x] == "min", obstacles=taken)
     shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
+    return data[[name for name in shown if name in data]]
+
+
+def layers_of(base: alt.Chart, data: pd.DataFrame, x: str, looks: dict[str, Look]) -> list[alt.Chart]:
+    """Stair, intervals, points and names over one pair of axes."""
     bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", looks))
-    layers = [] if found is None else [reference_marks(found, y)]
-    layers += [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data), looks), names(base)]
-    return alt.layer(*layers, data=data[[name for name in shown if name in data]].round(5)).properties(width=width, height=height)
+    return [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data), looks), names(base)]
+
+
+def front_menu(data: pd.DataFrame, x: str, y: str) -> alt.LayerChart:
+    """The table of `front_table`, one network at a time: a menu chooses it, and both axes follow."""
+    size, groups = (600, 380), dict(list(data.groupby("network")))
+    tall = {name: np.concatenate([part[end] for end in (y, "low", "high") if end in part]) for name, part in groups.items()}
+    scales = {name: (scale_of(part[x], AXES[x].log), scale_of(tall[name], AXES[y].log)) for name, part in groups.items()}
+    placed = pd.concat([named_points(part, x, y, scales[name], size) for name, part in groups.items()], ignore_index=True)
+    menu = alt.param(name="network", value=max(groups, key=lambda name: len(groups[name])), bind=alt.binding_select(options=list(groups), name="network: "))
+    base = alt.Chart().encode(*(kind(**following(name, {network: both[at] for network, both in scales.items()}))
+                                for at, (kind, name) in enumerate(((alt.X, x), (alt.Y, y)))))
+    layers = layers_of(base, placed, x, families_in(data))
+    return alt.layer(*layers, data=placed.round(5)).transform_filter("datum.network === network").add_params(PICKED, menu).properties(width=size[0], height=size[1])
+
+
+def following(name: str, scales: dict[str, dict]) -> dict:
+    """The arguments of alt.X or alt.Y whose scale is that of the network in the menu."""
+    now = lambda values: alt.ExprRef(f"({json.dumps(values)})[network]")
+    low, high = (now({network: scale["domain"][end] for network, scale in scales.items()}) for end in (0, 1))
+    given = channel(name, next(iter(scales.values())))
+    if AXES[name].log: given["axis"].values = now({network: ticks(scale) for network, scale in scales.items()})
+    law = dict(type="log") if AXES[name].log else dict(type="linear", zero=False)
+    return given | dict(scale=alt.Scale(**law, domainMin=low, domainMax=high, nice=False))
 
 
 def plain(names: Sequence[str]) -> list[str]:

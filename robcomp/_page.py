@@ -72,16 +72,26 @@ def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
 
 
 class Answers:
-    """What a page has found, in a few sentences and one chart. The finishing step of the site shows it under the title."""
+    """What a page has found, in a few sentences and one chart. The finishing step of the site shows the first one under the title.
 
-    def __init__(self, sentences: Sequence[str], chart=None):
-        self.sentences, self.chart = list(sentences), chart
+    With `cards` the sentences stand beside each other. Where only text can be shown, as in the README, it is a list, and
+    `picture`, an image in Markdown, stands for the chart.
+    """
+
+    def __init__(self, sentences: Sequence[str], chart=None, *, cards: bool = False, picture: str = ""):
+        self.sentences, self.chart, self.cards, self.picture = list(sentences), chart, cards, picture
 
     def _repr_html_(self) -> str:
-        said = [re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", re.sub("`(.+?)`", r"<code>\1</code>", escape(text))) for text in self.sentences]
-        picture = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
-        return f'<section class="rc-answers"><ul>{"".join(f"<li>{text}</li>" for text in said)}</ul>{picture}</section>'
+        said = "".join(f"<li>{_marked(text)}</li>" for text in self.sentences)
+        drawn = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
+        return f'<section class="rc-answers{" rc-cards" * self.cards}">{f"<ul>{said}</ul>" if said else ""}{drawn}</section>'
 
-    def __str__(self) -> str: return "\n".join(self.sentences)
+    def __str__(self) -> str: return "\n".join([*(f"- {text}" for text in self.sentences), *([self.picture] if self.picture else [])])
 
     __repr__ = __str__
+
+
+def _marked(text: str) -> str:
+    """A sentence with its code, its bold words and its links, as HTML."""
+    text = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
+    return re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text))

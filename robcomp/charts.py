@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['HEATS', 'family', 'axis_of', 'titled', 'spec_of', 'bundle', 'enable_charts', 'save_chart', 'networks', 'front_table',
-           'front_words', 'chart_front', 'by_condition', 'one_network', 'heat_table', 'chart_heat', 'best_of_families',
-           'looks_of', 'severity_table', 'chart_severity', 'chart_differences', 'chart_shares', 'chart_curve',
-           'chart_bytes']
+           'front_words', 'chart_front', 'chart_front_menu', 'by_condition', 'one_network', 'heat_table', 'chart_heat',
+           'best_of_families', 'looks_of', 'severity_table', 'chart_severity', 'chart_differences', 'chart_shares',
+           'chart_curve', 'chart_bytes']
 
 # %% ../nbs/70_charts.ipynb #4aff21cf
 import textwrap
@@ -134,6 +134,18 @@ def chart_front(table: pd.DataFrame,  # summary, one row a trial
     title, how, said = front_words(data, x, y, len(table) - len(data))
     how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
     return titled(_marks.front(data, x, y, references), title, how, said)
+
+# %% ../nbs/70_charts.ipynb #7c0f3a11
+def chart_front_menu(table: pd.DataFrame,  # summary, one row a trial
+                     intervals: pd.DataFrame | None = None,  # key measure low high
+                     *,
+                     x: str = "size_mb",  # a name in `AXES`
+                     y: str = "robust",  # a name in `AXES`
+) -> alt.LayerChart:
+    "One network at a time as `chart_front` draws it, chosen by a menu."
+    data = front_table(table, intervals, x=x, y=y)
+    if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
+    return titled(_marks.front_menu(data, x, y), *front_words(data, x, y, len(table) - len(data)))
 
 # %% ../nbs/70_charts.ipynb #40b4cc4d
 def by_condition(tables: Tables,

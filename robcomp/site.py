@@ -131,6 +131,7 @@ def output_text(output: Mapping,  # of a cell
     if "text/markdown" in data: return "".join(data["text/markdown"]).strip()
     if output["output_type"] == "stream" and output.get("name") == "stderr": return ""
     text = "".join(output.get("text", data.get("text/plain", ""))).rstrip()
+    if "".join(data.get("text/html", "")).startswith('<section class="rc-answers'): return text
     return f"```\n{text}\n```" if text else ""
 
 # %% ../nbs/80_site.ipynb #399bde64
