@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['CHANGE', 'ORDERS', 'NEEDS', 'compressed', 'combined', 'cell_of', 'changes_by_counts', 'changes_by_images', 'tests_of',
-           'complexity_tests', 'best_pair', 'budget_tests', 'paper_tests', 'own_tests', 'hypotheses']
+           'complexity_tests', 'best_pair', 'net_of_training', 'budget_tests', 'paper_tests', 'own_tests', 'hypotheses']
 
-# %% ../nbs/64_hypotheses.ipynb #e308b67d
+# %% ../nbs/64_hypotheses.ipynb #f49d1357
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from .pareto import choose
 from .recipe import parse
 from .results import Tables, controls, summarise
 from .schema import ELSEWHERE
-from .uncertainty import comparisons, resample
+from .uncertainty import Draws, comparisons, resample
 
 # %% ../nbs/64_hypotheses.ipynb #0f349772
 def compressed(recipe: str) -> bool: return len(parse(recipe).families) > 0
@@ -32,16 +34,18 @@ def _level(trials: int, together: bool) -> float: return 1 - .05 / max(trials, 1
 
 def cell_of(table: pd.DataFrame) -> pd.Series: return (table["arch"] + " on " + table["dataset"]).rename("cell")
 
-# %% ../nbs/64_hypotheses.ipynb #1cb1015a
+# %% ../nbs/64_hypotheses.ipynb #c0ff4ce2
 def changes_by_counts(tables: Tables,  # a study known by counts, see `counts.from_counts`
                       *,
                       together: bool = False,  # intervals that hold all at once within a cell?
+                      correlation: float = 1.,  # as for `counts.count_differences`; 1 is the cautious bound
+                      leave_out: Sequence[str] = (),  # configurations that do not count, such as float files of integer networks
 ) -> pd.DataFrame:  # the compressed trials of the summary with printed_mce, printed_rate, cell, difference, low, high, verdict
     "Changes of robust accuracy against the own dense network, unpaired."
     table = summarise(tables).merge(rounded_rates(tables).add_prefix("printed_"), left_on="key", right_index=True)
-    asked = table[table["recipe"] != "dense"].assign(cell=cell_of).reset_index(drop=True)
-    parts = [part.join(count_differences(tables, list(zip(part["key"], part["reference"])), level=_level(len(part), together)).set_axis(part.index)[CHANGE])
-             for _, part in asked.groupby("cell", sort=False)]
+    asked = table[(table["recipe"] != "dense") & ~table["configuration"].isin(leave_out)].assign(cell=cell_of).reset_index(drop=True)
+    parts = [part.join(count_differences(tables, list(zip(part["key"], part["reference"])), level=_level(len(part), together), correlation=correlation)
+                       .set_axis(part.index)[CHANGE]) for _, part in asked.groupby("cell", sort=False)]
     return pd.concat(parts, ignore_index=True) if parts else asked.reindex(columns=[*asked, *CHANGE])
 
 # %% ../nbs/64_hypotheses.ipynb #9e4dfde0
@@ -75,23 +79,28 @@ def tests_of(claim: str,  # its name in `claims.CLAIMS`
     return [put_figure(claim, name, (row["difference"], row["low"], row["high"]), "above", bound=bound, network=f"{who}, {row['cell']}")
             for name, (_, row) in zip(names, changes.iterrows())]
 
-# %% ../nbs/64_hypotheses.ipynb #aa2d2524
+# %% ../nbs/64_hypotheses.ipynb #8210c12a
 ORDERS = dict(parameters="size_bytes", arithmetic="latency_s")
 
 def complexity_tests(tables: Tables,  # a study known by counts, with sizes and latencies
                      changes: pd.DataFrame,  # from `changes_by_counts`, or a part of it
 ) -> list[pd.DataFrame]:
     "Tests of H2: the mean change of the more complex network, less that of the simpler one."
-    middle = changes.groupby("cell")["difference"].mean()
-    spread = (changes["high"] - changes["low"]).groupby(changes["cell"]).mean() / 2
     dense, tests = summarise(tables).query("recipe == 'dense'").assign(cell=cell_of), []
     for words, column in ORDERS.items():
         for dataset, part in dense.groupby("dataset"):
-            cells = list(part.sort_values(column, ascending=False)["cell"])
-            for large, small in [(a, b) for at, a in enumerate(cells) for b in cells[at + 1:]]:
-                value, half = middle[large] - middle[small], np.hypot(spread[large], spread[small])
-                tests.append(put_figure("H2", f"{large} - {small}, by {words}", (value, value - half, value + half), "above", network=f"theirs, {dataset}, by {words}"))
+            who, cells = f"theirs, {dataset}, by {words}", list(part.sort_values(column, ascending=False)["cell"])
+            if part[column].isna().any(): tests.append(put_figure("H2", f"{column} of the dense networks", (np.nan,) * 3, "above", network=who))
+            else: tests += [put_figure("H2", f"{a} - {b}, by {words}", _mean_difference(changes, a, b), "above", network=who) for a, b in combinations(cells, 2)]
     return tests
+
+def _mean_difference(changes: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:  # value, low, high
+    "The mean change of one cell less that of another, over the configurations that work in both."
+    usable = [changes[(changes["cell"] == cell) & changes["works"]].set_index("configuration") for cell in (a, b)]
+    shared = usable[0].index.intersection(usable[1].index)
+    middle, half = zip(*((part.loc[shared, "difference"].mean(), (part.loc[shared, "high"] - part.loc[shared, "low"]).mean() / 2) for part in usable))
+    value, reach = middle[0] - middle[1], np.hypot(*half)
+    return value, value - reach, value + reach
 
 # %% ../nbs/64_hypotheses.ipynb #0109e426
 def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_ratio
@@ -102,35 +111,52 @@ def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_rati
     found = [choose(table[table["recipe"].map(combined) == mixed], where=f"compression_ratio >= {budget}", best="robust").row for mixed in (True, False)]
     return None if any(row is None for row in found) else (found[0]["key"], found[1]["key"])
 
-# %% ../nbs/64_hypotheses.ipynb #5f9d796c
+# %% ../nbs/64_hypotheses.ipynb #1eeeb9d4
+def net_of_training(drawn: Draws,  # of one cell
+                    control: pd.Series,  # key -> key, as `results.controls`
+                    pair: tuple[str, str],  # keys
+                    level: float = .95,
+) -> tuple[float, float, float]:  # value, low, high of (a - control of a) - (b - control of b); NaN where a control is missing
+    "The difference of two recipes in robust accuracy, each less its control."
+    keys = [pair[0], control[pair[0]], pair[1], control[pair[1]]]
+    place, signs = pd.Index(drawn.table["key"]).get_indexer(keys), np.array([1, -1, -1, 1])
+    if (place < 0).any(): return (np.nan,) * 3
+    low, high = np.quantile(drawn.column("robust")[:, place] @ signs, [(1 - level) / 2, (1 + level) / 2])
+    return float(drawn.table["robust"].to_numpy()[place] @ signs), float(low), float(high)
+
+# %% ../nbs/64_hypotheses.ipynb #77d6f038
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
-                 compare: Callable[[list], pd.DataFrame],  # from pairs of keys to differences
+                 compare: Callable[[tuple[str, str], float], tuple[float, float, float]],  # of two keys at a level: difference, low, high
                  who: str,
 ) -> list[pd.DataFrame]:
-    "Tests of H3c: a test for each budget that both kinds fit."
-    pairs = {budget: pair for budget in budgets if (pair := best_pair(table, budget))}
-    names, rows = table.set_index("key")["recipe"], {budget: compare([pair]).iloc[0] for budget, pair in pairs.items()}
-    return [put_figure("H3c", f"{names[pairs[budget][0]]} - {names[pairs[budget][1]]}, {budget:g} times smaller or more",
-                       (row["difference"], row["low"], row["high"]), "above", network=who) for budget, row in rows.items()]
+    "Tests of H3c: one for each pair that is best within some budget."
+    pairs, names = {}, table.set_index("key")["recipe"]
+    for budget in budgets:
+        if pair := best_pair(table, budget): pairs.setdefault(pair, []).append(f"{budget:g}")
+    if not pairs: return [put_figure("H3c", "a single technique and a combination within one budget", (np.nan,) * 3, "above", network=who)]
+    mixed, techniques = names.map(combined).sum(), names.map(compressed).sum()
+    level = 1 - .05 / max(mixed * (techniques - mixed), 1)
+    return [put_figure("H3c", f"{names[pair[0]]} - {names[pair[1]]}, {' and '.join(fits)} times smaller or more", compare(pair, level), "above", network=who)
+            for pair, fits in pairs.items()]
 
-# %% ../nbs/64_hypotheses.ipynb #9ad3651c
+# %% ../nbs/64_hypotheses.ipynb #bb267315
 def paper_tests(theirs: Tables,  # the paper's study, by counts
                 *,
                 margin: float = .01,  # loss of robust accuracy that counts as preserved
                 budgets: Iterable[float] = (4, 6, 8),  # compression ratios
-                leave_out: Sequence[str] = (),  # configurations that are no trials of their own
+                leave_out: Sequence[str] = (),  # configurations that do not count, such as float files of integer networks
 ) -> list[pd.DataFrame]:
     "The tests of H1, H2 and H3 on a study that is known by counts."
-    wide, single = (changes_by_counts(theirs, together=together) for together in (True, False))
+    wide, single = (changes_by_counts(theirs, together=together, leave_out=leave_out) for together in (True, False))
     tests = tests_of("H1a", wide, "theirs", bound=-margin) + tests_of("H1b", wide, "theirs")
     tests.append(put_figure("H1c", "dense with the same extra epochs", (np.nan,) * 3, "above", network="theirs, all cells"))
-    tests += complexity_tests(theirs, single[~single["configuration"].isin(leave_out)])
-    for cell, part in single.groupby("cell", sort=False):
-        tests += budget_tests(part.assign(compression_ratio=part["printed_rate"]), budgets, lambda pairs: count_differences(theirs, pairs), f"theirs, {cell}")
+    tests += complexity_tests(theirs, single)
+    compare = lambda pair, level: tuple(count_differences(theirs, [pair], level=level).iloc[0][CHANGE[:3]])
+    for cell, part in single.groupby("cell", sort=False): tests += budget_tests(part.assign(compression_ratio=part["printed_rate"]), budgets, compare, f"theirs, {cell}")
     return tests
 
-# %% ../nbs/64_hypotheses.ipynb #0664197a
+# %% ../nbs/64_hypotheses.ipynb #db42f44b
 def own_tests(ours: Tables,  # a study with the outcome of each image
               *,
               recipes: Sequence[str] | None = None,  # patterns without epochs; None: all
@@ -142,8 +168,8 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ("reference", "control"))
     tests = tests_of("H1a", to_dense, "ours", bound=-margin) + tests_of("H1b", to_dense, "ours") + tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
-        drawn, part = resample(study, draws=draws), to_dense[to_dense["cell"] == cell]
-        tests += budget_tests(part, budgets, lambda pairs, study=study, drawn=drawn: comparisons(study, pairs, draws=drawn), f"ours, {cell}")
+        drawn, control = resample(study, draws=draws), controls(study.trials)
+        tests += budget_tests(to_dense[to_dense["cell"] == cell], budgets, partial(net_of_training, drawn, control), f"ours, {cell}")
     return tests
 
 # %% ../nbs/64_hypotheses.ipynb #9f5f778a

@@ -34,13 +34,15 @@ def friedman(scores: pd.DataFrame,  # as for `mean_ranks`; three techniques or m
     mean_ranks(scores)
     return float(friedmanchisquare(*scores.to_numpy().T).pvalue)
 
-# %% ../nbs/63_ranks.ipynb #ac648808
+# %% ../nbs/63_ranks.ipynb #07588685
 def critical_difference(techniques: int,  # 2 or more
                         cells: int,  # 1 or more
                         *,
                         level: float = .95,
 ) -> float:  # in ranks
     "Nemenyi's smallest difference of two mean ranks that is beyond chance."
+    if techniques < 2 or cells < 1: raise ValueError(f"ranks need 2 techniques and 1 cell or more, got {techniques} and {cells}")
+    if not 0 < level < 1: raise ValueError(f"level is a share between 0 and 1, as 0.95, got {level}")
     quantile = studentized_range.ppf(level, techniques, np.inf) / np.sqrt(2)
     return float(quantile * np.sqrt(techniques * (techniques + 1) / (6 * cells)))
 

@@ -81,17 +81,18 @@ def join(*tables: Tables,  # studies
 
 # %% ../nbs/50_results.ipynb #ffb72731
 def find(trials: pd.DataFrame,  # trial table, or any table with its columns
-         name: str,  # a key, a recipe, or an architecture and a recipe as in `vgg19 int8`
+         name: str,  # a key, a recipe or the name of a published configuration, or with its network, as in `vgg19 int8` or `vgg19 int8 on cifar10`
 ) -> str:  # the key
     "The key of the one trial that answers to a name."
     if (trials.key == name).any(): return name
     full = trials.arch + " " + trials.recipe
-    hits = trials[(trials.recipe == name) | (full == name)]
+    hits = trials[np.logical_or.reduce([names == name for own in (trials.recipe, trials.get("configuration", trials.recipe))
+                                        for names in (own, trials.arch + " " + own, trials.arch + " " + own + " on " + trials.dataset)])]
     if len(hits) == 1: return hits.key.iloc[0]
     near = ", ".join(get_close_matches(str(name), list(dict.fromkeys([*full, *trials.recipe])), n=3, cutoff=.3))
     if hits.empty:
         raise ValueError(f"no trial {name!r}: name a key, a recipe, or net and recipe, as {near or 'vgg19 int8'}")
-    which = ", ".join(f"{row.key} ({row.arch} {row.recipe} seed {row.seed})" for row in hits.head(3).itertuples())
+    which = ", ".join(f"{row.key} ({row.arch} {getattr(row, 'configuration', '') or row.recipe} on {row.dataset} seed {row.seed})" for row in hits.head(3).itertuples())
     raise ValueError(f"{len(hits)} trials answer to {name!r}, name one by its key: {which}{', ...' * (len(hits) > 3)}")
 
 # %% ../nbs/50_results.ipynb #26bef8d4
@@ -174,7 +175,8 @@ def plain_measures(accuracy: np.ndarray,  # (..., conditions)
 def _means(accuracy, conditions, corruptions):
     "Means by corruption; one column of NaN where none of them was evaluated."
     names, mean = averaging(conditions, corruptions)
-    return accuracy @ mean if names else np.full((*accuracy.shape[:-1], 1), np.nan)
+    used = mean.any(1)  # what is not averaged may be missing
+    return accuracy[..., used] @ mean[used] if names else np.full((*accuracy.shape[:-1], 1), np.nan)
 
 def _ratio(a, b): return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) != 0)
 
@@ -246,8 +248,8 @@ def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     accuracy = accuracy.dropna(axis=1, how="all")
     conditions, own = list(accuracy.columns), accuracy.to_numpy()
     dense = accuracy.reindex(reference[accuracy.index]).to_numpy()
-    names, mean = averaging(conditions)
-    worst = np.array(names)[(own @ mean).argmin(-1)] if names else ""
+    names, _ = averaging(conditions)
+    worst = np.array(names)[_means(own, conditions, STANDARD).argmin(-1)] if names else ""
     measures = plain_measures(own, conditions) | held_against(own, dense, conditions)
     return pd.DataFrame(dict(measures, worst_corruption=worst, note=notes(dense, conditions)), index=accuracy.index)
 

@@ -9,7 +9,7 @@ from robcomp.counts import (count_differences, count_intervals, from_counts, ima
                             spread_of_mean, without_epochs)
 from robcomp.explorer import menus
 from robcomp.pareto import Goals, choose, pareto
-from robcomp.results import controls, example, join, outcomes, put_back, read_tables, references, summarise
+from robcomp.results import controls, example, find, join, outcomes, put_back, read_tables, references, summarise
 from robcomp.schema import STANDARD
 from robcomp.uncertainty import comparisons, intervals
 
@@ -34,7 +34,7 @@ def paper(): return read_tables(PAPER)
 
 
 @pytest.fixture(scope="module")
-def given(): return pd.read_csv(PAPER / "configurations.csv"), pd.read_csv(PAPER / "counts.csv")
+def given(): return pd.read_csv(PAPER / "configurations.csv").drop(columns=["epochs_run", "epochs_kept"]), pd.read_csv(PAPER / "counts.csv")
 
 
 @pytest.fixture(scope="module")
@@ -154,18 +154,57 @@ def broken(name, given):
         "no dense": (trials[~((trials.arch == "vgg19") & (trials.recipe == "dense"))], rows[~((rows.arch == "vgg19") & (rows.configuration == "Original"))]),
         "twice": (pd.concat([trials, trials[3:4]]), rows),
         "recipe": (trials.replace("int8", "int9"), rows),
+        "no number": (trials, rows.assign(correct=rows.correct.astype(float).where(rows.index != 7))),
+        "half an image": (trials, rows.assign(correct=rows.correct + .5 * (rows.index == 7))),
+        "clean 3": (trials, rows.assign(severity=rows.severity.where(rows.index != 0, 3))),
+        "misspelt": (trials.rename(columns=dict(energy_j="energy_J")), rows),
         "column": (trials.drop(columns="recipe"), rows),
     }[name]
 
 
 @pytest.mark.parametrize("name, says", [
-    ("above n", "10001 correct of 10000 images"), ("below zero", "-1 correct of 10000 images"),
+    ("above n", "10001 correct of 10000 images"), ("below zero", "-1 correct of 10000 images"), ("clean 3", "clean 3, .* there is no such condition"),
+    ("no number", "correct is a whole number, got nan"), ("half an image", r"correct is a whole number, got \d+\.5"), ("misspelt", "unknown column of a published trial 'energy_J'"),
     ("no severity", "'QAT' of vgg19 on cifar10 lacks 15 of 76 conditions"), ("no corruption", r"lacks 5 of 76 conditions \(fog 1, fog 2, fog 3\)"),
     ("no clean", r"lacks 1 of 76 conditions \(clean 0\)"), ("unknown", "unknown configuration 'QTA'"), ("no counts", "'QAT' of vgg19 on cifar10 has no counts"),
     ("no dense", "vgg19 on cifar10 has no trials with the recipe dense"), ("twice", "is listed twice"), ("recipe", "int9"), ("column", "lacks recipe")])
 def test_tables_that_are_not_whole(given, name, says):
     with pytest.raises(ValueError, match=says) as error: from_counts(*broken(name, given), source="test")
     assert "\n" not in str(error.value)
+
+
+def test_another_table_of_the_same_names_has_other_keys(given):
+    trials, rows = given
+    first, second = (from_counts(trials, table, source="test") for table in (rows, rows.assign(correct=rows.correct - (rows.correct > 0))))
+    assert not set(first.trials.key) & set(second.trials.key) and len(join(first, second).trials) == 2 * len(trials)
+    seeds = from_counts(pd.concat([trials.assign(seed=seed) for seed in (0, 1)]), pd.concat([rows.assign(seed=seed) for seed in (0, 1)]), source="test")
+    assert seeds.trials.key.nunique() == 2 * len(trials) and (references(seeds.trials) != "").all()
+    with pytest.raises(ValueError, match="source is empty"): from_counts(trials, rows, source="")
+
+
+def test_an_extra_corruption_of_one_trial_leaves_the_others_alone(given):
+    trials, rows = given
+    extra = rows[(rows.configuration == "QAT") & (rows.corruption == "fog")].assign(corruption="spatter")
+    more = from_counts(trials, pd.concat([rows, extra]), source="test")
+    plain, wide = (summarise(tables).set_index(["dataset", "arch", "configuration"]).sort_index() for tables in (from_counts(trials, rows, source="test"), more))
+    for name in ("clean", "robust", "worst", "mce", "relative_mce"): assert np.allclose(plain[name], wide[name]), name
+    assert (wide.extra_robust.notna() == (wide.index.get_level_values("configuration") == "QAT")).all()
+    assert rounded_rates(more).notna().all().all()
+
+
+def test_intervals_at_the_edges_and_bad_levels(given, paper):
+    trials, rows = given
+    sure = count_intervals(from_counts(trials, rows.assign(correct=rows.n), source="test"))
+    assert (sure.high <= 1).all() and (sure.low < 1).all()
+    for level in (0, 1, 95, -1):
+        with pytest.raises(ValueError, match="level is a share between 0 and 1"): count_differences(paper, [(paper.trials.key[1], paper.trials.key[0])], level=level)
+    with pytest.raises(ValueError, match="one trial is on cifar100, the other on cifar10"): count_differences(paper, [(paper.trials.key.iloc[-1], paper.trials.key[0])])
+
+
+def test_trials_answer_to_their_published_names(paper):
+    key = find(paper.trials, "resnet50 Original on cifar10")
+    assert paper.trials.set_index("key").loc[key, "configuration"] == "Original"
+    with pytest.raises(ValueError, match="resnet50 Original on cifar100"): find(paper.trials, "resnet50 Original")
 
 
 def test_the_spread_lies_between_its_bounds():
