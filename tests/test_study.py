@@ -55,7 +55,7 @@ def test_second_run_repeats_nothing(done):
     (["EPOCH=3"], "unknown parameter 'epoch': did you mean 'epochs'?"),
     (["ARCH=resnet"], "unknown architecture 'resnet': did you mean 'resnet50'?"),
     (["epochs"], "'epochs' is not a parameter: write NAME=VALUE"),
-    (["DATASET=cifar11"], "unknown dataset 'cifar11': did you mean 'cifar10'?"),
+    (["DATASET=cifar11"], "dataset is digits, cifar10 or cifar100, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
 ])
 def test_mistakes_are_one_line(tmp_path, words, said):
