@@ -23,8 +23,8 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> Removed:
     """Of each set of channels that belong together, the share `amount` with the smallest norms, rounded down so that a multiple of 8 stays.
 
     The scores of the network keep their number. A set that reaches a layer named in `keep`, a tied weight, a grouped layer
-    that is not depthwise, or a module with weights that is none of convolution, linear and batch norm is left whole, and so is one
-    that is split or chunked.
+    that is not depthwise, a bare parameter, or a module with weights that is none of convolution, linear and batch norm is left
+    whole, and so is one that is split or chunked.
     """
     try: import torch_pruning
     except ImportError: raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
@@ -40,7 +40,7 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> Removed:
     for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
         members = [item.dep.target.module for item in group]
         # Which part of a split goes where, torch-pruning tells by the order in which it met them, and that may be the wrong one.
-        if any(module in whole or type(module).__name__ == "_SplitOp" for module in members): continue
+        if any(isinstance(module, Tensor) or module in whole or type(module).__name__ == "_SplitOp" for module in members): continue
         scores = rank(group)
         stays = -(-(len(scores) - int(amount * len(scores))) // ROUND_TO) * ROUND_TO
         if stays >= len(scores): continue

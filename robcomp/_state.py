@@ -215,10 +215,14 @@ def state_of(module: nn.Module) -> LayerState | None:
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
-    """Every convolution and linear layer by name, depthwise, grouped and 1x1 included; tied weights once."""
+    """Every convolution and linear layer by name, depthwise, grouped and 1x1 included; tied weights once.
+
+    Layers inside nn.MultiheadAttention are left out: it uses their weights without calling them.
+    """
     found: dict[int, Layer] = {}
+    inside = {part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()}
     for name, module in model.named_modules():
-        if not isinstance(module, COMPRESSIBLE): continue
+        if not isinstance(module, COMPRESSIBLE) or module in inside: continue
         identity = id(state_of(module) or module.weight)
         if identity in found: found[identity].modules.append(module)
         else: found[identity] = Layer(name, module)

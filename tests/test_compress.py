@@ -330,15 +330,80 @@ def test_a_layer_of_one_weight_takes_every_stage():
     assert artifact.summary().codes["4"] == 1
 
 
+class Doubled(nn.Module):
+    def forward(self, weight): return 2 * weight
+
+
 def test_foreign_parametrizations_are_refused():
     model = net()
-    torch.nn.utils.parametrizations.weight_norm(model.point)
+    torch.nn.utils.parametrize.register_parametrization(model.point, "weight", Doubled())
     with pytest.raises(ValueError, match="layer point has a parametrization of its own"): compress(model, "prune0.5")
 
 
-def test_networks_that_are_not_float_are_refused():
-    model = net()
-    with pytest.raises(ValueError, match="layer stem holds torch.float16"): compress(model.half(), "int8:weights")
+@pytest.mark.parametrize("normed", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm,
+                                    torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_normalised_weights_are_folded_with_one_line(normed, capsys):
+    model, x = Tied().eval(), torch.randn(4, 3, 8, 8)
+    normed(model.point)
+    before = model.eval()(x).detach()
+    model = model_from(model, name="normed", classes=2, contract=CONTRACT)
+    assert capsys.readouterr().err == "robcomp: Tied: folded weight or spectral normalisation into point\n"
+    assert torch.allclose(model(x), before, atol=1e-5)
+    assert compress(model, "prune0.5+int8:weights").summary().bits["point"] == 8
+
+
+def test_a_normalisation_put_on_later_is_folded_in_the_copy_alone(capsys):
+    model, x = net(), torch.randn(4, 3, 8, 8)
+    torch.nn.utils.parametrizations.weight_norm(model.point)
+    before = model(x)
+    assert torch.allclose(compress(model, "dense").module(x), before, atol=1e-5)
+    assert torch.equal(model(x), before) and "into point" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_brought_to_float32_with_one_line(kind, capsys):
+    model = model_from(Tied().to(kind), name="other", classes=2, contract=CONTRACT)
+    assert capsys.readouterr().err == f"robcomp: Tied: brought {kind} to float32\n"
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert compress(model.to(kind), "int8:weights").module.stem.weight.dtype == torch.float32
+    assert model.stem.weight.dtype == kind
+
+
+class Attending(nn.Module):
+    """Attention over the places of a small picture, or a matrix held as a bare parameter in its stead."""
+
+    def __init__(self, bare):
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 16, 3, 2), nn.Linear(16, 2)
+        if bare: self.mix = nn.Parameter(torch.randn(16, 16) / 4)
+        else: self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        x = x @ self.mix if hasattr(self, "mix") else self.attention(x, x, x, need_weights=False)[0]
+        return self.last(x.relu().mean(1))
+
+
+@pytest.mark.parametrize("bare, names, count", [(True, ["mix"], 256), (False, ["attention.in_proj_weight", "attention.out_proj.weight"], 1024)])
+def test_what_no_stage_reaches_is_named_and_stays(bare, names, count, capsys, tmp_path):
+    torch.manual_seed(0)
+    model = model_from(Attending(bare), name="attending", classes=2, contract=CONTRACT)
+    artifact = compress(model, "prune0.5+cluster4+int8", DATA)
+    assert capsys.readouterr().err == f"robcomp: no stage compresses {', '.join(names)}: {count:,} parameters stay float32\n"
+    left = artifact.out_of_reach()
+    assert list(left.index) == names and left.parameters.sum() == count and list(artifact.summary().index) == ["stem", "last"]
+    assert all(torch.equal(artifact.module.get_parameter(name), model.get_parameter(name)) for name in names)
+    packed_and_back(artifact, model, tmp_path / "attending.robcomp")
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_channels_that_reach_what_is_out_of_reach_stay(bare):
+    model = model_from(Attending(bare), name="attending", classes=2, contract=CONTRACT)
+    with pytest.raises(ValueError, match="no channel can go"): compress(model, "prune0.5:channel")
+
+
+def test_networks_that_are_quantized_already_are_refused():
     model = net()
     model.last = torch.ao.nn.quantized.dynamic.Linear(12, 2)
     with pytest.raises(ValueError, match="layer last is quantized already"): compress(model, "int8:weights")
