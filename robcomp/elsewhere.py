@@ -111,7 +111,7 @@ class Elsewhere(nn.Module):
 
 # %% ../nbs/38_elsewhere.ipynb #8a820b6d
 def noise(size: int) -> np.ndarray:  # (size, size, 3) uint8, the same on every machine
-    "A picture of nothing."
+    "A picture of uniform noise."
     return np.random.PCG64(0).random_raw(size * size * 3).astype(np.uint8).reshape(size, size, 3)
 
 # %% ../nbs/38_elsewhere.ipynb #7075f79e
