@@ -13,7 +13,6 @@ import pandas as pd
 
 from ._look import AXES, KINDS, Look, scale_of
 from ._marks import GREY, INK, by, channel
-from ._suggest import unknown
 from .charts import axis_of, titled
 from .pareto import Goals, pareto
 from .schema import check
