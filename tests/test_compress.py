@@ -186,6 +186,12 @@ def test_channels_and_gradual_pruning_in_any_order(parts, seed, tmp_path_factory
     assert [type(promise) for promise in restored(again, recipe).promises] == [type(promise) for promise in artifact.promises]
 
 
+def test_channels_go_from_a_network_that_is_quantized_already():
+    artifact = compress(wide(), "int8+prune0.5:channel", DATA, **MEANS)
+    check_by_hand(artifact)
+    assert artifact.module.stem.out_channels == 16
+
+
 def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels():
     model = wide()
     for layer in (model.stem, model.norm, model.up, model.middle, model.deep, model.down):  # the last eight channels of each set: nothing at all
