@@ -16,11 +16,11 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from . import _marks
-from ._atomic import replacing
-from ._look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
-from ._suggest import unknown
-from ._svg import described, figure, to_svg
+from ._display import marks as _marks
+from ._files.atomic import replacing
+from ._display.look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
+from ._text.suggest import unknown
+from ._display.svg import described, figure, to_svg
 from .pareto import Goals, pareto
 from .recipe import parse
 from .results import DIRECTIONS, Tables, references

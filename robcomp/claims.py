@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ._literature import CLAIMS, PUBLISHED
-from ._suggest import unknown
+from ._text.literature import CLAIMS, PUBLISHED
+from ._text.suggest import unknown
 from .contrasts import Profile, contrasts
 
 # %% ../nbs/62_claims.ipynb #d07d1190

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._kmeans import codebook, entropy_codebook, nearest, stacked
-from ._state import Layer, grid_limit, layers
+from ._compression.kmeans import codebook, entropy_codebook, nearest, stacked
+from ._compression.state import Layer, grid_limit, layers
 from .recipe import Cluster
 
 # %% ../nbs/32_cluster.ipynb #18a9a72f

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ._digest import tensors_sha256
-from ._entry import made_plain
-from ._state import COMPRESSIBLE, layers, state_of
+from ._files.digest import tensors_sha256
+from ._compression.entry import made_plain
+from ._compression.state import COMPRESSIBLE, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
 from .prune import Gradual, Narrower, Zeros, prune

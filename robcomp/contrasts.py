@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ._suggest import unknown
+from ._text.suggest import unknown
 from .results import Tables, averaging, outcomes
 from .schema import CLEAN, CORRUPTIONS, GROUPS, STANDARD
 from .uncertainty import BLOCK, counts, parts_of, redraw

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._suggest import unknown
-from ._tables import REFERENCE
+from ._text.suggest import unknown
+from ._corruptions.tables import REFERENCE
 from .data import Data, data_root, shuffled
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
@@ -71,7 +71,7 @@ def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_nois
          strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # (256, 256) row: byte in, column: byte out; rows sum to 1
     "The chance of each byte, for each byte."
-    from robcomp import _tables
+    from robcomp._corruptions import tables as _tables
     strength, scale = STRENGTHS[strengths][name][severity - 1], np.arange(256) / 255
     if name == "shot_noise": return _tables.poisson_odds(strength)
     if name == "impulse_noise": return _tables.impulse_odds(strength)
@@ -84,7 +84,7 @@ def alias(name: str,  # one of the four noises
           strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # (256, 256) uint32, as the kernel reads it
     "The table of chances, ready to be drawn from."
-    from robcomp import _tables
+    from robcomp._corruptions import tables as _tables
     return _tables.alias_table(odds(name, severity, strengths))
 
 # %% ../nbs/11_corruptions.ipynb #211bac2b
@@ -96,9 +96,9 @@ def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
           strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # as given
     "Each byte replaced by a draw from its row of the table."
-    from robcomp import _kernels
-    from robcomp._draws import CORRUPTION
-    from robcomp._threads import over
+    from robcomp._corruptions import kernels as _kernels
+    from robcomp._corruptions.draws import CORRUPTION
+    from robcomp._corruptions.threads import over
     return over(images, _kernels.sample, alias(name, severity, strengths), seed, CORRUPTION[name], severity, numbers=numbers)
 
 # %% ../nbs/11_corruptions.ipynb #9d3c9cd1
@@ -108,8 +108,9 @@ def determined(images: np.ndarray,  # (n, size, size, 3) uint8
                strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # as given
     "The images, spoilt without any draw."
-    from robcomp import _kernels, _tables
-    from robcomp._threads import over
+    from robcomp._corruptions import kernels as _kernels
+    from robcomp._corruptions import tables as _tables
+    from robcomp._corruptions.threads import over
     strength, size = STRENGTHS[strengths][name][severity - 1], images.shape[1]
     scale = size / REFERENCE[strengths]
     match name:
@@ -133,7 +134,7 @@ def woven(images: np.ndarray,  # (n, size, size, 3) uint8
           strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # as given
     "The images under glass, snow, frost ..."
-    from robcomp import _weather
+    from robcomp._corruptions import weather as _weather
     more = dict(pictures=frost) if name == "frost" else {}
     return getattr(_weather, name)(images, severity, seed, numbers, strengths=strengths, **more)
 
@@ -186,7 +187,7 @@ NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 def compiled(name: str,  # one of the 19
 ) -> None:
     "Run a corruption once on a black image, and say so where that takes longer than a second."
-    try: from robcomp._threads import notice
+    try: from robcomp._corruptions.threads import notice
     except ImportError: raise ImportError("the corruptions are compiled by numba: pip install numba") from None
     with notice(f"robcomp: compiling {name}, once on this machine"):
         applied(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
@@ -248,7 +249,7 @@ def dealt(n: int,  # test images
 def frost_text(frost: str | Path) -> str:
     "The choice of frost; pictures that are not ours by a name and the digest of their pixels."
     if frost == "own": return "own"
-    from robcomp._frost import fingerprint
+    from robcomp._corruptions.frost import fingerprint
     return f"{Path(frost).resolve().name}-{fingerprint(frost)[:8]}"
 
 def listed(names: Sequence[str]) -> str:
@@ -281,14 +282,14 @@ def download(dataset: str,  # cifar10 or cifar100
              root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
 ) -> Path:  # folder of the arrays
     "Fetch CIFAR-10-C or CIFAR-100-C from Zenodo, where it is not there already."
-    from robcomp import _official
+    from robcomp._corruptions import official as _official
     if dataset not in _official.FOLDERS: raise ValueError(unknown("dataset", dataset, _official.FOLDERS))
     return _official.fetch(dataset, data_root(root))
 
 # %% ../nbs/11_corruptions.ipynb #166691a1
 def official_name(data: Data) -> str:
     "The data set under which the arrays of these test images are published."
-    from robcomp import _official
+    from robcomp._corruptions import official as _official
     name = data.name.partition("-seed")[0]
     if name not in _official.FOLDERS:
         raise ValueError(f"no official arrays for {data.name!r}, only for cifar10 and cifar100: leave source at 'generated'")
@@ -338,7 +339,7 @@ def batch(suite: Suite,
           condition: Condition,  # one of `suite.conditions`
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # images uint8, labels int64, and the images' numbers in the test split
     "The images of a condition as a network will see them."
-    from robcomp import _official
+    from robcomp._corruptions import official as _official
     numbers, (name, severity) = suite.positions(condition), condition
     labels = suite.data.test.labels[numbers]
     if suite.official and name != CLEAN:
@@ -364,7 +365,7 @@ def write_arrays(data: Data,  # its test images are spoilt
                  strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
 ) -> list[Path]:  # the files
     "All severities of all test images in the layout of CIFAR-10-C."
-    from robcomp import _official
+    from robcomp._corruptions import official as _official
     images, labels = data.test.images, data.test.labels
     pairs, strengths = conditions(corruptions, SEVERITIES), strengths_for(data.size, strengths)
     def blocks(name):

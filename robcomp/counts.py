@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ._store import frame
-from ._suggest import unknown
+from ._store.shards import frame
+from ._text.suggest import unknown
 from .recipe import parse
 from .results import Tables, accuracies, averaging, counts_only, find, references
 from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,

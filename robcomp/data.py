@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ._suggest import unknown
+from ._text.suggest import unknown
 
 # %% ../nbs/10_data.ipynb #de0e2d0e
 class Images:
@@ -141,7 +141,7 @@ def cifar(name: str,  # cifar10 or cifar100
           seed: int = 0,  # of the calibration images; the split is the official one
 ) -> Data:
     "CIFAR from its official files, fetched where they are absent."
-    from robcomp._download import fetch_members, read_arrays, verified
+    from robcomp._files.download import fetch_members, read_arrays, verified
     from torchvision import datasets
     official = getattr(datasets, name.upper())
     listed = {f"{official.base_folder}/{file}": md5 for file, md5 in
@@ -167,7 +167,7 @@ def class_images(folder: Path,  # holds a folder for each class
                  size: int,  # pixels a side of the images returned
 ) -> tuple[Images, list[str]]:
     "All pictures under the class folders, classes and files in the order of their names."
-    from robcomp._pictures import SUFFIXES, read_picture
+    from robcomp._files.pictures import SUFFIXES, read_picture
     files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
     if len(files) < 2:
@@ -204,7 +204,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     return parted(f"{path.resolve().name}-{digest.hexdigest()[:8]}", train, tested, classes, seed=seed, flip=flip)
 
 def _own_size(path: Path) -> int:
-    from robcomp._pictures import common_side
+    from robcomp._files.pictures import common_side
     size = common_side(path)
     print(f"robcomp: {path.name}: pictures are brought to {size} x {size}, the commonest of their sizes; size= asks for another", file=sys.stderr)
     return size

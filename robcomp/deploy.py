@@ -24,11 +24,11 @@ import pandas as pd
 import torch
 from torch import fx, nn
 
-from ._atomic import replacing
-from ._errors import first_line
-from ._integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
-from ._quiet import silenced
-from ._state import Layer, folded, layers, plain
+from ._files.atomic import replacing
+from ._text.errors import first_line
+from ._deployment.integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
+from ._deployment.quiet import silenced
+from ._compression.state import Layer, folded, layers, plain
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
 
@@ -176,7 +176,7 @@ def integer_graph(module: nn.Module,  # with `.contract`
                   opset: int = 17,  # 17 or later
 ):  # a `_qdq.Graph`
     "The float graph with integers in the place of all that is on a grid."
-    from robcomp._qdq import Graph
+    from robcomp._deployment.qdq import Graph
     graph = Graph(float_graph(module, opset=opset))
     on_grid = {id(part): layer for layer in layers(module).values() if layer.integers is not None for part in layer.modules}
     for name, part in module.named_modules(remove_duplicate=False):

@@ -18,8 +18,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ._errors import first_line
-from ._foreign import bytes_of, counts, face, parts_of
+from ._text.errors import first_line
+from ._deployment.foreign import bytes_of, counts, face, parts_of
 from .data import Images, InputContract, as_input
 from .deploy import library, session
 

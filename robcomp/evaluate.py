@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ._progress import progress as progress_bar
-from ._state import layers
-from ._suggest import unknown
+from ._files.progress import progress as progress_bar
+from ._compression.state import layers
+from ._text.suggest import unknown
 from .data import InputContract, as_input
 from .deploy import export_onnx, in_integers, library, session
 from .training import pick_device

@@ -16,9 +16,9 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from . import _marks
-from ._look import AXES, LOOK, families_in
-from ._page import TABLE, html_table
+from ._display import marks as _marks
+from ._display.look import AXES, LOOK, families_in
+from ._display.page import TABLE, html_table
 from .charts import front_table, networks
 from .pareto import Choice, choose
 from .schema import check

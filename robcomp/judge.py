@@ -14,10 +14,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from ._atomic import writable_folder
-from ._digest import tensors_sha256
-from ._progress import progress as progress_bar
-from ._store import finished, write_deal, write_trial
+from ._files.atomic import writable_folder
+from ._files.digest import tensors_sha256
+from ._files.progress import progress as progress_bar
+from ._store.shards import finished, write_deal, write_trial
 from .data import Images, as_input
 from .elsewhere import Elsewhere, checked_answers
 from .evaluate import evaluate

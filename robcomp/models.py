@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ._atomic import replacing
-from ._digest import tensors_sha256
-from ._entry import made_plain
-from ._errors import first_line
-from ._suggest import unknown
-from ._weights import read_weights
+from ._files.atomic import replacing
+from ._files.digest import tensors_sha256
+from ._compression.entry import made_plain
+from ._text.errors import first_line
+from ._text.suggest import unknown
+from ._files.weights import read_weights
 from .data import CIFAR_CONTRACT, InputContract, as_input
 
 # %% ../nbs/20_models.ipynb #30c59ff4

@@ -19,12 +19,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ._channels import coherent, shrink
-from ._coder import decode, depth_of, encode, order0_bytes
-from ._container import Section, header_bytes, read, write
-from ._context import MOST, decisions, decode_in_context, encode_in_context
-from ._header import IN_CONTEXT, check_header
-from ._state import COMPRESSIBLE, Layer, grid_limit, layers, plain
+from ._compression.channels import coherent, shrink
+from ._packing.coder import decode, depth_of, encode, order0_bytes
+from ._packing.container import Section, header_bytes, read, write
+from ._packing.context import MOST, decisions, decode_in_context, encode_in_context
+from ._packing.header import IN_CONTEXT, check_header
+from ._compression.state import COMPRESSIBLE, Layer, grid_limit, layers, plain
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
 from .recipe import parse

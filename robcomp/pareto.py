@@ -13,9 +13,9 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from ._condition import Comparison, Group, clauses, parse_condition
-from ._reasons import card, left_out, name_of, reasons, refusal
-from ._suggest import unknown
+from ._text.condition import Comparison, Group, clauses, parse_condition
+from ._text.reasons import card, left_out, name_of, reasons, refusal
+from ._text.suggest import unknown
 from .results import DIRECTIONS
 from .uncertainty import Draws
 

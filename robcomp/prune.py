@@ -12,10 +12,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ._channels import coherent, cut, doomed
-from ._kmeans import with_zero
-from ._select import kth_smallest
-from ._state import Layer, layers
+from ._compression.channels import coherent, cut, doomed
+from ._compression.kmeans import with_zero
+from ._compression.select import kth_smallest
+from ._compression.state import Layer, layers
 from .recipe import Prune
 
 # %% ../nbs/31_prune.ipynb #1ec9fe5b

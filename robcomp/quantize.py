@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ._state import Layer, grid_limit, layers
+from ._compression.state import Layer, grid_limit, layers
 from .recipe import Quantize
 
 # %% ../nbs/33_quantize.ipynb #2c03bb06

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from html import escape
 
-from ._suggest import unknown
+from ._text.suggest import unknown
 
 # %% ../nbs/30_recipe.ipynb #e0eec764
 class Stage:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ._atomic import replacing, writable_folder
-from ._live import live_script
-from ._page import STYLE, TABLE, html_table
-from ._svg import figure
+from ._files.atomic import replacing, writable_folder
+from ._display.live import live_script
+from ._display.page import STYLE, TABLE, html_table
+from ._display.svg import figure
 from .charts import by_condition, chart_front, chart_heat, chart_severity, networks, spec_of
 from .pareto import Choice, Goals, pareto
 from .results import Tables, summarise

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from . import _example
-from ._store import empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial
+from ._store import example as _example
+from ._store.shards import empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial
 from .recipe import Recipe, parse
 from .schema import CLEAN, DEAL_COLUMNS, ELSEWHERE, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 

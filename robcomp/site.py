@@ -23,10 +23,10 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from . import __version__
-from ._atomic import replacing
-from ._layout import answered, boxed, worded
-from ._live import live_script
-from ._preview import write_pages
+from ._files.atomic import replacing
+from ._display.layout import answered, boxed, worded
+from ._display.live import live_script
+from ._display.preview import write_pages
 
 # %% ../nbs/80_site.ipynb #bbec25af
 FETCHED = re.compile(r"""<script[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>\s*</script>\s*

@@ -22,9 +22,9 @@ import click
 import pandas as pd
 import yaml
 
-from ._atomic import replacing, writable_folder
-from ._progress import PROGRESS_FILE
-from ._suggest import unknown
+from ._files.atomic import replacing, writable_folder
+from ._files.progress import PROGRESS_FILE
+from ._text.suggest import unknown
 from .pareto import Choice, Goals, choose, pareto
 from .report import write_report
 from .recipe import parse

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from ._look import AXES, KINDS, Look, scale_of
-from ._marks import GREY, INK, by, channel
+from ._display.look import AXES, KINDS, Look, scale_of
+from ._display.marks import GREY, INK, by, channel
 from .charts import axis_of, titled
 from .pareto import Goals, pareto
 from .schema import check

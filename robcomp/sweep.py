@@ -28,11 +28,11 @@ from torch import nn
 
 # %% ../nbs/41_sweep.ipynb #47da29fd
 from . import __file__ as PACKAGE, __version__
-from ._atomic import replacing, writable_folder
-from ._progress import progress as progress_bar
-from ._checkpoint import whole
-from ._container import read as read_container
-from ._store import quarantine, read_trial, resumed, trial_files, write_deal, write_trial
+from ._files.atomic import replacing, writable_folder
+from ._files.progress import progress as progress_bar
+from ._files.checkpoint import whole
+from ._packing.container import read as read_container
+from ._store.shards import quarantine, read_trial, resumed, trial_files, write_deal, write_trial
 from .compress import Artifact, Means, coming_bits, extend, restored, uncompressed
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, contract_of, load

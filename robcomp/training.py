@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._checkpoint import read_checkpoint, write_checkpoint
-from ._depthwise import wide_depthwise
-from ._digest import tensors_sha256
-from ._errors import first_line
-from ._progress import progress as progress_bar
+from ._files.checkpoint import read_checkpoint, write_checkpoint
+from ._compression.depthwise import wide_depthwise
+from ._files.digest import tensors_sha256
+from ._text.errors import first_line
+from ._files.progress import progress as progress_bar
 from .data import Data, Images, InputContract, as_input, augment
 
 # %% ../nbs/21_training.ipynb #a3329b8d

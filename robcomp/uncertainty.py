@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm, t as student
 from threadpoolctl import threadpool_limits
 
-from ._suggest import unknown
+from ._text.suggest import unknown
 from .results import DIRECTIONS, MEASURES, Tables, deal_of, find, held_against, outcomes, plain_measures
 from .results import references, summarise
 from .schema import CLEAN

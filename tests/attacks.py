@@ -27,8 +27,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robcomp import _atomic
-from robcomp._store import read_deals
+from robcomp._files import atomic as _atomic
+from robcomp._store.shards import read_deals
 from robcomp.results import collect
 from robcomp.sweep import sweep
 

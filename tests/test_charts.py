@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from robcomp._look import FAMILIES, dressed, pixels, scale_of, ticks
-from robcomp._svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
+from robcomp._display.look import FAMILIES, dressed, pixels, scale_of, ticks
+from robcomp._display.svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
 from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
                             enable_charts, family, looks_of, save_chart, spec_of)
 from robcomp.explorer import chart_explorer

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robcomp._digest import tensors_sha256
-from robcomp._state import layers, plain
+from robcomp._files.digest import tensors_sha256
+from robcomp._compression.state import layers, plain
 from robcomp.compress import compress, restored
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import model_from
@@ -268,7 +268,7 @@ def least_error(values, k):
 @pytest.mark.parametrize("k, slack", [(2, 1e-4), (4, 1e-4), (16, 1e-4), (64, 2e-3), (256, 2e-3)])
 @pytest.mark.parametrize("limit", ["distinct", "companded"])
 def test_codebooks_are_as_good_as_the_exact_ones(k, slack, limit, monkeypatch):
-    from robcomp import _kmeans
+    from robcomp._compression import kmeans as _kmeans
     if limit == "companded": monkeypatch.setattr(_kmeans, "FEW", 0)
     rng = np.random.default_rng(0)
     values = (rng.standard_normal(600) * np.exp(.5 * rng.standard_normal(600))).astype(np.float32)
@@ -281,7 +281,7 @@ def test_codebooks_are_as_good_as_the_exact_ones(k, slack, limit, monkeypatch):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_priced_codebooks_beat_alternation_from_many_starts(k, weighted):
     """Error plus price times bits, against the textbook's alternation from random starts, written without the package's loops."""
-    from robcomp._kmeans import entropy_codebook
+    from robcomp._compression.kmeans import entropy_codebook
     rng = np.random.default_rng(k)
     values = rng.standard_t(5, 3000).astype(np.float32)
     weights = rng.random(3000).astype(np.float32) + .1 if weighted else None
@@ -313,13 +313,13 @@ def test_a_bit_more_on_average_goes_where_it_does_most_good():
 
 
 def test_weighted_codebooks_count_points_as_often_as_told():
-    from robcomp._kmeans import codebook
+    from robcomp._compression.kmeans import codebook
     values, counts = np.array([0, 1, 5, 6], np.float32), np.array([3, 1, 1, 1])
     assert np.allclose(codebook(values, 2, weights=counts), codebook(np.repeat(values, counts), 2))
 
 
 def test_tuning_moves_codebooks_like_the_projection_of_free_weights():
-    from robcomp._state import _Shared
+    from robcomp._compression.state import _Shared
     codes, scale = torch.tensor([[0, 1, 1], [1, 0, 0]], dtype=torch.uint8), torch.tensor([[1.], [2.]])
     values, gradient = torch.tensor([.5, -.5], requires_grad=True), torch.randn(2, 3)
     _Shared.apply(values, codes, scale).backward(gradient)
@@ -429,7 +429,7 @@ def test_kept_layers_are_left_alone():
 
 @pytest.mark.parametrize("magnitudes", [[0.], [1e-42, 3., 0., 3., 3.], list(np.abs(np.random.default_rng(0).standard_cauchy(999)) * 1e-20)])
 def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
-    from robcomp._select import kth_smallest
+    from robcomp._compression.select import kth_smallest
     values = np.array(magnitudes, np.float32)
     assert [kth_smallest(values, k) for k in range(1, len(values) + 1)] == np.sort(values).tolist()
 
@@ -462,7 +462,7 @@ class Divided(nn.Module):
 @pytest.mark.parametrize("how", ["chunk", "halves", "fixed", "shuffle"])
 def test_what_is_split_stays_whole_and_the_rest_is_cut(how):
     """The narrow network says what the whole one says with the lost channels silent."""
-    from robcomp._channels import doomed
+    from robcomp._compression.channels import doomed
     torch.manual_seed(0)
     network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
     narrow, x = compress(network, "prune0.5:channel").module, torch.randn(5, 3, 8, 8)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from robcomp._download import read_arrays
-from robcomp._pictures import read_picture
+from robcomp._files.download import read_arrays
+from robcomp._files.pictures import read_picture
 from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, augment, contract_of, from_folder,
                           load, shuffled, split)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from robcomp._integers import AddedLevels
-from robcomp._state import ActivationRange, folded, layers
+from robcomp._deployment.integers import AddedLevels
+from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.deploy import agreement, export_onnx, folded_codes, operations, predict, processor_seconds, round_sums, session, weight_codes, with_bias

@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx")
 ortq = pytest.importorskip("onnxruntime.quantization")
 from onnx import TensorProto, helper, numpy_helper
 
-from robcomp._foreign import counts, weights_of
+from robcomp._deployment.foreign import counts, weights_of
 from robcomp.corruptions import Suite
 from robcomp.data import InputContract, as_input, load
 from robcomp.elsewhere import Elsewhere, OnnxFile, from_onnx, from_predict, misordered

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from robcomp._state import layers, plain
+from robcomp._compression.state import layers, plain
 from robcomp.compress import compress
 from robcomp.data import InputContract
 from robcomp.footprint import encodings, gzip_bytes, latency, macs, measure

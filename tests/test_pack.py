@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from robcomp._coder import decode, encode, order0_bytes
-from robcomp._context import MOST, decode_in_context, encode_in_context
-from robcomp._digest import tensors_sha256
-from robcomp._state import layers
+from robcomp._packing.coder import decode, encode, order0_bytes
+from robcomp._packing.context import MOST, decode_in_context, encode_in_context
+from robcomp._files.digest import tensors_sha256
+from robcomp._compression.state import layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from

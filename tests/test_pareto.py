@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from robcomp._condition import clauses, parse_condition
+from robcomp._text.condition import clauses, parse_condition
 from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, losses, pareto,
                             price_of_clean, rank, stability, topsis)
 from robcomp.results import example, read_tables, summarise, works

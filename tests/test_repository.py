@@ -92,27 +92,46 @@ def test_experiments_hold_no_code_of_their_own(path):
         if kind == "code": assert not re.search(r"^\s*(def|class) |import torch", text, re.M)
 
 
+# The lowest decade that enters a room of private mechanism
+ROOMS = dict(_text=0, _files=0, _corruptions=10, _compression=20, _packing=30, _deployment=30, _store=40, _display=70)
+
+
+def imported_files(path):
+    """The modules of robcomp that a file imports, as paths inside the package."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom): continue
+        if node.level: start = path.parents[node.level - 1]
+        elif (node.module or "").split(".")[0] == "robcomp": start = ROOT
+        else: continue
+        place = start.joinpath(*(node.module or "").split("."))
+        yield from (found for found in (place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)) if found.exists())
+
+
 def imports(module):
-    """Names of robcomp's own modules that a module imports, the mechanism files' imports included."""
-    seen, queue = set(), [module]
+    """Names of robcomp's own modules that a module imports, and the rooms it enters; imports of mechanism files included."""
+    seen, queue = set(), [ROOT / "robcomp" / f"{module}.py"]
     while queue:
-        tree = ast.parse((ROOT / "robcomp" / f"{queue.pop()}.py").read_text())
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom): continue
-            if node.level: names = [node.module] if node.module else [alias.name for alias in node.names]
-            elif (node.module or "").startswith("robcomp."): names = [node.module.removeprefix("robcomp.")]
-            else: continue
-            for name in names:
-                if name in seen or not (ROOT / "robcomp" / f"{name}.py").exists(): continue
-                seen.add(name)
-                if name.startswith("_"): queue.append(name)
-    return {name for name in seen if not name.startswith("_")}
+        for path in imported_files(queue.pop()):
+            if path in seen: continue
+            seen.add(path)
+            if path.parent.name.startswith("_"): queue.append(path)
+    inside = {path.relative_to(ROOT / "robcomp").with_suffix("").parts for path in seen}
+    return {parts[0] for parts in inside if not parts[-1].startswith("__")}
+
+
+def test_every_file_of_mechanism_stands_in_a_room_with_a_sentence():
+    private = {path.name for path in (ROOT / "robcomp").iterdir() if path.name.startswith("_")} - {"__init__.py", "_modidx.py", "__pycache__"}
+    assert private == set(ROOMS)
+    for room in ROOMS: assert ast.get_docstring(ast.parse((ROOT / "robcomp" / room / "__init__.py").read_text()))
 
 
 def test_modules_import_lower_numbers_only():
     numbers = {name: value for value, name in map(number, NOTEBOOKS)}
     for name, value in numbers.items():
         for other in imports(name):
+            if other in ROOMS:
+                assert ROOMS[other] // 10 <= value // 10, f"{name} ({value}) enters {other}, whose doors open from {ROOMS[other]} on"
+                continue
             assert numbers[other] < value, f"{name} ({value}) imports {other} ({numbers[other]})"
             if numbers[other] // 10 == value // 10: assert (name, other) in SIBLINGS, f"{name} imports its sibling {other}"
 

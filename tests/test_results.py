@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robcomp._store import finished, read_deals, read_trial, write_deal, write_trial
+from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
 from robcomp.results import (Tables, collect, example, find, join, outcomes, read_tables, references, summarise,
                              write_tables)
 from robcomp.schema import EXTRA, LATER_COLUMNS, SEVERITIES, STANDARD, SUMMARY_COLUMNS

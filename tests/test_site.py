@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from robcomp._preview import sidebar
+from robcomp._display.preview import sidebar
 from robcomp.results import find, read_tables
 from robcomp.site import SCRIPT, Page, cell_text, finish, finished, main, preview, problems, readme
 from robcomp.uncertainty import compare

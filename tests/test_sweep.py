@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robcomp._atomic import replacing, writable_folder
-from robcomp._store import read_deal, read_trial
+from robcomp._files.atomic import replacing, writable_folder
+from robcomp._store.shards import read_deal, read_trial
 from robcomp.results import collect
 from robcomp.schema import ROW_COLUMNS
 from robcomp.sweep import plan, store_status, sweep
@@ -166,7 +166,7 @@ def same(store, whole):
 
 def rewritten(path, change, *, digest=True):
     """The file of a trial with its table changed by `change` and every checksum right; `digest=False`: as an earlier version wrote it."""
-    from robcomp._store import content_sha256, frame
+    from robcomp._store.shards import content_sha256, frame
     table = change(pq.read_table(path))
     metadata = dict(table.schema.metadata)
     metadata.pop(b"robcomp_rows")

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from robcomp import training as module
-from robcomp._checkpoint import read_checkpoint, write_checkpoint
-from robcomp._depthwise import wide_depthwise
-from robcomp._digest import tensors_sha256
+from robcomp._files.checkpoint import read_checkpoint, write_checkpoint
+from robcomp._compression.depthwise import wide_depthwise
+from robcomp._files.digest import tensors_sha256
 from robcomp.data import Data, Images, InputContract, as_input
 from robcomp.models import model_from
 from robcomp.training import (MOMENTUM, Step, Training, accuracy, fit, loss_of, one_epoch, optimizer_of, rates, shrunk, steps_by_epoch,

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from robcomp import _example
-from robcomp._store import frame
+from robcomp._store import example as _example
+from robcomp._store.shards import frame
 from robcomp.results import MEASURES, Tables, example, find, join, outcomes, summarise
 from robcomp.schema import ROW_COLUMNS
 from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar, newcombe, over_seeds, resample

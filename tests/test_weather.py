@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate, gaussian_filter, label, map_coordinates, zoom
 
-from robcomp import _draws as draws
-from robcomp import _frost, _weather
+from robcomp._corruptions import draws
+from robcomp._corruptions import frost as _frost
+from robcomp._corruptions import weather as _weather
 from robcomp.schema import CORRUPTIONS
 
 NAMES = "glass_blur", "fog", "motion_blur", "snow", "frost", "elastic_transform", "spatter"

@@ -20,10 +20,10 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import zoom
 
-from robcomp._draws import normals, uniforms
-from robcomp._frost import packed, pictures as at_scale
-from robcomp._tables import REFERENCE
-from robcomp._threads import in_threads
+from robcomp._corruptions.draws import normals, uniforms
+from robcomp._corruptions.frost import packed, pictures as at_scale
+from robcomp._corruptions.tables import REFERENCE
+from robcomp._corruptions.threads import in_threads
 
 SIZES = 8, 512   # smallest and largest side, pixels
 _TOGETHER = 256  # images whose draws are in memory at once

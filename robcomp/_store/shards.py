@@ -30,9 +30,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robcomp._atomic import replacing
-from robcomp._errors import first_line
-from robcomp._suggest import unknown
+from robcomp._files.atomic import replacing
+from robcomp._text.errors import first_line
+from robcomp._text.suggest import unknown
 from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, LATER_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD, TRIAL_COLUMNS,
                             Column, canonical, check, trial_from)
 

@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from robcomp._look import AXES, KINDS, VERDICTS, Look, families_in, label_front, pixels, scale_of, ticks
-from robcomp._svg import Box, text_width
+from robcomp._display.look import AXES, KINDS, VERDICTS, Look, families_in, label_front, pixels, scale_of, ticks
+from robcomp._display.svg import Box, text_width
 from robcomp.results import DIRECTIONS
 from robcomp.schema import CLEAN, CORRUPTIONS
 

@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from robcomp._atomic import replacing, writable_folder
-from robcomp._progress import progress
+from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.progress import progress
 
 FOLDERS = dict(cifar10="CIFAR-10-C", cifar100="CIFAR-100-C")
 ARCHIVES = dict(  # Zenodo records 2535967 and 3555552

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from robcomp._atomic import replacing
+from robcomp._files.atomic import replacing
 
 MAGIC = b"\x89rcomp\r\n"
 VERSION = 2

@@ -7,8 +7,8 @@ from html import escape
 
 import pandas as pd
 
-from robcomp._look import dressed
-from robcomp._svg import figure
+from robcomp._display.look import dressed
+from robcomp._display.svg import figure
 
 NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
 DIGITS = dict(size_mb=".3g", compression_ratio=".1f", macs=".3g", latency_s=".2g")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from ._state import COMPRESSIBLE, layers, plain
+from .state import COMPRESSIBLE, layers, plain
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROUND_TO = 8  # channels: what processors multiply at once

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ._state import ActivationRange
+from .._compression.state import ActivationRange
 
 KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 RECTIFIERS = (torch.relu, nn.functional.relu, "relu")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robcomp._errors import first_line
+from robcomp._text.errors import first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 

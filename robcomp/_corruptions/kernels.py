@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from robcomp._draws import stream, word_at
+from robcomp._corruptions.draws import stream, word_at
 
 _MASK24, _MASK32, _S8, _S24 = np.uint32(0xFFFFFF), np.uint64(0xFFFFFFFF), np.uint32(8), np.uint32(24)
 

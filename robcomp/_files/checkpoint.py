@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from robcomp._atomic import replacing, writable_folder
+from robcomp._files.atomic import replacing, writable_folder
 
 
 def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from robcomp._look import AXES, FAMILIES, LOOK
+from robcomp._display.look import AXES, FAMILIES, LOOK
 from robcomp.charts import family, networks
 from robcomp.claims import published
 from robcomp.results import Tables, summarise

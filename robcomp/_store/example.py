@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import expit
 
 from robcomp import __version__
-from robcomp._store import frame
+from robcomp._store.shards import frame
 from robcomp.recipe import Prune, Quantize, parse
 from robcomp.schema import (CLEAN, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD, TRIAL_COLUMNS,
                             Trial, canonical)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from robcomp._coder import TOP, WORD, _flush
+from robcomp._packing.coder import TOP, WORD, _flush
 
 ROOT = 1157450773355096064  # e to the power of 1/256, in 2**-60
 FARTHEST = 2047  # log-odds, in 1/256

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from tempfile import TemporaryDirectory
 
-from robcomp._svg import data_address
+from robcomp._display.svg import data_address
 
 # The widths that Quarto's theme gives with the `grid` of _quarto.yml: 358 pixels of text on a screen of 390, 678 on 1280, 764
 # on 1366 and 809 from 1440 on. What fits here fits there.

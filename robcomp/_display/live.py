@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from robcomp._dashboard import SCRIPT as EXPLORER
-from robcomp._svg import VEGA_LITE
+from robcomp._display.dashboard import SCRIPT as EXPLORER
+from robcomp._display.svg import VEGA_LITE
 
 SCRIPT = r"""
 // A dataset travels as a list per column: back to rows.

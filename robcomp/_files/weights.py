@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from robcomp._errors import first_line
+from robcomp._text.errors import first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # under which training scripts keep the weights
 PREFIXES = ("module.", "_orig_mod.")  # what parallel and compiled networks put before every name

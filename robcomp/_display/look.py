@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from robcomp._svg import Box, place_labels
+from robcomp._display.svg import Box, place_labels
 
 
 class Look(NamedTuple):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robcomp._suggest import unknown
+from robcomp._text.suggest import unknown
 
 _TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
                       | (?P<text>'[^']*'|"[^"]*") | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from robcomp._coder import depth_of
-from robcomp._container import Section
-from robcomp._state import grid_limit
+from robcomp._packing.coder import depth_of
+from robcomp._packing.container import Section
+from robcomp._compression.state import grid_limit
 from robcomp.recipe import parse
 
 WORK, WORK_A_BYTE = 1 << 22, 2048  # decisions of the range coders: a start, and as many again a byte of the file

@@ -4,7 +4,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from robcomp._look import KINDS
+from robcomp._display.look import KINDS
 
 
 def chart_dots(table: pd.DataFrame, *, axis: str, title: str, log: bool = False) -> alt.Chart:

@@ -10,8 +10,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from robcomp._atomic import replacing, writable_folder
-from robcomp._progress import progress
+from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.progress import progress
 
 
 def verified(path: str | Path, md5: str) -> bytes:

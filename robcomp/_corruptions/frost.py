@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robcomp._draws import normals
+from robcomp._corruptions.draws import normals
 
 OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")  # randint(5): frost6 is never drawn
 SUFFIXES = ".png", ".jpg", ".jpeg", ".bmp", ".webp"

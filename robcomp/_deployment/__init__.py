@@ -1,0 +1,1 @@
+"""Deployment: ONNX graphs written and read, integer arithmetic, silence for other libraries."""

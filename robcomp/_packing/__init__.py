@@ -1,0 +1,1 @@
+"""Packed files: the container, its header, the two coders."""

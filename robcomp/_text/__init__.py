@@ -1,0 +1,1 @@
+"""Words: conditions as text, reasons, suggestions for misspelt names, errors in one line, published sentences."""
