@@ -177,6 +177,7 @@ def check(table: pd.DataFrame,  # to be read
           columns: Iterable[str],  # names that it must have
 ) -> pd.DataFrame:  # the same table
     "The table itself, or one line about what it lacks."
+    if not isinstance(table, pd.DataFrame): raise TypeError(f"a table (pandas.DataFrame) is needed, got {type(table).__name__}")
     missing = [name for name in columns if name not in table.columns]
     if missing: raise ValueError(f"the table lacks {', '.join(missing)}: it has {', '.join(map(str, table.columns))}")
     return table
