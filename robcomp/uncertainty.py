@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
-from ._text.suggest import unknown
+from ._text.suggest import unknown, whole_level
 from .results import DIRECTIONS, MEASURES, Tables, deal_of, find, held_against, outcomes, plain_measures
 from .results import references, summarise
 from .schema import CLEAN
@@ -138,7 +138,7 @@ def wilson(share: np.ndarray,  # 0 to 1
     return np.minimum((middle - half) / (1 + z**2 / n), share), np.maximum((middle + half) / (1 + z**2 / n), share)
 
 def _tails(level: float) -> tuple[float, float]:
-    if not 0 < level < 1: raise ValueError(f"level is a share between 0 and 1, as 0.95, got {level}")
+    if not 0 < level < 1: raise ValueError(whole_level(level))
     return (1 - level) / 2, (1 + level) / 2
 
 # %% ../nbs/51_uncertainty.ipynb #95e9e212
