@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm, t as student
 
-from .results import MEASURES, Tables, deal_of, differences, find
+from .results import MEASURES, Tables, differences, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
 
 # %% ../nbs/54_seeds.ipynb #1674dbd2
@@ -29,6 +29,13 @@ def recipe_numbers(table: pd.DataFrame,  # summary, or any table
     return table[names].reset_index(drop=True).groupby(names, sort=False, dropna=False).ngroup().to_numpy()
 
 # %% ../nbs/54_seeds.ipynb #ec4dc030
+def _check_experiments(table: pd.DataFrame, number: np.ndarray) -> None:
+    "Raises one line where the seeds of some recipe are no repetition of each other."
+    places = pd.DataFrame({name: pd.factorize(table[name])[0] for name in ("suite", "protocol", "weights") if name in table})
+    if "reference" in table: places["reference"] = table.reference.eq("").to_numpy()
+    mixed = places.groupby(number).nunique().gt(1).any(axis=1)
+    for at in mixed.index[mixed]: _one_experiment(table[number == at])
+
 def _one_experiment(part: pd.DataFrame) -> None:
     "Raises one line where the seeds of a recipe are no repetition of each other."
     first, who = part.iloc[0], " ".join(str(part[name].iloc[0]) for name in ("arch", "recipe") if name in part)
@@ -58,12 +65,11 @@ def by_recipe(table: pd.DataFrame,  # summary, of trials
     count = pd.DataFrame(dict(seeds=ok, failed=~ok)).groupby(number).sum()
     kept = ok.to_numpy() | (count.seeds.to_numpy()[number] == 0)
     number, table = number[kept], table[kept]
-    several = pd.Series(number).duplicated(keep=False).to_numpy()
-    for _, part in table[several & ok[kept].to_numpy()].groupby(number[several & ok[kept].to_numpy()]): _one_experiment(part)
-    row = table[~pd.Series(number).duplicated().to_numpy()]
-    order = count.loc[number[~pd.Series(number).duplicated().to_numpy()]].set_axis(row.index)
+    first = ~pd.Series(number).duplicated().to_numpy()
+    row, order = table[first], count.loc[number[first]].set_axis(table.index[first])
+    if not first.all(): _check_experiments(table, number)
     keys = dict(keys=table.key.groupby(number, sort=False).agg(" ".join).to_numpy()) if "key" in table else {}
-    found = _averaged(row, table, number) if several.any() else row
+    found = row if first.all() else _averaged(row, table, number)
     return found.assign(seeds=order.seeds, failed=order.failed, **keys)
 
 def _ended(table: pd.DataFrame) -> pd.Series:
@@ -159,7 +165,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     parts = _runs(draws, recipes)
     means = Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy())
     found = intervals(means, level=level)
-    at = [recipes.index[recipes.key == key][0] for key in found.key], [MEASURES.index(name) for name in found.measure]
+    at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
     luck = np.stack([(_apart(runs.point)**2).sum(0) for runs in parts])[at]
     shared, seeds = np.stack([_shared_of(runs) for runs in parts])[at], recipes.seeds.to_numpy()[at[0]]
     down, up = (_widened(reach, shared, luck, seeds - 1, level=level) for reach in (found.value - found.low, found.high - found.value))
@@ -191,7 +197,6 @@ def recipe_comparisons(tables: Tables,
     drawn = draws if isinstance(draws, Draws) else resample(tables, draws=draws)
     recipes = by_recipe(drawn.table).set_index("key", drop=False)
     pairs = [(find(recipes, a), find(recipes, b)) for a, b in pairs]
-    for a, b in pairs: deal_of(tables, [a, b])
     counts = pd.DataFrame([(recipes.seeds[a], recipes.seeds[b]) for a, b in pairs], columns=["seeds_a", "seeds_b"])
     found = comparisons(tables, pairs, measure=measure, draws=drawn, level=level)
     several = counts.max(axis=1).to_numpy() > 1
