@@ -253,7 +253,7 @@ class Choice:
                  excluded: pd.Series,       # part of the condition -> how many recipes it excludes
                  *,
                  broken: int = 0,           # recipes that do not work and were not considered
-                 selection: Selection | None = None,  # what resampled studies say; None where there are none
+                 selection: Selection | str = "",  # what resampled studies say, or a sentence on why there are none
     ):
         (self.where, self.best), self.candidates, self.others, self.excluded = asked, candidates, others, excluded
         self.broken, self.selection = broken, selection
@@ -278,12 +278,15 @@ def _table(self: Choice) -> pd.DataFrame:
     asked = [self.best, *condition(self.where, self.candidates).columns(), "clean", "robust", "size_mb"]
     names = [name for name in dict.fromkeys(["arch", "recipe", "seeds", *asked]) if name in self.candidates]
     shown = self.candidates[names].reset_index(drop=True)
-    if self.selection is None: return shown
+    if isinstance(self.selection, str): return shown
     return shown.join(self.selection.table[["chosen", "regret"]].reindex(self.candidates.key).reset_index(drop=True))
 
 Choice.table = property(_table)
 
 # %% ../nbs/60_pareto.ipynb #38ddddd4
+_UNSURE = {pd.DataFrame: "Whether other images would choose otherwise, choose(tables) says.",
+           Tables: "Only counts are known: whether other images would choose otherwise cannot be said.", Draws: ""}
+
 def _resampled(study: pd.DataFrame | Tables | Draws, draws: int) -> Draws | None:
     "Resampled studies of trials, where the outcomes of images are known."
     if not isinstance(study, Tables): return study if isinstance(study, Draws) else None
@@ -347,7 +350,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     return Choice((where, best), kept[holds].iloc[(-value).argsort(kind="stable")],
                   kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], pd.Series(excluded, dtype=int),
                   broken=len(candidates(table.assign(works=True))) - len(kept),
-                  selection=_selection(drawn, kept, tree, best) if drawn is not None and holds.any() else None)
+                  selection=_selection(drawn, kept, tree, best) if drawn is not None and holds.any() else _UNSURE[type(study)])
 
 def condition(where: str, table: pd.DataFrame) -> Comparison | Group:
     "A condition on the columns of a table, read."

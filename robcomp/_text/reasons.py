@@ -68,9 +68,9 @@ def left_out_said(broken: int, failed: int, seeds: int) -> str:
     return "; ".join(said)
 
 
-def selection_said(best: str, candidates: pd.DataFrame, selection: object | None) -> str:
+def selection_said(best: str, candidates: pd.DataFrame, selection: object | str) -> str:
     """How sure a choice is: what other images and seeds would have chosen, and what selection does to the figure."""
-    if selection is None: return " Whether other images would choose otherwise, choose(tables) says."
+    if isinstance(selection, str): return f" {selection}" if selection else ""
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
     rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share > 0)
