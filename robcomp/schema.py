@@ -182,6 +182,7 @@ weather            | float | fraction | change of accuracy, mean over the corrup
 digital            | float | fraction | change of accuracy, mean over the corruptions of the group
 extra              | float | fraction | change of accuracy, mean over the four extra corruptions
 extra_excess       | float | fraction | change under the extra corruptions less the change under the standard ones
+class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean change over classes; a row a class
 slope              | float | fraction | change of accuracy for one more step of severity: least squares over the severities
 calibration_clean  | float | fraction | calibration error of the trial itself on clean images, free of bias
 calibration_robust | float | fraction | calibration error of the trial itself under the standard corruptions, free of bias
