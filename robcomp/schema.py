@@ -156,7 +156,7 @@ relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
-compression_ratio | float | ratio    | dense_bytes / size_bytes
+compression_ratio | float | ratio    | dense_bytes / size_bytes; where dense_bytes is not known, size_bytes of the dense reference / size_bytes
 gzip_ratio        | float | ratio    | dense_bytes / gzip_bytes
 size_mb           | float | MB       | size_bytes / 10^6
 sparsity          | float | fraction | 1 - nonzero / params
@@ -164,6 +164,11 @@ ece_clean         | float | fraction | ece on the clean test images
 ece_robust        | float | fraction | mean of ece over the standard conditions; not to be held against ece_clean, which has more images a condition
 n_images          | int   | images   | evaluated under the standard conditions, all together
 reference         | str   |          | key of the dense trial of the same data, architecture, seed, suite and starting weights
+control           | str   |          | key of the uncompressed trial with the same training, from the same start; empty where the table has none
+clean_vs_dense    | float | fraction | clean - clean of the dense reference
+robust_vs_dense   | float | fraction | robust - robust of the dense reference
+clean_vs_control  | float | fraction | clean - clean of the control: what compression itself did
+robust_vs_control | float | fraction | robust - robust of the control
 works             | bool  |          | clean accuracy is at least 90 % of the dense reference's, or of the best of its network where that is not known
 note              | str   |          | why a figure of this row is missing or covers less than 15 x 5 conditions
 """)

@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
 ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
 SIBLINGS = {("corruptions", "data"), *((stage, "recipe") for stage in ("prune", "cluster", "quantize", "compress", "pack")),
             *(("compress", stage) for stage in ("prune", "cluster", "quantize")), ("footprint", "pack"), ("footprint", "cluster"), ("deploy", "quantize"), ("sweep", "evaluate"),
-            ("uncertainty", "results"), ("contrasts", "results"), ("contrasts", "uncertainty"), ("counts", "results"), ("counts", "uncertainty"), ("study_charts", "charts"), ("explorer", "charts"), ("report", "charts"), ("hypotheses", "claims"), ("hypotheses", "pareto"),
+            ("uncertainty", "results"), ("contrasts", "results"), ("seeds", "results"), ("seeds", "uncertainty"), ("contrasts", "uncertainty"), ("counts", "results"), ("counts", "uncertainty"), ("study_charts", "charts"), ("explorer", "charts"), ("report", "charts"), ("hypotheses", "claims"), ("hypotheses", "pareto"),
             ("elsewhere", "deploy"), ("judge", "evaluate"), ("judge", "sweep")}
 
 
