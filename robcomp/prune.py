@@ -8,7 +8,7 @@ __all__ = ['RAMP', 'RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ran
 
 # %% ../nbs/31_prune.ipynb #13c7c3fb
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,9 +89,10 @@ class Zeros:
                  stage: Prune,
                  masks: dict[str, Tensor],  # False is zero
                  *,
-                 spared: Iterable[str] = (),  # layers left out, because they would have lost all of their weights
+                 spared: Sequence[str] = (),  # layers left out, because they would have lost all of their weights
     ):
-        self.stage, self.spared, self.masks = stage, tuple(spared), {name: mask.clone() for name, mask in masks.items()}
+        self.stage, self.masks = stage, {name: mask.clone() for name, mask in masks.items()}
+        self.remark = f"{stage} leaves out {', '.join(spared)}, which would have lost all weights" if spared else ""
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer whose zeros came back."
@@ -184,5 +185,6 @@ def prune(model: nn.Module,  # changed in place
     if not masks: raise ValueError(f"{stage}: nothing of {', '.join(chosen)[:200]} would be left, or no layer can hold the pattern: prune less")
     for name, mask in masks.items(): zero_out(chosen[name], mask)
     spared = [name for name in chosen if name not in masks] if stage.scope != "2of4" else []
-    if spared: print(f"robcomp: {stage} leaves out {', '.join(spared)}, which would have lost all weights", file=sys.stderr)
-    return Zeros(stage, masks, spared=spared)
+    promise = Zeros(stage, masks, spared=spared)
+    if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
+    return promise

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ def _takes_apart(given: Tensor, result: Tensor) -> bool:
 
 def followed(trace: Callable[[], object], model: nn.Module) -> object:
     """What `trace` returns; `Unfollowed` in one line, with the module, where it fails in any way."""
-    try: return trace()
+    try:
+        with catch_warnings(action="ignore"): return trace()
     except Unfollowed as error: raise Unfollowed(f"{error}{where(error, model)}") from None
     except Exception as error:
         raise Unfollowed(f"its channels cannot be followed{where(error, model)} ({type(error).__name__}: {first_line(error)})") from error

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = Path(__file__).parents[1]
 
 
 def first_line(error: BaseException) -> str:
@@ -20,7 +20,7 @@ def where(error: BaseException, model) -> str:
 
 def is_foreign(error: BaseException) -> bool:
     """Did an error come up outside this package: in a library, or in the code of a network?"""
-    return not list(_frames(error))[-1].f_code.co_filename.startswith(PACKAGE)
+    return PACKAGE not in Path(list(_frames(error))[-1].f_code.co_filename).parents
 
 
 def _frames(error: BaseException):
