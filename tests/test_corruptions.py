@@ -469,7 +469,6 @@ def published(tmp_path, monkeypatch, few):
     md5 = lambda path: hashlib.md5(path.read_bytes()).hexdigest()
     with tarfile.open(served / "c.tar", "w") as box: box.add(served / "CIFAR-10-C", "CIFAR-10-C")
     monkeypatch.setitem(_official.MD5, "cifar10", {path.stem: md5(path) for path in files})
-    monkeypatch.setattr(_official, "IMAGES", 60)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         ranges = []
