@@ -154,7 +154,9 @@ class Corruption:
             raise ValueError(f"a corruption is named in lower case, unlike those that exist: rename the function {self.name!r}")
 
     @property
-    def digest(self) -> str: return sha256(inspect.getsource(self.function).encode()).hexdigest()[:8]
+    def digest(self) -> str:
+        try: return sha256(inspect.getsource(self.function).encode()).hexdigest()[:8]
+        except OSError: raise ValueError(f"the source of corruption {self.name!r} cannot be read: define it in a file or a notebook") from None
     def __call__(self, images: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
         return self.function(images, severity, generator)
     def __reduce__(self): return self.__qualname__

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def digits(*, seed: int = 0) -> Data:
     return parted("digits", train, test, list("0123456789"), seed=seed, flip=False)
 
 # %% ../nbs/10_data.ipynb #6c173568
-DATASETS = ("digits", "cifar10", "cifar100")
+DATASETS = ("digits", "cifar10", "cifar100", "cifar10.1")
 
 def data_root(root: str | Path | None = None,  # None: the folder named in ROBCOMP_DATA, else ~/.cache/robcomp
 ) -> Path:
@@ -156,15 +157,28 @@ def cifar(name: str,  # cifar10 or cifar100
     *train, test, meta = [read_arrays(verified(folder / file, md5)) for file, md5 in listed.items()]
     return parted(name, cifar_images(train), cifar_images([test]), meta[official.meta["key"]], seed=seed)
 
+# %% ../nbs/10_data.ipynb #6eaa1a46
+NEW_TEST = "https://github.com/modestyachts/CIFAR-10.1/raw/master/datasets/"
+NEW_TEST_MD5 = {"cifar10.1_v6_data.npy": "4fcae82cb1326aec9ed1dc1fc62345b8", "cifar10.1_v6_labels.npy": "09a97fb7c430502fcbd69d95093a3f85"}
+
+def cifar_again(*, root: str | Path | None = None, seed: int = 0) -> Data:
+    "CIFAR-10 with the 2,000 test images of CIFAR-10.1, fetched where they are absent."
+    from robcomp._files.download import fetch_files, verified
+    folder, old = data_root(root) / "CIFAR-10.1", cifar("cifar10", root=root)
+    fetch_files(NEW_TEST, folder, NEW_TEST_MD5)
+    images, labels = (np.load(BytesIO(verified(folder / file, md5)), allow_pickle=False) for file, md5 in NEW_TEST_MD5.items())
+    return parted("cifar10.1", old.train, Images(images, labels), old.classes, seed=seed)
+
 # %% ../nbs/10_data.ipynb #99437d6e
-def load(name: str,  # digits, cifar10 or cifar100
+def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
          seed: int = 0,  # of the drawn parts: the calibration images, and the split of the digits
 ) -> Data:
     "A data set by its name."
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
-    return digits(seed=seed) if name == "digits" else cifar(name, root=root, seed=seed)
+    if name == "digits": return digits(seed=seed)
+    return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)
 
 # %% ../nbs/10_data.ipynb #b21f8929
 def class_images(folder: Path,  # holds a folder for each class

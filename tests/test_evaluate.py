@@ -11,7 +11,7 @@ from torch import nn
 
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
-from robcomp.data import Data, Images, InputContract, load
+from robcomp.data import Data, Images, InputContract, as_input, load
 from robcomp.evaluate import agree, doubtful_lead, evaluate, multiplies_integers, settled
 from robcomp.models import load_weights, make_model, model_from
 
@@ -92,3 +92,33 @@ def test_a_larger_move_or_many_moves_are_refused():
     one = exact.clone()
     one[0, 0] += doubtful_lead(exact)
     assert agree(exact, exact.clone()) and not agree(exact, one) and not agree(exact, exact + 1e-6) and not agree(exact, exact * float("nan"))
+
+
+# ------------------------------------------------------------------------------------------------ networks that adapt
+
+def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(small):
+    data = load("digits")
+    data = Data(data.name, data.train, data.calibration, data.test.take(range(90)), data.classes)
+    suite = Suite(data, corruptions=["gaussian_noise"], severities=[5], adapt=True)
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
+    assert (rows.engine == "torch, adapted").all() and all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    for condition, row in zip(suite.conditions, rows.itertuples()):
+        x = as_input(suite.batch(condition)[0], small.contract)
+        norm, conv = small[1], small[0]
+        with torch.no_grad():
+            parts = conv(x).split(45)  # two parts of nearly equal size, not 50 and 40
+            mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
+            var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
+            seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+            right = small[2:](seen).argmax(1).numpy() == data.test.labels
+        assert row.correct == right.sum()
+
+
+def test_adapting_is_refused_where_it_cannot_be(small):
+    data = load("digits")
+    suite = Suite(data, corruptions=["fog"], severities=[1], per_condition=20, adapt=True)
+    flat = model_from(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
+    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"), (dict(net=small), "onnxruntime", "pass engine='torch'")):
+        with pytest.raises(ValueError, match=words) as error: evaluate(models, suite, engine=engine, progress=False, device="cpu")
+        assert "\n" not in str(error.value)
