@@ -193,8 +193,8 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
             return quantize(module, stage, batches, keep=means.keep), None
         case Tune(): return None, tune(module, stage, means, dense=dense)
         case Recalibrate():
-            images = means.needed(stage).train.images
-            return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
+            images = means.needed(stage).train
+            return None, recalibrate(module, inputs(images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images, module))
 
 def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
     epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))

@@ -126,7 +126,7 @@ LATER_COLUMNS = ("energy_j", "configuration", "source", "predicted", "confidence
 # %% ../nbs/00_schema.ipynb #50407f39
 ROW_COLUMNS = columns("""
 key          | str   |          | of the trial
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 n            | int   | images   | evaluated under this condition
 correct      | int   | images   | classified correctly
@@ -138,7 +138,7 @@ confidence   | bytes |          | probability of the class named, one byte an im
 """)
 DEAL_COLUMNS = columns("""
 suite        | str   |          | canonical text of the suite
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 numbers      | list  |          | positions in the test split of the images under this condition, in the order of bits
 labels       | list  |          | their classes
