@@ -27,7 +27,8 @@ CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
 RECIPES = ("dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5", "prune0.5+cluster16+int8", "cluster2",
-           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights")
+           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights",
+           "half", "prune0.5+half", "half+cluster8", "cluster8:channel+half", "half+cluster16+int8", "int4+half")
 
 
 class Net(nn.Module):
@@ -206,6 +207,11 @@ def plane_numbers(data, count, form):
     return [struct.unpack(form, bytes(plane[i] for plane in planes))[0] for i in range(count)]
 
 
+def float_numbers(part, kind, count):
+    if kind in part: return plane_numbers(part[kind], count, "<f")
+    return plane_numbers(part[kind + ":half"], count, "<e")
+
+
 def single(value): return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
@@ -213,7 +219,7 @@ def read_by_specification(path):
     """Header, weights by layer (flat lists), everything else by name."""
     data = path.read_bytes()
     magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
-    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 2 and zlib.crc32(data[22:22 + stored]) == checksum
+    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 3 and zlib.crc32(data[22:22 + stored]) == checksum
     text = zlib.decompress(data[22:22 + stored])
     header, at, parts = json.loads(text), 22 + stored, {}
     assert len(text) == length
@@ -230,21 +236,25 @@ def read_by_specification(path):
         state, inner = layer.get("state"), count // layer["shape"][0]
         scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
         if layer["form"] == "codes":
-            values = struct.unpack(f"<{layer['k']}{'b' if layer['bits'] else 'f'}", part["codebook"])
-            codes = weight_symbols(part, "codes", layer["shape"], values)
-            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[code]) for i, code in enumerate(codes)]
+            k, own = layer["k"], layer.get("own", False)
+            form = "b" if layer["bits"] else "f" if "codebook" in part else "e"
+            values = struct.unpack(f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half")))
+            codes = weight_symbols(part, "codes", layer["shape"], range(k) if own else values)
+            places = [i // inner * k * own + code for i, code in enumerate(codes)]
+            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[place]) for i, (code, place) in enumerate(zip(codes, places))]
             continue
         mask = weight_symbols(part, "mask", layer["shape"], range(2)) if layer["mask"] else [1] * count
         limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
         if limit and layer["mask"]: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
         elif limit: kept = [symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
-        else: kept = plane_numbers(part["weights"], sum(mask), "<f")
+        else: kept = float_numbers(part, "weights", sum(mask))
         kept = iter(kept)
         weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
     others = {}
     for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]):
         listed = [(name, int(np.prod(shape))) for name, own, shape in header["tensors"] if own == dtype]
-        numbers = iter(plane_numbers(parts[dtype, "tensors"], sum(n for _, n in listed), {"float32": "<f", "int64": "<q"}[dtype]))
+        own, count = {kind: data for (name, kind), data in parts.items() if name == dtype}, sum(n for _, n in listed)
+        numbers = iter(float_numbers(own, "tensors", count) if dtype == "float32" else plane_numbers(own["tensors"], count, {"int64": "<q"}[dtype]))
         for name, n in listed: others[name] = [next(numbers) for _ in range(n)]
     others |= {name: struct.unpack_from("<fB", parts["", "ranges"], 5 * i) for i, name in enumerate(header["ranged"])}
     return header, weights, others
