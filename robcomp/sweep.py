@@ -39,7 +39,7 @@ from .data import CIFAR_CONTRACT, Data, contract_of, load
 from .evaluate import evaluate
 from .footprint import latency, measure
 from .models import load_weights, make_model, weights_sha256
-from .pack import pack, unpack
+from .pack import half_bytes, pack, unpack
 from .recipe import Cluster, Recipe, Tune, parse, prefixes
 from .schema import SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit
@@ -218,7 +218,7 @@ def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.T
 def weighed(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
-    return measure(artifact.module, size_bytes=path.stat().st_size, dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
+    return measure(artifact.module, size_bytes=half_bytes(path), dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 
 # %% ../nbs/41_sweep.ipynb #328e8327
 def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
@@ -299,13 +299,12 @@ def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, tog
 
 # %% ../nbs/41_sweep.ipynb #9b2e5e05
 def packed_state(path: Path,  # of a trial's packed file
-                 size: float,  # bytes that the trial's row tells
+                 recipe: str,  # that the trial's row tells
 ) -> str:  # whole, missing or damaged
     "Whether a packed file is what its row says."
     if not path.exists(): return "missing"
-    try: read_container(path)
+    try: return "whole" if read_container(path)[0].get("recipe") == recipe else "damaged"
     except ValueError: return "damaged"
-    return "whole" if path.stat().st_size == size else "damaged"
 
 # %% ../nbs/41_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store
@@ -314,8 +313,8 @@ def store_status(folder: str | Path,  # a store
     rows = []
     for path in trial_files(folder):
         try: found = read_trial(path)[0]
-        except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error), size_bytes=math.nan)
-        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["size_bytes"]) if found["status"] == "ok" else ""
+        except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error))
+        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["recipe"]) if found["status"] == "ok" else ""
         rows.append({name: found[name] for name in ("key", "recipe", "status")} | dict(artifact=artifact, error=found["error"]))
     return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
 
@@ -332,8 +331,7 @@ def repaired(folder: Path,  # a store
 def look_after(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
     "Name finished trials whose packed files are gone, or make those files again."
     place = lambda trial: folder / "artifacts" / f"{trial.key}.robcomp"
-    sizes = {trial: read_trial(folder / "trials" / f"{trial.key}.parquet")[0]["size_bytes"] for trial in done}
-    gone = [trial for trial in done if packed_state(place(trial), sizes[trial]) != "whole"]
+    gone = [trial for trial in done if packed_state(place(trial), trial.recipe) != "whole"]
     if gone and not remake: warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({', '.join(trial.recipe for trial in gone)[:200]}): sweep with remake=True makes them again", stacklevel=3)
     if not gone or not remake: return
     with _TURN:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from robcomp._files.atomic import replacing
 
 MAGIC = b"\x89rcomp\r\n"
-VERSION = 3
+VERSION, READ = 4, (1, 2, 4)  # powers of two: a flipped bit makes no other version of one
 PREFIX = struct.Struct("<8sHIII")
 HEADER_LIMIT = 1 << 22  # bytes of JSON
 UNFOLDED = 1 << 16, 64  # bytes of JSON: some at first, and as many for each byte of the header as stored
@@ -79,7 +79,7 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     if data[:8] != MAGIC: raise ValueError(f"{path} is not a packed robcomp model")
     if len(data) < PREFIX.size: raise ValueError(f"{path} is truncated: it ends within its first {PREFIX.size} bytes")
     _, version, stored, length, checksum = PREFIX.unpack_from(data)
-    if not version: raise ValueError(f"{path} is damaged at its start: there is no format 0")
+    if version not in READ and version < VERSION: raise ValueError(f"{path} is damaged at its start: there is no format {version}")
     if version > VERSION: raise ValueError(f"{path} has format {version}, this robcomp reads up to {VERSION}: install a newer one")
     if length > HEADER_LIMIT: raise ValueError(f"{path} is damaged: a header of {length:,} bytes is more than the {HEADER_LIMIT:,} allowed")
     end = PREFIX.size + stored
