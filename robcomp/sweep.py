@@ -31,7 +31,7 @@ from . import __file__ as PACKAGE, __version__
 from ._files.atomic import replacing, writable_folder
 from ._files.progress import progress as progress_bar
 from ._files.checkpoint import whole
-from ._packing.container import read as read_container
+from ._packing.container import VERSION, read as read_container
 from ._store.shards import quarantine, read_trial, resumed, trial_files, write_deal, write_trial
 from .compress import Artifact, Means, coming_bits, extend, restored, uncompressed
 from .corruptions import Suite
@@ -205,7 +205,7 @@ def commit() -> str:
 
 def versions() -> dict:
     "What the trial was run with."
-    return dict(robcomp=__version__, commit=commit(), torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
+    return dict(robcomp=__version__, commit=commit(), format=VERSION, torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
                 machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
                 device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
