@@ -1,8 +1,8 @@
 """Simulated studies of which the truth is known, to see how often intervals hold it.
 
-An image has a difficulty, a condition a strength, a recipe a skill, and every seed of it a shift of that skill. An image is
-right with probability `logistic(skill + shift - strength - difficulty)`. Which images are right is the luck of a common normal
-number an outcome, mixed with one of each trial's own: two trials agree on most images, as trained networks do.
+An image has a difficulty, a condition a strength, a recipe a skill, and every seed of it a shift of that skill. An image
+is right with probability `logistic(skill + shift - strength - difficulty)`. Which images are right is the luck of a common
+normal number an outcome, mixed with one of each trial's own: two trials agree on most images, as trained networks do.
 """
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def true_accuracy(levels: np.ndarray, shifts: Sequence[float]) -> np.ndarray:
     return np.array([[expit(level + shift - GRID).mean() for level in levels] for shift in shifts])
 
 
-def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[str, Kind], *, alike: float = .97) -> tuple[list[dict], list[pd.DataFrame]]:
-    """Records and rows of one simulated study; its number is its architecture. `alike`: correlation of the trials' luck."""
+def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[str, Kind], *,
+          alike: float = .97) -> tuple[list[dict], list[pd.DataFrame]]:
+    """Records and rows of a study; its number is in the name of its architecture. `alike`: correlation of the trials' luck."""
     rng = np.random.default_rng([7, number])
     difficulty = example.DIFFICULTY * rng.standard_normal(len(deal.numbers.iloc[0]))
     common = [rng.standard_normal(len(numbers)) for numbers in deal.numbers]
@@ -50,7 +51,8 @@ def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[st
         for seed in range(kind.seeds):
             skill = kind.skill + kind.shift * rng.standard_normal()
             chance = [expit(level + skill - difficulty[numbers]) for level, numbers in zip(levels, deal.numbers)]
-            luck = [ndtr(alike**.5 * luck + (1 - alike)**.5 * rng.standard_normal(len(luck))) for luck in common]
+            own = [rng.standard_normal(len(numbers)) for numbers in deal.numbers]
+            luck = [ndtr(alike**.5 * shared + (1 - alike)**.5 * alone) for shared, alone in zip(common, own)]
             key = f"{number}-{recipe}-{seed}"
             records.append(dict(_record(number, recipe, seed), key=key, suite=deal.suite.iloc[0]))
             rows.append(frame(example.rows_of(key, deal, chance, luck), ROW_COLUMNS))
@@ -62,7 +64,8 @@ def _record(number: int, recipe: str, seed: int) -> dict:
     return {name: record[name] for name in TRIAL_COLUMNS} | dict(arch=f"world {number}", recipe=recipe, weights=f"{number}")
 
 
-def studies(numbers: Sequence[int], deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[str, Kind]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def studies(numbers: Sequence[int], deal: pd.DataFrame, levels: np.ndarray,
+            kinds: Mapping[str, Kind]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Trial, row and deal tables of several simulated studies, each on images of its own."""
     records, rows = zip(*(study(number, deal, levels, kinds) for number in numbers))
     return pd.DataFrame(sum(records, [])), pd.concat(sum(rows, []), ignore_index=True), deal

@@ -61,7 +61,7 @@ def broken_said(broken: int) -> str:
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
     """What a front leaves out: networks that do not work, recipes of which no trial ended well; and lost seeds of others."""
     out = []
-    if broken: out.append(f"{broken} recipe does not work ({SHARE})" if broken == 1 else f"{broken} recipes do not work ({SHARE})")
+    if broken: out.append(f"{broken} recipe{'s do' if broken > 1 else ' does'} not work ({SHARE})")
     if failed: out.append(f"{failed} failed")
     said = [f"{' and '.join(out)}: left out"] if out else []
     if seeds: said.append(f"{seeds} failed seed{'s' * (seeds > 1)} of other recipes: not in their means")
@@ -78,8 +78,8 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {own.chosen:.0%}{rival}; "
             f"picking it costs {own.regret:.2g} of {best} on average.")
     if own.high > own.low:
-        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; the interval "
-                 f"that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
+        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; "
+                 f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
     return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
 
 
