@@ -73,7 +73,7 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     if isinstance(selection, str): return f" {selection}" if selection else ""
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
-    rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share > 0)
+    rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share >= .005)
     other = "images and with other seeds" if candidates.seeds.gt(1).any() else "images"
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {own.chosen:.0%}{rival}; "
             f"picking it costs {own.regret:.2g} of {best} on average.")
