@@ -11,7 +11,7 @@ __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'out_of_reach', 'M
 import copy
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from html import escape
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ._files.digest import tensors_sha256
+from ._text.errors import first_line, is_foreign, where
 from ._compression.entry import made_plain
 from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
@@ -53,8 +54,11 @@ class Artifact:
 
     def summary(self) -> pd.DataFrame: return layer_table(self.module)
     def out_of_reach(self) -> pd.DataFrame: return out_of_reach(self.module)
-    def __repr__(self): return f"Artifact({self.recipe}, {len(self.promises)} promises kept)"
-    def _repr_html_(self): return f"<p>{self.recipe._repr_html_()}</p>{self.summary().to_html(float_format='{:.3f}'.format)}"
+    def remarks(self) -> list[str]: return [line for line in (left_float(self.module), *(getattr(own, "remark", "") for own in self.promises)) if line]
+    def __repr__(self): return "; ".join([f"Artifact({self.recipe}, {len(self.promises)} promises kept)", *self.remarks()])
+    def _repr_html_(self):
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in self.remarks())
+        return f"<p>{self.recipe._repr_html_()}</p>{remarks}{self.summary().to_html(float_format='{:.3f}'.format)}"
 
 # %% ../nbs/34_compress.ipynb #5a1f0c3e
 def stored_bits(layer: Layer) -> int:
@@ -79,6 +83,12 @@ def out_of_reach(module: nn.Module,
     rows = {name: dict(shape=" x ".join(map(str, value.shape)), parameters=value.numel())
             for name, value in module.named_parameters() if value.ndim > 1 and id(value) not in within}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["shape", "parameters"]).rename_axis("parameter")
+
+# %% ../nbs/34_compress.ipynb #babae20c
+def left_float(module: nn.Module) -> str:
+    "One line about what no stage compresses; empty where there is nothing."
+    left = out_of_reach(module)
+    return f"no stage compresses {', '.join(left.index[:6])}{', ...' * (len(left) > 6)}: {left.parameters.sum():,} parameters stay float32" if len(left) else ""
 
 # %% ../nbs/34_compress.ipynb #a82ad75e
 class Means:
@@ -167,6 +177,16 @@ def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
     clusters = [str(other) for other in before if isinstance(other, Cluster)]
     if clusters: raise ValueError(f"{stage} cannot follow {clusters[0]}, whose shared values would have to be taken apart as they train: write prune{stage.amount:g}")
 
+# %% ../nbs/34_compress.ipynb #19de6ec8
+@contextmanager
+def told_in_one_line(stage: Stage, module: nn.Module):
+    "Within the block, an error of a library or of the network's own code becomes one line."
+    try: yield
+    except Exception as error:
+        if not is_foreign(error): raise
+        raise ValueError(f"{stage} failed{where(error, module)} ({type(error).__name__}: {first_line(error)[:200]}): "
+                         f"see whether the network takes a batch of images, or name layers in keep") from error
+
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
 
@@ -180,8 +200,8 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
         case Half(): return halve(module, stage, keep=means.keep), None
         case Tune(): return None, tune(module, stage, means, dense=dense)
         case Recalibrate():
-            images = means.needed(stage).train.images
-            return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
+            images = means.needed(stage).train
+            return None, recalibrate(module, inputs(images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images, module))
 
 def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
     epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))
@@ -200,9 +220,10 @@ def extend(artifact: Artifact,  # stays as it is
     means = copy.copy(means)
     means.seed = seed_of(stage, artifact.recipe, means.seed)
     before = artifact.recipe.stages[-1] if len(artifact.recipe) else None
-    if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
-    elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
-    else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
+    with told_in_one_line(stage, module):
+        if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
+        elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
+        else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
     # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
     kept = promises_of(module, artifact.recipe) if isinstance(promise, Narrower) else artifact.promises
     for halves in kept:
@@ -242,8 +263,7 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
     made_plain(module)
     check_float(module)
     for layer in layers(module).values(): layer.settle()
-    if len(left := out_of_reach(module)):
-        print(f"robcomp: no stage compresses {', '.join(left.index)}: {left.parameters.sum():,} parameters stay float32", file=sys.stderr)
+    if line := left_float(module): print(f"robcomp: {line}", file=sys.stderr)
     return Artifact(module, Recipe())
 
 # %% ../nbs/34_compress.ipynb #7cdee711

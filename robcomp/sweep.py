@@ -41,7 +41,7 @@ from .footprint import latency, measure
 from .models import load_weights, make_model, weights_sha256
 from .pack import half_bytes, pack, unpack
 from .recipe import Cluster, Recipe, Tune, parse, prefixes
-from .schema import SCHEMA_VERSION, Trial, canonical
+from .schema import ELSEWHERE, SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit
 
 # %% ../nbs/41_sweep.ipynb #a298aad2
@@ -308,13 +308,14 @@ def packed_state(path: Path,  # of a trial's packed file
 
 # %% ../nbs/41_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store
-) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged), error
+) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged; empty where there is none to be), error
     "What is in a store and what is wrong with it."
     rows = []
     for path in trial_files(folder):
         try: found = read_trial(path)[0]
         except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error))
-        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["recipe"]) if found["status"] == "ok" else ""
+        ours = found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE)
+        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["recipe"]) if ours else ""
         rows.append({name: found[name] for name in ("key", "recipe", "status")} | dict(artifact=artifact, error=found["error"]))
     return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
 
