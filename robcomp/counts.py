@@ -109,7 +109,7 @@ def from_counts(trials: pd.DataFrame,  # dataset arch configuration recipe, and 
     counts = dict(tuple(rows.groupby(CONFIGURATION)))
     records = [_record(row, counts[tuple(row[name] for name in CONFIGURATION)], source) | dict(study=study) for row in trials.to_dict("records")]
     keys = pd.DataFrame(records)[[*CONFIGURATION, "key"]]
-    counted = keys.merge(rows, on=CONFIGURATION).assign(loss=np.nan, ece=np.nan, bits=b"")
+    counted = keys.merge(rows, on=CONFIGURATION).assign(loss=np.nan, ece=np.nan, bits=b"", predicted=b"", confidence=b"")
     table = {name: [record.get(name, _empty(column)) for record in records] for name, column in TRIAL_COLUMNS.items()}
     return Tables(frame(table, TRIAL_COLUMNS), frame(counted[list(ROW_COLUMNS)].to_dict("list"), ROW_COLUMNS), frame({}, DEAL_COLUMNS))
 
