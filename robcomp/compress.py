@@ -24,12 +24,12 @@ from torch.nn.utils import parametrize
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line, is_foreign, where
 from ._compression.entry import made_plain
-from ._compression.state import COMPRESSIBLE, layers, state_of
+from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
 from .prune import Gradual, Narrower, Zeros, prune
-from .quantize import Grid, quantize
-from .recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
+from .quantize import Grid, Halves, halve, quantize
+from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
 from .training import Training, epoch_seed, fit, steps_by_epoch
 
 # %% ../nbs/34_compress.ipynb #459774de
@@ -38,7 +38,7 @@ class Artifact:
     def __init__(self,
                  module: nn.Module,  # with a joint state in each compressed layer
                  recipe: Recipe,  # what was done
-                 promises: Sequence = (),  # each with `check(layers)`
+                 promises: Sequence = (),  # each with `check(layers)`; that of `half` looks at the whole module
                  *,
                  seconds: float = 0.,  # spent on all stages
                  history: pd.DataFrame | None = None,  # epochs of all tune stages
@@ -49,7 +49,7 @@ class Artifact:
     def check(self) -> "Artifact":
         "The artifact itself, or one line about the first promise that is broken."
         found = layers(self.module)
-        for promise in self.promises: promise.check(found)
+        for promise in self.promises: promise.check(self.module if isinstance(promise, Halves) else found)
         return self
 
     def summary(self) -> pd.DataFrame: return layer_table(self.module)
@@ -60,13 +60,19 @@ class Artifact:
         remarks = "".join(f"<p>{escape(line)}</p>" for line in self.remarks())
         return f"<p>{self.recipe._repr_html_()}</p>{remarks}{self.summary().to_html(float_format='{:.3f}'.format)}"
 
+# %% ../nbs/34_compress.ipynb #5a1f0c3e
+def stored_bits(layer: Layer) -> int:
+    "Bits of a weight on the grid; 16 or 32 where it is on none."
+    if layer.state and layer.state.bits: return layer.state.bits
+    return 16 if layer.state and layer.state.in_half and layer.state.scale is None else 32
+
 # %% ../nbs/34_compress.ipynb #bf0f3b48
 def layer_table(module: nn.Module,
 ) -> pd.DataFrame:  # one row a compressible layer: shape, weights, zeros (fraction), codes, bits
     "What each layer has become."
     rows = {name: dict(shape=" x ".join(map(str, layer.weight.shape)), weights=layer.weight.numel(),
                        zeros=(layer.weight == 0).double().mean().item(), codes=distinct_codes(layer),
-                       bits=layer.state.bits or 32 if layer.state else 32) for name, layer in layers(module).items()}
+                       bits=stored_bits(layer)) for name, layer in layers(module).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
 # %% ../nbs/34_compress.ipynb #a19c0de2
@@ -191,10 +197,11 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
         case Quantize():
             batches = inputs(means.data.calibration.images, module) if means.data else None
             return quantize(module, stage, batches, keep=means.keep), None
+        case Half(): return halve(module, stage, keep=means.keep), None
         case Tune(): return None, tune(module, stage, means, dense=dense)
         case Recalibrate():
-            images = means.needed(stage).train.images
-            return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
+            images = means.needed(stage).train
+            return None, recalibrate(module, inputs(images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images, module))
 
 def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
     epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))
@@ -219,6 +226,8 @@ def extend(artifact: Artifact,  # stays as it is
         else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
     # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
     kept = promises_of(module, artifact.recipe) if isinstance(promise, Narrower) else artifact.promises
+    for halves in kept:
+        if isinstance(halves, Halves): halves.renew(module)
     history = artifact.history if epochs is None else pd.concat([artifact.history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
     return Artifact(module, recipe, (*kept, promise) if promise else kept, seconds=artifact.seconds + perf_counter() - start, history=history).check()
 
@@ -232,7 +241,8 @@ def promises_of(module: nn.Module,  # with joint states
     zeros = lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None})
     kept = {Prune: lambda stage: Narrower(stage, found) if stage.scope == "channel" else zeros(stage),
             Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
-            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits})}
+            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits}),
+            Half: lambda stage: Halves(stage, [name for name, state in states.items() if state.in_half])}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 
 # %% ../nbs/34_compress.ipynb #f0577368

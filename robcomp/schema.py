@@ -104,7 +104,7 @@ params       | float | count    | weights and biases, batch normalisation includ
 nonzero      | float | count    | of those, the ones that are not zero
 distinct     | float | count    | largest number of distinct weight codes in any one compressible layer
 macs         | float | count    | multiply-accumulates of one image, zeros included
-size_bytes   | float | bytes    | the packed file: everything needed to rebuild the model; the file itself, for a model from elsewhere
+size_bytes   | float | bytes    | the packed file, everything needed to rebuild the model, its floats in half precision; the file itself, for a model from elsewhere
 dense_bytes  | float | bytes    | parameters and buffers of the same network in fp32, four bytes each
 gzip_bytes   | float | bytes    | gzip (level 6) of the deployed weights as fp32, as most papers report; of the file, for a model from elsewhere
 onnx_bytes   | float | bytes    | the ONNX file, where one was written
@@ -126,7 +126,7 @@ LATER_COLUMNS = ("energy_j", "configuration", "source", "predicted", "confidence
 # %% ../nbs/00_schema.ipynb #50407f39
 ROW_COLUMNS = columns("""
 key          | str   |          | of the trial
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 n            | int   | images   | evaluated under this condition
 correct      | int   | images   | classified correctly
@@ -138,7 +138,7 @@ confidence   | bytes |          | probability of the class named, one byte an im
 """)
 DEAL_COLUMNS = columns("""
 suite        | str   |          | canonical text of the suite
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 numbers      | list  |          | positions in the test split of the images under this condition, in the order of bits
 labels       | list  |          | their classes

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robcomp._files.digest import tensors_sha256
-from robcomp._compression.state import layers, plain
+from robcomp._compression.state import layers, plain, state_of
 from robcomp.compress import compress, restored
 from robcomp.data import Data, Images, InputContract
 from robcomp.footprint import macs
 from robcomp.models import model_from
 from robcomp.pack import pack, unpack
-from robcomp.recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Tune, parse
+from robcomp.recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Tune, parse
 from robcomp.schema import Trial
 from robcomp.training import Training
 
@@ -59,7 +59,7 @@ STAGES = st.one_of(
     st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
     st.builds(Quantize, st.sampled_from([3, 5]), st.just("auto")),
     st.builds(Tune, st.sampled_from([1, .5]), st.sampled_from(["", "distill"])),
-    st.just(Recalibrate()))
+    st.just(Recalibrate()), st.just(Half()))
 RECIPES = st.lists(STAGES, max_size=5).map(Recipe)
 MEANS = dict(tune=Training(1, batch=20, peak=.05), progress=False)
 
@@ -148,6 +148,15 @@ def check_by_hand(artifact):
             if isinstance(stage, Quantize):
                 limit = 127 if stage.scope == "auto" else 2 ** (stage.bits - 1) - 1
                 assert (units - units.round()).abs().max() < 1e-3 and units.round().abs().max() <= limit
+    if Half() in all_stages: half_by_hand(artifact.module)
+
+
+def half_by_hand(module):
+    """Every float that is neither counted in steps nor a step is a half-precision number, by NumPy's account."""
+    counted = {f"{name}.parametrizations.weight.original" for name, part in module.named_modules() if (state := state_of(part)) and state.scale is not None}
+    for name, value in module.state_dict().items():
+        if value.dtype != torch.float32 or name in counted or name.endswith((".scale", ".zero")): continue
+        assert np.array_equal(value.numpy().astype(np.float16).astype(np.float32), value.numpy()), name
 
 
 class Wide(nn.Module):
