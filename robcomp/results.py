@@ -226,10 +226,12 @@ def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(ind
 
 # %% ../nbs/50_results.ipynb #784b6348
 def training_alone(recipe: str,  # text
-) -> str:  # text of the recipe that is left: dense where nothing is, empty for a model of another tool
+) -> str:  # text of the recipe that is left: dense where nothing is, empty for a model of another tool and for what is no recipe
     "A recipe without its compression: the training and the recalibration that it holds."
     if recipe.startswith(ELSEWHERE): return ""
-    return str(Recipe(stage for stage in parse(recipe) if stage.family in ("tune", "recalibrate")))
+    try: stages = parse(recipe)
+    except ValueError: return ""
+    return str(Recipe(stage for stage in stages if stage.family in ("tune", "recalibrate")))
 
 # %% ../nbs/50_results.ipynb #c7e57bd6
 def controls(trials: pd.DataFrame,  # trial table

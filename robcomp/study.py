@@ -225,7 +225,7 @@ def leave(tables: Tables,
     "Write what a study leaves; the choice under the budget."
     folder, table = writable_folder(folder), summarise(tables)
     write_tables(tables, folder)
-    choice = choose(table, where=where, best=best)
+    choice = choose(tables, where=where, best=best)
     with replacing(folder / "summary.csv", "w") as file: table.to_csv(file, index=False)
     with replacing(folder / "summary.parquet") as file: table.to_parquet(file)
     write_report(tables, folder, choice=choice, title=title)

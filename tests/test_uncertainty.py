@@ -8,7 +8,7 @@ from robcomp._store import example as _example
 from robcomp._store.shards import frame
 from robcomp.results import MEASURES, Tables, example, find, join, outcomes, summarise
 from robcomp.schema import ROW_COLUMNS
-from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar, newcombe, over_seeds, resample
+from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar, newcombe, resample
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +152,6 @@ def test_newcombe_against_the_published_table():
         a = np.repeat([True, True, False, False], [both, only_a, only_b, neither])
         b = np.repeat([True, False, True, False], [both, only_a, only_b, neither])
         np.testing.assert_allclose(newcombe(a, b), expected, atol=6e-5)
-
-
-def test_over_seeds():
-    three = summarise(join(*(example(seed=seed) for seed in range(3))))
-    spread = over_seeds(three, measures=["robust"]).set_index(["arch", "recipe"])
-    values = three.query("arch == 'vgg19' and recipe == 'int8'").robust
-    row = spread.loc["vgg19", "int8"]
-    half = 4.302653 * values.std() / np.sqrt(3)  # Student's t, two degrees of freedom
-    np.testing.assert_allclose([row["mean"], row.sd, row.low, row.high],
-                               [values.mean(), values.std(), values.mean() - half, values.mean() + half])
 
 
 def test_measures_are_in_the_summary(tables): assert set(MEASURES) <= set(summarise(tables))

@@ -61,16 +61,16 @@ def broken_said(broken: int) -> str:
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
     """What a front leaves out: networks that do not work, recipes of which no trial ended well; and lost seeds of others."""
     out = []
-    if broken: out.append(f"{broken} recipe does not work ({SHARE})" if broken == 1 else f"{broken} recipes do not work ({SHARE})")
+    if broken: out.append(f"{broken} recipe{'s do' if broken > 1 else ' does'} not work ({SHARE})")
     if failed: out.append(f"{failed} failed")
     said = [f"{' and '.join(out)}: left out"] if out else []
     if seeds: said.append(f"{seeds} failed seed{'s' * (seeds > 1)} of other recipes: not in their means")
     return "; ".join(said)
 
 
-def selection_said(best: str, candidates: pd.DataFrame, selection: object | None) -> str:
+def selection_said(best: str, candidates: pd.DataFrame, selection: object | str) -> str:
     """How sure a choice is: what other images and seeds would have chosen, and what selection does to the figure."""
-    if selection is None: return " Whether other images would choose otherwise, choose(tables) says."
+    if isinstance(selection, str): return f" {selection}" if selection else ""
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
     rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share > 0)
@@ -78,8 +78,8 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | None
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {own.chosen:.0%}{rival}; "
             f"picking it costs {own.regret:.2g} of {best} on average.")
     if own.high > own.low:
-        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; the interval "
-                 f"that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
+        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; "
+                 f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
     return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
 
 
