@@ -17,14 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from ._text.suggest import unknown
 from .results import Tables, averaging, outcomes
-from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
+from .schema import CLEAN, CORRUPTIONS, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/52_contrasts.ipynb #192522a8
 def by_network(tables: Tables,
+               *,
+               foreign: bool = True,  # models of other tools too? Their recipes say `elsewhere:` and have no stages
 ) -> dict[str, Tables]:  # as `vgg19 on cifar10`; the trials that ended well and have rows
     "A study taken apart by network and data."
     trials = tables.trials[(tables.trials.status == "ok") & tables.trials.key.isin(tables.rows.key)]
+    if not foreign: trials = trials[~trials.recipe.str.startswith(ELSEWHERE)]
     parts = trials.groupby(trials.arch + " on " + trials.dataset)
     return {name: Tables(part, tables.rows[tables.rows.key.isin(part.key)], tables.deals) for name, part in parts}
 

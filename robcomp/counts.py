@@ -19,7 +19,7 @@ from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
 from .results import Tables, accuracies, averaging, counts_only, find, references
-from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
+from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
                             TRIAL_COLUMNS, Trial, canonical, check)
 from .uncertainty import judged, wilson
 
@@ -215,6 +215,7 @@ def rounded_rates(tables: Tables,
 
 # %% ../nbs/53_counts.ipynb #dc237c3d
 def without_epochs(recipe: str,  # text
-) -> str:  # the same with `tuneN` for every training stage
+) -> str:  # the same with `tuneN` for every training stage; a model of another tool as it is
     "A recipe as a pattern: the same compression and the same places of training, however long."
+    if recipe.startswith(ELSEWHERE): return recipe
     return "+".join("tuneN" if stage.family == "tune" else str(stage) for stage in parse(recipe)) or "dense"

@@ -7,7 +7,8 @@ __all__ = ['ENGINES', 'deployed', 'multiplies_integers', 'in_onnxruntime', 'doub
            'calibration_error', 'answers', 'row', 'shared_contract', 'evaluate']
 
 # %% ../nbs/40_evaluate.ipynb #b4c7354e
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from warnings import warn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from ._files.progress import progress as progress_bar
 from ._compression.state import layers
 from ._text.suggest import unknown
+from .compress import recalibrate, running_norms
 from .data import InputContract, as_input
 from .deploy import export_onnx, in_integers, library, session
 from .training import pick_device
@@ -135,6 +137,31 @@ def row(found: np.ndarray,  # (4, n): right, confidence, cross-entropy, class na
                 ece=calibration_error(found[1].astype(float), right), bits=np.packbits(right).tobytes(),
                 predicted=class_bytes(found[3], classes), confidence=confidence_bytes(found[1]))
 
+# %% ../nbs/40_evaluate.ipynb #41655560
+BLOCK = 64 * 2**20  # bytes of pixels corrupted in one call
+
+def batches(suite, condition, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "Images and labels of a condition, `batch` at a time."
+    step = batch * max(1, BLOCK // (batch * suite.data.size**2 * 3))
+    for start in range(0, len(suite.positions(condition)), step):
+        images, labels, _ = suite.batch(condition, slice(start, start + step))
+        for first in range(0, len(images), batch): yield images[first:first + batch], labels[first:first + batch]
+
+# %% ../nbs/40_evaluate.ipynb #212b9321
+def adapted(module: nn.Module,  # with `.contract`; stays as it is
+            suite, condition,  # whose images to look at
+            *,
+            name: str,  # stands in messages
+            batch: int = 200,  # images at a time
+            device: torch.device = torch.device("cpu"),
+) -> nn.Module:
+    "A copy whose batch normalisation has the statistics of the images under a condition."
+    if not running_norms(module): raise ValueError(f"{name} has no batch normalisation with running statistics: it cannot adapt, leave adapt out")
+    module, n = copy.deepcopy(module).to(device), len(suite.positions(condition))
+    even = -(-n // -(-n // batch))
+    recalibrate(module, (as_input(images, module.contract, device=device) for images, _ in batches(suite, condition, even)))
+    return module
+
 # %% ../nbs/40_evaluate.ipynb #9fdb85cb
 def shared_contract(models: Mapping[str, nn.Module], classes: int):
     "The one input contract of all models, or one line about the model that does not fit."
@@ -148,7 +175,7 @@ def shared_contract(models: Mapping[str, nn.Module], classes: int):
 
 # %% ../nbs/40_evaluate.ipynb #72335c20
 def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
-             suite,  # a `Suite`: conditions and their images
+             suite,  # a `Suite`: conditions and their images, and whether the models adapt to them
              *,
              batch: int = 200,  # images at a time
              device: str | torch.device | None = None,  # None: a GPU where there is one
@@ -158,13 +185,15 @@ def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract;
     "Ask every model about every image of every condition, each image corrupted once."
     classes, device, first = len(suite.data.classes), pick_device(device), suite.data.test.images[:32]
     contract = shared_contract(models, classes)
-    ready, rows = {name: prepared(model, first, engine=engine, device=device) for name, model in models.items()}, []
+    if suite.adapt and engine == "onnxruntime": raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
+    ready, rows = {name: prepared(model, first, engine="torch" if suite.adapt else engine, device=device) for name, model in models.items()}, []
     with torch.inference_mode(), progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar:
         for condition in suite.conditions:
-            images, labels, _ = suite.batch(condition)
             found = {name: [] for name in ready}
-            for part in (slice(start, start + batch) for start in range(0, len(images), batch)):
-                x, y = as_input(images[part], contract, device=device), torch.as_tensor(labels[part]).to(device)
+            if suite.adapt:
+                ready = {name: ("torch, adapted", deployed(adapted(model, suite, condition, name=name, batch=batch, device=device), device)) for name, model in models.items()}
+            for images, labels in batches(suite, condition, batch):
+                x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
                 for name, (_, answer) in ready.items(): found[name].append(answers(answer(x), y)); bar.update(len(y))
             bar.set_postfix_str(f"{condition.corruption} {condition.severity}")
             rows += [dict(name=name, corruption=condition.corruption, severity=condition.severity,

@@ -25,8 +25,8 @@ from .schema import ELSEWHERE
 from .uncertainty import Draws, comparisons, resample
 
 # %% ../nbs/64_hypotheses.ipynb #0f349772
-def compressed(recipe: str) -> bool: return len(parse(recipe).families) > 0
-def combined(recipe: str) -> bool: return len(parse(recipe).families) > 1
+def compressed(recipe: str) -> bool: return recipe.startswith(ELSEWHERE) or len(parse(recipe).families) > 0
+def combined(recipe: str) -> bool: return not recipe.startswith(ELSEWHERE) and len(parse(recipe).families) > 1
 
 # %% ../nbs/64_hypotheses.ipynb #1bed9036
 CHANGE = ["difference", "low", "high", "verdict"]

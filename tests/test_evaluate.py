@@ -123,3 +123,33 @@ def test_what_is_kept_of_an_answer():
     assert np.allclose((np.frombuffer(found["confidence"], np.uint8) + .5) / 256, scores.softmax(1).max(1).values, atol=1 / 512 + 1e-6)
     many = row(answers(torch.eye(1000)[[3, 700]], torch.tensor([3, 700])).numpy(), classes=1000)
     assert np.frombuffer(many["predicted"], "<u2").tolist() == [3, 700]
+
+
+# ------------------------------------------------------------------------------------------------ networks that adapt
+
+def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(small):
+    data = load("digits")
+    data = Data(data.name, data.train, data.calibration, data.test.take(range(90)), data.classes)
+    suite = Suite(data, corruptions=["gaussian_noise"], severities=[5], adapt=True)
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
+    assert (rows.engine == "torch, adapted").all() and all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    for condition, row in zip(suite.conditions, rows.itertuples()):
+        x = as_input(suite.batch(condition)[0], small.contract)
+        norm, conv = small[1], small[0]
+        with torch.no_grad():
+            parts = conv(x).split(45)  # two parts of nearly equal size, not 50 and 40
+            mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
+            var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
+            seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+            right = small[2:](seen).argmax(1).numpy() == data.test.labels
+        assert row.correct == right.sum()
+
+
+def test_adapting_is_refused_where_it_cannot_be(small):
+    data = load("digits")
+    suite = Suite(data, corruptions=["fog"], severities=[1], per_condition=20, adapt=True)
+    flat = model_from(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
+    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"), (dict(net=small), "onnxruntime", "pass engine='torch'")):
+        with pytest.raises(ValueError, match=words) as error: evaluate(models, suite, engine=engine, progress=False, device="cpu")
+        assert "\n" not in str(error.value)

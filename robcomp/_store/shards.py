@@ -279,11 +279,11 @@ def _half_said(rows: pd.DataFrame) -> str:
 
 def _other_conditions(suite: str, table: pd.DataFrame, counts: pd.Series) -> str:
     """What of a table's conditions, and of how many images they have, is not as its suite's text says; or nothing."""
-    found = list(zip(table.corruption, table.severity))
+    found, said = list(zip(table.corruption, table.severity)), dict(part.partition("=")[::2] for part in suite.split(" "))
+    known = {*CORRUPTIONS, *said.get("corruptions", "").split(",")}  # corruptions of one's own are named in the suite
     for name, severity in found:
-        if not (severity == 0 if name == CLEAN else name in CORRUPTIONS and severity in SEVERITIES): return f"there is no condition {name} {severity}"
-    said = dict(part.partition("=")[::2] for part in suite.split(" "))
-    if not re.fullmatch(r"[a-z_,]+ [0-9,]+ (all|[0-9]+)", " ".join(said.get(part, "") for part in ("corruptions", "severities", "images"))):
+        if not (severity == 0 if name == CLEAN else name in known and severity in SEVERITIES): return f"there is no condition {name} {severity}"
+    if not re.fullmatch(r"[a-z0-9_,]+ [0-9,]+ (all|[0-9]+)", " ".join(said.get(part, "") for part in ("corruptions", "severities", "images"))):
         return ""  # a suite made by other means
     names = dict(standard=STANDARD, all=CORRUPTIONS).get(said["corruptions"], said["corruptions"].split(","))
     wanted = {(CLEAN, 0), *((name, int(severity)) for name in names for severity in said["severities"].split(","))}
