@@ -415,3 +415,18 @@ def test_times_take_turns():
     turns = []
     table = processor_seconds(dict(a=lambda: turns.append("a"), b=lambda: turns.append("b")), rounds=2, repeats=2)
     assert turns == list("aabbaabb") and list(table.index) == ["a", "b"] and (table >= 0).all()
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["half", "prune0.5+half", "half+cluster4", "half+int8"])
+def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(recipe, tmp_path):
+    """Rounded weights are float32 numbers; folding gives some of them more digits, and every runtime can run them."""
+    import onnx
+    torch.manual_seed(0)
+    net = nn.Sequential(normed(nn.Conv2d(3, 8, 3, stride=2)), nn.ReLU(), normed(nn.Conv2d(8, 8, 3, groups=8)), nn.ReLU(), nn.Flatten(), nn.Linear(200, 6))
+    artifact = compress(model_from(net, name="halved", classes=6, contract=CONTRACT), recipe, DATA)
+    export_onnx(artifact, tmp_path / "half.onnx")
+    initial = onnx.load(tmp_path / "half.onnx").graph.initializer
+    assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {tensor.data_type for tensor in initial}
+    found = agreement(artifact.module, session(tmp_path / "half.onnx"), DATA.test.images)
+    assert found["same"] == 1
