@@ -31,6 +31,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     uncertainty="results",
     contrasts="results uncertainty",
     counts="results uncertainty",
+    behaviour="results uncertainty contrasts",
     seeds="results uncertainty",
     hypotheses="claims pareto",
     explorer="charts",
