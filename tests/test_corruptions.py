@@ -17,7 +17,7 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.corruptions import NOISES, STRENGTH, STRENGTHS, Condition, Suite, conditions, corrupt, dealt, download, odds, write_arrays
+from robcomp.corruptions import NOISES, STRENGTH, STRENGTHS, Condition, Suite, corrupt, dealt, download, odds, write_arrays
 from robcomp.data import Data, Images, load
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
-from robcomp.data import Data, Images, InputContract, load
+from robcomp.data import Data, InputContract, load
 from robcomp.evaluate import agree, doubtful_lead, evaluate, multiplies_integers, settled
 from robcomp.models import load_weights, make_model, model_from
 
