@@ -14,10 +14,30 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
 ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
-SIBLINGS = {("corruptions", "data"), *((stage, "recipe") for stage in ("prune", "cluster", "quantize", "compress", "pack")),
-            *(("compress", stage) for stage in ("prune", "cluster", "quantize")), ("footprint", "pack"), ("footprint", "cluster"), ("deploy", "quantize"), ("sweep", "evaluate"),
-            ("uncertainty", "results"), ("contrasts", "results"), ("contrasts", "uncertainty"), ("counts", "results"), ("counts", "uncertainty"), ("study_charts", "charts"), ("explorer", "charts"), ("report", "charts"), ("hypotheses", "claims"), ("hypotheses", "pareto"),
-            ("elsewhere", "deploy"), ("judge", "evaluate"), ("judge", "sweep"), ("command", "study")}
+# Which modules import a sibling of their own decade
+SIBLINGS = {(name, other) for name, others in dict(
+    corruptions="data",
+    prune="recipe",
+    cluster="recipe",
+    quantize="recipe",
+    compress="recipe prune cluster quantize",
+    pack="recipe",
+    footprint="pack cluster",
+    deploy="quantize",
+    elsewhere="deploy",
+    sweep="evaluate",
+    judge="evaluate sweep",
+    sensitivity="evaluate",
+    uncertainty="results",
+    contrasts="results uncertainty",
+    counts="results uncertainty",
+    seeds="results uncertainty",
+    hypotheses="claims pareto",
+    explorer="charts",
+    report="charts",
+    study_charts="charts",
+    command="study",
+).items() for other in others.split()}
 
 
 def cells(path):
