@@ -9,8 +9,8 @@ from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions
 from tempfile import TemporaryDirectory
 
-# What a worker needs of the requirements in settings.ini. Channel pruning needs torch-pruning too, the embedded digits scikit-learn.
-WORKER = ["torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "numba", "tqdm"]
+# What a worker needs of the requirements in settings.ini, with a network and images of one's own; nbs/howto/worker.ipynb says what needs more.
+WORKER = ["torch", "numpy", "pandas", "pyarrow", "scipy", "numba", "tqdm"]
 
 
 def without(names: list[str]) -> type[PathFinder]:
