@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from robcomp._deployment.foreign import counts, weights_of
 from robcomp.corruptions import Suite
 from robcomp.data import InputContract, as_input, load
-from robcomp.elsewhere import Elsewhere, OnnxFile, from_onnx, from_predict, misordered
+from robcomp.elsewhere import Elsewhere, from_onnx, from_predict, misordered
 from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.schema import CLEAN

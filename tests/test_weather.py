@@ -1,5 +1,5 @@
 """Glass, fog, motion, snow, frost, elastic and spatter against slow transcriptions of their definitions."""
-from math import ceil, cos, exp, hypot, pi, radians, sin
+from math import ceil, cos, exp, hypot, radians, sin
 
 import numba
 import numpy as np
