@@ -350,3 +350,13 @@ def test_times_take_turns():
     turns = []
     table = processor_seconds(dict(a=lambda: turns.append("a"), b=lambda: turns.append("b")), rounds=2, repeats=2)
     assert turns == list("aabbaabb") and list(table.index) == ["a", "b"] and (table >= 0).all()
+
+
+def test_latency_counts_calls_and_keeps_threads_as_they_were():
+    from robcomp.deploy import measure_latency
+    before, calls = torch.get_num_threads(), []
+    found = measure_latency(lambda: calls.append(torch.get_num_threads()), batch=4, threads=1, repeats=7, warmup=3)
+    assert calls == [1] * 10 and torch.get_num_threads() == before and {name: found[name] for name in ("batch", "threads", "repeats")} == dict(batch=4, threads=1, repeats=7)
+    assert 0 <= found["median_s"] <= found["p90_s"]
+    with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
+    assert torch.get_num_threads() == before
