@@ -27,7 +27,7 @@ from torch import fx, nn
 from ._files.atomic import replacing
 from ._text.errors import first_line
 from ._deployment.integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
-from ._deployment.quiet import silenced
+from ._deployment.quiet import attention_in_parts, silenced
 from ._compression.state import Layer, folded, layers, plain
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
@@ -70,7 +70,7 @@ def float_graph(module: nn.Module,  # with `.contract`
     bare = pad_explicitly(folded(bare))
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
-    with catch_warnings(), silenced():  # what cannot be written is printed as a graph of fifty lines
+    with catch_warnings(), silenced(), attention_in_parts():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
         try: torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
                                training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)

@@ -13,8 +13,8 @@ import altair as alt
 import pandas as pd
 
 from ._display.look import AXES, KINDS, Look, scale_of
-from ._display.marks import GREY, INK, by, channel, heat
-from .charts import axis_of, titled
+from ._display.marks import GREY, INK, POINTS, by, channel, heat
+from .charts import left_out, working, axis_of, titled
 from .pareto import Goals, pareto
 from .schema import check
 
@@ -51,12 +51,14 @@ def chart_changes(table: pd.DataFrame,  # summary
 ) -> alt.LayerChart:
     "Change of robust accuracy against change of clean accuracy, in points, a point a trial."
     data = change_table(table)
+    shown = working(data)
+    data, out = shown, left_out(data, shown)
     if data.empty: raise ValueError("no trial has its dense network in the table: there is no change to draw")
     data = data.assign(clean_points=100 * data["clean_change"], robust_points=100 * data["robust_change"], filled=data["recipe"].isin(marked))
     alike = (data["clean_change"] > 0).eq(data["robust_change"] > 0).mean()
     how = f"Filled: {', '.join(marked)}. On the slanted line both change alike." if len(marked) else "On the slanted line both change alike."
-    said = f"Changes of {len(data)} compressed networks against dense; clean and robust accuracy change in the same direction in {alike:.0%}."
-    return titled(_change_marks(data), "change against the dense network", how, said)
+    said = f"Changes of {len(data)} compressed networks against dense; clean and robust accuracy change in the same direction in {100 * alike:.0f} %."
+    return titled(_change_marks(data), "difference to the dense network", how + out, said)
 
 # %% ../nbs/73_study_charts.ipynb #d9fedeb8
 def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
@@ -64,7 +66,7 @@ def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
     shown = [name for name in ("arch", "dataset", "configuration", "recipe", "clean_points", "robust_points") if name in data]
     across, up = (scale_of([0, *data[name]]) for name in ("clean_points", "robust_points"))
     ends = [max(across["domain"][0], up["domain"][0]), min(across["domain"][1], up["domain"][1])]
-    x, y = (alt.Axis(title=f"change of {name} accuracy (points)", format="+.0f", tickCount=6) for name in ("clean", "robust"))
+    x, y = (alt.Axis(title=f"difference in {name} accuracy (points)", labelExpr=POINTS.format("+.0f"), tickCount=6) for name in ("clean", "robust"))
     base = alt.Chart(data[list(dict.fromkeys([*shown, "filled"]))].round(3)).encode(
         alt.X("clean_points:Q", scale=alt.Scale(**across), axis=x), alt.Y("robust_points:Q", scale=alt.Scale(**up), axis=y))
     zero = alt.Chart(pd.DataFrame(dict(zero=[0])))
@@ -93,7 +95,8 @@ def chart_networks(table: pd.DataFrame,  # summary
     "Networks together, with the front over all of them filled and joined."
     if len(goals.names) != 2: raise ValueError(f"a chart has two axes: give two goals, got {len(goals.names)}")
     for name in goals.names: axis_of(name)
-    data = check(table, [panel, *goals.names]).dropna(subset=goals.names).reset_index(drop=True)
+    shown = working(check(table, ["key", panel, *goals.names]))
+    data = shown.dropna(subset=goals.names).reset_index(drop=True)
     if data.empty: raise ValueError(f"no trial has both {' and '.join(goals.names)}: there is nothing to draw")
     data = data.assign(filled=pooled_front(data, goals, panel=panel).to_numpy())
     panels = [_panel(part, goals, link, looks=data).properties(title=alt.TitleParams(str(name), fontSize=12, anchor="middle", frame="group", offset=6))
@@ -101,7 +104,7 @@ def chart_networks(table: pd.DataFrame,  # summary
     x, y = (AXES[name].short for name in goals.names)
     said = f"{y} against {x} of {len(data)} trials; on the front of all networks: " + "; ".join(
         f"{name}: {', '.join(part['arch'] + ' ' + part['recipe'])}" for name, part in data[data["filled"]].groupby(panel))
-    how = "Filled points, on the line, are the front over all networks." + (" Thin lines join files of one network." if link else "")
+    how = "Filled points, on the line, are the front over all networks." + (" Thin lines join files of one network." if link else "") + left_out(table, shown)
     return titled(alt.concat(*panels, columns=2), f"{y} against {x}", how, said)
 
 # %% ../nbs/73_study_charts.ipynb #d7e405db

@@ -299,6 +299,39 @@ def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
     assert len(from_folder(tmp_path, size=8, test=.5).test) == 2
 
 
+def test_sixteen_bits_keep_their_range(tmp_path):
+    ramp = np.linspace(0, 65535, 16).astype(np.uint16)[None].repeat(16, 0)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        read = read_picture(tmp_path / name, 16)
+        assert read[0, 0].tolist() == [0] * 3 and read[0, -1].tolist() == [255] * 3 and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_every_orientation_is_turned_upright(turn, tmp_path):
+    upright = np.zeros((8, 8, 3), np.uint8)
+    upright[:4, :4, 0], upright[:4, 4:, 1], upright[4:, :4, 2] = 255, 255, 255
+    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[turn]
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png", 8), upright)
+
+
+def test_what_becomes_of_pictures_that_are_not_square_is_said_and_done(tmp_path):
+    """The middle of the longer side is kept, nothing is squeezed."""
+    said = " ".join(from_folder.__doc__.split())
+    for words in ("not square is cropped: the middle of its longer side is kept, nothing is squeezed", "EXIF orientation", "16-bit greys keep their range"): assert words in said
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = np.arange(8)[None, :, None] * 30
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for n in range(2): Image.fromarray(wide if n else wide.transpose(1, 0, 2).copy()).save(tmp_path / label / f"{n}.png")
+    data = from_folder(tmp_path, size=8, test=.5)
+    middle = wide[:, 8:16]
+    for image in (*data.train.images, *data.test.images): assert (image == middle).all() or (image == middle.transpose(1, 0, 2)).all()
+
+
 def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsys):
     for label, sides in dict(a=(64, 64, 64, 300), b=(64, 48, 48, 64)).items():
         (tmp_path / label).mkdir()
