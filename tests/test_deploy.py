@@ -430,3 +430,13 @@ def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(re
     assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {tensor.data_type for tensor in initial}
     found = agreement(artifact.module, session(tmp_path / "half.onnx"), DATA.test.images)
     assert found["same"] == 1
+
+
+def test_latency_counts_calls_and_keeps_threads_as_they_were():
+    from robcomp.deploy import measure_latency
+    before, calls = torch.get_num_threads(), []
+    found = measure_latency(lambda: calls.append(torch.get_num_threads()), batch=4, threads=1, repeats=7, warmup=3)
+    assert calls == [1] * 10 and torch.get_num_threads() == before and {name: found[name] for name in ("batch", "threads", "repeats")} == dict(batch=4, threads=1, repeats=7)
+    assert 0 <= found["median_s"] <= found["p90_s"]
+    with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
+    assert torch.get_num_threads() == before
