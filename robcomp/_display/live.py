@@ -77,6 +77,13 @@ function fitted(source, room, natural) {
   return spec;
 }
 
+// A chart in its box; drawn again where labels took more room than was set aside for them.
+async function embedded(box, source, room, natural, options) {
+  const {view} = await vegaEmbed(box, fitted(source, room, natural), options);
+  const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
+  if (over > 0 && room < natural) await vegaEmbed(box, fitted(source, room - over, natural), options);
+}
+
 async function bringAlive(box) {
   const data = box.querySelector('script[type="application/json"]'), image = box.querySelector("img");
   if (!data || !image) return;
@@ -89,10 +96,9 @@ async function bringAlive(box) {
     if (!room || room === shown) return;
     shown = room;
     const actions = room >= 600 && {export: true, source: false, compiled: false, editor: false};
-    const {view} = await vegaEmbed(live, fitted(source, room, natural), {actions, renderer: "svg"});
-    const over = view.container().querySelector("svg").viewBox.baseVal.width - room;
-    if (over > 0 && room < natural) await vegaEmbed(live, fitted(source, room - over, natural), {actions, renderer: "svg"});  // labels took more than was set aside
+    await embedded(live, source, room, natural, {actions, renderer: "svg"});
     if (image.isConnected) image.replaceWith(live);
+    box.dataset.room = room;
   }
   box.append(live);
   try { await draw(); } catch (error) { live.remove(); console.warn("a chart stays a picture:", error); return; }
