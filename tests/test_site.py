@@ -90,6 +90,10 @@ SHAPES = dict(  # as Quarto writes them: a caption without a text, the remains o
     caption='<figure class="figure"><p><img src="front.svg" class="img-fluid figure-img"></p>\n<figcaption>Size &amp; a <em>stair</em></figcaption></figure>',
     require='<head><script src="https://cdn.x/require.min.js" integrity="sha384-x" crossorigin="anonymous"></script>\n\n'
             '<script type="text/javascript">define(\'jquery\', [],function() {return window.jQuery;})</script>\n</head>',
+    check='<div class="code-copy-outer-scaffold"><div class="sourceCode cell-code" id="cb1"><pre class="sourceCode python"><code>f(1)\nf(2)\nassert f(1)</code></pre></div>'
+          '<button title="Copy to Clipboard" class="code-copy-button"><i class="bi"></i></button></div>'
+          + '<pre><code>robcomp: compiling fog, once on this machine\nrobcomp: compiling frost, once on this machine\n</code></pre>'
+          + '<div class="sourceCode cell-code" id="cb2"><pre class="sourceCode python"><code>assert f(1) == 2</code></pre></div>',
     table='<table class="table"><thead><tr><th>recipe</th><th>robust</th></tr></thead><tbody>\n'
           + '<tr><td><code>prune0.5+tune1+int8</code></td><td style="text-align: right;">-0.010 (-0.020 to -0.001)</td></tr>' * 20 + "</tbody></table>")
 
@@ -99,6 +103,7 @@ def test_shapes_that_quarto_makes(shape):
     page = finished(SHAPES[shape])
     assert finished(page) == page and "define(" not in page and "cdn.x" not in page and not Page(page).mute
     if shape == "caption": assert 'alt="Size &amp; a stair"' in page
+    if shape == "check": assert page.count('<details class="rc-check">') == 1 and "compiling" not in page and page.index("rc-check") > page.index("f(1)")
     if shape == "table":
         assert page.startswith('<div class="rc-scroll"><table') and page.endswith("<summary>All 20 rows</summary></details>")
         assert "prune0.5+<wbr>tune1+<wbr>int8" in page and "-0.010 (-0.020\u00a0to\u00a0-0.001)" in page
@@ -344,6 +349,31 @@ def test_benchmarks_begin_with_a_result(site, tab, name):
     go(tab, (site[0] / "benchmarks" / f"{name}.html").as_uri())
     assert tab.locator(".rc-answers li").first.bounding_box()["y"] < 400 and tab.locator("svg.marks").first.bounding_box()["y"] < 800
     assert not re.search(r"\d[eE][-+]\d\d", tab.locator("main").inner_text())
+
+
+def test_an_experiment_is_shown_run(site, tab):
+    go(tab, (site[0] / "howto" / "experiment.html").as_uri())
+    assert tab.locator("table.dataframe tbody tr").count() >= 3 and tab.locator("svg.marks").count() == 1 and "report.html" in tab.locator("main").inner_text()
+    for path in (site[0] / "experiments").glob("*.html"):
+        assert path.stem == "baseline" or "../howto/experiment.html" in Page(path.read_text()).links, f"{path.stem} does not say where a run is shown"
+
+
+def test_checks_are_folded_and_compilers_are_silent(site):
+    for name in ("charts", "corruptions", "howto/your_images"):
+        text = (site[0] / f"{name}.html").read_text()
+        assert "robcomp: compiling" not in text
+        if "/" not in name: assert '<details class="rc-check">' in text
+
+
+def test_pages_can_be_made_by_name(site, monkeypatch, capsys):
+    folder = site[0].parent
+    before = {path: path.stat().st_mtime_ns for path in site[0].rglob("*.html")}
+    assert preview(folder, only=["nbs/explore.ipynb"]).empty
+    assert {path.name for path, made in before.items() if path.stat().st_mtime_ns != made} == {"explore.html"}
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit): main(["preview", "nbs/nothing.ipynb"])
+    assert "no notebook nbs/nothing.ipynb" in capsys.readouterr().err
+    with pytest.raises(SystemExit): main(["build", "nbs/explore.ipynb"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])
