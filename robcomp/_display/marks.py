@@ -203,14 +203,15 @@ def plain_names(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(corruption=plain(table["corruption"]))
 
 
-def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
-    """Recipes by corruptions, a colour and a figure a cell: an accuracy in per cent, a change in points."""
+def heat(cells: pd.DataFrame, value: str, *, names: tuple[str, str] = ("recipe", "corruption")) -> alt.LayerChart:
+    """Recipes by corruptions, a colour and a figure a cell: an accuracy in per cent, a change in points; `names` is what rows and columns are called."""
     low, high = float(cells[value].min()), float(cells[value].max())
     end = max(-low, high, .01)
     scale, dark = dict(
         accuracy=(alt.Scale(scheme="blues", reverse=True, domain=[low, high]), f"datum.accuracy < {low + .45 * (high - low)}"),
         change=(alt.Scale(scheme="blueorange", reverse=True, domain=[-end, end]), f"abs(datum.change) > {.6 * end}"))[value]
-    order, recipes = [name for name in (CLEAN, *CORRUPTIONS) if name in set(cells["corruption"])], list(cells["recipe"].unique())
+    seen, recipes = list(cells["corruption"].unique()), list(cells["recipe"].unique())
+    order = [name for name in dict.fromkeys((CLEAN, *CORRUPTIONS, *seen)) if name in seen]
     bare = dict(domain=False, ticks=False)
     base = alt.Chart(plain_names(cells[["recipe", "corruption", value]].round(4))).encode(
         alt.X("corruption:N", sort=plain(order), title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
@@ -219,7 +220,7 @@ def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
     text = base.transform_calculate(shown=f"abs(datum.{value}) < .005 ? '0' : format(100 * datum.{value}, '{form}')")
     text = text.mark_text(fontSize=11, opacity=alt.ExprRef("wide")).add_params(alt.param(name="wide", value=1)).encode(
         text="shown:N", color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222")))
-    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip(f"{value}:Q", format=".3f")]
+    tips = [alt.Tooltip("recipe:N", title=names[0]), alt.Tooltip("corruption:N", title=names[1]), alt.Tooltip(f"{value}:Q", format=".3f")]
     words = dict(accuracy=dict(title="accuracy (%)", labelExpr="format(100 * datum.value, '.0f')"),
                  change=dict(title="difference to dense (points)", labelExpr=POINTS.replace("datum.value", "(100 * datum.value)").format("+.0f")))[value]
     legend = alt.Legend(orient="top", gradientLength=180, titleFontSize=12, titleFontWeight="normal", tickCount=5, titleLimit=300, **words)
