@@ -57,7 +57,7 @@ function fitted(source, room, natural) {
   for (const name of Object.keys(spec.datasets ?? {})) spec.datasets[name] = rows(spec.datasets[name]);
   if (room >= natural) return spec;
   if (spec.title?.text) {
-    spec.title.text = wrapped(spec.title.text, Math.floor(room / 8.5));
+    spec.title.text = wrapped(spec.title.text, Math.floor(room / 9.8));
     spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(room / 6.2));
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
@@ -77,11 +77,14 @@ function fitted(source, room, natural) {
   return spec;
 }
 
-// A chart in its box; drawn again where labels took more room than was set aside for them.
+// A chart in its box; drawn again where words took more room than was set aside for them, as other fonts than the picture's do.
 async function embedded(box, source, room, natural, options) {
-  const {view} = await vegaEmbed(box, fitted(source, room, natural), options);
-  const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
-  if (over > 0 && room < natural) await vegaEmbed(box, fitted(source, room - over, natural), options);
+  for (let pass = 0, aim = room; pass < 3; pass++) {
+    const {view} = await vegaEmbed(box, fitted(source, aim, natural), options);
+    const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
+    if (over <= 0) return;
+    if (room >= natural) natural = Infinity; else aim -= over;
+  }
 }
 
 async function bringAlive(box) {

@@ -55,6 +55,7 @@ def prepared(root: Path, only: Sequence[str] = ()) -> dict[str, str]:
 
     The command nbdev_proc_nbs is not used: without Quarto it tries to install it.
     """
+    for name in only: (root / "_proc" / name).unlink(missing_ok=True)  # nbdev takes what changed while it last ran for up to date
     with TemporaryDirectory() as folder:
         script = Path(folder) / "prepare.py"
         script.write_text(PREPARE)
