@@ -79,7 +79,7 @@ function fitted(source, room, natural) {
 
 // A chart in its box; drawn again where words took more room than was set aside for them, as other fonts than the picture's do.
 async function embedded(box, source, room, natural, options) {
-  for (let pass = 0, aim = room; pass < 3; pass++) {
+  for (let pass = 0, aim = room; pass < 6; pass++) {
     const {view} = await vegaEmbed(box, fitted(source, aim, natural), options);
     const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
     if (over <= 0) return;
