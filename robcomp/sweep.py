@@ -47,10 +47,11 @@ from .recipe import Recipe, Tune, parse, prefixes
 from .schema import SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit, pick_device
 
-# %% ../nbs/41_sweep.ipynb #a298aad2
+# %% ../nbs/41_sweep.ipynb #52a87430
 @lru_cache(maxsize=2)
 def _read(what: str | Path) -> Data: return read_data(what) if isinstance(what, Path) else load(what)
 
+# %% ../nbs/41_sweep.ipynb #a298aad2
 class Study:
     "What the trials of a sweep have in common."
     def __init__(self,
@@ -318,6 +319,7 @@ class Worker:
     "Does the jobs of one study in one store."
     def __init__(self, study: Study, folder: Path, claims: Claims, *, kept: Iterable[str] = (), progress: bool = True):
         self.study, self.folder, self.claims, self.kept, self.progress = study, folder, claims, set(kept), progress
+        self.planned = {}  # trials by recipes
         for part in ("trials", "artifacts"): writable_folder(folder / part)
 
     @cached_property
@@ -328,13 +330,19 @@ class Worker:
     @cached_property
     def digest(self) -> str: return start_digest(self.study, self.folder, progress=self.progress)
 
+    def rest(self) -> None:
+        "Let go of network and images."
+        for held in (vars(self), vars(self.study)):
+            for name in ("shop", "suite", "data"): held.pop(name, None)
+
     def place(self, name: str) -> Path:
         "Where the beginning of this name is kept."
         return self.folder / "beginnings" / f"{sha256((identity(self.study, self.digest) + name).encode()).hexdigest()[:16]}.robcomp"
 
     def absent(self, job: Job) -> list[Trial]:
         "The trials of a job that are not on disk."
-        return [trial for trial in plan(self.study, job.recipes, self.digest) if not (self.folder / "trials" / f"{trial.key}.parquet").exists()]
+        if job.recipes not in self.planned: self.planned[job.recipes] = plan(self.study, job.recipes, self.digest)
+        return [trial for trial in self.planned[job.recipes] if not (self.folder / "trials" / f"{trial.key}.parquet").exists()]
 
 # %% ../nbs/41_sweep.ipynb #dfcda56e
 def state_of(worker: Worker, job: Job) -> str:  # done, open, taken or early
@@ -390,7 +398,7 @@ def drain(todo: Sequence[tuple[Worker, Job]], bar=None) -> int:  # trials writte
     while todo:
         if found := next_open(todo):
             worker, job = found
-            if last and last is not worker: last.__dict__.pop("shop", None)  # one network in memory is enough
+            if last and last is not worker: last.rest()  # one network in memory is enough
             count, wait, last = do(worker, job), POLL, worker
             written += count
             if bar: bar.set_postfix_str(str(job)); bar.update(count)
