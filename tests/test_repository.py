@@ -17,7 +17,7 @@ ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {
 SIBLINGS = {("corruptions", "data"), *((stage, "recipe") for stage in ("prune", "cluster", "quantize", "compress", "pack")),
             *(("compress", stage) for stage in ("prune", "cluster", "quantize")), ("footprint", "pack"), ("footprint", "cluster"), ("deploy", "quantize"), ("sweep", "evaluate"),
             ("uncertainty", "results"), ("contrasts", "results"), ("contrasts", "uncertainty"), ("counts", "results"), ("counts", "uncertainty"), ("study_charts", "charts"), ("explorer", "charts"), ("report", "charts"), ("hypotheses", "claims"), ("hypotheses", "pareto"),
-            ("elsewhere", "deploy"), ("judge", "evaluate"), ("judge", "sweep")}
+            ("elsewhere", "deploy"), ("judge", "evaluate"), ("judge", "sweep"), ("workers", "plan"), ("workers", "sweep")}
 
 
 def cells(path):
