@@ -69,6 +69,13 @@ def guessed(cell: Mapping, given: Mapping) -> dict[str, float]:  # seconds by ki
     answers = test + 75 * (given["per_condition"] or test)
     return dict(tune=3 * macs * train / RATE, recal=macs * min(train, 5_000) / RATE, int8=macs * 1_000 / RATE, other=.5, evaluate=macs * answers / RATE)
 
+# %% ../nbs/43_plan.ipynb #6881bec7
+def cell_seconds(cell: Mapping, given: Mapping, history: pd.DataFrame | None) -> dict[str, float]:
+    "What stages take in a cell: learned where there are at least four trials of its network and data, guessed otherwise."
+    if history is None: return guessed(cell, given)
+    own = history[(history.arch == cell["arch"]) & (history.dataset == cell["dataset"]) & (history.status == "ok")]
+    return learned(own) if len(own) >= 4 else guessed(cell, given)
+
 # %% ../nbs/43_plan.ipynb #e8fd25a1
 def job_seconds(job: Job, seconds: Mapping) -> float:
     "What a job takes when the beginning that it needs is there."
@@ -111,13 +118,6 @@ class Plan:
         "What names a cell in a store: all that its trials rest on, and nothing of costs."
         own = {name: value for name, value in self.parameters.items() if name not in (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder")}
         return sha256(canonical(own | self.cells[cell]).encode()).hexdigest()[:16]
-
-# %% ../nbs/43_plan.ipynb #6881bec7
-def cell_seconds(cell: Mapping, given: Mapping, history: pd.DataFrame | None) -> dict[str, float]:
-    "What stages take in a cell: learned where there are at least four trials of its network and data, guessed otherwise."
-    if history is None: return guessed(cell, given)
-    own = history[(history.arch == cell["arch"]) & (history.dataset == cell["dataset"]) & (history.status == "ok")]
-    return learned(own) if len(own) >= 4 else guessed(cell, given)
 
 # %% ../nbs/43_plan.ipynb #69fcd73c
 def plan_table(plan: Plan) -> pd.DataFrame:  # a row a node: cell kind what needs (number of a node or -1) seconds begins ends (seconds, with unlimited workers)
