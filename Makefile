@@ -2,6 +2,7 @@
 # make test    every test
 # make lab     JupyterLab
 # make site    the site, with Quarto
+# make release-check   the wheel, in a clean environment: installed, README's lines run (CLEAN=folder keeps the environment)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ READY  := $(VENV)/.ready
 # Waiting threads that spin cost several times what they save where a browser or a second job wants the cores too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: study test lab site clean
+.PHONY: study test lab site release-check clean
 .DEFAULT_GOAL := study
 
 # Set-up depends on what is to be installed and on nothing else; code is used in place.
@@ -32,6 +33,9 @@ lab: $(READY)
 
 site: $(READY)
 	@$(BIN)/python -m robcomp.site build
+
+release-check: $(READY)
+	@$(BIN)/python -m tests.release $(if $(CLEAN),--venv $(CLEAN))
 
 clean:
 	rm -rf _proc _docs build dist *.egg-info

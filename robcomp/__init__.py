@@ -1,1 +1,69 @@
+"""Which compressed version of my CNN should I ship, and what will it do when the camera gets noisy, blurred, foggy or wet?
+
+`import robcomp` loads nothing but this file. A name below is loaded when it is first used, as in `robcomp.collect(folder)`.
+nbdev writes the version; everything else in this file is written by hand.
+"""
 __version__ = "0.1.0"
+
+import inspect as _inspect
+import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+
+# The public face: what a user needs, as module.name, in the order of the work. nbs/howto/api.ipynb shows it with one line each.
+FACE = {
+    "data": "data.load data.from_folder data.contract_of data.Data data.Images data.InputContract data.CIFAR_CONTRACT",
+    "corruptions": "schema.CORRUPTIONS schema.STANDARD corruptions.corrupt corruptions.Suite",
+    "models": "models.make_model models.model_from models.load_weights models.save_weights models.weights_sha256",
+    "training": "training.Training training.fit training.accuracy",
+    "recipe": "recipe.Recipe recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune recipe.Recalibrate",
+    "compress": "compress.compress compress.Artifact",
+    "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",
+    "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
+    "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
+    "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gathered study.leave",
+    "results": "results.collect results.read_tables results.write_tables results.join results.find results.summarise results.Tables "
+               "results.example schema.dictionary",
+    "uncertainty": "uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
+    "pareto": "pareto.Goals pareto.pareto pareto.choose pareto.knee pareto.front_probability pareto.choice_probability",
+    "charts": "charts.enable_charts charts.save_chart charts.chart_front charts.chart_heat charts.chart_severity charts.chart_differences",
+    "explore": "explorer.explore",
+    "report": "report.write_report report.to_markdown report.to_latex",
+}
+_HOMES = {name: module for names in FACE.values() for module, name in (word.split(".") for word in names.split())}
+_MODULES = {*_HOMES.values()}
+__all__ = list(_HOMES)
+
+
+class _Verb(_ModuleType):
+    """A module that holds a function of its own name, and can be called as that function."""
+
+    def __call__(self, *given, **options): return _function(self)(*given, **options)
+    def __reduce__(self): return _import_module, (self.__name__,)
+    __signature__ = property(lambda self: _inspect.signature(_function(self)))
+
+
+def _function(verb): return getattr(verb, verb.__name__.rpartition(".")[2])
+
+
+class _Package(_ModuleType):
+    """The package: a module that is named in the face as a verb too becomes callable at the moment it is imported."""
+
+    def __setattr__(self, name, value):
+        if isinstance(value, _ModuleType) and _HOMES.get(name) == name: value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+def __getattr__(name):
+    if name not in _HOMES and name not in _MODULES:
+        raise AttributeError(f"robcomp has no {name!r}: dir(robcomp) lists what it has", name=name, obj=_sys.modules[__name__])
+    module = _import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    if name in _MODULES: return module
+    globals()[name] = found = getattr(module, name)
+    return found
+
+
+def __dir__(): return [*__all__, "__version__"]
+
+
+_sys.modules[__name__].__class__ = _Package

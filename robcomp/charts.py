@@ -23,7 +23,7 @@ from ._text.suggest import unknown
 from ._display.svg import described, figure, to_svg
 from .pareto import Goals, pareto
 from .recipe import parse
-from .results import DIRECTIONS, Tables, references
+from .results import DIRECTIONS, WORKS, Tables, references, works
 from .schema import CLEAN, ELSEWHERE, STANDARD, check
 
 # %% ../nbs/70_charts.ipynb #73488ae2
@@ -90,6 +90,20 @@ def networks(table: pd.DataFrame,  # with arch and dataset
     "Which network each trial belongs to: architecture and data."
     return table["arch"] + " on " + table["dataset"]
 
+# %% ../nbs/70_charts.ipynb #5cfa90be
+def working(table: pd.DataFrame,  # summary, or conditions
+) -> pd.DataFrame:  # the rows to draw; all of them where the table does not say which networks work
+    "The trials whose networks work."
+    return table[table["works"].astype(bool)] if "works" in table else table
+
+def left_out(table: pd.DataFrame,  # as given
+              shown: pd.DataFrame,  # from `working`
+) -> str:  # empty where none is left out
+    "How many trials a chart leaves out because their networks do not work."
+    count = table["key"].nunique() - shown["key"].nunique()
+    trials = "1 trial" if count == 1 else f"{count} trials"
+    return f" Left out: {trials} with less than {100 * WORKS:.0f} % of the clean accuracy of dense." if count else ""
+
 # %% ../nbs/70_charts.ipynb #04e4ed77
 def front_table(table: pd.DataFrame,  # summary
                 intervals: pd.DataFrame | None = None,  # key measure low high
@@ -108,13 +122,15 @@ def front_table(table: pd.DataFrame,  # summary
 # %% ../nbs/70_charts.ipynb #c9dbe753
 def front_words(data: pd.DataFrame,  # from `front_table`
                 x: str, y: str,  # names in `AXES`
+                *,
                 missing: int = 0,  # trials that lack one of the two figures
+                out: str = "",  # from `left_out`
 ) -> tuple[str, str, str]:  # title, subtitle, description
     "What a front chart says about itself."
     title = f"{AXES[y].short} against {AXES[x].short}"
     how = "Filled points, on the line, are the front: no trial beats one of them in both."
     how += " Bars: intervals over images." if "low" in data else ""
-    how += f" {missing} trials lack a figure and are left out." if missing else ""
+    how += (f" {missing} trials lack a figure and are left out." if missing else "") + out
     fronts = data[data["front"]].sort_values(x).groupby("network")
     said = [f"{network}: " + "; ".join(f"{recipe} at {a:.3g} and {b:.3f}" for recipe, a, b in front[["recipe", x, y]].head(8).to_numpy()) for network, front in fronts]
     return title, how, f"{title} of {len(data)} trials. On the front, {AXES[x].short} and {AXES[y].short}, {'. '.join(said)}."
@@ -128,10 +144,11 @@ def chart_front(table: pd.DataFrame,  # summary, one row a trial
                 references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
 ) -> alt.LayerChart | alt.ConcatChart:
     "Trials by two figures, the front among them as a stair; one panel a network."
-    data = front_table(table, intervals, x=x, y=y)
+    shown = working(check(table, ["key"]))
+    data = front_table(shown, intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
     if references is not None: check(references, ["name", y])
-    title, how, said = front_words(data, x, y, len(table) - len(data))
+    title, how, said = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
     how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
     return titled(_marks.front(data, x, y, references), title, how, said)
 
@@ -143,20 +160,25 @@ def chart_front_menu(table: pd.DataFrame,  # summary, one row a trial
                      y: str = "robust",  # a name in `AXES`
 ) -> alt.LayerChart:
     "One network at a time as `chart_front` draws it, chosen by a menu."
-    data = front_table(table, intervals, x=x, y=y)
+    shown = working(check(table, ["key"]))
+    data = front_table(shown, intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
-    return titled(_marks.front_menu(data, x, y), *front_words(data, x, y, len(table) - len(data)))
+    words = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
+    return titled(_marks.front_menu(data, x, y), *words)
 
 # %% ../nbs/70_charts.ipynb #40b4cc4d
 def by_condition(tables: Tables,
-) -> pd.DataFrame:  # one row a trial and condition: accuracy, and change against dense (fractions)
+) -> pd.DataFrame:  # one row a trial and condition: accuracy, change against dense (fractions), and works
     "Accuracy by trial and condition, and what compression changed."
     trial = tables.trials[["key", "dataset", "arch", "recipe", "seed"]]
-    rows = tables.rows[["key", "corruption", "severity", "n", "correct"]].merge(trial, on="key")
-    rows["accuracy"] = rows["correct"] / rows["n"]
+    rows = tables.rows[["key", "corruption", "severity", "n", "correct"]].assign(accuracy=tables.rows["correct"] / tables.rows["n"])
+    reference = references(tables.trials)
+    clean = trial["key"].map(rows[rows["corruption"] == CLEAN].set_index("key")["accuracy"])
+    trial = trial.assign(works=works(trial.assign(reference=reference.to_numpy(), clean=clean)) | clean.isna())
     dense = rows.set_index(["key", "corruption", "severity"])["accuracy"]
-    same = [rows["key"].map(references(tables.trials)), rows["corruption"], rows["severity"]]
-    return rows.assign(change=rows["accuracy"] - dense.reindex(pd.MultiIndex.from_arrays(same)).to_numpy())
+    same = [rows["key"].map(reference), rows["corruption"], rows["severity"]]
+    change = rows["accuracy"] - dense.reindex(pd.MultiIndex.from_arrays(same)).to_numpy()
+    return rows.assign(change=change).merge(trial, on="key")
 
 # %% ../nbs/70_charts.ipynb #216c6c69
 def one_network(table: pd.DataFrame,  # with arch and dataset
@@ -178,9 +200,9 @@ def heat_table(conditions: pd.DataFrame,  # from `by_condition`, one network
     return cells.sort_values(["robust", "recipe"], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/70_charts.ipynb #f8f06256
-HEATS = dict(accuracy=("accuracy by recipe and corruption", "In hundredths, mean over severities; darker is lower."),
-             change=("change against dense by recipe and corruption",
-                     "In hundredths of accuracy, mean over severities; orange is a loss, blue a gain."))
+HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean over severities; darker is lower."),
+             change=("difference to dense by recipe and corruption",
+                     "In points of accuracy, mean over severities; orange is a loss, blue a gain."))
 
 def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
                *,
@@ -188,17 +210,19 @@ def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> alt.LayerChart:
     "Recipes by corruptions, a colour and a figure a cell."
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
-    cells, (title, how) = heat_table(conditions), HEATS[value]
+    shown, (title, how) = working(conditions), HEATS[value]
+    cells = heat_table(shown)
     if cells[value].isna().all(): raise ValueError(f"no {value} is known: it needs the dense network of the study; draw the accuracy instead")
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
-    said = "; ".join(f"{end} {row[value]:.2f}, {row['recipe']} under {row['corruption']}" for end, row in ends.items())
-    return titled(_marks.heat(cells, value), title, how, f"{title}: {said}.")
+    form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
+    said = "; ".join(f"{end} {form(row[value])}, {row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items())
+    return titled(_marks.heat(cells, value), title, how + left_out(conditions, shown), f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #acab65c2
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> list[str]:  # recipes, in the order of `FAMILIES`
     "The recipe with the highest mean accuracy over the standard corruptions in each family."
-    robust = heat_table(conditions).drop_duplicates("recipe")
+    robust = heat_table(working(conditions)).drop_duplicates("recipe")
     best = robust.assign(family=robust["recipe"].map(family)).drop_duplicates("family").set_index("family")["recipe"]
     return [best[name] for name in FAMILIES | FOREIGN if name in best]
 
@@ -228,27 +252,30 @@ def severity_table(conditions: pd.DataFrame,  # from `by_condition`, one network
 
 # %% ../nbs/70_charts.ipynb #1e287424
 def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
-                   recipes: Sequence[str] | None = None,  # at most 8; where not given, the best of each family
+                   recipes: Sequence[str] | None = None,  # at most 8; where not given, the best of each family that works
                    *,
-                   value: str = "accuracy",  # accuracy, or change against dense
+                   value: str = "change",  # against dense, or accuracy
                    columns: int = 5,  # panels in a row
 ) -> alt.FacetChart:
-    "Accuracy by severity, a panel a corruption, a line a recipe; severity 0 is clean."
+    "Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean."
     if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
-    recipes = list(recipes) if recipes is not None else best_of_families(conditions)
-    data, name = severity_table(conditions, recipes, value), dict(accuracy="accuracy", change="change against dense")[value]
+    best = lambda: [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
+    recipes = best() if recipes is None else list(recipes)
+    data, name = severity_table(conditions, recipes, value), dict(accuracy="accuracy", change="difference to dense")[value]
+    if data[value].isna().all(): raise ValueError(f"no {name} is known: it needs recipes beside the dense network; ask for value='accuracy'")
     end = data[data["severity"] == data["severity"].max()].groupby("corruption")[value].mean().sort_values()
-    said = f"lowest {end.iloc[0]:.2f} under {end.index[0]}, highest {end.iloc[-1]:.2f} under {end.index[-1]}"
-    said = f"{name.capitalize()} by severity for {', '.join(recipes)}. Means at the highest severity: {said}."
+    form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
+    said = " and ".join(f"{form(end.loc[at])} under {at.replace('_', ' ')}" for at in (end.index[0], end.index[-1]))
+    said = f"{name.capitalize()} by severity for {', '.join(recipes)}. Means at the highest severity are from {said}."
     chart = _marks.severities(data, looks_of(recipes), columns, value)
-    return titled(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean accuracy.", said)
+    return titled(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean test set.", said)
 
 # %% ../nbs/70_charts.ipynb #3ab22384
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show
                       *,
-                      title: str = "difference in robust accuracy",  # what is compared
+                      title: str = "difference in robust accuracy",  # what is compared, in points on the axis
 ) -> alt.LayerChart:
-    "Differences as points with intervals, one row each."
+    "Differences of accuracies (fractions) with their intervals, in points, one row each."
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())

@@ -11,7 +11,7 @@ __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'out_of_reach', 'M
 import copy
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from html import escape
 from pathlib import Path
 from time import perf_counter
@@ -23,13 +23,14 @@ from torch.nn.utils import parametrize
 
 from ._files.digest import tensors_sha256
 from ._compression.coming import coming_bits
+from ._text.errors import first_line, is_foreign, where
 from ._compression.entry import made_plain
-from ._compression.state import COMPRESSIBLE, layers, state_of
+from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
 from .prune import Gradual, Narrower, Zeros, prune
-from .quantize import Grid, quantize
-from .recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
+from .quantize import Grid, Halves, halve, quantize
+from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
 from .training import Training, epoch_seed, fit, steps_by_epoch
 
 # %% ../nbs/34_compress.ipynb #459774de
@@ -38,7 +39,7 @@ class Artifact:
     def __init__(self,
                  module: nn.Module,  # with a joint state in each compressed layer
                  recipe: Recipe,  # what was done
-                 promises: Sequence = (),  # each with `check(layers)`
+                 promises: Sequence = (),  # each with `check(layers)`; that of `half` looks at the whole module
                  *,
                  seconds: float = 0.,  # spent on all stages
                  history: pd.DataFrame | None = None,  # epochs of all tune stages
@@ -49,13 +50,22 @@ class Artifact:
     def check(self) -> "Artifact":
         "The artifact itself, or one line about the first promise that is broken."
         found = layers(self.module)
-        for promise in self.promises: promise.check(found)
+        for promise in self.promises: promise.check(self.module if isinstance(promise, Halves) else found)
         return self
 
     def summary(self) -> pd.DataFrame: return layer_table(self.module)
     def out_of_reach(self) -> pd.DataFrame: return out_of_reach(self.module)
-    def __repr__(self): return f"Artifact({self.recipe}, {len(self.promises)} promises kept)"
-    def _repr_html_(self): return f"<p>{self.recipe._repr_html_()}</p>{self.summary().to_html(float_format='{:.3f}'.format)}"
+    def remarks(self) -> list[str]: return [line for line in (left_float(self.module), *(getattr(own, "remark", "") for own in self.promises)) if line]
+    def __repr__(self): return "; ".join([f"Artifact({self.recipe}, {len(self.promises)} promises kept)", *self.remarks()])
+    def _repr_html_(self):
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in self.remarks())
+        return f"<p>{self.recipe._repr_html_()}</p>{remarks}{self.summary().to_html(float_format='{:.3f}'.format)}"
+
+# %% ../nbs/34_compress.ipynb #5a1f0c3e
+def stored_bits(layer: Layer) -> int:
+    "Bits of a weight on the grid; 16 or 32 where it is on none."
+    if layer.state and layer.state.bits: return layer.state.bits
+    return 16 if layer.state and layer.state.in_half and layer.state.scale is None else 32
 
 # %% ../nbs/34_compress.ipynb #bf0f3b48
 def layer_table(module: nn.Module,
@@ -63,7 +73,7 @@ def layer_table(module: nn.Module,
     "What each layer has become."
     rows = {name: dict(shape=" x ".join(map(str, layer.weight.shape)), weights=layer.weight.numel(),
                        zeros=(layer.weight == 0).double().mean().item(), codes=distinct_codes(layer),
-                       bits=layer.state.bits or 32 if layer.state else 32) for name, layer in layers(module).items()}
+                       bits=stored_bits(layer)) for name, layer in layers(module).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
 # %% ../nbs/34_compress.ipynb #a19c0de2
@@ -74,6 +84,12 @@ def out_of_reach(module: nn.Module,
     rows = {name: dict(shape=" x ".join(map(str, value.shape)), parameters=value.numel())
             for name, value in module.named_parameters() if value.ndim > 1 and id(value) not in within}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["shape", "parameters"]).rename_axis("parameter")
+
+# %% ../nbs/34_compress.ipynb #babae20c
+def left_float(module: nn.Module) -> str:
+    "One line about what no stage compresses; empty where there is nothing."
+    left = out_of_reach(module)
+    return f"no stage compresses {', '.join(left.index[:6])}{', ...' * (len(left) > 6)}: {left.parameters.sum():,} parameters stay float32" if len(left) else ""
 
 # %% ../nbs/34_compress.ipynb #a82ad75e
 class Means:
@@ -156,6 +172,16 @@ def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
     clusters = [str(other) for other in before if isinstance(other, Cluster)]
     if clusters: raise ValueError(f"{stage} cannot follow {clusters[0]}, whose shared values would have to be taken apart as they train: write prune{stage.amount:g}")
 
+# %% ../nbs/34_compress.ipynb #19de6ec8
+@contextmanager
+def told_in_one_line(stage: Stage, module: nn.Module):
+    "Within the block, an error of a library or of the network's own code becomes one line."
+    try: yield
+    except Exception as error:
+        if not is_foreign(error): raise
+        raise ValueError(f"{stage} failed{where(error, module)} ({type(error).__name__}: {first_line(error)[:200]}): "
+                         f"see whether the network takes a batch of images, or name layers in keep") from error
+
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
 
@@ -166,10 +192,11 @@ def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.M
         case Quantize():
             batches = inputs(means.data.calibration.images, module) if means.data else None
             return quantize(module, stage, batches, keep=means.keep), None
+        case Half(): return halve(module, stage, keep=means.keep), None
         case Tune(): return None, tune(module, stage, means, dense=dense)
         case Recalibrate():
-            images = means.needed(stage).train.images
-            return None, recalibrate(module, inputs(images[shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]], module))
+            images = means.needed(stage).train
+            return None, recalibrate(module, inputs(images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images, module))
 
 def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
     epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))
@@ -188,11 +215,14 @@ def extend(artifact: Artifact,  # stays as it is
     means = copy.copy(means)
     means.seed = seed_of(stage, artifact.recipe, means.seed)
     before = artifact.recipe.stages[-1] if len(artifact.recipe) else None
-    if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
-    elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
-    else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
+    with told_in_one_line(stage, module):
+        if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
+        elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
+        else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
     # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
     kept = promises_of(module, artifact.recipe) if isinstance(promise, Narrower) else artifact.promises
+    for halves in kept:
+        if isinstance(halves, Halves): halves.renew(module)
     history = artifact.history if epochs is None else pd.concat([artifact.history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
     return Artifact(module, recipe, (*kept, promise) if promise else kept, seconds=artifact.seconds + perf_counter() - start, history=history).check()
 
@@ -206,7 +236,8 @@ def promises_of(module: nn.Module,  # with joint states
     zeros = lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None})
     kept = {Prune: lambda stage: Narrower(stage, found) if stage.scope == "channel" else zeros(stage),
             Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
-            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits})}
+            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits}),
+            Half: lambda stage: Halves(stage, [name for name, state in states.items() if state.in_half])}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 
 # %% ../nbs/34_compress.ipynb #f0577368
@@ -227,8 +258,7 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
     made_plain(module)
     check_float(module)
     for layer in layers(module).values(): layer.settle()
-    if len(left := out_of_reach(module)):
-        print(f"robcomp: no stage compresses {', '.join(left.index)}: {left.parameters.sum():,} parameters stay float32", file=sys.stderr)
+    if line := left_float(module): print(f"robcomp: {line}", file=sys.stderr)
     return Artifact(module, Recipe())
 
 # %% ../nbs/34_compress.ipynb #7cdee711

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MEANS', 'by_network', 'named_outcomes', 'Profile', 'profile', 'signed', 'condition_weights', 'simultaneous',
-           'contrasts', 'by_class', 'with_means', 'holm']
+           'contrasts', 'by_class', 'by_severity', 'slope_weights', 'with_means', 'holm']
 
 # %% ../nbs/52_contrasts.ipynb #602d4a53
 import re
@@ -17,14 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from ._text.suggest import unknown
 from .results import Tables, averaging, outcomes
-from .schema import CLEAN, CORRUPTIONS, GROUPS, STANDARD
+from .schema import CLEAN, CORRUPTIONS, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/52_contrasts.ipynb #192522a8
 def by_network(tables: Tables,
+               *,
+               foreign: bool = True,  # models of other tools too? Their recipes say `elsewhere:` and have no stages
 ) -> dict[str, Tables]:  # as `vgg19 on cifar10`; the trials that ended well and have rows
     "A study taken apart by network and data."
     trials = tables.trials[(tables.trials.status == "ok") & tables.trials.key.isin(tables.rows.key)]
+    if not foreign: trials = trials[~trials.recipe.str.startswith(ELSEWHERE)]
     parts = trials.groupby(trials.arch + " on " + trials.dataset)
     return {name: Tables(part, tables.rows[tables.rows.key.isin(part.key)], tables.deals) for name, part in parts}
 
@@ -73,12 +76,13 @@ def signed(text: str,  # as `int4 - int8`, spaces around the signs
     return weights
 
 # %% ../nbs/52_contrasts.ipynb #aa4ae132
-MEANS = dict(robust=STANDARD, **GROUPS)
+MEANS = dict(robust=STANDARD, extra=EXTRA, **GROUPS)
 
 def condition_weights(text: str,  # as `clean - robust`
                       parts: list[str],  # what was evaluated
 ) -> np.ndarray:  # (parts,)
     "The weight of each part in a sum of conditions."
+    if text.strip() == "slope": return slope_weights(parts)
     total = np.zeros(len(parts))
     for name, weight in signed(text).items():
         members = [name == "mean" or part in MEANS.get(name, (name,)) for part in parts]
@@ -132,6 +136,22 @@ def by_class(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it, as t
     levels = [pd.Categorical.from_codes(labels, [f"class_{label}" for label in range(labels.max() + 1)]), np.zeros(len(hits), int)]
     numbers = hits.index.get_level_values("number")
     return hits.set_index(pd.MultiIndex.from_arrays([*levels, numbers, labels], names=hits.index.names)).sort_index(level=0, kind="stable")
+
+# %% ../nbs/52_contrasts.ipynb #40e83469
+def by_severity(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it
+) -> pd.DataFrame:  # the outcomes under the standard corruptions, with the severity for the corruption
+    "Outcomes arranged by severity."
+    hits = hits[hits.index.get_level_values("corruption").isin(STANDARD)]
+    corruption, severity, number, label = (hits.index.get_level_values(name) for name in hits.index.names)
+    levels = ["severity_" + severity.astype(str), [STANDARD.index(name) for name in corruption], number, label]
+    return hits.set_index(pd.MultiIndex.from_arrays(levels, names=hits.index.names)).sort_index(level=[0, 1], kind="stable")
+
+def slope_weights(parts: Iterable[str],  # as `severity_1`
+) -> np.ndarray:  # (parts,): times the accuracies by severity they make the slope
+    "The least-squares slope over severities as weights; one line where there are fewer than two."
+    levels = np.array([int(name.rpartition("_")[2]) if name.startswith("severity_") else 0 for name in parts], float)
+    if len(levels) < 2 or not levels.all(): raise ValueError(f"a slope takes two severities or more, as by_severity gives them: got {', '.join(parts) or 'none'}")
+    return (levels - levels.mean()) / ((levels - levels.mean())**2).sum()
 
 # %% ../nbs/52_contrasts.ipynb #afbf4308
 def with_means(measured: Profile,

@@ -19,7 +19,7 @@ from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
 from .results import Tables, accuracies, averaging, counts_only, find, references
-from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
+from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
                             TRIAL_COLUMNS, Trial, canonical, check)
 from .uncertainty import judged, wilson
 
@@ -109,7 +109,7 @@ def from_counts(trials: pd.DataFrame,  # dataset arch configuration recipe, and 
     counts = dict(tuple(rows.groupby(CONFIGURATION)))
     records = [_record(row, counts[tuple(row[name] for name in CONFIGURATION)], source) | dict(study=study) for row in trials.to_dict("records")]
     keys = pd.DataFrame(records)[[*CONFIGURATION, "key"]]
-    counted = keys.merge(rows, on=CONFIGURATION).assign(loss=np.nan, ece=np.nan, bits=b"")
+    counted = keys.merge(rows, on=CONFIGURATION).assign(loss=np.nan, ece=np.nan, bits=b"", predicted=b"", confidence=b"")
     table = {name: [record.get(name, _empty(column)) for record in records] for name, column in TRIAL_COLUMNS.items()}
     return Tables(frame(table, TRIAL_COLUMNS), frame(counted[list(ROW_COLUMNS)].to_dict("list"), ROW_COLUMNS), frame({}, DEAL_COLUMNS))
 
@@ -215,6 +215,7 @@ def rounded_rates(tables: Tables,
 
 # %% ../nbs/53_counts.ipynb #dc237c3d
 def without_epochs(recipe: str,  # text
-) -> str:  # the same with `tuneN` for every training stage
+) -> str:  # the same with `tuneN` for every training stage; a model of another tool as it is
     "A recipe as a pattern: the same compression and the same places of training, however long."
+    if recipe.startswith(ELSEWHERE): return recipe
     return "+".join("tuneN" if stage.family == "tune" else str(stage) for stage in parse(recipe)) or "dense"

@@ -12,21 +12,24 @@ import os
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ._files.pictures import Pictures
 from ._text.suggest import unknown
 
 # %% ../nbs/10_data.ipynb #de0e2d0e
 class Images:
     "Square colour images and what is on them."
     def __init__(self,
-                 images: np.ndarray,  # (n, size, size, 3) uint8, RGB
+                 images: np.ndarray | Pictures,  # (n, size, size, 3) uint8, RGB; in memory, or decoded as they are read
                  labels: Sequence[int] | np.ndarray,  # (n,) positions in the list of classes
     ):
-        self.images, self.labels = np.ascontiguousarray(images), np.asarray(labels, np.int64)
+        self.images = images if isinstance(images, Pictures) else np.ascontiguousarray(images)
+        self.labels = np.asarray(labels, np.int64)
         n, *shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
             raise ValueError(f"images are (n, size, size, 3) uint8, got {self.images.shape} {self.images.dtype}")
@@ -34,7 +37,9 @@ class Images:
 
     def __len__(self): return len(self.labels)
 
-    def take(self, positions) -> "Images": return Images(self.images[positions], self.labels[positions])
+    def take(self, positions) -> "Images":
+        images = self.images.take(positions) if isinstance(self.images, Pictures) else self.images[positions]
+        return Images(images, self.labels[positions])
 
 # %% ../nbs/10_data.ipynb #2292d0cf
 class Data:
@@ -119,7 +124,7 @@ def digits(*, seed: int = 0) -> Data:
     return parted("digits", train, test, list("0123456789"), seed=seed, flip=False)
 
 # %% ../nbs/10_data.ipynb #6c173568
-DATASETS = ("digits", "cifar10", "cifar100")
+DATASETS = ("digits", "cifar10", "cifar100", "cifar10.1")
 
 def data_root(root: str | Path | None = None,  # None: the folder named in ROBCOMP_DATA, else ~/.cache/robcomp
 ) -> Path:
@@ -152,30 +157,58 @@ def cifar(name: str,  # cifar10 or cifar100
     *train, test, meta = [read_arrays(verified(folder / file, md5)) for file, md5 in listed.items()]
     return parted(name, cifar_images(train), cifar_images([test]), meta[official.meta["key"]], seed=seed)
 
+# %% ../nbs/10_data.ipynb #6eaa1a46
+NEW_TEST = "https://github.com/modestyachts/CIFAR-10.1/raw/master/datasets/"
+NEW_TEST_MD5 = {"cifar10.1_v6_data.npy": "4fcae82cb1326aec9ed1dc1fc62345b8", "cifar10.1_v6_labels.npy": "09a97fb7c430502fcbd69d95093a3f85"}
+
+def cifar_again(*, root: str | Path | None = None, seed: int = 0) -> Data:
+    "CIFAR-10 with the 2,000 test images of CIFAR-10.1, fetched where they are absent."
+    from robcomp._files.download import fetch_files, verified
+    folder, old = data_root(root) / "CIFAR-10.1", cifar("cifar10", root=root)
+    fetch_files(NEW_TEST, folder, NEW_TEST_MD5)
+    images, labels = (np.load(BytesIO(verified(folder / file, md5)), allow_pickle=False) for file, md5 in NEW_TEST_MD5.items())
+    return parted("cifar10.1", old.train, Images(images, labels), old.classes, seed=seed)
+
 # %% ../nbs/10_data.ipynb #99437d6e
-def load(name: str,  # digits, cifar10 or cifar100
+def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
          seed: int = 0,  # of the drawn parts: the calibration images, and the split of the digits
 ) -> Data:
     "A data set by its name."
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
-    return digits(seed=seed) if name == "digits" else cifar(name, root=root, seed=seed)
+    if name == "digits": return digits(seed=seed)
+    return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)
 
 # %% ../nbs/10_data.ipynb #b21f8929
 def class_images(folder: Path,  # holds a folder for each class
                  size: int,  # pixels a side of the images returned
 ) -> tuple[Images, list[str]]:
-    "All pictures under the class folders, classes and files in the order of their names."
-    from robcomp._files.pictures import SUFFIXES, read_picture
+    "All pictures under the class folders, none of them read yet; classes and files in the order of their names."
+    from robcomp._files.pictures import SUFFIXES
     files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
     if len(files) < 2:
         raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
     if empty := [name for name, found in files.items() if not found]:
         raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
-    images = np.stack([read_picture(file, size) for found in files.values() for file in found])
+    images = Pictures([file for found in files.values() for file in found], size)
     return Images(images, np.repeat(np.arange(len(files)), [len(found) for found in files.values()])), list(files)
+
+# %% ../nbs/10_data.ipynb #510bf52d
+KEPT = 10**9  # bytes of pixels that `from_folder` holds in memory unless it is told otherwise
+
+def folder_digest(classes: Sequence[str], *parts: Images) -> str:  # sha256
+    "What tells a data set from another of the same name: its classes, pixels and labels."
+    from robcomp._files.progress import progress
+    digest, on_disk = sha256(repr(classes).encode()), any(isinstance(part.images, Pictures) for part in parts)
+    with progress(sum(map(len, parts)), "read pictures", unit="image", shown=on_disk) as bar:
+        for part in parts:
+            for start in range(0, len(part), 200):
+                digest.update(part.images[start:start + 200].tobytes())
+                bar.update(len(part.labels[start:start + 200]))
+            digest.update(part.labels.tobytes())
+    return digest.hexdigest()
 
 # %% ../nbs/10_data.ipynb #839651c0
 def from_folder(path: str | Path,  # holds a folder for each class, or `train` and `test` with those
@@ -184,6 +217,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
                 test: float = .2,  # share of each class to test on, where there is no `test` folder
                 seed: int = 0,  # of the split and of the calibration images
                 flip: bool = True,  # is a mirrored image still of the same class?
+                keep: bool | None = None,  # hold all pixels in memory? None: where they take 1 GB at most
 ) -> Data:
     """Your own images as a data set; its name carries a digest of its pixels and split.
 
@@ -199,9 +233,10 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     else:
         images, classes = class_images(path, size)
         train, tested = (images.take(positions) for positions in split(images.labels, test, seed=seed))
-    digest = sha256(repr(classes).encode())
-    for part in (train, tested): digest.update(part.images.tobytes() + part.labels.tobytes())
-    return parted(f"{path.resolve().name}-{digest.hexdigest()[:8]}", train, tested, classes, seed=seed, flip=flip)
+    if keep is None: keep = (len(train) + len(tested)) * size**2 * 3 <= KEPT
+    if keep: train, tested = (Images(part.images[:], part.labels) for part in (train, tested))
+    name = f"{path.resolve().name}-{folder_digest(classes, train, tested)[:8]}"
+    return parted(name, train, tested, classes, seed=seed, flip=flip)
 
 def _own_size(path: Path) -> int:
     from robcomp._files.pictures import common_side
@@ -233,14 +268,17 @@ CIFAR_CONTRACT = InputContract(32, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 def contract_of(data: Data) -> InputContract:
     "The contract of a network that is to be trained on these images: their size, mean and deviation."
     values = np.arange(256)
-    share = np.stack([np.bincount(data.train.images[..., c].ravel(), minlength=256) for c in range(3)])
+    share, images = np.zeros((3, 256), np.int64), data.train.images
+    for start in range(0, len(images), 1000):
+        part = images[start:start + 1000]
+        share += [np.bincount(part[..., c].ravel(), minlength=256) for c in range(3)]
     share = share / share.sum(1, keepdims=True)
     mean = share @ values
     spread = np.sqrt((share * (values - mean[:, None])**2).sum(1))
     return InputContract(data.size, mean.round(1), spread.round(1).clip(1))
 
 # %% ../nbs/10_data.ipynb #7b88b8dc
-def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
+def as_input(images: np.ndarray | Pictures | torch.Tensor,  # (n, size, size, 3) uint8
              contract: InputContract,  # of the network that will see them
              *,
              device: str | torch.device = "cpu",
@@ -250,7 +288,7 @@ def as_input(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
     if images.shape[1:] != (contract.size, contract.size, 3):
         raise ValueError(f"this network expects images of {contract.size} x {contract.size} x 3, "
                          f"got {' x '.join(map(str, images.shape[1:]))}: load the data with size={contract.size}")
-    images = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+    images = images if isinstance(images, torch.Tensor) else torch.as_tensor(np.ascontiguousarray(images[:]))
     std, mean = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (contract.std, contract.mean))
     return torch.addcmul(-mean / std, images.to(device).permute(0, 3, 1, 2).float(), 1 / std).to(dtype)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['INTEGER_KERNELS', 'library', 'pad_explicitly', 'check_exportable', 'float_graph', 'folded_codes', 'with_bias',
            'on_integers', 'in_integers', 'sum_levels', 'round_sums', 'to_integers', 'integer_graph', 'export_onnx',
-           'weight_codes', 'session', 'operations', 'predict', 'agreement', 'processor_seconds']
+           'weight_codes', 'session', 'operations', 'predict', 'agreement', 'processor_seconds', 'measure_latency']
 
 # %% ../nbs/37_deploy.ipynb #7f70c122
 import copy
@@ -16,7 +16,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
+from time import perf_counter, process_time
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -27,7 +27,7 @@ from torch import fx, nn
 from ._files.atomic import replacing
 from ._text.errors import first_line
 from ._deployment.integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
-from ._deployment.quiet import silenced
+from ._deployment.quiet import attention_in_parts, silenced
 from ._compression.state import Layer, folded, layers, plain
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
@@ -70,7 +70,7 @@ def float_graph(module: nn.Module,  # with `.contract`
     bare = pad_explicitly(folded(bare))
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
-    with catch_warnings(), silenced():  # what cannot be written is printed as a graph of fifty lines
+    with catch_warnings(), silenced(), attention_in_parts():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
         try: torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
                                training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
@@ -284,3 +284,41 @@ def processor_seconds(runs: Mapping[str, Callable[[], object]],  # what to time,
             for _ in range(repeats): run()
             found[name].append((process_time() - start) / repeats)
     return pd.Series({name: min(times) for name, times in found.items()}, name="seconds")
+
+# %% ../nbs/37_deploy.ipynb #5d0f9008
+def _call(runner, batch: int, threads: int) -> Callable[[], object]:
+    "What is timed: a function that answers a batch of noise of the size that the runner takes."
+    if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
+    if isinstance(runner, nn.Module) and next(runner.parameters(), None) is None: raise ValueError(f"{type(runner).__name__} runs elsewhere: pass the path of its file, or a function of no arguments")
+    if isinstance(runner, nn.Module):
+        ready, x = in_integers(runner), as_input(np.random.default_rng(0).integers(0, 256, (batch, runner.contract.size, runner.contract.size, 3), np.uint8), runner.contract)
+        return lambda: ready(x)
+    if not hasattr(runner, "get_inputs"): return runner
+    if (own := runner.get_session_options().intra_op_num_threads) != threads: raise ValueError(f"this session runs on {own} threads, not {threads}: pass the path of its file")
+    face = runner.get_inputs()[0]
+    shape = [batch, *face.shape[1:]]
+    if not all(isinstance(side, int) for side in shape): raise ValueError(f"this file does not fix the size of its images ({face.shape}): export it for one size")
+    x = np.random.default_rng(0).random(shape, np.float32)
+    return lambda: runner.run(None, {face.name: x})
+
+# %% ../nbs/37_deploy.ipynb #8653a38e
+@torch.inference_mode()
+def measure_latency(runner,  # the path of an ONNX file, a session, a network with `.contract`, or a function of no arguments
+                    *,
+                    batch: int = 1,  # images at a time
+                    threads: int = 1,  # of the processor; a function uses those that it was made with
+                    repeats: int = 50,  # calls that count
+                    warmup: int = 5,  # calls before them
+) -> dict:  # batch, threads, repeats, median_s and p90_s: seconds a call
+    "Wall-clock time of a call: good for a ratio within one run on one machine."
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        call, times = _call(runner, batch, threads), []
+        for _ in range(warmup + repeats):
+            start = perf_counter()
+            call()
+            times.append(perf_counter() - start)
+    finally: torch.set_num_threads(before)
+    median, p90 = np.quantile(times[warmup:], [.5, .9])
+    return dict(batch=batch, threads=threads, repeats=repeats, median_s=float(median), p90_s=float(p90))

@@ -185,13 +185,18 @@ def checked_answers(model: nn.Module,  # with `.contract` and `.classes`
 ) -> float:  # share of right answers
     "One line where a model plainly has its outputs in another order, or does no better than guessing."
     if model.classes != len(classes): raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {len(classes)}")
-    x = as_input(images.images, model.contract)
-    with torch.inference_mode(): answers = np.concatenate([model(part).argmax(1).numpy() for part in x.split(100)])
+    seen, answers = [], []
+    with torch.inference_mode():
+        for start in range(0, len(images), 100):
+            x = as_input(images.images[start:start + 100], model.contract)
+            seen += [x.min().item(), x.max().item()]
+            answers.append(model(x).argmax(1).numpy())
+    answers = np.concatenate(answers)
     right, chance = float((answers == images.labels).mean()), 1 / len(classes)
     if order := misordered(answers, images.labels, len(classes)):
         wrong = next(output for output, label in enumerate(order) if output != label)
         raise ValueError(f"{name} has its outputs in another order: output {wrong} answers to images of {classes[order[wrong]]!r}, not of {classes[wrong]!r}: pass order={order}")
     if right <= chance + 2 * (chance * (1 - chance) / len(answers)) ** .5:
         raise ValueError(f"{name} gets {right:.0%} of {len(answers)} images right, no more than guessing does; "
-                         f"it saw values from {x.min():.3g} to {x.max():.3g}: does its contract fit?")
+                         f"it saw values from {min(seen):.3g} to {max(seen):.3g}: does its contract fit?")
     return right

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ._compression.state import layers, plain
+from ._compression.state import layers, plain, rest
 from .cluster import distinct_codes
 from .data import as_input
 from .pack import pack, rest

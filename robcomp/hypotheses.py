@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CHANGE', 'ORDERS', 'NEEDS', 'compressed', 'combined', 'cell_of', 'changes_by_counts', 'changes_by_images', 'tests_of',
-           'complexity_tests', 'best_pair', 'net_of_training', 'budget_tests', 'paper_tests', 'own_tests', 'hypotheses']
+           'complexity_tests', 'best_pair', 'pairs_of_kinds', 'budget_tests', 'at_equal_training', 'paper_tests',
+           'own_tests', 'hypotheses']
 
 # %% ../nbs/64_hypotheses.ipynb #f49d1357
 from collections.abc import Callable, Iterable, Sequence
@@ -19,13 +20,13 @@ from .contrasts import by_network
 from .counts import count_differences, rounded_rates, without_epochs
 from .pareto import choose
 from .recipe import parse
-from .results import Tables, controls, summarise
+from .results import Tables, controls, summarise, training_alone
 from .schema import ELSEWHERE
 from .uncertainty import Draws, comparisons, resample
 
 # %% ../nbs/64_hypotheses.ipynb #0f349772
-def compressed(recipe: str) -> bool: return len(parse(recipe).families) > 0
-def combined(recipe: str) -> bool: return len(parse(recipe).families) > 1
+def compressed(recipe: str) -> bool: return recipe.startswith(ELSEWHERE) or len(parse(recipe).families) > 0
+def combined(recipe: str) -> bool: return not recipe.startswith(ELSEWHERE) and len(parse(recipe).families) > 1
 
 # %% ../nbs/64_hypotheses.ipynb #1bed9036
 CHANGE = ["difference", "low", "high", "verdict"]
@@ -112,33 +113,51 @@ def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_rati
     return None if any(row is None for row in found) else (found[0]["key"], found[1]["key"])
 
 # %% ../nbs/64_hypotheses.ipynb #1eeeb9d4
-def net_of_training(drawn: Draws,  # of one cell
-                    control: pd.Series,  # key -> key, as `results.controls`
-                    pair: tuple[str, str],  # keys
-                    level: float = .95,
-) -> tuple[float, float, float]:  # value, low, high of (a - control of a) - (b - control of b); NaN where a control is missing
-    "The difference of two recipes in robust accuracy, each less its control."
-    keys = [pair[0], control[pair[0]], pair[1], control[pair[1]]]
-    place, signs = pd.Index(drawn.table["key"]).get_indexer(keys), np.array([1, -1, -1, 1])
-    if (place < 0).any(): return (np.nan,) * 3
-    low, high = np.quantile(drawn.column("robust")[:, place] @ signs, [(1 - level) / 2, (1 + level) / 2])
-    return float(drawn.table["robust"].to_numpy()[place] @ signs), float(low), float(high)
+def paired(drawn: Draws,  # of one cell
+           pair: tuple[str, str],  # keys
+           level: float = .95,
+) -> tuple[float, float, float]:  # value, low, high of a - b
+    "The difference of two trials in robust accuracy, in the same resampled studies."
+    place = pd.Index(drawn.table["key"]).get_indexer(list(pair))
+    robust, values = drawn.table["robust"].to_numpy()[place], drawn.column("robust")[:, place]
+    low, high = np.quantile(values[:, 0] - values[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(robust[0] - robust[1]), float(low), float(high)
+
 
 # %% ../nbs/64_hypotheses.ipynb #77d6f038
+def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
+    "How many pairs of a combined recipe and a single technique there are."
+    mixed, techniques = recipes.map(combined).sum(), recipes.map(compressed).sum()
+    return int(mixed * (techniques - mixed))
+
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
                  compare: Callable[[tuple[str, str], float], tuple[float, float, float]],  # of two keys at a level: difference, low, high
                  who: str,
+                 *,
+                 asked: int | None = None,  # pairs that could have been chosen; None: all of the table
 ) -> list[pd.DataFrame]:
     "Tests of H3c: one for each pair that is best within some budget."
     pairs, names = {}, table.set_index("key")["recipe"]
     for budget in budgets:
         if pair := best_pair(table, budget): pairs.setdefault(pair, []).append(f"{budget:g}")
     if not pairs: return [put_figure("H3c", "a single technique and a combination within one budget", (np.nan,) * 3, "above", network=who)]
-    mixed, techniques = names.map(combined).sum(), names.map(compressed).sum()
-    level = 1 - .05 / max(mixed * (techniques - mixed), 1)
+    level = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1)
     return [put_figure("H3c", f"{names[pair[0]]} - {names[pair[1]]}, {' and '.join(fits)} times smaller or more", compare(pair, level), "above", network=who)
             for pair, fits in pairs.items()]
+
+
+# %% ../nbs/64_hypotheses.ipynb #7b7948bb
+def at_equal_training(table: pd.DataFrame,  # summary of one cell, with compression_ratio
+                      budgets: Iterable[float],
+                      compare: Callable[[tuple[str, str], float], tuple[float, float, float]],
+                      who: str,
+) -> list[pd.DataFrame]:
+    "Tests of H3c between recipes with the same training."
+    parts = [part for _, part in table.groupby(table["recipe"].map(training_alone))]
+    asked = sum(pairs_of_kinds(part["recipe"]) for part in parts)
+    tests = [test for part in parts for test in budget_tests(part, budgets, compare, who, asked=asked)]
+    return [test for test in tests if test["value"].notna().all()] or tests[:1]
 
 # %% ../nbs/64_hypotheses.ipynb #bb267315
 def paper_tests(theirs: Tables,  # the paper's study, by counts
@@ -168,8 +187,8 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ("reference", "control"))
     tests = tests_of("H1a", to_dense, "ours", bound=-margin) + tests_of("H1b", to_dense, "ours") + tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
-        drawn, control = resample(study, draws=draws), controls(study.trials)
-        tests += budget_tests(to_dense[to_dense["cell"] == cell], budgets, partial(net_of_training, drawn, control), f"ours, {cell}")
+        own, drawn = to_dense[to_dense["cell"] == cell], resample(study, draws=draws)
+        if len(own): tests += at_equal_training(own, budgets, partial(paired, drawn), f"ours, {cell}")
     return tests
 
 # %% ../nbs/64_hypotheses.ipynb #9f5f778a

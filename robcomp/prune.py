@@ -7,12 +7,14 @@ __all__ = ['RAMP', 'RANKINGS', 'smallest', 'magnitudes', 'ranked_globally', 'ran
            'Narrower', 'prune_channels', 'cubic_share', 'Gradual', 'prune']
 
 # %% ../nbs/31_prune.ipynb #13c7c3fb
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ._compression.channels import coherent, cut, doomed
+from ._compression.channels import cut_and_checked, doomed
+from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest
 from ._compression.state import Layer, layers
@@ -38,14 +40,18 @@ def magnitudes(layer: Layer,  # with finite weights
 
 # %% ../nbs/31_prune.ipynb #6510a7ce
 def ranked_globally(layers: dict[str, Layer], amount: float) -> dict[str, Tensor]:
-    "Masks (True is kept) that leave out the smallest `amount` of all weights together."
-    scores = [magnitudes(layer) for layer in layers.values()]
-    gone = smallest(torch.cat(scores), round(amount * sum(map(len, scores)))).split([len(score) for score in scores])
-    return {name: ~part.view_as(layer.weight) for (name, layer), part in zip(layers.items(), gone)}
+    "Masks (True is kept) that leave out the smallest `amount` of all weights together; a layer that would lose all has none."
+    scores, count = {name: magnitudes(layer) for name, layer in layers.items()}, round(amount * sum(layer.weight.numel() for layer in layers.values()))
+    while scores:
+        gone = smallest(torch.cat(list(scores.values())), count).split([len(score) for score in scores.values()])
+        emptied = [name for name, part in zip(scores, gone) if part.all()]
+        if not emptied: return {name: ~part.view_as(layers[name].weight) for name, part in zip(scores, gone)}
+        count -= sum(int((scores.pop(name) == 0).sum()) for name in emptied)
+    return {}
 
 def ranked_by_layer(layers: dict[str, Layer], amount: float) -> dict[str, Tensor]:
-    "Masks that leave out the smallest `amount` of each layer."
-    return {name: ranked_globally({name: layer}, amount)[name] for name, layer in layers.items()}
+    "Masks that leave out the smallest `amount` of each layer; a layer that would lose all has none."
+    return {name: mask for own, layer in layers.items() for name, mask in ranked_globally({own: layer}, amount).items()}
 
 # %% ../nbs/31_prune.ipynb #8eeb69ea
 def two_of_four(layers: dict[str, Layer], amount: float = .5) -> dict[str, Tensor]:
@@ -79,7 +85,14 @@ def zero_out(layer: Layer,  # changed in place
 # %% ../nbs/31_prune.ipynb #b4f161a4
 class Zeros:
     "The promise of pruning: what was set to zero is zero."
-    def __init__(self, stage: Prune, masks: dict[str, Tensor]): self.stage, self.masks = stage, {name: mask.clone() for name, mask in masks.items()}
+    def __init__(self,
+                 stage: Prune,
+                 masks: dict[str, Tensor],  # False is zero
+                 *,
+                 spared: Sequence[str] = (),  # layers left out, because they would have lost all of their weights
+    ):
+        self.stage, self.masks = stage, {name: mask.clone() for name, mask in masks.items()}
+        self.remark = f"{stage} leaves out {', '.join(spared)}, which would have lost all weights" if spared else ""
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer whose zeros came back."
@@ -105,10 +118,11 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
 ) -> Narrower:  # the promise
     "Remove the channels with the smallest norms."
     if not hasattr(model, "contract"): raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
-    removed = doomed(model, stage.amount, set(keep))
-    if not removed: raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, or reaches a layer that cannot be cut; prune weights instead")
-    cut(model, removed)
-    if not coherent(model, model.classes, model.contract.size): raise ValueError(f"{stage}: {model.arch} does not run with fewer channels; does its forward pass count them itself? Prune weights instead")
+    try:
+        removed = doomed(model, stage.amount, set(keep))
+        if not removed: raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, or reaches a layer that cannot be cut; prune weights instead")
+        cut_and_checked(model, removed)
+    except Unfollowed as error: raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as prune{stage.amount:g}") from None
     return Narrower(stage, layers(model))
 
 # %% ../nbs/31_prune.ipynb #f966099c
@@ -168,5 +182,9 @@ def prune(model: nn.Module,  # changed in place
     if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer to prune")
     if stage.scope == "channel": return prune_channels(model, stage, keep=keep)
     masks = RANKINGS[stage.scope](chosen, stage.amount)
+    if not masks: raise ValueError(f"{stage}: nothing of {', '.join(chosen)[:200]} would be left, or no layer can hold the pattern: prune less")
     for name, mask in masks.items(): zero_out(chosen[name], mask)
-    return Zeros(stage, masks)
+    spared = [name for name in chosen if name not in masks] if stage.scope != "2of4" else []
+    promise = Zeros(stage, masks, spared=spared)
+    if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
+    return promise

@@ -18,7 +18,7 @@ from ._files.atomic import replacing, writable_folder
 from ._display.live import live_script
 from ._display.page import STYLE, TABLE, html_table
 from ._display.svg import figure
-from .charts import by_condition, chart_front, chart_heat, chart_severity, networks, spec_of
+from .charts import working, by_condition, chart_front, chart_heat, chart_severity, networks, spec_of
 from .pareto import Choice, Goals, pareto
 from .results import Tables, summarise
 from .schema import check
@@ -91,13 +91,13 @@ def sections(table: pd.DataFrame,  # summary of one network
              rows: pd.DataFrame,  # from `by_condition`, the same network
              bounds: pd.DataFrame,  # from `intervals`
 ) -> str:  # HTML
-    "Front, map of harm and severities of one network."
+    "Front, map of corruptions and severities of one network."
     name, drawn = networks(table).iloc[0], lambda chart: figure(spec_of(chart))
-    front = html_table(front_of(table), caption="Not beaten in clean accuracy, robust accuracy and size at once.")
-    harm = [drawn(chart_heat(rows, value=value)) for value in ("change", "accuracy") if rows[value].notna().any()]  # no dense network: no change
+    front = html_table(front_of(working(table)), caption="No other trial is better in clean accuracy, robust accuracy and size at once.")
+    known = [value for value in ("change", "accuracy") if rows[value].notna().any()]  # no dense network: no change
     return (section(f"Front: {name}", drawn(chart_front(table, bounds)), front)
-            + section(f"Where it hurts: {name}", *harm)
-            + section(f"How fast it falls: {name}", drawn(chart_severity(rows))))
+            + section(f"By corruption: {name}", *[drawn(chart_heat(rows, value=value)) for value in known])
+            + section(f"By severity: {name}", drawn(chart_severity(rows, value=known[0]))))
 
 # %% ../nbs/72_report.ipynb #c4e89925
 def decision(choice: Choice | None,  # as `choose` gives it
@@ -133,7 +133,7 @@ def write_report(tables: Tables,
                  name: str = "report.html",  # of the file
                  draws: int = 500,  # resampled studies behind the intervals
 ) -> Path:  # the file written
-    "One HTML file with the choice, the front, the map of harm and the severities."
+    "One HTML file with the choice, the front, the map of corruptions and the severities."
     table, rows, bounds = summarise(tables), by_condition(tables), intervals(tables, draws=draws)
     ended = table[table["status"] != "failed"]
     parts = [sections(part, rows[networks(rows) == name], bounds) for name, part in ended.groupby(networks(ended))]

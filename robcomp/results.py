@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['STEADY', 'WORKS', 'DIRECTIONS', 'MEASURES', 'Tables', 'example', 'collect', 'put_back', 'write_tables', 'read_tables',
            'join', 'find', 'counts_only', 'deal_of', 'unpack', 'outcomes', 'averaging', 'plain_measures',
-           'held_against', 'references', 'training_alone', 'controls', 'accuracies', 'notes', 'works', 'summarise']
+           'held_against', 'references', 'training_alone', 'controls', 'accuracies', 'notes', 'works', 'differences',
+           'summarise']
 
 # %% ../nbs/50_results.ipynb #68b984c8
 from collections.abc import Iterable, Sequence
@@ -212,15 +213,16 @@ def references(trials: pd.DataFrame,  # trial table
 
 def _counterparts(trials: pd.DataFrame, wanted: pd.Series) -> pd.Series:
     "Of each trial the key of the trial with the recipe that is wanted, all else being equal."
-    given = ["dataset", "arch", "seed", "suite", "weights"]
-    ended = trials[trials.status == "ok"]
-    exact = dict(zip(_tuples(ended[["recipe", "protocol", *given]]), ended.key))
-    named = {place: key for place, key in zip(_tuples(ended[["recipe", *given]]), ended.key) if place[-1]}
-    places = _tuples(trials.assign(recipe=wanted)[["recipe", "protocol", *given]])
-    found = [exact.get(place) or named.get((place[0], *place[2:])) or "" for place in places]
-    return pd.Series(found, index=pd.Index(trials.key, name="key"))
+    given = ["recipe", "dataset", "arch", "suite", "weights"]
+    ended, asked = trials[trials.status == "ok"], trials.assign(recipe=wanted)
+    named, dense = ended[ended.weights != ""], ended[(ended.weights != "") & (ended.recipe == "dense")]
+    ways = [(ended, ["seed", "protocol"]), (named, ["seed"]), (dense, [])]  # what must agree besides, the strictest first
+    known = [(dict(zip(_tuples(some[given + more]), some.key)), _tuples(asked[given + more])) for some, more in ways]
+    found = [next(filter(None, keys), "") for keys in zip(*([keys.get(place, "") for place in places] for keys, places in known))]
+    return pd.Series(found, index=pd.Index(trials.key, name="key"), dtype=object)
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(index=False, name=None)
+
 
 # %% ../nbs/50_results.ipynb #784b6348
 def training_alone(recipe: str,  # text
@@ -272,8 +274,9 @@ def _lacking(dense, conditions, names):
             for measure, some in faint.items() if len(some)]
 
 # %% ../nbs/50_results.ipynb #1c0e4549
-def _costs(trials: pd.DataFrame) -> dict[str, pd.Series]:
-    return dict(compression_ratio=trials.dense_bytes / trials.size_bytes,
+def _costs(trials: pd.DataFrame, reference: pd.Series) -> dict[str, pd.Series]:
+    whole = trials.set_index("key").size_bytes.reindex(reference).to_numpy()
+    return dict(compression_ratio=trials.dense_bytes.fillna(pd.Series(whole, trials.index)) / trials.size_bytes,
                 gzip_ratio=trials.dense_bytes / trials.gzip_bytes,
                 size_mb=trials.size_bytes / 1e6, sparsity=1 - trials.nonzero / trials.params)
 
@@ -294,6 +297,15 @@ def works(table: pd.DataFrame,  # with key dataset arch reference clean
     dense = table.set_index("key").clean.reindex(table.reference).set_axis(table.index)
     return (table.clean >= share * dense.fillna(table.groupby(["dataset", "arch"]).clean.transform("max"))).rename("works")
 
+# %% ../nbs/50_results.ipynb #9c2baaa4
+def differences(table: pd.DataFrame,  # with key clean robust reference control
+) -> dict[str, pd.Series]:  # clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control, as `schema.SUMMARY_COLUMNS`
+    "Each accuracy less that of the dense network, and less that of the control; missing where there is none."
+    accuracy = table.drop_duplicates("key").set_index("key")[["clean", "robust"]]
+    held = dict(dense=table.reference, control=table.control)
+    return {f"{name}_vs_{other}": table[name] - accuracy[name].reindex(keys).set_axis(table.index)
+            for other, keys in held.items() for name in accuracy}
+
 # %% ../nbs/50_results.ipynb #3b94673f
 def summarise(tables: Tables,
 ) -> pd.DataFrame:  # one row a trial, columns as `schema.SUMMARY_COLUMNS`
@@ -303,14 +315,16 @@ def summarise(tables: Tables,
     suites = trials[trials.key.isin(accuracy.index)].groupby("suite").key
     parts = [_measured(accuracy.loc[keys], reference) for _, keys in suites]
     derived = pd.concat([pd.DataFrame(index=accuracy.index[:0]), *parts]).join(_calibration(tables.rows))
-    table = trials.assign(**_costs(trials), reference=reference.to_numpy()).join(derived, on="key")
-    table = table.reindex(columns=list(SUMMARY_COLUMNS)).assign(works=works)
+    table = trials.assign(**_costs(trials, reference), reference=reference.to_numpy(), control=controls(trials).to_numpy())
+    table = table.join(derived, on="key").reindex(columns=list(SUMMARY_COLUMNS))
+    table = table.assign(works=works, **differences(table))
     note = table.note.where(table.status == "ok", "failed: " + table.error).fillna("no rows")
     return table.assign(note=note, n_images=table.n_images.fillna(0).astype(int),
                         worst_corruption=table.worst_corruption.fillna(""))
 
 # %% ../nbs/50_results.ipynb #512e592d
-_MORE = "clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity"
+_MORE = """clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity
+           clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control"""
 _LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero distinct
            macs latency_s energy_j train_s compress_s evaluate_s"""
 DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")

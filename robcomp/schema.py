@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STANDARD', 'GROUPS', 'EXTRA', 'CORRUPTIONS', 'CLEAN', 'ELSEWHERE', 'SEVERITIES', 'SCHEMA_VERSION', 'TRIAL_COLUMNS',
-           'LATER_COLUMNS', 'ROW_COLUMNS', 'DEAL_COLUMNS', 'SUMMARY_COLUMNS', 'canonical', 'Trial', 'trial_from',
-           'Column', 'columns', 'dictionary', 'check']
+           'LATER_COLUMNS', 'ROW_COLUMNS', 'DEAL_COLUMNS', 'SUMMARY_COLUMNS', 'BEHAVIOUR_COLUMNS', 'canonical', 'Trial',
+           'trial_from', 'Column', 'columns', 'dictionary', 'check']
 
 # %% ../nbs/00_schema.ipynb #aca43235
 import json
@@ -121,22 +121,24 @@ source       | str   |          | who ran the trial, and what its sizes, times a
 """)
 
 # %% ../nbs/00_schema.ipynb #8dc6f3f2
-LATER_COLUMNS = ("energy_j", "configuration", "source")
+LATER_COLUMNS = ("energy_j", "configuration", "source", "predicted", "confidence")
 
 # %% ../nbs/00_schema.ipynb #50407f39
 ROW_COLUMNS = columns("""
 key          | str   |          | of the trial
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 n            | int   | images   | evaluated under this condition
 correct      | int   | images   | classified correctly
 loss         | float | nats     | mean cross-entropy
-ece          | float | fraction | expected calibration error over 15 equal bins of confidence
+ece          | float | fraction | expected calibration error over 15 equal bins of confidence; too high by chance where n is small, see calibration_robust
 bits         | bytes |          | one bit an image, first image in the highest bit of the first byte; 1 is correct
+predicted    | bytes |          | class named for each image, in the order of bits, one byte an image (two, the lower first, where there are more than 256 classes)
+confidence   | bytes |          | probability of the class named, one byte an image: b stands for b/256 to (b+1)/256
 """)
 DEAL_COLUMNS = columns("""
 suite        | str   |          | canonical text of the suite
-corruption   | str   |          | clean or one of the 19
+corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
 numbers      | list  |          | positions in the test split of the images under this condition, in the order of bits
 labels       | list  |          | their classes
@@ -154,20 +156,46 @@ relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
-compression_ratio | float | ratio    | dense_bytes / size_bytes
+compression_ratio | float | ratio    | dense_bytes / size_bytes; where dense_bytes is not known, size_bytes of the dense reference / size_bytes
 gzip_ratio        | float | ratio    | dense_bytes / gzip_bytes
 size_mb           | float | MB       | size_bytes / 10^6
 sparsity          | float | fraction | 1 - nonzero / params
 ece_clean         | float | fraction | ece on the clean test images
-ece_robust        | float | fraction | mean of ece over the standard conditions
+ece_robust        | float | fraction | mean of ece over the standard conditions; not to be held against ece_clean, which has more images a condition
 n_images          | int   | images   | evaluated under the standard conditions, all together
 reference         | str   |          | key of the dense trial of the same data, architecture, seed, suite and starting weights
+control           | str   |          | key of the uncompressed trial with the same training, from the same start; empty where the table has none
+clean_vs_dense    | float | fraction | clean - clean of the dense reference
+robust_vs_dense   | float | fraction | robust - robust of the dense reference
+clean_vs_control  | float | fraction | clean - clean of the control: what compression itself did
+robust_vs_control | float | fraction | robust - robust of the control
 works             | bool  |          | clean accuracy is at least 90 % of the dense reference's, or of the best of its network where that is not known
 note              | str   |          | why a figure of this row is missing or covers less than 15 x 5 conditions
 """)
 
+# %% ../nbs/00_schema.ipynb #82a2de1a
+BEHAVIOUR_COLUMNS = columns("""
+lost_clean         | float | fraction | clean images that the reference gets right and the trial gets wrong
+gained_clean       | float | fraction | clean images that the reference gets wrong and the trial gets right
+lost_robust        | float | fraction | as lost_clean, mean over the standard corruptions
+gained_robust      | float | fraction | as gained_clean, mean over the standard corruptions
+churn_clean        | float | fraction | clean images for which another class is named than by the reference
+churn_robust       | float | fraction | as churn_clean, mean over the standard corruptions
+noise              | float | fraction | change of accuracy, mean over the corruptions of the group
+blur               | float | fraction | change of accuracy, mean over the corruptions of the group
+weather            | float | fraction | change of accuracy, mean over the corruptions of the group
+digital            | float | fraction | change of accuracy, mean over the corruptions of the group
+extra              | float | fraction | change of accuracy, mean over the four extra corruptions
+extra_excess       | float | fraction | change under the extra corruptions less the change under the standard ones
+class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean change over classes; a row a class
+slope              | float | fraction | change of accuracy for one more step of severity: least squares over the severities
+calibration_clean  | float | fraction | calibration error of the trial itself on clean images, free of bias
+calibration_robust | float | fraction | calibration error of the trial itself under the standard corruptions, free of bias
+calibration_change | float | fraction | calibration_robust less that of the reference
+""")
+
 # %% ../nbs/00_schema.ipynb #54dfd21a
-def dictionary(columns: Mapping[str, Column],  # one of the four above
+def dictionary(columns: Mapping[str, Column],  # one of the five above
 ) -> pd.DataFrame:  # one row a column: dtype, unit, description
     "The meaning of a table's columns, as a table."
     return pd.DataFrame(list(columns.values()), index=pd.Index(columns, name="column"), columns=Column._fields)
@@ -177,6 +205,7 @@ def check(table: pd.DataFrame,  # to be read
           columns: Iterable[str],  # names that it must have
 ) -> pd.DataFrame:  # the same table
     "The table itself, or one line about what it lacks."
+    if not isinstance(table, pd.DataFrame): raise TypeError(f"a table (pandas.DataFrame) is needed, got {type(table).__name__}")
     missing = [name for name in columns if name not in table.columns]
     if missing: raise ValueError(f"the table lacks {', '.join(missing)}: it has {', '.join(map(str, table.columns))}")
     return table

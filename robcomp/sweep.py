@@ -44,7 +44,7 @@ from .footprint import latency, measure
 from .models import load_weights, make_model, weights_sha256
 from .pack import pack, unpack
 from .recipe import Recipe, Tune, parse, prefixes
-from .schema import SCHEMA_VERSION, Trial, canonical
+from .schema import ELSEWHERE, SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit, pick_device
 
 # %% ../nbs/41_sweep.ipynb #52a87430
@@ -450,13 +450,13 @@ def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, tog
 
 # %% ../nbs/41_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store
-) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged), error
+) -> pd.DataFrame:  # one row a file in trials/: key, recipe, status (ok, failed or damaged), artifact (whole, missing or damaged; empty where there is none to be), error
     "What is in a store and what is wrong with it."
     rows, checked = [], Checked(folder)
     for path in trial_files(folder):
         try: found = read_trial(path)[0]
         except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error), size_bytes=math.nan)
-        artifact = checked.packed(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["size_bytes"]) if found["status"] == "ok" else ""
+        artifact = checked.packed(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["size_bytes"]) if found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE) else ""
         rows.append({name: found[name] for name in ("key", "recipe", "status")} | dict(artifact=artifact, error=found["error"]))
     return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
 

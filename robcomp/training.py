@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._files.checkpoint import read_checkpoint, write_checkpoint
+from ._files.pictures import Pictures
 from ._compression.depthwise import wide_depthwise
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
@@ -182,11 +183,12 @@ def one_epoch(step: Step,
               bar=None,  # told of each batch
 ) -> tuple[float, float]:  # mean loss and share right, on the augmented images as they came
     "Every image once, in random order, moved and mirrored at random."
-    pixels, labels = torch.as_tensor(images.images), torch.as_tensor(images.labels)
+    pixels = images.images if isinstance(images.images, Pictures) else torch.as_tensor(images.images)
+    labels = torch.as_tensor(images.labels)
     orders = torch.randperm(len(labels), generator=generator).split(step.training.batch)
     totals = torch.zeros(2, device=step.device)
     for number, (rate, chosen) in enumerate(zip(plan, orders), 1):
-        views = augment(pixels[chosen].to(step.device), generator, pad=pixels.shape[1] // 8, flip=flip)
+        views = augment(torch.as_tensor(pixels[chosen]).to(step.device), generator, pad=pixels.shape[1] // 8, flip=flip)
         totals += step(views, labels[chosen].to(step.device), rate)
         if bar: bar.update(len(chosen))
         if number % 20 == 0 or number == len(plan):

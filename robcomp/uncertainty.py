@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'counts', 'Part', 'parts_of', 'redraw', 'remeasure', 'Draws', 'resample', 'wilson', 'intervals', 'mcnemar',
-           'newcombe', 'judged', 'comparisons', 'compare', 'over_seeds']
+           'newcombe', 'judged', 'comparisons', 'compare']
 
 # %% ../nbs/51_uncertainty.ipynb #e0bdb3d9
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, norm, t as student
+from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
-from ._text.suggest import unknown
+from ._text.suggest import unknown, whole_level
 from .results import DIRECTIONS, MEASURES, Tables, deal_of, find, held_against, outcomes, plain_measures
 from .results import references, summarise
 from .schema import CLEAN
@@ -77,17 +77,24 @@ class Draws(NamedTuple):
     table: pd.DataFrame  # summary of the trials that ended well, in the order of the second axis
     values: np.ndarray  # (studies, trials, measures), measures as `results.MEASURES`
     clean_images: np.ndarray  # (trials,) evaluated clean
+    failed: pd.DataFrame | None = None  # summary of the trials that failed
 
     def column(self, name: str) -> np.ndarray:  # (studies, trials)
         "A measure in every study, or a column that does not vary."
         if name in MEASURES: return self.values[..., MEASURES.index(name)]
         if name not in self.table: raise ValueError(unknown("column", name, self.table))
+        if "_vs_" in name: return self._less(*name.split("_vs_"))
         return np.broadcast_to(self.table[name].to_numpy(), self.values.shape[:2])
 
     def only(self, keys: Iterable[str]) -> "Draws":
         "The same studies with fewer trials."
         kept = self.table.key.isin(set(keys)).to_numpy()
-        return Draws(self.table[kept].reset_index(drop=True), self.values[:, kept], self.clean_images[kept])
+        return Draws(self.table[kept].reset_index(drop=True), self.values[:, kept], self.clean_images[kept], self.failed)
+
+    def _less(self, name: str, other: str) -> np.ndarray:
+        own, keys = self.column(name), self.table[dict(dense="reference", control="control")[other]]
+        at = pd.Index(self.table.key).get_indexer(keys)
+        return np.where(at >= 0, own - own[:, at], np.nan)
 
 # %% ../nbs/51_uncertainty.ipynb #8637ed5d
 def resample(tables: Tables,
@@ -96,13 +103,13 @@ def resample(tables: Tables,
              seed: int = 0,
 ) -> Draws:
     "The study again, on other images of the same kind."
-    table = summarise(tables)
-    table = table[table.status == "ok"].reset_index(drop=True)
+    whole = summarise(tables)
+    table = whole[whole.status == "ok"].reset_index(drop=True)
     values = np.full((draws, len(table), len(MEASURES)), np.nan)
     with threadpool_limits(1, "blas"):
         for dataset, own in table.groupby("dataset"): _fill(values, tables, own, dataset, seed)
     clean = tables.rows[tables.rows.corruption == CLEAN].set_index("key").n
-    return Draws(table, values, clean.reindex(table.key).to_numpy())
+    return Draws(table, values, clean.reindex(table.key).to_numpy(), whole[whole.status != "ok"])
 
 def _fill(values, tables, table, dataset, seed):
     suites = [(part, outcomes(tables, list(part.key))) for _, part in table.groupby("suite")]
@@ -131,7 +138,7 @@ def wilson(share: np.ndarray,  # 0 to 1
     return np.minimum((middle - half) / (1 + z**2 / n), share), np.maximum((middle + half) / (1 + z**2 / n), share)
 
 def _tails(level: float) -> tuple[float, float]:
-    if not 0 < level < 1: raise ValueError(f"level is a share between 0 and 1, as 0.95, got {level}")
+    if not 0 < level < 1: raise ValueError(whole_level(level))
     return (1 - level) / 2, (1 + level) / 2
 
 # %% ../nbs/51_uncertainty.ipynb #95e9e212
@@ -235,17 +242,3 @@ def compare(tables: Tables,
 ) -> pd.Series:  # difference (a - b) low high verdict p
     "One comparison."
     return comparisons(tables, [(a, b)], **options).iloc[0]
-
-# %% ../nbs/51_uncertainty.ipynb #d3dd1fe7
-def over_seeds(table: pd.DataFrame,  # summary
-               *,
-               measures: Sequence[str] = ("clean", "robust", "worst"),
-               level: float = .95,
-) -> pd.DataFrame:  # a row a recipe and measure: dataset arch recipe measure seeds mean sd low high
-    "The spread over seeds."
-    ended = table[table.status == "ok"]
-    given = ["dataset", "arch", "recipe"]
-    values = ended.melt([*given, "seed"], list(measures), "measure").groupby([*given, "measure"], sort=False).value
-    spread = values.agg(seeds="count", mean="mean", sd="std").reset_index()
-    half = student.ppf((1 + level) / 2, (spread.seeds - 1).where(spread.seeds > 1)) * spread.sd / np.sqrt(spread.seeds)
-    return spread.assign(low=spread["mean"] - half, high=spread["mean"] + half)

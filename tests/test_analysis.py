@@ -199,6 +199,8 @@ def poor(tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("poor")
     one = by_network(tables)["mobilenetv2 on simulated"]
     for name, recipes in dict(few=["dense", "prune0.5"], orphan=["int8"]).items(): write_tables(only(one, recipes), folder / name)
+    foreign = only(one, ["dense", "prune0.5", "int8", "int8+tune1", "tune1"])
+    write_tables(foreign._replace(trials=foreign.trials.assign(recipe=foreign.trials.recipe.replace("int8", "elsewhere:ort"))), folder / "foreign")
     return folder
 
 
@@ -217,6 +219,11 @@ def test_pages_run_on_few_recipes(path, poor, monkeypatch):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_run_without_a_dense_network(path, poor, monkeypatch):
     assert "`orphan`" in said(run_page(path, monkeypatch, **where(poor / "orphan")))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_run_beside_a_model_of_another_tool(path, poor, monkeypatch):
+    assert "`foreign`" in said(run_page(path, monkeypatch, **where(poor / "foreign")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

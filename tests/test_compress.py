@@ -4,17 +4,19 @@ import os
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from robcomp._files.digest import tensors_sha256
-from robcomp._compression.state import layers, plain
+from robcomp._compression.state import layers, plain, state_of
 from robcomp.compress import compress, restored
 from robcomp.data import Data, Images, InputContract
+from robcomp.footprint import macs
 from robcomp.models import model_from
 from robcomp.pack import pack, unpack
-from robcomp.recipe import Cluster, Prune, Quantize, Recalibrate, Recipe, Tune, parse
+from robcomp.recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Tune, parse
 from robcomp.schema import Trial
 from robcomp.training import Training
 
@@ -57,7 +59,7 @@ STAGES = st.one_of(
     st.builds(Quantize, st.sampled_from([8, 4, 2]), st.sampled_from(["all", "weights"])),
     st.builds(Quantize, st.sampled_from([3, 5]), st.just("auto")),
     st.builds(Tune, st.sampled_from([1, .5]), st.sampled_from(["", "distill"])),
-    st.just(Recalibrate()))
+    st.just(Recalibrate()), st.just(Half()))
 RECIPES = st.lists(STAGES, max_size=5).map(Recipe)
 MEANS = dict(tune=Training(1, batch=20, peak=.05), progress=False)
 
@@ -146,6 +148,15 @@ def check_by_hand(artifact):
             if isinstance(stage, Quantize):
                 limit = 127 if stage.scope == "auto" else 2 ** (stage.bits - 1) - 1
                 assert (units - units.round()).abs().max() < 1e-3 and units.round().abs().max() <= limit
+    if Half() in all_stages: half_by_hand(artifact.module)
+
+
+def half_by_hand(module):
+    """Every float that is neither counted in steps nor a step is a half-precision number, by NumPy's account."""
+    counted = {f"{name}.parametrizations.weight.original" for name, part in module.named_modules() if (state := state_of(part)) and state.scale is not None}
+    for name, value in module.state_dict().items():
+        if value.dtype != torch.float32 or name in counted or name.endswith((".scale", ".zero")): continue
+        assert np.array_equal(value.numpy().astype(np.float16).astype(np.float32), value.numpy()), name
 
 
 class Wide(nn.Module):
@@ -400,7 +411,17 @@ def test_what_no_stage_reaches_is_named_and_stays(bare, names, count, capsys, tm
     left = artifact.out_of_reach()
     assert list(left.index) == names and left.parameters.sum() == count and list(artifact.summary().index) == ["stem", "last"]
     assert all(torch.equal(artifact.module.get_parameter(name), model.get_parameter(name)) for name in names)
-    packed_and_back(artifact, model, tmp_path / "attending.robcomp")
+    line = f"no stage compresses {', '.join(names)}: {count:,} parameters stay float32"
+    assert artifact.remarks() == [line] and line in repr(artifact) and f"<p>{line}</p>" in artifact._repr_html_()
+    again = packed_and_back(artifact, model, tmp_path / "attending.robcomp")
+    assert restored(again, artifact.recipe).remarks() == [line]
+
+
+@pytest.mark.parametrize("stage", ["prune0.5", "prune0.5:layer", "prune0.5:2of4", "cluster4", "int8", "int4:weights", "int3:auto", "tune1", "recal"])
+@pytest.mark.parametrize("bare", [True, False])
+def test_every_stage_says_the_same_of_what_it_does_not_reach(bare, stage, capsys):
+    artifact = compress(model_from(Attending(bare), name="attending", classes=2, contract=CONTRACT), stage, DATA, **MEANS)
+    assert capsys.readouterr().err.count("parameters stay float32") == 1 and artifact.remarks() == [f"no stage compresses {', '.join(artifact.out_of_reach().index)}: {256 if bare else 1024:,} parameters stay float32"]
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -442,6 +463,11 @@ def test_the_usual_slips_are_told_what_to_write(typed, said):
     assert "\n" not in str(error.value)
 
 
+SHUFFLES = dict(by_hand=lambda x: x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
+                unflattened=lambda x: x.unflatten(1, (4, -1)).permute(0, 2, 1, 3, 4).flatten(1, 2), channel_shuffle=nn.ChannelShuffle(2),
+                pixel_shuffle=lambda x: nn.functional.pixel_unshuffle(nn.functional.pixel_shuffle(x, 2), 2))
+
+
 class Divided(nn.Module):
     """Two branches, each with a part of the channels, by `how`."""
 
@@ -451,15 +477,110 @@ class Divided(nn.Module):
 
     def forward(self, x):
         x = self.stem(x).relu()
+        if self.how in SHUFFLES: x = SHUFFLES[self.how](x)
         if self.how == "fixed": left, right = torch.split(x, [32, 32], 1)
         elif self.how == "halves": left, right = torch.split(x, x.shape[1] // 2, 1)
-        else:
-            if self.how == "shuffle": x = x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
-            left, right = x.chunk(2, 1)
+        else: left, right = x.chunk(2, 1)
         return self.last(torch.cat([self.left(left), self.right(right)], 1).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("how", ["chunk", "halves", "fixed", "shuffle"])
+@pytest.mark.parametrize("how", SHUFFLES)
+def test_a_channel_shuffle_is_refused_as_such(how):
+    network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
+    operation = how if how in ("channel_shuffle", "pixel_shuffle") else r"a channel shuffle \((transpose of 2 x 32|permute of 4 x 16) x 6 x 6\)"
+    with pytest.raises(ValueError, match=rf"prune0.5:channel: {how}: {operation} puts channels into another order(; | in )") as refused: compress(network, "prune0.5:channel")
+    assert "\n" not in str(refused.value) and str(refused.value).endswith("prune weights instead, as prune0.5")
+
+
+@pytest.mark.parametrize("mix, said", [(lambda x: x.softmax(1), "something other than its layers mixes channels"), (lambda x: x.roll(3, 1), "something other than its layers mixes channels"),
+                                       (lambda x: x.view(-1, 64, 36).view(-1, 64, 6, 6), "does its forward pass count them itself"),
+                                       (lambda x: x + x.sum().item(), "does not run on torch's meta device"), (torch.sigmoid, ""), (lambda x: x * x.mean((2, 3), True).tanh(), "")])
+def test_a_narrow_network_says_what_the_whole_one_says(mix, said):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.next, self.last = nn.Conv2d(3, 64, 3), nn.Conv2d(64, 32, 3), nn.Linear(32, 4)
+
+        def forward(self, x): return self.last(self.next(mix(self.stem(x))).relu().mean((2, 3)))
+
+    network = model_from(Mixed(), name="mixed", classes=4, contract=CONTRACT)
+    if not said:
+        assert compress(network, "prune0.5:channel").module.stem.out_channels == 32
+        return
+    with pytest.raises(ValueError, match=f"prune0.5:channel: mixed: .*{said}.*; prune weights instead, as prune0.5$"): compress(network, "prune0.5:channel")
+
+
+STOCK = dict(shufflenet_v2_x0_5="a channel shuffle .* in stage2.0; prune weights", squeezenet1_0="", mnasnet0_5="", densenet121="", googlenet="", efficientnet_b0="", regnet_y_400mf="", convnext_tiny="")
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_stock_networks_are_pruned_or_refused_in_one_line(name, capsys):
+    """As initialised, for few classes: the last layer's weights are smaller than the others'."""
+    options = dict(aux_logits=False, init_weights=False) if name == "googlenet" else {}
+    torch.manual_seed(0)
+    network = model_from(getattr(torchvision.models, name)(num_classes=4, **options), name=name, classes=4, contract=InputContract(32, (128,) * 3, (64,) * 3))
+    artifact = compress(network, "prune0.5")
+    weights = {own: layer.weight for own, layer in layers(artifact.module).items()}
+    assert all(weight.any() for weight in weights.values())
+    assert sum(int((weight == 0).sum()) for weight in weights.values()) == round(.5 * sum(weight.numel() for weight in weights.values()))
+    whole = [own for own, weight in weights.items() if weight.all()]
+    remark = artifact.promises[0].remark
+    assert all(own in whole for own in remark.removeprefix("prune0.5 leaves out ").removesuffix(", which would have lost all weights").split(", ") if remark)
+    assert (f"robcomp: {remark}\n" in capsys.readouterr().err) == bool(remark) and (remark in repr(artifact)) and (remark in artifact._repr_html_())
+    if not STOCK[name]: assert macs(compress(network, "prune0.5:channel").module) < .8 * macs(network)
+    else:
+        with pytest.raises(ValueError, match=STOCK[name]) as refused: compress(network, "prune0.5:channel")
+        assert "\n" not in str(refused.value)
+
+
+class Fussy(nn.Module):
+    """A layer of somebody's own that fails on more than two images."""
+
+    def forward(self, x):
+        if len(x) > 2: raise KeyError("three images\nare too many")
+        return x
+
+
+@pytest.mark.parametrize("stage", ["int8", "recal", "tune1"])
+def test_what_fails_inside_a_stage_is_one_line(stage):
+    network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), Fussy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), name="fussy", classes=2, contract=CONTRACT)
+    with pytest.raises(ValueError, match=rf"^{stage} failed in 2 \(KeyError: 'three images.* or name layers in keep$") as failed: compress(network, stage, DATA, **MEANS)
+    assert "\n" not in str(failed.value) and isinstance(failed.value.__cause__, KeyError)
+
+
+def test_what_fails_while_channels_are_traced_is_one_line(monkeypatch):
+    import torch_pruning
+    def broken(*_, **__): raise ZeroDivisionError("integer division or modulo by zero")
+    monkeypatch.setattr(torch_pruning.DependencyGraph, "build_dependency", broken)
+    with pytest.raises(ValueError, match=r"prune0.5:channel: wide: its channels cannot be followed \(ZeroDivisionError: integer .*\); prune weights instead, as prune0.5$"): compress(wide(), "prune0.5:channel")
+
+
+@pytest.mark.parametrize("text", ["prune0.5", "prune0.5:gradual+tune1", "prune0.5+prune0.7", "cluster4+prune0.5+int8"])
+def test_a_layer_that_would_be_emptied_is_left_out_and_said(text, capsys):
+    model = net()
+    with torch.no_grad(): model.last.weight /= 1e6
+    artifact = compress(model, text, DATA, **MEANS)
+    check_by_hand(artifact)  # the others make up for it
+    assert layers(artifact.module)["last"].weight.any()
+    remarks = [promise.remark for promise in artifact.promises if promise.stage.family == "prune"]
+    if "tune" not in text: assert all(remark == f"{stage} leaves out last, which would have lost all weights" for remark, stage in zip(remarks, text.replace("cluster4+", "").split("+")))
+    assert artifact.remarks() == [remark for remark in remarks if remark] and capsys.readouterr().err == "".join(f"robcomp: {remark}\n" for remark in remarks if remark)
+
+
+def test_layer_by_layer_the_tiny_one_is_left_out():
+    model = model_from(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)), name="thin", classes=2, contract=CONTRACT)
+    artifact = compress(model, "prune0.8:layer")
+    zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers(artifact.module).items()}
+    assert zeros == {"0": round(.8 * 216), "1": round(.8 * 8), "4": 0} and artifact.remarks() == ["prune0.8:layer leaves out 4, which would have lost all weights"]
+
+
+@pytest.mark.parametrize("text", ["prune0.999", "prune0.99:layer"])
+def test_asked_to_leave_nothing(text):
+    tiny = model_from(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), name="tiny", classes=2, contract=CONTRACT)
+    with pytest.raises(ValueError, match=f"{text}: nothing of 2 would be left"): compress(tiny, text)
+
+
+@pytest.mark.parametrize("how", ["chunk", "halves", "fixed"])
 def test_what_is_split_stays_whole_and_the_rest_is_cut(how):
     """The narrow network says what the whole one says with the lost channels silent."""
     from robcomp._compression.channels import doomed

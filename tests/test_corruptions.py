@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import os
+import pickle
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.corruptions import NOISES, STRENGTH, STRENGTHS, Condition, Suite, conditions, corrupt, dealt, download, odds, write_arrays
+from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, conditions, corrupt, corruption, dealt, download, odds, write_arrays
 from robcomp.data import Data, Images, load
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
@@ -469,7 +470,6 @@ def published(tmp_path, monkeypatch, few):
     md5 = lambda path: hashlib.md5(path.read_bytes()).hexdigest()
     with tarfile.open(served / "c.tar", "w") as box: box.add(served / "CIFAR-10-C", "CIFAR-10-C")
     monkeypatch.setitem(_official.MD5, "cifar10", {path.stem: md5(path) for path in files})
-    monkeypatch.setattr(_official, "IMAGES", 60)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         ranges = []
@@ -611,3 +611,135 @@ def test_disk_full_while_writing(few, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contrast.npy", "robcomp.json"]
     monkeypatch.setattr(_official, "_serial", real)
     assert len(write_arrays(few, tmp_path, corruptions=["contrast", "saturate"])) == 3
+
+
+# ------------------------------------------------------------------------------------------------ somebody's own
+
+@corruption
+def banding(images, severity, generator):
+    "Rows of another brightness."
+    shift = generator.integers(-10 * severity, 10 * severity + 1, (1, images.shape[1], 1, 1))
+    return (images.astype(int) + shift).clip(0, 255).astype(np.uint8)
+
+
+def test_own_corruption_draws_for_the_image_and_enters_the_text(few):
+    suite = Suite(few, corruptions=["fog", banding], severities=[2, 4], per_condition=7)
+    assert f"corruptions=fog,banding severities=2,4" in suite.text and suite.text.endswith(f" own=banding-{banding.digest}")
+    images, labels, numbers = suite.batch(Condition("banding", 4))
+    assert (images == corrupt(few.test.images, banding, 4)[numbers]).all() and (images != few.test.images[numbers]).any()
+    assert (suite.batch(Condition("banding", 4), slice(3, 5))[0] == images[3:5]).all()
+    assert (corrupt(few.test.images, banding, 4, seed=1) != corrupt(few.test.images, banding, 4)).any()
+    assert (corrupt(few.test.images[5:6], banding, 4, numbers=[5]) == corrupt(few.test.images, banding, 4)[5:6]).all()
+    assert pickle.loads(pickle.dumps(banding)) is banding
+
+
+def test_own_corruption_of_another_source_is_another_suite(few, tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.syspath_prepend(tmp_path)
+    for amount in (2, 3):
+        (tmp_path / f"mine{amount}.py").write_text(f"def dull(images, severity, generator): return images // {amount}\n")
+        texts.append(Suite(few, corruptions=[corruption(__import__(f"mine{amount}").dull)], severities=[1]).text)
+    assert texts[0].rpartition("-")[0] == texts[1].rpartition("-")[0] and texts[0] != texts[1]
+
+
+def test_own_corruption_without_a_source_is_refused(few):
+    place = {}
+    exec("def dull(images, severity, generator): return images // 2", place)
+    with pytest.raises(ValueError, match="the source of corruption 'dull' cannot be read: define it in a file or a notebook") as error: Suite(few, corruptions=[corruption(place["dull"])])
+    one_line(error)
+
+
+@corruption
+def floats(images, severity, generator): return images * .5
+
+@corruption
+def halves(images, severity, generator): return images[:, ::2]
+
+@corruption
+def listed(images, severity, generator): return images.tolist()
+
+@corruption
+def breaks(images, severity, generator): raise KeyError("lens\nand more")
+
+@corruption
+def restless(images, severity, generator): return np.full_like(images, restless.__dict__.setdefault("calls", iter(range(256))).__next__())
+
+
+@pytest.mark.parametrize("own, words", [(floats, "'floats' returns float64, images are uint8 from 0 to 255"), (listed, "'listed' returns list"),
+                                        (halves, "returns images of \\(1, 16, 32, 3\\), it was given \\(1, 32, 32, 3\\)"),
+                                        (breaks, "'breaks' fails at severity 1 \\(KeyError"), (restless, "gives other pixels the second time")])
+def test_own_corruption_that_will_not_do(few, own, words):
+    for call in (lambda: Suite(few, corruptions=own), lambda: corrupt(few.test.images, own, 1)):
+        with pytest.raises((ValueError, TypeError), match=words) as error: call()
+        one_line(error)
+
+
+@pytest.mark.parametrize("name", ["fog", "clean", "standard", "Banding", "bänd"])
+def test_own_corruption_needs_a_name_of_its_own(name):
+    def function(images, severity, generator): return images
+    function.__name__ = name
+    with pytest.raises(ValueError, match=f"rename the function '{name}'") as error: corruption(function)
+    one_line(error)
+
+
+def test_own_corruption_in_a_store(few, tmp_path):
+    import torch
+    from robcomp.data import contract_of
+    from robcomp.models import model_from
+    from robcomp.charts import by_condition
+    from robcomp.results import collect, summarise
+    from robcomp.sweep import Study, sweep
+    torch.manual_seed(0)
+    net = model_from(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(256, 3)),
+                     name="net", classes=3, contract=contract_of(few))
+    sweep(Study(few, net, conditions=dict(corruptions=["contrast", banding], severities=[3])), ["dense", "prune0.5"], tmp_path, progress=False)
+    tables = collect(tmp_path)
+    assert len(tables.trials) == 2 and set(tables.rows.corruption) == {"clean", "contrast", "banding"}
+    assert set(by_condition(tables).corruption) == {"clean", "contrast", "banding"}
+    found = summarise(tables)
+    contrast = tables.rows[tables.rows.corruption == "contrast"].set_index("key")
+    assert np.allclose(found.set_index("key").robust, (contrast.correct / contrast.n)[found.key]), "only the standard corruptions count as robust"
+
+
+# ------------------------------------------------------------------------------------------------ arrays of a folder
+
+@pytest.fixture
+def bar(few, tmp_path):
+    """CIFAR-10-C-bar of sixty images as the authors' script leaves it: int64 labels, one array a corruption."""
+    folder = tmp_path / "CIFAR-10-C-Bar"
+    folder.mkdir()
+    for k, name in enumerate(CBAR[:2]): np.save(folder / f"{name}.npy", np.concatenate([few.test.images // (k + s) for s in range(1, 6)]))
+    np.save(folder / "labels.npy", np.tile(few.test.labels, 5))
+    return folder
+
+
+def test_arrays_of_a_folder_are_read_as_they_lie(few, bar):
+    suite = Suite(few, corruptions=CBAR[:2], source=bar, per_condition=9)
+    for k, name in enumerate(CBAR[:2]):
+        for severity in SEVERITIES:
+            images, labels, numbers = suite.batch(Condition(name, severity))
+            assert (images == few.test.images[numbers] // (k + severity)).all() and (labels == few.test.labels[numbers]).all()
+    assert (suite.batch(Condition("clean", 0))[0] == few.test.images).all()
+    assert "source=CIFAR-10-C-Bar-" in suite.text and suite.text == Suite(few, corruptions=CBAR[:2], source=bar, per_condition=9).text
+    np.save(bar / f"{CBAR[0]}.npy", np.load(bar / f"{CBAR[0]}.npy") // 2)
+    assert suite.text != Suite(few, corruptions=CBAR[:2], source=bar, per_condition=9).text
+
+
+def test_own_arrays_come_back_through_a_folder(few, tmp_path):
+    write_arrays(few, tmp_path / "few-C", corruptions=["contrast", "saturate"])
+    back, made = (Suite(few, corruptions=["contrast", "saturate"], source=source) for source in (tmp_path / "few-C", "generated"))
+    for condition in made.conditions: assert (back.batch(condition)[0] == made.batch(condition)[0]).all()
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda folder: (folder / "labels.npy").unlink(), "holds no labels.npy"),
+    (lambda folder: np.save(folder / "labels.npy", np.zeros(300, int)), "other labels than the test images"),
+    (lambda folder: np.save(folder / "labels.npy", np.zeros(30, int)), "other labels than the test images"),
+    (lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((300, 32, 32, 3))), "holds float64 of shape \\(300, 32, 32, 3\\)"),
+    (lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((60, 32, 32, 3), np.uint8)), "holds uint8 of shape \\(60, 32, 32, 3\\)"),
+    (lambda folder: (folder / f"{CBAR[0]}.npy").write_bytes(b"no array"), "is no array of images"),
+    (lambda folder: (folder / f"{CBAR[0]}.npy").unlink(), f"unknown corruption '{CBAR[0]}'")])
+def test_folders_of_arrays_that_will_not_do(few, bar, damage, words):
+    damage(bar)
+    with pytest.raises(ValueError, match=words) as error: Suite(few, corruptions=[CBAR[0]], source=bar, severities=[1]).batch(Condition(CBAR[0], 1))
+    one_line(error)

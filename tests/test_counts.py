@@ -180,6 +180,9 @@ def test_another_table_of_the_same_names_has_other_keys(given):
     seeds = from_counts(pd.concat([trials.assign(seed=seed) for seed in (0, 1)]), pd.concat([rows.assign(seed=seed) for seed in (0, 1)]), source="test")
     assert seeds.trials.key.nunique() == 2 * len(trials) and (references(seeds.trials) != "").all()
     with pytest.raises(ValueError, match="source is empty"): from_counts(trials, rows, source="")
+    for odd in (None, "rows.csv", [1, 2]):
+        with pytest.raises(TypeError, match="a table \\(pandas.DataFrame\\) is needed, got"): from_counts(trials, odd, source="test")
+        with pytest.raises(TypeError, match="a table \\(pandas.DataFrame\\) is needed, got"): from_counts(odd, rows, source="test")
 
 
 def test_an_extra_corruption_of_one_trial_leaves_the_others_alone(given):

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from robcomp._files.download import read_arrays
-from robcomp._files.pictures import read_picture
+from robcomp import data as rooms
+from robcomp._files.pictures import Pictures, read_picture
+from robcomp.corruptions import Suite
+from robcomp.evaluate import evaluate
+from robcomp.models import model_from
+from robcomp.training import Training, fit
 from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, augment, contract_of, from_folder,
                           load, shuffled, split)
 
@@ -294,6 +299,39 @@ def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
     assert len(from_folder(tmp_path, size=8, test=.5).test) == 2
 
 
+def test_sixteen_bits_keep_their_range(tmp_path):
+    ramp = np.linspace(0, 65535, 16).astype(np.uint16)[None].repeat(16, 0)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        read = read_picture(tmp_path / name, 16)
+        assert read[0, 0].tolist() == [0] * 3 and read[0, -1].tolist() == [255] * 3 and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_every_orientation_is_turned_upright(turn, tmp_path):
+    upright = np.zeros((8, 8, 3), np.uint8)
+    upright[:4, :4, 0], upright[:4, 4:, 1], upright[4:, :4, 2] = 255, 255, 255
+    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[turn]
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png", 8), upright)
+
+
+def test_what_becomes_of_pictures_that_are_not_square_is_said_and_done(tmp_path):
+    """The middle of the longer side is kept, nothing is squeezed."""
+    said = " ".join(from_folder.__doc__.split())
+    for words in ("not square is cropped: the middle of its longer side is kept, nothing is squeezed", "EXIF orientation", "16-bit greys keep their range"): assert words in said
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = np.arange(8)[None, :, None] * 30
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for n in range(2): Image.fromarray(wide if n else wide.transpose(1, 0, 2).copy()).save(tmp_path / label / f"{n}.png")
+    data = from_folder(tmp_path, size=8, test=.5)
+    middle = wide[:, 8:16]
+    for image in (*data.train.images, *data.test.images): assert (image == middle).all() or (image == middle.transpose(1, 0, 2)).all()
+
+
 def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsys):
     for label, sides in dict(a=(64, 64, 64, 300), b=(64, 48, 48, 64)).items():
         (tmp_path / label).mkdir()
@@ -302,3 +340,84 @@ def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsy
     assert from_folder(tmp_path, size=40).size == 40 and capsys.readouterr().err == ""
     for path in tmp_path.rglob("*.png"): Image.new("RGB", (900, 500), "red").save(path)
     assert from_folder(tmp_path).size == 224
+
+
+# pictures that stay on the disk
+
+@pytest.fixture
+def noise_folder(tmp_path):
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (60, 72, 64, 3), dtype=np.uint8)):
+        path = tmp_path / "noise" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return tmp_path / "noise"
+
+
+def small_net(data):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten()
+        return model_from(torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data))
+
+
+def test_on_disk_and_in_memory_are_the_same_data_set_to_the_bit(noise_folder):
+    here, there = (from_folder(noise_folder, size=64, keep=keep) for keep in (True, False))
+    assert isinstance(there.test.images, Pictures) and isinstance(here.test.images, np.ndarray) and here.name == there.name
+    for part in ("train", "calibration", "test"):
+        one, other = getattr(here, part), getattr(there, part)
+        assert (one.images == other.images[:]).all() and (one.labels == other.labels).all()
+    assert contract_of(here) == contract_of(there)
+    nets = [small_net(data) for data in (here, there)]
+    for net, data in zip(nets, (here, there)): fit(net, data, Training(1, batch=16, peak=.1), progress=False)
+    assert all(torch.equal(*pair) for pair in zip(*(net.state_dict().values() for net in nets)))
+    suites = [Suite(data, corruptions=["gaussian_noise", "fog", "frost"], severities=[3]) for data in (here, there)]
+    rows = [evaluate(dict(net=nets[0]), suite, batch=5, progress=False, device="cpu") for suite in suites]
+    assert suites[0].text == suites[1].text and rows[0].equals(rows[1])
+
+
+def test_no_more_than_a_block_of_pictures_is_held(noise_folder, monkeypatch):
+    data, asked = from_folder(noise_folder, size=64, keep=False, test=.8), []
+    net, read = small_net(data), Pictures.__getitem__
+    monkeypatch.setattr(rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1])
+    monkeypatch.setattr("robcomp.evaluate.BLOCK", 10 * 64 * 64 * 3)
+    rows = evaluate(dict(net=net), Suite(data, corruptions=["contrast"], severities=[1], adapt=True), batch=5, progress=False, device="cpu")
+    assert len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10  # the first 32 are seen once, to choose the engine
+
+
+def test_pictures_are_indexed_like_an_array(noise_folder):
+    files = sorted(noise_folder.rglob("*.png"))
+    pictures = Pictures(files, 32)
+    whole = np.asarray(pictures)
+    assert pictures.shape == whole.shape == (60, 32, 32, 3) and pictures.dtype == whole.dtype == np.uint8
+    for positions in (3, -1, slice(2, 9, 3), slice(5, 5), [4, 4, 0], np.array([], int), np.arange(60) % 7 == 0, torch.tensor([1, 2])):
+        assert np.array_equal(pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions])
+    assert np.array_equal(pictures.take([5, 2]).take([1])[:], whole[[2]]) and np.array_equal(pickle.loads(pickle.dumps(pictures))[7], whole[7])
+    with pytest.raises(IndexError, match="pictures are read whole"): pictures[..., 0]
+
+
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: Image.new("RGB", (8, 8)).save(path)])
+def test_a_picture_that_changed_after_its_folder_was_read_is_named(noise_folder, change):
+    pictures = Pictures(sorted(noise_folder.rglob("*.png")), 32)
+    change(Path(pictures.files[4]))
+    with pytest.raises(ValueError, match="has changed or gone since its folder was read") as error: pictures[3:6]
+    one_line(error)
+
+
+# CIFAR-10.1
+
+def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny_cifar, tmp_path, monkeypatch):
+    images, labels = np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8), np.array([0, 1, 1, 0, 1, 0], np.int32)
+    for name, array in dict(data=images, labels=labels).items(): np.save(tiny_cifar / f"cifar10.1_v6_{name}.npy", array)
+    md5 = {name: hashlib.md5((tiny_cifar / name).read_bytes()).hexdigest() for name in rooms.NEW_TEST_MD5}
+    from torchvision.datasets import CIFAR10
+    monkeypatch.setattr(rooms, "NEW_TEST", CIFAR10.url.rpartition("/")[0] + "/")
+    with pytest.raises(ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file") as error: load("cifar10.1", root=tmp_path / "root")
+    one_line(error)
+    assert not [path for path in (tmp_path / "root" / "CIFAR-10.1").iterdir()]
+    monkeypatch.setattr(rooms, "NEW_TEST_MD5", md5)
+    data = load("cifar10.1", root=tmp_path / "root")
+    assert data.name == "cifar10.1" and (data.test.images == images).all() and (data.test.labels == labels).all() and len(data.train) == 20
+    for path in tiny_cifar.iterdir(): path.unlink()
+    assert (load("cifar10.1", root=tmp_path / "root").test.images == images).all()
+    (tmp_path / "root" / "CIFAR-10.1" / "cifar10.1_v6_labels.npy").write_bytes(b"?")
+    with pytest.raises(ValueError, match="damaged data file .*labels.npy"): load("cifar10.1", root=tmp_path / "root")

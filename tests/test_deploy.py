@@ -15,6 +15,7 @@ from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.deploy import agreement, export_onnx, folded_codes, operations, predict, processor_seconds, round_sums, session, weight_codes, with_bias
 from robcomp.models import make_model, model_from
+from robcomp.pack import pack, unpack
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
@@ -329,6 +330,70 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+class Attending(nn.Module):
+    """Attention over the places of a small picture, or a matrix held as a bare parameter in its stead."""
+
+    def __init__(self, bare):
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 16, 3, 2), nn.Linear(16, 6)
+        if bare: self.mix = nn.Parameter(torch.randn(16, 16) / 4)
+        else: self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        x = x @ self.mix if hasattr(self, "mix") else self.attention(x, x, x, need_weights=False)[0]
+        return self.last(x.relu().mean(1))
+
+
+@needs_onnx
+@pytest.mark.parametrize("bare, count", [(True, 256), (False, 1024)])
+@pytest.mark.parametrize("recipe", ["dense", "prune0.5+cluster4+int8"])
+def test_what_no_stage_reaches_is_float_in_the_file(tmp_path, bare, count, recipe, capsys):
+    import onnx
+    torch.manual_seed(0)
+    artifact = compress(model_from(Attending(bare), name="attending", classes=6, contract=CONTRACT), recipe, DATA)
+    assert capsys.readouterr().err.endswith(f"{count:,} parameters stay float32\n")
+    path = export_onnx(artifact, tmp_path / "net.onnx")
+    found = agreement(artifact.module, path, DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < (1e-2 if recipe == "dense" else 2)
+    assert list(weight_codes(path)) == ([] if recipe == "dense" else ["stem", "last"])
+    floats = [tensor for tensor in onnx.load(path).graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1]
+    assert sum(int(np.prod(tensor.dims)) for tensor in floats) == count + (0 if recipe != "dense" else 16 * 27 + 6 * 16)
+
+
+def graph_macs(path):
+    """Multiply-accumulates of a float file, from its own nodes and shapes."""
+    import onnx
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in (*model.graph.value_info, *model.graph.output)}
+    products = {node.name: (node.op_type, weights[node.input[1]], shapes[node.output[0]][1:]) for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
+    return sum(int(np.prod(places)) * (int(np.prod(weight[1:])) if kind == "Conv" else weight[1]) for kind, weight, places in products.values())
+
+
+@needs_onnx
+def test_names_shapes_and_operations_are_those_of_the_smaller_network(tmp_path, monkeypatch):
+    """In memory, in the packed file, in both exported files, and in what is timed."""
+    from robcomp import footprint
+    dense, narrow = network("inverted"), compress(network("inverted"), "prune0.5:channel", DATA).module
+    shapes = {name: tuple(layer.weight.shape) for name, layer in layers(narrow).items()}
+    count = footprint.macs(narrow)
+    assert list(shapes) == list(layers(dense)) and count < footprint.macs(dense) and all(
+        part.out_channels == part.weight.shape[0] and part.in_channels == part.weight.shape[1] * part.groups for part in narrow.modules() if isinstance(part, nn.Conv2d))
+    assert graph_macs(export_onnx(narrow, tmp_path / "float.onnx")) == count and graph_macs(export_onnx(dense, tmp_path / "dense.onnx")) == footprint.macs(dense)
+    ready = compress(network("inverted"), "prune0.5:channel+int8", DATA)
+    codes = weight_codes(export_onnx(ready, tmp_path / "int8.onnx"))
+    assert {name: (code.shape[:2], code.size) for name, code in codes.items()} == {name: (shape[:2], int(np.prod(shape))) for name, shape in shapes.items()}
+    pack(ready.module, tmp_path / "net.robcomp", recipe=str(ready.recipe))
+    again = unpack(tmp_path / "net.robcomp", module=dense)
+    assert {name: tuple(layer.weight.shape) for name, layer in layers(again).items()} == shapes and footprint.macs(again) == footprint.macs(ready.module) == count
+    assert footprint.measure(again)["macs"] == count and footprint.measure(again)["params"] == footprint.measure(narrow)["params"] == sum(value.numel() for value in narrow.parameters())
+    timed, run = [], footprint.one_image
+    monkeypatch.setattr(footprint, "one_image", lambda module, batch=1: timed.append(sum(value.numel() for value in module.parameters())) or run(module, batch))
+    footprint.latency(narrow, repeats=1)
+    assert set(timed) == {sum(value.numel() for value in narrow.parameters())}
+
+
 @needs_onnx
 def test_a_foreign_file_is_told_apart(tmp_path):
     import onnx
@@ -350,3 +415,18 @@ def test_times_take_turns():
     turns = []
     table = processor_seconds(dict(a=lambda: turns.append("a"), b=lambda: turns.append("b")), rounds=2, repeats=2)
     assert turns == list("aabbaabb") and list(table.index) == ["a", "b"] and (table >= 0).all()
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["half", "prune0.5+half", "half+cluster4", "half+int8"])
+def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(recipe, tmp_path):
+    """Rounded weights are float32 numbers; folding gives some of them more digits, and every runtime can run them."""
+    import onnx
+    torch.manual_seed(0)
+    net = nn.Sequential(normed(nn.Conv2d(3, 8, 3, stride=2)), nn.ReLU(), normed(nn.Conv2d(8, 8, 3, groups=8)), nn.ReLU(), nn.Flatten(), nn.Linear(200, 6))
+    artifact = compress(model_from(net, name="halved", classes=6, contract=CONTRACT), recipe, DATA)
+    export_onnx(artifact, tmp_path / "half.onnx")
+    initial = onnx.load(tmp_path / "half.onnx").graph.initializer
+    assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {tensor.data_type for tensor in initial}
+    found = agreement(artifact.module, session(tmp_path / "half.onnx"), DATA.test.images)
+    assert found["same"] == 1

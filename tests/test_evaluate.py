@@ -11,8 +11,8 @@ from torch import nn
 
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
-from robcomp.data import Data, Images, InputContract, load
-from robcomp.evaluate import agree, doubtful_lead, evaluate, multiplies_integers, settled
+from robcomp.data import Data, Images, InputContract, as_input, load
+from robcomp.evaluate import agree, answers, deployed, doubtful_lead, evaluate, multiplies_integers, row, settled
 from robcomp.models import load_weights, make_model, model_from
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
@@ -57,7 +57,8 @@ def test_trained_networks_have_the_same_bits_in_both_engines(arch, recipe):
     network = compress(load_weights(make_model(arch), file), recipe, few, progress=False).module
     suite = Suite(few, corruptions=("gaussian_noise", "contrast"), per_condition=20)
     fast, exact = (evaluate(dict(net=network), suite, engine=engine, progress=False) for engine in ("auto", "torch"))
-    assert fast.engine.str.startswith("onnxruntime").all() and fast.bits.equals(exact.bits) and exact.n.sum() >= 300
+    assert fast.engine.str.startswith("onnxruntime").all() and fast.bits.equals(exact.bits) and fast.predicted.equals(exact.predicted) and exact.n.sum() >= 300
+    assert (bytes_of(fast.confidence) == bytes_of(exact.confidence)).mean() > .9
 
 
 @needs_onnx
@@ -92,3 +93,63 @@ def test_a_larger_move_or_many_moves_are_refused():
     one = exact.clone()
     one[0, 0] += doubtful_lead(exact)
     assert agree(exact, exact.clone()) and not agree(exact, one) and not agree(exact, exact + 1e-6) and not agree(exact, exact * float("nan"))
+
+
+def bytes_of(column): return np.frombuffer(b"".join(column), np.uint8)
+
+
+def confidence_and_lead(network, suite):
+    """Of the answers of torch in the suite's order: confidence, and the lead that counts as doubtful."""
+    scores = torch.cat([deployed(network)(as_input(suite.batch(condition)[0], network.contract)) for condition in suite.conditions]).detach()
+    return scores.softmax(1).max(1).values.numpy(), doubtful_lead(scores)
+
+
+@needs_onnx
+def test_both_engines_name_the_same_class_and_are_equally_sure_where_no_score_moved(rounded, suite):
+    fast, exact = (evaluate(dict(int8=rounded), suite, engine=engine, progress=False) for engine in ("auto", "torch"))
+    assert fast.predicted.equals(exact.predicted) and exact.predicted.map(len).equals(exact.n) and exact.confidence.map(len).equals(exact.n)
+    sure, lead = confidence_and_lead(rounded, suite)
+    one, two = (bytes_of(table.confidence) for table in (fast, exact))
+    assert (two == np.minimum(sure * 256, 255).astype(np.uint8)).mean() > .999
+    odds = sure / (1 - sure)
+    low, high = (np.floor(256 * (o / (1 + o))).clip(max=255) for o in (odds * np.exp(-lead), odds * np.exp(lead)))
+    assert ((one >= low - 1) & (one <= high + 1)).all() and (one == two).mean() > .9
+
+
+def test_what_is_kept_of_an_answer():
+    scores = torch.tensor([[2., 0., 1.], [0., 9., 0.], [1., 1., 1.5]])
+    found = row(answers(scores, torch.tensor([0, 1, 1])).numpy(), classes=3)
+    assert found["correct"] == 2 and list(found["predicted"]) == [0, 1, 2]
+    assert np.allclose((np.frombuffer(found["confidence"], np.uint8) + .5) / 256, scores.softmax(1).max(1).values, atol=1 / 512 + 1e-6)
+    many = row(answers(torch.eye(1000)[[3, 700]], torch.tensor([3, 700])).numpy(), classes=1000)
+    assert np.frombuffer(many["predicted"], "<u2").tolist() == [3, 700]
+
+
+# ------------------------------------------------------------------------------------------------ networks that adapt
+
+def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(small):
+    data = load("digits")
+    data = Data(data.name, data.train, data.calibration, data.test.take(range(90)), data.classes)
+    suite = Suite(data, corruptions=["gaussian_noise"], severities=[5], adapt=True)
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
+    assert (rows.engine == "torch, adapted").all() and all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    for condition, row in zip(suite.conditions, rows.itertuples()):
+        x = as_input(suite.batch(condition)[0], small.contract)
+        norm, conv = small[1], small[0]
+        with torch.no_grad():
+            parts = conv(x).split(45)  # two parts of nearly equal size, not 50 and 40
+            mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
+            var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
+            seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+            right = small[2:](seen).argmax(1).numpy() == data.test.labels
+        assert row.correct == right.sum()
+
+
+def test_adapting_is_refused_where_it_cannot_be(small):
+    data = load("digits")
+    suite = Suite(data, corruptions=["fog"], severities=[1], per_condition=20, adapt=True)
+    flat = model_from(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
+    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"), (dict(net=small), "onnxruntime", "pass engine='torch'")):
+        with pytest.raises(ValueError, match=words) as error: evaluate(models, suite, engine=engine, progress=False, device="cpu")
+        assert "\n" not in str(error.value)

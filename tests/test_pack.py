@@ -21,13 +21,14 @@ from robcomp._compression.state import layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import encode_weights, ledger, pack, unpack
+from robcomp.pack import encode_weights, half_bytes, ledger, pack, unpack
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
 RECIPES = ("dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5", "prune0.5+cluster16+int8", "cluster2",
-           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights")
+           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights",
+           "half", "prune0.5+half", "half+cluster8", "cluster8:channel+half", "half+cluster16+int8", "int4+half")
 
 
 class Net(nn.Module):
@@ -206,6 +207,11 @@ def plane_numbers(data, count, form):
     return [struct.unpack(form, bytes(plane[i] for plane in planes))[0] for i in range(count)]
 
 
+def float_numbers(part, kind, count):
+    if kind in part: return plane_numbers(part[kind], count, "<f")
+    return plane_numbers(part[kind + ":half"], count, "<e")
+
+
 def single(value): return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
@@ -213,7 +219,7 @@ def read_by_specification(path):
     """Header, weights by layer (flat lists), everything else by name."""
     data = path.read_bytes()
     magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
-    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 2 and zlib.crc32(data[22:22 + stored]) == checksum
+    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 4 and zlib.crc32(data[22:22 + stored]) == checksum
     text = zlib.decompress(data[22:22 + stored])
     header, at, parts = json.loads(text), 22 + stored, {}
     assert len(text) == length
@@ -230,21 +236,25 @@ def read_by_specification(path):
         state, inner = layer.get("state"), count // layer["shape"][0]
         scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
         if layer["form"] == "codes":
-            values = struct.unpack(f"<{layer['k']}{'b' if layer['bits'] else 'f'}", part["codebook"])
-            codes = weight_symbols(part, "codes", layer["shape"], values)
-            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[code]) for i, code in enumerate(codes)]
+            k, own = layer["k"], layer.get("own", False)
+            form = "b" if layer["bits"] else "f" if "codebook" in part else "e"
+            values = struct.unpack(f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half")))
+            codes = weight_symbols(part, "codes", layer["shape"], range(k) if own else values)
+            places = [i // inner * k * own + code for i, code in enumerate(codes)]
+            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[place]) for i, (code, place) in enumerate(zip(codes, places))]
             continue
         mask = weight_symbols(part, "mask", layer["shape"], range(2)) if layer["mask"] else [1] * count
         limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
         if limit and layer["mask"]: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
         elif limit: kept = [symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
-        else: kept = plane_numbers(part["weights"], sum(mask), "<f")
+        else: kept = float_numbers(part, "weights", sum(mask))
         kept = iter(kept)
         weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
     others = {}
     for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]):
         listed = [(name, int(np.prod(shape))) for name, own, shape in header["tensors"] if own == dtype]
-        numbers = iter(plane_numbers(parts[dtype, "tensors"], sum(n for _, n in listed), {"float32": "<f", "int64": "<q"}[dtype]))
+        own, count = {kind: data for (name, kind), data in parts.items() if name == dtype}, sum(n for _, n in listed)
+        numbers = iter(float_numbers(own, "tensors", count) if dtype == "float32" else plane_numbers(own["tensors"], count, {"int64": "<q"}[dtype]))
         for name, n in listed: others[name] = [next(numbers) for _ in range(n)]
     others |= {name: struct.unpack_from("<fB", parts["", "ranges"], 5 * i) for i, name in enumerate(header["ranged"])}
     return header, weights, others
@@ -448,7 +458,7 @@ def closed(header, body, **prefix):
     """A file of this header and these sections, every length and checksum right unless given."""
     text = json.dumps(header).encode()
     stored = zlib.compress(text)
-    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 2), prefix.get("stored", len(stored)),
+    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 4), prefix.get("stored", len(stored)),
                        prefix.get("length", len(text)), zlib.crc32(stored)) + stored + body
 
 
@@ -481,20 +491,68 @@ def test_files_of_other_kinds_are_refused(packed, tmp_path):
     header, body = opened(packed)
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"")
     assert "not a packed robcomp model" in refused(tmp_path / "x", b"PK\3\4" * 100)
-    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=3))
+    assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=5))
+    assert "there is no format 3" in refused(tmp_path / "x", closed(header, body, version=3))
     assert "2 bytes follow" in refused(tmp_path / "x", packed + b"ab")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path / "absent")
     with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path)
     with pytest.raises(ValueError, match="own: pass module="): unpack(write(tmp_path / "x", packed))
 
 
-def test_files_of_the_first_format_are_still_read(files, tmp_path):
-    """Format 1 had plain streams alone; a file that has no others is the same in both."""
-    path, module = files["int8"]
+@pytest.mark.parametrize("version, recipe", [(1, "int8"), (2, "int8"), (2, "prune0.5:2of4+cluster4"), (2, "prune0.5")])
+def test_files_of_earlier_formats_are_still_read(files, tmp_path, version, recipe):
+    """Format 1 had plain streams alone, and neither knew half precision; a file without those is the same in all."""
+    path, module = files[recipe]
     header, body = opened(path.read_bytes())
-    assert not any(":" in kind for _, kind, *_ in header["sections"])
-    again = unpack(write(tmp_path / "old", closed(header, body, version=1)), module=LIKE_IT)
+    assert not any(":half" in kind or version == 1 and ":" in kind for _, kind, *_ in header["sections"])
+    again = unpack(write(tmp_path / "old", closed(header, body, version=version)), module=LIKE_IT)
     assert tensors_sha256(again.state_dict()) == tensors_sha256(module.state_dict())
+
+
+@pytest.mark.parametrize("recipe, kinds", [("half", ["weights:half"]), ("prune0.5+half", ["mask", "weights:half"]), ("half+cluster8", ["codebook:half", "codes"])])
+def test_what_is_in_half_precision_takes_two_bytes(files, recipe, kinds):
+    header, _ = opened(files[recipe][0].read_bytes())
+    names = {entry["name"] for entry in header["layers"]}
+    assert {kind for name, kind, *_ in header["sections"] if name in names} >= set(kinds)
+    assert ["float32", "tensors:half"] in [section[:2] for section in header["sections"]]
+    assert all(section[2] == 2 * layer["k"] for layer in header["layers"] for section in header["sections"] if section[:2] == [layer["name"], "codebook:half"])
+
+
+@pytest.mark.parametrize("value", [1 / 3, 1e5, 1e-9])
+def test_one_number_too_many_and_all_take_four_bytes(tmp_path, value):
+    module = compress(net(), "half").module
+    pack(module, tmp_path / "all")
+    with torch.no_grad(): module.norm.bias[0] = value
+    pack(module, tmp_path / "model")
+    kinds = lambda name: {section[1] for section in opened((tmp_path / name).read_bytes())[0]["sections"] if section[0] == "float32"}
+    assert kinds("all") == {"tensors:half"} and kinds("model") == {"tensors"}
+    assert unpack(tmp_path / "model", module=LIKE_IT).norm.bias[0] == module.norm.bias[0]
+
+
+def test_a_network_in_half_precision_by_nature_needs_no_stage(tmp_path):
+    """What counts is the values, whatever their type was."""
+    model = model_from(net().half(), name="net", classes=4, contract=CONTRACT)
+    staged = compress(model, "half").module
+    assert {section[1] for section in opened(write_packed(model, tmp_path))[0]["sections"] if section[0] == "stem"} == {"weights:half"}
+    assert all(torch.equal(layer.weight, layers(model)[name].weight) for name, layer in layers(staged).items())
+
+
+def write_packed(module, folder):
+    pack(module, folder / "packed")
+    return (folder / "packed").read_bytes()
+
+
+def test_the_size_in_half_is_the_length_of_the_rounded_network(files, tmp_path):
+    """But for the word in its recipe and the marks of its layers, of which a network that was rounded by hand has none."""
+    for recipe in ("dense", "prune0.5", "cluster8", "int8", "prune0.5+cluster16+int8", "half+cluster8"):
+        path, module = files[recipe]
+        rounded = unpack(path, module=LIKE_IT)
+        with torch.no_grad():
+            for layer in layers(rounded).values():
+                if layer.state is None or layer.state.scale is None: layer.original.copy_(layer.original.half())
+            for name, tensor in rounded.state_dict(keep_vars=True).items():
+                if name.startswith("norm.") and tensor.is_floating_point() or name.endswith(".bias"): tensor.copy_(tensor.half())
+        assert half_bytes(path) == pack(rounded, tmp_path / "rounded", recipe=recipe) <= path.stat().st_size
 
 
 def test_a_stream_in_context_where_none_can_be_is_refused(files, tmp_path):
@@ -512,6 +570,8 @@ def write(path, data):
 
 
 LIES = {
+    "a width that is none": lambda header: header["layers"][0].update(half=1),
+    "half steps of a grid": lambda header: header["sections"][1].__setitem__(1, "codebook:half"),
     "a shape": lambda header: header["layers"][0].update(shape=[1 << 31, 1 << 20]),
     "a shape of text": lambda header: header["layers"][0].update(shape="wide"),
     "a codebook length": lambda header: header["layers"][0].update(k=1 << 40),

@@ -102,5 +102,5 @@ def test_a_study_without_its_dense_network_has_a_report(tmp_path):
     keys = tables.trials[tables.trials.recipe != "dense"].key
     part = Tables(tables.trials[tables.trials.key.isin(keys)], tables.rows[tables.rows.key.isin(keys)], tables.deals)
     page = write_report(part, tmp_path).read_text(encoding="utf-8")
-    assert "Where it hurts" in page
+    assert "By corruption" in page and "By severity" in page
     with pytest.raises(ValueError, match="no change is known"): chart_heat(by_condition(part).query("arch == 'vgg19'"), value="change")

@@ -1,4 +1,6 @@
 """The store and the summary: damage, determinism, and every formula against plain loops."""
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -6,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
-from robcomp.results import (Tables, collect, example, find, join, outcomes, read_tables, references, summarise,
+from robcomp.results import (Tables, collect, controls, example, find, join, outcomes, read_tables, references, summarise,
                              write_tables)
 from robcomp.schema import EXTRA, LATER_COLUMNS, SEVERITIES, STANDARD, SUMMARY_COLUMNS
 
@@ -191,6 +193,33 @@ def test_example_looks_real(tables):
     summary = summarise(tables)
     for name, column in SUMMARY_COLUMNS.items():
         if name in ("onnx_bytes", "extra_robust", "weights", "error", "note", *LATER_COLUMNS): continue
+        if "control" in name: continue  # the simulated study has no tuned dense network
         assert summary[name].notna().all() and (column.dtype != "str" or (summary[name] != "").all()), name
     pd.testing.assert_frame_equal(example().trials, tables.trials)
     assert not summarise(example(seed=1)).clean.equals(summary.clean)
+
+
+# ---- two things to be held against -----------------------------------------------------------------------------------
+
+def test_a_seed_that_tunes_the_same_weights_has_the_dense_network_of_another(tables):
+    start = tables.trials[:5].assign(weights="f0", seed=[0, 1, 2, 3, 4], protocol=list("abcde"))
+    assert set(references(start)) == {start.key[0]}
+    assert list(references(start.assign(weights=""))) == [start.key[0], "", "", "", ""]
+    assert list(controls(start.assign(recipe=["dense", "tune1", "int8+tune1", "int8", "tune1"]))) == [start.key[0], start.key[1], "", start.key[0], start.key[4]]
+
+
+def test_differences_against_dense_and_against_equal_training():
+    table = summarise(read_tables(Path(__file__).parents[1] / "results/vgg19-cifar10")).set_index("recipe", drop=False)
+    best = table.loc["cluster16+tune1+int8+tune1"]
+    assert best.reference == table.key["dense"] and best.control == table.key["tune1+tune1"]
+    for name in ("clean", "robust"):
+        assert best[f"{name}_vs_dense"] == best[name] - table[name]["dense"]
+        assert best[f"{name}_vs_control"] == best[name] - table[name]["tune1+tune1"]
+    assert table.robust_vs_dense["dense"] == table.robust_vs_control["int8"] - table.robust_vs_dense["int8"] == 0
+
+
+def test_published_sizes_are_held_against_the_published_dense_file():
+    table = summarise(read_tables(Path(__file__).parents[1] / "results/paper"))
+    dense = table.set_index("key").size_bytes[table.reference].to_numpy()
+    np.testing.assert_allclose(table.compression_ratio, dense / table.size_bytes)
+    assert table.dense_bytes.isna().all() and (table.compression_ratio[table.recipe == "dense"] == 1).all()

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._files.atomic import replacing, writable_folder
-from robcomp._store.shards import read_deal, read_trial
-from robcomp.results import collect
+from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
+from robcomp.results import collect, put_back
 from robcomp.schema import ROW_COLUMNS
 from robcomp.sweep import plan, store_status, sweep
 from robcomp.models import weights_sha256
@@ -166,7 +166,6 @@ def same(store, whole):
 
 def rewritten(path, change, *, digest=True):
     """The file of a trial with its table changed by `change` and every checksum right; `digest=False`: as an earlier version wrote it."""
-    from robcomp._store.shards import content_sha256, frame
     table = change(pq.read_table(path))
     metadata = dict(table.schema.metadata)
     metadata.pop(b"robcomp_rows")
@@ -196,6 +195,9 @@ LIES = {
     "counts as text": column("correct", lambda old: list(map(str, old)), pa.string()),
     "another count": column("correct", lambda old: [count + 1 for count in old]),
     "bits beyond the images": column("bits", lambda old: [old[0][:-1] + bytes([old[0][-1] ^ 0xFF]), *old[1:]]),
+    "fewer classes than images": column("predicted", lambda old: [old[0][:-1], *old[1:]]),
+    "classes and no confidence": column("confidence", lambda old: [b""] * len(old)),
+    "classes in one condition alone": lambda table: column("predicted", lambda old: [old[0], *[b""] * (len(old) - 1)])(column("confidence", lambda old: [old[0], *[b""] * (len(old) - 1)])(table)),
     "fewer images": lambda table: column("correct", lambda old: [0] * len(old))(column("bits", lambda old: [b"\0"] * len(old))(column("n", lambda old: [8] * len(old))(table))),
 }
 
@@ -231,6 +233,18 @@ def test_shards_of_an_earlier_version_are_finished(store, whole):
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
     assert resumed(store) == [] and before == {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
     same(store, whole)
+
+
+def test_shards_from_before_the_predicted_classes_keep_their_digest(store, whole):
+    """Without the two columns, and with the digest of that time, they are read and are not done again."""
+    for path in (store / "trials").glob("*.parquet"):
+        table = pq.read_table(path).drop_columns(["predicted", "confidence"])
+        old = {name: ROW_COLUMNS[name] for name in table.column_names}
+        digest = content_sha256(frame(table.to_pydict(), old), old)
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"robcomp_rows": digest.encode()}), path)
+    read = collect(store)
+    assert len(read.trials) == len(RECIPES) and (read.rows.predicted == b"").all() and resumed(store) == []
+    assert put_back(read, store.parent / "again") == len(RECIPES) and len(collect(store.parent / "again").rows) == len(read.rows)
 
 
 def test_two_shards_with_swapped_names(store, whole):

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from .follow import FEWER, OrderKept, Unfollowed, check_cut, followed
 from .state import COMPRESSIBLE, layers, plain
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -24,7 +25,7 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> Removed:
 
     The scores of the network keep their number. A set that reaches a layer named in `keep`, a tied weight, a grouped layer
     that is not depthwise, a bare parameter, or a module with weights that is none of convolution, linear and batch norm is left
-    whole, and so is one that is split or chunked.
+    whole, and so is one that is split or chunked. A network whose channels cannot be followed is refused.
     """
     try: import torch_pruning
     except ImportError: raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
@@ -33,8 +34,8 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> Removed:
     whole = {module for module in names if _indivisible(module)}
     whole |= {module for layer in layers(flat).values() if layer.name in keep or len(layer.modules) > 1 for module in layer.modules}
     example = torch.zeros(1, 3, model.contract.size, model.contract.size)
-    last = last_used(flat, example)
-    graph = torch_pruning.DependencyGraph().build_dependency(flat, example_inputs=example)
+    with OrderKept(): last = followed(lambda: last_used(flat, example), flat)
+    graph = followed(lambda: torch_pruning.DependencyGraph().build_dependency(flat, example_inputs=example), flat)
     rank = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     removed: Removed = {}
     for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
@@ -74,6 +75,18 @@ def last_used(model: nn.Module, example: Tensor) -> nn.Module:
     return used[-1]
 
 
+def cut_and_checked(model: nn.Module, removed: Removed) -> None:
+    """Take the channels out of a network, in place, once a copy without them says the same as the network while nobody reads them."""
+    narrow, parts = copy.deepcopy(model), dict(model.named_modules())
+    cut(narrow, removed)
+    for own, trouble in ((model, "its shapes cannot be followed without values: it does not run on torch's meta device"), (narrow, FEWER)):
+        if not coherent(own, model.classes, model.contract.size): raise Unfollowed(trouble)
+    unread = {name: sorted(dimensions[1]) for name, dimensions in removed.items() if 1 in dimensions and not depthwise(parts[name])}
+    size = model.contract.size
+    check_cut(model, narrow, unread, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    cut(model, removed)
+
+
 def cut(model: nn.Module, removed: Removed) -> None:
     """Take the channels out of a network, in place, whatever the form of its layers."""
     modules = dict(model.named_modules())
@@ -103,7 +116,7 @@ def coherent(model: nn.Module, classes: int, size: int) -> bool:
     """Do the layers still fit each other, and are there as many scores as classes for an image of `size` pixels a side?"""
     trial = copy.deepcopy(model).to("meta").eval()
     try: return tuple(trial(torch.empty(2, 3, size, size, device="meta")).shape) == (2, classes)
-    except (RuntimeError, ValueError): return False
+    except Exception: return False  # whatever a network's own code raises
 
 
 def _rest(count: int, gone: Collection[int]) -> Tensor:

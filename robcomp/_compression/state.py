@@ -11,6 +11,7 @@ A weight is deployed in one of four forms, and `LayerState.forward` is the only 
 
 `scale` has one entry an output channel (1 where none is set), Q is 2**(bits - 1) - 1, and where `mask` is False the
 weight is exactly zero in every form. A layer with codes and a mask has code 0 where the mask is False, and only there.
+Where `in_half` is true and there is no scale, weights or shared values are rounded to half precision; multiples of a scale are not.
 """
 from __future__ import annotations
 
@@ -41,6 +42,16 @@ class _OnGrid(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         inside, = ctx.saved_tensors
         return gradient * inside, None
+
+
+class _InHalf(torch.autograd.Function):
+    """Round to half precision; the gradient passes as it is, so that steps too small for eleven bits add up (straight through)."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor: return values.half().to(values.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor): return gradient
 
 
 class _Shared(torch.autograd.Function):
@@ -80,15 +91,20 @@ class LayerState(nn.Module):
         self.register_buffer("scale", None)  # float32, (channels, 1, ...): one grid step, or the unit of a codebook
         self.bits = 0  # 8, 4, 2; 0 where the weight is on no grid
         self.clusters = 0  # how many values were promised; 0 where none were
+        self.in_half = False  # were floats promised to be in half precision?
 
     def forward(self, original: Tensor) -> Tensor:
-        limit = grid_limit(self.bits) if self.bits else 0
         if self.codes is not None:
-            values = _OnGrid.apply(original, limit) if self.bits else original
+            values = self.values(original)
             weight = _Shared.apply(values.reshape(-1), self.places(values), self.scale)
-        elif self.bits: weight = _OnGrid.apply(original / self.scale, limit) * self.scale
-        else: weight = original
+        elif self.bits: weight = self.values(original / self.scale) * self.scale
+        else: weight = self.values(original)
         return weight if self.mask is None else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+    def values(self, original: Tensor) -> Tensor:
+        """Shared values or weights as they are stored: whole steps of a grid, half precision, or unchanged."""
+        if self.bits: return _OnGrid.apply(original, grid_limit(self.bits))
+        return _InHalf.apply(original) if self.in_half and self.scale is None else original
 
     def places(self, values: Tensor) -> Tensor:
         """Where each weight's value stands in the flat codebook."""
@@ -166,8 +182,7 @@ class Layer:
     def codebook(self) -> Tensor | None:
         """Values that the codes stand for, in units of the scale, (k,) or (channels, k); None where the layer has no codes."""
         if self.state is None or self.state.codes is None: return None
-        values = self.original.detach().clone()
-        return _OnGrid.apply(values, grid_limit(self.state.bits)) if self.state.bits else values
+        return self.state.values(self.original.detach().clone())
 
     @property
     def integers(self) -> Tensor | None:
@@ -228,6 +243,14 @@ def layers(model: nn.Module) -> dict[str, Layer]:
         if identity in found: found[identity].modules.append(module)
         else: found[identity] = Layer(name, module)
     return {layer.name: layer for layer in found.values()}
+
+
+def rest(module: nn.Module) -> dict[str, Tensor]:
+    """The live state that is neither a compressible weight nor an input range, sorted by the last part of the name."""
+    layer_names = [name for name, part in module.named_modules() if isinstance(part, COMPRESSIBLE)]
+    mine = tuple(f"{name}.{part}".lstrip(".") for name in layer_names for part in ("weight", "parametrizations.weight.", "input_range."))
+    tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not name.startswith(mine)}
+    return {name: tensors[name] for name in sorted(tensors, key=lambda name: (name.rpartition(".")[2], name))}
 
 
 def plain(model: nn.Module) -> nn.Module:

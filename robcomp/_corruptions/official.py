@@ -6,7 +6,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import md5 as new_md5
+from hashlib import md5 as new_md5, sha256
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
@@ -42,7 +42,6 @@ MD5 = dict(cifar10=dict(
     saturate="c0697e9fdd646916a61e9c312c77bf6b", shot_noise="b0a1fa6e1e465a747c1b204b1914048a",
     snow="0237be164583af146b7b144e73b43465", spatter="12ccf41d62564d36e1f6a6ada5022728",
     speckle_noise="e3f215b1a0f9fd9fd6f0d1cf94a7ce99", zoom_blur="0204613400c034a81c4830d5df81cb82"))
-IMAGES = 10_000  # of a severity
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -57,17 +56,22 @@ def official(root: Path, dataset: str, name: str) -> np.ndarray:
 
 
 def verify(path: Path, md5: str) -> None:
-    """Compare a file with its md5 and remember the answer beside it, until the file changes."""
-    state = os.stat(path)
-    seal, stamp = path.with_name(path.name + ".md5"), f"{md5} {state.st_size} {state.st_mtime_ns}\n"
-    if seal.exists() and seal.read_text() == stamp: return
-    found = digest(path, shown=state.st_size > 1 << 20)
-    if found != md5:
-        raise ValueError(f"damaged official file {str(path)!r} of {state.st_size:,} bytes: its md5 is {found}, "
+    """Compare a file with its md5."""
+    if (found := md5_of(path)) != md5:
+        raise ValueError(f"damaged official file {str(path)!r} of {path.stat().st_size:,} bytes: its md5 is {found}, "
                          f"the official one {md5}; delete it and download it again")
+
+
+def md5_of(path: Path) -> str:
+    """The md5 of a file, remembered beside it until the file changes."""
+    state = os.stat(path)
+    seal, stamp = path.with_name(path.name + ".md5"), f" {state.st_size} {state.st_mtime_ns}\n"
+    if seal.exists() and (kept := seal.read_text()).endswith(stamp): return kept.removesuffix(stamp)
+    found = digest(path, shown=state.st_size > 1 << 20)
     try:
-        with replacing(seal, "w") as file: file.write(stamp)
-    except OSError: pass  # a read-only folder is verified again next time
+        with replacing(seal, "w") as file: file.write(found + stamp)
+    except OSError: pass  # a read-only folder is read again next time
+    return found
 
 
 def digest(path: Path, *, shown: bool = True) -> str:
@@ -78,6 +82,32 @@ def digest(path: Path, *, shown: bool = True) -> str:
             total.update(block)
             bar.update(len(block))
     return total.hexdigest()
+
+
+def array(folder: Path, shape: tuple, name: str) -> np.ndarray:
+    """An array of a folder in the published layout, memory-mapped: five blocks of as many images as `shape` says."""
+    try: found = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error: raise ValueError(f"{str(folder / name)}.npy is no array of images ({error})") from None
+    wanted = (5 * shape[0], *shape[1:])
+    if found.dtype != np.uint8 or found.shape != wanted:
+        raise ValueError(f"{str(folder / name)}.npy holds {found.dtype} of shape {found.shape}: five severities of the test images are uint8 of shape {wanted}")
+    return found
+
+
+def names_in(folder: Path, labels: np.ndarray) -> list[str]:
+    """The corruptions of a folder of arrays, once its labels are known to be those of the test images."""
+    names = sorted(path.stem for path in folder.glob("*.npy") if path.stem != "labels")
+    if not (folder / "labels.npy").is_file() or not names:
+        raise ValueError(f"{str(folder)!r} holds no labels.npy or no other array: name a folder with name.npy for each corruption and labels.npy")
+    found = np.load(folder / "labels.npy", allow_pickle=False)
+    if found.shape != (5 * len(labels),) or (found.reshape(5, -1) != labels).any():
+        raise ValueError(f"the arrays in {str(folder)!r} have other labels than the test images: load the data set that they were made of")
+    return names
+
+
+def fingerprint(folder: Path, names: Iterable[str]) -> str:
+    """Eight characters that tell these arrays from others of the same names."""
+    return sha256(" ".join(f"{name} {md5_of(folder / f'{name}.npy')}" for name in sorted(names)).encode()).hexdigest()[:8]
 
 
 # ----------------------------------------------------------------------------------------------------------- fetching

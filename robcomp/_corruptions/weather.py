@@ -349,7 +349,7 @@ _SNOW = dict(
 
 @lru_cache(maxsize=32)
 def _zoomed(size: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scipy's order-1 zoom of the central square, cut to `size`: first of two source lines and the weights of both."""
+    """scipy's order-1 zoom, `factor` >= 1, of the central square, cut to `size`: first of two source lines and the weights of both."""
     kept = ceil(size / factor)
     lines = zoom(np.eye(kept), (factor, 1), order=1)
     lines = lines[(len(lines) - size) // 2:][:size]
@@ -392,13 +392,13 @@ def _snow(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str =
     """Falling flakes over a paler image; the layer is laid on a second time, turned by 180 degrees."""
     mean, deviation, factor, threshold, radius, sigma, colour = _SNOW[strengths][severity - 1]
     scale = _scale(images, strengths)
-    larger = factor * scale if strengths == "cifar" else max(factor * scale, 1.)  # no flake is smaller than a pixel
+    larger = max(factor * scale, 1.)  # no flake is smaller than a pixel
     return _made(_snow_kernel, images, draws, *_zoomed(images.shape[1], larger),
-                     _trail(radius * scale, sigma * scale), mean, deviation, threshold, colour)
+                 _trail(radius * scale, sigma * scale), mean, deviation, threshold, colour)
 
 
 def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
-    """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 (ours)."""
+    """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 from 1 on (ours)."""
     count = images.shape[1]**2
     return _in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
         normals(seed, "snow", severity, who, count),

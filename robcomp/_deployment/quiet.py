@@ -1,10 +1,12 @@
-"""Silence for what other libraries print below Python, where nothing but the file descriptor can be turned aside."""
+"""What is set for the time of an export: silence for what libraries print below Python, and attention written in its parts."""
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 
 @contextmanager
@@ -23,3 +25,12 @@ def silenced() -> Iterator[None]:
             sys.stdout.flush()
             os.dup2(kept, 1)
             os.close(kept)
+
+
+@contextmanager
+def attention_in_parts() -> Iterator[None]:
+    """While this lasts, torch computes attention by operations that can be written, not by a single one of its own."""
+    kept = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try: yield
+    finally: torch.backends.mha.set_fastpath_enabled(kept)

@@ -54,7 +54,8 @@ def _profile(tables: Tables, own: pd.DataFrame) -> dict:
     """Accuracy in ten-thousandths by trial and condition, conditions in the order of the corruptions."""
     rows = tables.rows[tables.rows["key"].isin(own["key"])]
     wide = (rows["correct"] / rows["n"] * 1e4).round().set_axis(pd.MultiIndex.from_frame(rows[["key", "corruption", "severity"]])).unstack([1, 2])
-    order = sorted(wide.columns, key=lambda part: ((CLEAN, *CORRUPTIONS).index(part[0]), part[1]))
+    names = list(dict.fromkeys([CLEAN, *CORRUPTIONS, *sorted(rows["corruption"].unique())]))
+    order = sorted(wide.columns, key=lambda part: (names.index(part[0]), part[1]))
     values = wide.reindex(index=own["key"], columns=pd.MultiIndex.from_tuples(order)).astype(object)
     return dict(conditions=[[name, int(severity)] for name, severity in order], accuracy=values.where(values.notna(), None).to_numpy().tolist())
 

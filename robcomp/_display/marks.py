@@ -14,9 +14,10 @@ from robcomp.results import DIRECTIONS
 from robcomp.schema import CLEAN, CORRUPTIONS
 
 HOVER = ("recipe", "clean", "robust", "low", "high", "worst", "worst_corruption", "size_mb", "compression_ratio", "sparsity")
-SAID = dict(size_mb="MB", low="from", high="to", compression_ratio="times smaller", worst_corruption="worst corruption")
+SAID = dict(size_mb="MB", low="from", high="to", worst="worst case", compression_ratio="times smaller", worst_corruption="worst corruption")
 INK, GREY = "#333333", "#888888"
 LINE, NEAR = 13, 1 / 3  # pixels of a line of small words; the share of the axis that a reference may add to it
+POINTS = "abs(datum.value) < 1e-9 ? '0' : format(datum.value, '{}')"  # tick labels of differences
 ARROWS = {-1: "\u25bc ", 0: "", 1: "\u25b2 "}
 
 
@@ -155,13 +156,18 @@ def named_points(data: pd.DataFrame, x: str, y: str, scales: tuple[dict, dict], 
     if "low" in data: data = data.assign(**{end: height - pixels(data[of], up, height) for end, of in (("top", "high"), ("bottom", "low"))})
     data = label_front(data.reset_index(drop=True), at, size, after=DIRECTIONS[x] == "min", obstacles=taken)
     shown = dict.fromkeys([x, y, *HOVER, "family", "front", "network", "label", "dx", "dy", "align"])
+    if "worst_corruption" in data: data = data.assign(worst_corruption=plain(data["worst_corruption"]))
     return data[[name for name in shown if name in data]]
+
+
+def bars(base: alt.Chart, looks: dict[str, Look]) -> alt.Chart:
+    """Intervals from `low` to `high`, in the colour of the family."""
+    return base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", looks))
 
 
 def layers_of(base: alt.Chart, data: pd.DataFrame, x: str, looks: dict[str, Look]) -> list[alt.Chart]:
     """Stair, intervals, points and names over one pair of axes."""
-    bars = base.mark_rule(strokeWidth=1).encode(alt.Y("low:Q"), alt.Y2("high:Q"), by(alt.Stroke, "family", looks))
-    return [stair(base, x), *([bars] if "low" in data else []), dots(base, hover(data), looks), names(base)]
+    return [stair(base, x), *([bars(base, looks)] if "low" in data else []), dots(base, hover(data), looks), names(base)]
 
 
 def front_menu(data: pd.DataFrame, x: str, y: str) -> alt.LayerChart:
@@ -197,50 +203,58 @@ def plain_names(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(corruption=plain(table["corruption"]))
 
 
-def heat(cells: pd.DataFrame, value: str) -> alt.LayerChart:
-    """Recipes by corruptions, a colour and a figure in hundredths a cell."""
+def heat(cells: pd.DataFrame, value: str, *, names: tuple[str, str] = ("recipe", "corruption")) -> alt.LayerChart:
+    """Recipes by corruptions, a colour and a figure a cell: an accuracy in per cent, a change in points; `names` is what rows and columns are called."""
     low, high = float(cells[value].min()), float(cells[value].max())
     end = max(-low, high, .01)
     scale, dark = dict(
         accuracy=(alt.Scale(scheme="blues", reverse=True, domain=[low, high]), f"datum.accuracy < {low + .45 * (high - low)}"),
         change=(alt.Scale(scheme="blueorange", reverse=True, domain=[-end, end]), f"abs(datum.change) > {.6 * end}"))[value]
-    order, recipes = [name for name in (CLEAN, *CORRUPTIONS) if name in set(cells["corruption"])], list(cells["recipe"].unique())
+    seen, recipes = list(cells["corruption"].unique()), list(cells["recipe"].unique())
+    order = [name for name in dict.fromkeys((CLEAN, *CORRUPTIONS, *seen)) if name in seen]
     bare = dict(domain=False, ticks=False)
     base = alt.Chart(plain_names(cells[["recipe", "corruption", value]].round(4))).encode(
         alt.X("corruption:N", sort=plain(order), title=None, scale=alt.Scale(paddingInner=.04), axis=alt.Axis(labelAngle=-50, labelOverlap=False, **bare)),
-        alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=220, **bare)))
+        alt.Y("recipe:N", sort=recipes, title=None, scale=alt.Scale(paddingInner=.05), axis=alt.Axis(labelLimit=260, **bare)))
     form = ".0f" if value == "accuracy" else "+.0f"
     text = base.transform_calculate(shown=f"abs(datum.{value}) < .005 ? '0' : format(100 * datum.{value}, '{form}')")
     text = text.mark_text(fontSize=11, opacity=alt.ExprRef("wide")).add_params(alt.param(name="wide", value=1)).encode(
         text="shown:N", color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222")))
-    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip(f"{value}:Q", format=".3f")]
-    words = dict(accuracy=dict(title="accuracy, hundredths", labelExpr="format(100 * datum.value, '.0f')"),
-                 change=dict(title="change, hundredths", labelExpr="format(100 * datum.value, '+.0f')"))[value]
+    tips = [alt.Tooltip("recipe:N", title=names[0]), alt.Tooltip("corruption:N", title=names[1]), alt.Tooltip(f"{value}:Q", format=".3f")]
+    words = dict(accuracy=dict(title="accuracy (%)", labelExpr="format(100 * datum.value, '.0f')"),
+                 change=dict(title="difference to dense (points)", labelExpr=POINTS.replace("datum.value", "(100 * datum.value)").format("+.0f")))[value]
     legend = alt.Legend(orient="top", gradientLength=180, titleFontSize=12, titleFontWeight="normal", tickCount=5, titleLimit=300, **words)
     boxes = base.mark_rect().encode(alt.Color(f"{value}:Q", legend=legend, scale=scale), tooltip=tips)
     return (boxes + text).properties(width=26 * len(order), height=20 * len(recipes))
 
 
 def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int, value: str) -> alt.FacetChart:
-    """Accuracy, or its change against dense, by severity: a panel a corruption, a line a recipe, a point at every other severity."""
-    form, named = dict(accuracy=(".1f", "accuracy"), change=("+.2f", "change"))[value]
+    """Accuracy, or its difference to dense in points, by severity: a panel a corruption, a line a recipe, a point at every other severity."""
+    named, tip = dict(accuracy=("accuracy", ".3f"), change=("points", "+.1f"))[value]
+    words = dict(format=".1f") if value == "accuracy" else dict(labelExpr=POINTS.format("+.0f"))
+    if value == "change": data = data.assign(change=100 * data["change"])
     colour, shape = (by(kind, "recipe", looks, columns=2) for kind in (alt.Color, alt.Shape))
-    base = alt.Chart(plain_names(data.round(4))).encode(
+    table = alt.Chart(plain_names(data.round(4)))
+    base = table.encode(
         alt.X("severity:Q", title="severity", scale=alt.Scale(domain=[0, 5]), axis=alt.Axis(values=list(range(6)), format="d", grid=False)),
-        alt.Y(f"{value}:Q", title=named, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=form, tickCount=4)))
-    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip("severity:Q"), alt.Tooltip(f"{value}:Q", format=".3f")]
+        alt.Y(f"{value}:Q", title=named, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=4, **words)))
+    tips = [alt.Tooltip("recipe:N"), alt.Tooltip("corruption:N"), alt.Tooltip("severity:Q"), alt.Tooltip(f"{value}:Q", title=named, format=tip)]
     lines = base.mark_line(strokeWidth=1.6).encode(colour)
     points = base.transform_filter("datum.severity % 2").mark_point(filled=True, size=32, opacity=1).encode(colour, shape, tooltip=tips)
     order = [name for name in CORRUPTIONS if name in set(data["corruption"])]
-    return (lines + points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=plain(order)), columns=columns)
+    zero = table.transform_aggregate(groupby=["corruption"]).transform_calculate(zero="0").mark_rule(color=GREY).encode(alt.Y("zero:Q", title=named))
+    return alt.layer(*[zero] * (value == "change"), lines, points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=plain(order)), columns=columns)
 
 
 def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Differences as points with intervals, one row each, the verdict by colour and shape."""
+    """Differences, given as fractions and drawn in points, with their intervals: one row each, the verdict by colour and shape."""
+    ends = ["difference", "low", "high"]
+    data = data.assign(**100 * data[ends])
     axis = alt.Axis(labelLimit=290, domain=False, ticks=False, grid=True)
-    base = alt.Chart(data.round(5)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=list(data))
+    tips = [alt.Tooltip(f"{name}:Q", title=SAID.get(name, name), format="+.1f") if name in ends else alt.Tooltip(f"{name}:N") for name in data]
+    base = alt.Chart(data.round(3)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=tips)
     span = max(data["high"].max(), 0) - min(data["low"].min(), 0)
-    across = alt.X("low:Q", title=title, axis=alt.Axis(format="+.2f" if span > .06 else "+.3f", tickCount=6, grid=False))
+    across = alt.X("low:Q", title=f"{title} (points)", axis=alt.Axis(labelExpr=POINTS.format("+.0f" if span > 6 else "+.1f"), tickCount=6, grid=False))
     bars = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=80, opacity=1).encode(alt.X("difference:Q"), by(alt.Shape, "verdict", VERDICTS))
     zero = alt.Chart(pd.DataFrame(dict(zero=[0]))).mark_rule(color=GREY).encode(alt.X("zero:Q"))
@@ -262,11 +276,11 @@ def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
 def curves(data: pd.DataFrame, x: str, measures: Sequence[str]) -> alt.FacetChart:
     """A panel a figure, each with its own scale."""
     axis = alt.Axis(format="d", tickMinStep=1, grid=False)
-    base = alt.Chart(data.round(5)).encode(
+    base = alt.Chart(data.assign(measure=plain(data["measure"])).round(5)).encode(
         alt.X(f"{x}:Q", axis=axis), alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
         tooltip=[x, "measure", alt.Tooltip("value:Q", format=".4~g")])
     layers = base.mark_line(color=KINDS[0]) + base.mark_point(filled=True, size=30, opacity=1, color=KINDS[0])
-    panels = layers.properties(width=230, height=150).facet(alt.Facet("measure:N", sort=list(measures)), columns=2)
+    panels = layers.properties(width=230, height=150).facet(alt.Facet("measure:N", sort=plain(measures)), columns=2)
     return panels.resolve_scale(y="independent")
 
 

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import progress
+from robcomp._text.errors import first_line
 
 
 def verified(path: str | Path, md5: str) -> bytes:
@@ -54,6 +55,21 @@ def fetch_members(url: str, md5: str, folder: Path, members: Mapping[str, str]) 
             writable_folder((folder / name).parent)
             with replacing(folder / name) as file: file.write(data)
     archive.unlink(missing_ok=True)
+
+
+def fetch_files(url: str, folder: Path, files: Mapping[str, str]) -> None:
+    """Fetch the files (name -> md5) that `folder` lacks from below `url`; every one, old or new, is compared with its md5."""
+    for name, md5 in files.items():
+        if (path := writable_folder(folder) / name).exists():
+            verified(path, md5)
+            continue
+        coming = path.with_name(name + ".unverified")
+        _fetch(url + name, coming)
+        try: verified(coming, md5)
+        except ValueError as error:
+            coming.unlink()
+            raise ValueError(f"what {url}{name} gave is not the official file ({first_line(error)})") from None
+        coming.replace(path)
 
 
 def _fetch(url: str, path: Path) -> None:

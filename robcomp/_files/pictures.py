@@ -1,8 +1,10 @@
-"""Any picture file as a small square of RGB bytes."""
+"""Any picture file as a small square of RGB bytes, and many of them as an array that is decoded where it is read."""
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,44 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
         raise ValueError(f"unreadable image {str(path)!r} ({first_line(error)}): mend it or take it out") from None
     return np.asarray(square)
+
+
+class Pictures:
+    """Picture files as an array (n, size, size, 3) of uint8 of which only what is asked for is decoded and held."""
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, files: Sequence[str | Path], size: int, stamps: np.ndarray | None = None):
+        self.files = np.array([str(file) for file in files], object)
+        self.stamps = np.array([_stamp(file) for file in self.files], np.int64).reshape(-1, 2) if stamps is None else stamps
+        self.shape = (len(self.files), size, size, 3)
+
+    def __len__(self) -> int: return len(self.files)
+    def __repr__(self) -> str: return f"Pictures({len(self):,} files, {self.shape[1]} x {self.shape[1]})"
+    def __array__(self, dtype=None, copy=None) -> np.ndarray: return np.asarray(self[:], dtype)
+
+    def take(self, positions) -> Pictures:
+        """Some of the files, none of them read."""
+        files = np.atleast_1d(self.files[np.asarray(positions)])
+        return Pictures(files, self.shape[1], self.stamps[np.asarray(positions)].reshape(-1, 2))
+
+    def __getitem__(self, positions) -> np.ndarray:
+        """The pixels at a position, a slice or an array of positions."""
+        if isinstance(positions, tuple): raise IndexError("pictures are read whole: index them by position, then the pixels")
+        if isinstance(positions, slice): return self[np.arange(len(self))[positions]]
+        positions = np.asarray(positions)
+        found = [self._read(file, stamp) for file, stamp in zip(np.atleast_1d(self.files[positions]), self.stamps[positions].reshape(-1, 2))]
+        return found[0] if positions.ndim == 0 else np.stack(found) if found else np.empty((0, *self.shape[1:]), np.uint8)
+
+    def _read(self, file: str, stamp: np.ndarray) -> np.ndarray:
+        try: same = _stamp(file) == tuple(stamp)
+        except FileNotFoundError: same = False
+        if not same: raise ValueError(f"image {file!r} has changed or gone since its folder was read: read the folder again")
+        return read_picture(Path(file), self.shape[1])
+
+
+def _stamp(file: str | Path) -> tuple[int, int]:
+    state = os.stat(file)
+    return state.st_size, state.st_mtime_ns
 
 
 def common_side(folder: Path) -> int:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from robcomp._files.atomic import replacing
 
 MAGIC = b"\x89rcomp\r\n"
-VERSION = 2
+VERSION, READ = 4, (1, 2, 4)  # powers of two: a flipped bit makes no other version of one
 PREFIX = struct.Struct("<8sHIII")
 HEADER_LIMIT = 1 << 22  # bytes of JSON
 UNFOLDED = 1 << 16, 64  # bytes of JSON: some at first, and as many for each byte of the header as stored
@@ -36,14 +36,18 @@ class Section(NamedTuple):
     data: bytes
 
 
-def write(path: str | Path, header: Mapping, sections: Sequence[Section]) -> int:
-    """Write a file, atomically; its size in bytes."""
+def beginning(header: Mapping, sections: Sequence[Section]) -> bytes:
+    """What a file of these sections has before the first of them."""
     listed = [[section.name, section.kind, len(section.data), zlib.crc32(section.data)] for section in sections]
     text = json.dumps(dict(header, sections=listed), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     stored = zlib.compress(text, 9)
+    return PREFIX.pack(MAGIC, VERSION, len(stored), len(text), zlib.crc32(stored)) + stored
+
+
+def write(path: str | Path, header: Mapping, sections: Sequence[Section]) -> int:
+    """Write a file, atomically; its size in bytes."""
     with replacing(path) as file:
-        file.write(PREFIX.pack(MAGIC, VERSION, len(stored), len(text), zlib.crc32(stored)))
-        file.write(stored)
+        file.write(beginning(header, sections))
         for section in sections: file.write(section.data)
         return file.tell()
 
@@ -75,7 +79,7 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     if data[:8] != MAGIC: raise ValueError(f"{path} is not a packed robcomp model")
     if len(data) < PREFIX.size: raise ValueError(f"{path} is truncated: it ends within its first {PREFIX.size} bytes")
     _, version, stored, length, checksum = PREFIX.unpack_from(data)
-    if not version: raise ValueError(f"{path} is damaged at its start: there is no format 0")
+    if version not in READ and version < VERSION: raise ValueError(f"{path} is damaged at its start: there is no format {version}")
     if version > VERSION: raise ValueError(f"{path} has format {version}, this robcomp reads up to {VERSION}: install a newer one")
     if length > HEADER_LIMIT: raise ValueError(f"{path} is damaged: a header of {length:,} bytes is more than the {HEADER_LIMIT:,} allowed")
     end = PREFIX.size + stored

@@ -18,6 +18,7 @@ SLOWER = 4  # a decision in context takes that many times the time and the memor
 LONGEST_NAME = 300
 NUMBERS = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 IN_CONTEXT = ":contexts"  # added to a section's kind
+IN_HALF = ":half"  # as well: floats in two bytes each
 CODED = ("codes", "mask", "integers")
 HEADER = {"arch", "classes", "contract", "recipe", "layers", "tensors", "ranged"}
 PLAIN = {"name", "shape", "form", "mask"}
@@ -53,7 +54,7 @@ def check_entry(entry: Mapping) -> None:
     _require(form in ("float", "grid", "codes") and type(mask) is bool, f"{said} has the form {_cut(form)} and the mask {_cut(mask)}")
     _require(_shape(entry.get("shape"), 1) and len(entry["shape"]) > 1, f"{said} has the shape {_cut(entry.get('shape'))}")
     if set(entry) == PLAIN and form == "float" and not mask: return
-    _require(set(entry) - {"own"} == (CODES if form == "codes" else STATE) and ("own" not in entry or form == "codes"),
+    _require(set(entry) - {"own", "half"} == (CODES if form == "codes" else STATE) and ("own" not in entry or form == "codes") and entry.get("half", True) is True,
              f"{said} has other entries than a layer of the form {form}")
     bits, scale = entry["bits"], entry["scale"]
     _require(entry["state"] is True and type(scale) is bool and type(bits) is int and bits in (0, *range(2, 9)), f"{said} has {_cut(bits)} bits and the scale {_cut(scale)}")
@@ -98,19 +99,27 @@ def _check_tensors(listed: list) -> None:
 
 def _check_sections(header: Mapping, sections: Sequence[Section]) -> None:
     wanted = [(entry["name"], kind) for entry in header["layers"] for kind in kinds_of(entry)]
-    masked = {entry["name"] for entry in header["layers"] if entry["mask"]}
+    entries = {entry["name"]: entry for entry in header["layers"]}
     wanted += [("", "ranges"), *((dtype, "tensors") for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]))]
     for section, (name, kind) in zip(sections, wanted):
-        coded = kind in CODED and not (kind == "integers" and name in masked)
-        _require(section.name == name and section.kind in (kind, kind + IN_CONTEXT if coded else kind),
+        _require(section.name == name and section.kind in _forms(kind, name, entries.get(name, {})),
                  f"section {_cut(section.kind)} of {_cut(section.name)} stands where {kind} of {name or 'the file'} belongs")
     _require(len(sections) == len(wanted), f"it has {len(sections)} sections, its header makes {len(wanted)}")
-    sizes = {(section.name, section.kind): len(section.data) for section in sections}
+    sizes = {(section.name, section.kind.removesuffix(IN_HALF)): len(section.data) for section in sections}
+    two = {section.name for section in sections if section.kind == "codebook" + IN_HALF}
     for entry in header["layers"]:
         if entry["form"] != "codes": continue
-        values = entry["k"] * (entry["shape"][0] if entry.get("own") else 1) * (1 if entry["bits"] else 4)
+        values = entry["k"] * (entry["shape"][0] if entry.get("own") else 1) * (1 if entry["bits"] else 2 if entry["name"] in two else 4)
         _require(sizes[entry["name"], "codebook"] == values, f"codes and codebook of layer {entry['name']} do not belong together")
     _require(sizes["", "ranges"] == 5 * len(header["ranged"]), "its input ranges are not as many as its header lists")
+
+
+def _forms(kind: str, name: str, entry: Mapping) -> tuple[str, ...]:
+    """What a section of this kind may be called: coders and widths are for the writer to choose, where nothing is promised."""
+    if kind in CODED and not (kind == "integers" and entry["mask"]): return kind, kind + IN_CONTEXT
+    floats = kind == "tensors" and name == "float32" or kind == "weights" or kind == "codebook" and not entry["bits"]
+    if floats and entry.get("half") and not entry["scale"]: return (kind + IN_HALF,)
+    return (kind, kind + IN_HALF) if floats else (kind,)
 
 
 def _name(text: object) -> bool:

@@ -48,7 +48,7 @@ def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = 
     versions may be mappings); `rows` the row table, with or without `key`; None for a failed trial."""
     record = _whole(record)
     if rows is None: rows = pd.DataFrame(columns=list(ROW_COLUMNS))
-    rows = check(rows.assign(key=record["key"]), ROW_COLUMNS)[list(ROW_COLUMNS)]
+    rows = _with_later(rows.assign(key=record["key"]), ROW_COLUMNS)
     if trouble := _broken(record, rows): raise ValueError(f"trial {record['key']} {record['recipe']}: {trouble}")
     text = canonical({name: None if value != value else value for name, value in record.items()})
     return write_table(Path(store) / "trials" / f"{record['key']}.parquet", rows, ROW_COLUMNS,
@@ -148,9 +148,11 @@ def read_deals(store: str | Path) -> pd.DataFrame:
 
 
 def content_sha256(table: pd.DataFrame, columns: Mapping[str, Column]) -> str:
-    """The digest of what a table says: its columns in the schema's order, whatever file it is in."""
+    """The digest of what a table says: its columns in the schema's order, whatever file it is in. A column of bytes that came later
+    and is empty says nothing, so that files from before it keep their digests."""
     digest = sha256()
     for name, column in columns.items():
+        if name in LATER_COLUMNS and column.dtype == "bytes" and not any(table[name]): continue
         digest.update(f"{name} {len(table)}\n".encode())
         if column.dtype in ("int", "float"):
             digest.update(np.ascontiguousarray(table[name].to_numpy(), dict(int="<i8", float="<f8")[column.dtype]).tobytes())
@@ -159,6 +161,12 @@ def content_sha256(table: pd.DataFrame, columns: Mapping[str, Column]) -> str:
             data = entry.encode() if column.dtype == "str" else bytes(entry) if column.dtype == "bytes" else np.asarray(entry, _NUMPY[name]).astype("<i4").tobytes()
             digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
+
+
+def _with_later(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """The columns of the schema in its order; those that came later are empty where the table lacks them."""
+    later = {name: [_DEFAULT[column.dtype]] * len(table) for name, column in columns.items() if name in LATER_COLUMNS and name not in table}
+    return check(table.assign(**later), columns)[list(columns)]
 
 
 def _deal_name(suite: str) -> str:
@@ -244,16 +252,26 @@ def _broken(record: Mapping, rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         if row.n < 1 or len(row.bits) != -(-row.n // 8) or (value := int.from_bytes(row.bits, "big")).bit_count() != row.correct or value & ((1 << -row.n % 8) - 1):
             return f"{row.corruption} {row.severity}: bits do not tell of {row.correct} correct out of {row.n}"
-    return _other_conditions(record["suite"], rows, rows.n)
+    return _half_said(rows) or _other_conditions(record["suite"], rows, rows.n)
+
+
+def _half_said(rows: pd.DataFrame) -> str:
+    """What of the predicted classes and confidences is not there, where a trial has any; or nothing."""
+    kinds = {0 if not (row.predicted or row.confidence) else len(row.predicted) // row.n for row in rows.itertuples()}
+    if kinds == {0}: return ""
+    width = kinds.pop()
+    if kinds or width not in (1, 2): return "predicted classes are not there for every image"
+    return next((f"{row.corruption} {row.severity}: {len(row.predicted) // width} predicted classes and {len(row.confidence)} confidences for {row.n} images"
+                 for row in rows.itertuples() if len(row.predicted) != width * row.n or len(row.confidence) != row.n), "")
 
 
 def _other_conditions(suite: str, table: pd.DataFrame, counts: pd.Series) -> str:
     """What of a table's conditions, and of how many images they have, is not as its suite's text says; or nothing."""
-    found = list(zip(table.corruption, table.severity))
+    found, said = list(zip(table.corruption, table.severity)), dict(part.partition("=")[::2] for part in suite.split(" "))
+    known = {*CORRUPTIONS, *said.get("corruptions", "").split(",")}  # corruptions of one's own are named in the suite
     for name, severity in found:
-        if not (severity == 0 if name == CLEAN else name in CORRUPTIONS and severity in SEVERITIES): return f"there is no condition {name} {severity}"
-    said = dict(part.partition("=")[::2] for part in suite.split(" "))
-    if not re.fullmatch(r"[a-z_,]+ [0-9,]+ (all|[0-9]+)", " ".join(said.get(part, "") for part in ("corruptions", "severities", "images"))):
+        if not (severity == 0 if name == CLEAN else name in known and severity in SEVERITIES): return f"there is no condition {name} {severity}"
+    if not re.fullmatch(r"[a-z0-9_,]+ [0-9,]+ (all|[0-9]+)", " ".join(said.get(part, "") for part in ("corruptions", "severities", "images"))):
         return ""  # a suite made by other means
     names = dict(standard=STANDARD, all=CORRUPTIONS).get(said["corruptions"], said["corruptions"].split(","))
     wanted = {(CLEAN, 0), *((name, int(severity)) for name in names for severity in said["severities"].split(","))}

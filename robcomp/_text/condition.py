@@ -4,8 +4,10 @@
     part       = factor { "and" factor }
     factor     = "not" factor | "(" condition ")" | comparison
     comparison = column op value | value op column        op: <= < >= > == !=
+    column     = name | "P(" condition ")"
 
-Nothing is evaluated as Python. `not` is pushed into the comparisons while parsing, so that a missing value satisfies
+`P(robust > 0.6)` is the share of resampled studies in which the condition inside holds; it is a column like the others, whose
+name is its text. Nothing is evaluated as Python. `not` is pushed into the comparisons while parsing, so that a missing value satisfies
 no comparison and no negated one either.
 """
 from __future__ import annotations
@@ -96,6 +98,11 @@ def parse_condition(text: str, columns: Mapping[str, bool]) -> Comparison | Grou
     return tree
 
 
+def confidences(tree: Comparison | Group) -> dict[str, str]:
+    """The columns of a condition that are probabilities, each with the condition inside."""
+    return {name: name[2:-1] for name in sorted(tree.columns()) if name.startswith("P(")}
+
+
 def clauses(tree: Comparison | Group) -> list[Comparison | Group]:
     """What must hold, one by one."""
     return list(tree.parts) if isinstance(tree, Group) and tree.word == "and" else [tree]
@@ -103,7 +110,7 @@ def clauses(tree: Comparison | Group) -> list[Comparison | Group]:
 
 class _Parser:
     def __init__(self, text: str, columns: Mapping[str, bool]):
-        self.text, self.allowed, self.at = text, columns, 0
+        self.text, self.allowed, self.at, self.inside = text, columns, 0, False
         self.tokens = self.scan()
 
     @property
@@ -165,7 +172,17 @@ class _Parser:
         name, value, sign = (left, right, op.text) if names[0] is left else (right, left, _MIRROR[op.text])
         return Comparison(name.text, sign, self.value(name, value, op))
 
+    def probability(self) -> Token:
+        name = self.take("name")
+        if self.inside: self.fail("a probability of a probability has no meaning here", name)
+        self.inside = self.take("paren") is not None
+        inner = self.condition(0)
+        self.inside = False
+        if self.token.text != ")" or not self.take("paren"): self.fail("expected )", self.token)
+        return name._replace(text=f"P({inner})")
+
     def operand(self) -> Token:
+        if self.token.text == "P" and self.tokens[self.at + 1].text == "(": return self.probability()
         token = self.take("name", "number", "text")
         if token is None: self.fail("expected a column, a number or 'text'", self.token)
         if token.kind == "name" and token.text not in self.allowed:
@@ -173,10 +190,12 @@ class _Parser:
         return token
 
     def value(self, name: Token, value: Token, op: Token) -> float | str:
-        numbers = self.allowed[name.text]
+        numbers = self.allowed.get(name.text, True)
         if numbers != (value.kind == "number"):
             self.fail(f"{name.text} holds {'numbers' if numbers else 'text, written in quotes'}", value)
         if value.kind == "text" and op.text not in ("==", "!="): self.fail("text is compared by == or !=", op)
+        if name.text.startswith("P(") and not 0 <= float(value.text) <= 1:
+            self.fail("a probability is from 0 to 1", value)
         return float(value.text) if numbers else value.text[1:-1]
 
 

@@ -6,6 +6,8 @@ from html import escape
 
 import pandas as pd
 
+SHARE = "clean accuracy below 90 % of dense"
+
 
 def name_of(row: pd.Series) -> str:
     """Architecture and recipe of a row; its label where it has neither."""
@@ -16,7 +18,8 @@ def name_of(row: pd.Series) -> str:
 def figures(row: pd.Series, *names: str) -> str:
     """The named columns of a row, and the three that people ask for first."""
     shown = [name for name in dict.fromkeys([*names, "clean", "robust", "size_mb"]) if name in row]
-    return ", ".join(f"{name} " + (row[name] if isinstance(row[name], str) else f"{row[name]:.4g}") for name in shown)
+    said = ", ".join(f"{name} " + (row[name] if isinstance(row[name], str) else f"{row[name]:.4g}") for name in shown)
+    return said + (f", mean of {row.seeds} seeds" if row.get("seeds", 1) > 1 else "")
 
 
 def parts(excluded: pd.Series) -> str:
@@ -24,12 +27,20 @@ def parts(excluded: pd.Series) -> str:
     return "; ".join(f"{part} excludes {count}" for part, count in excluded.items())
 
 
-def reasons(where: str, best: str, candidates: pd.DataFrame, others: pd.DataFrame, excluded: pd.Series) -> str:
+def numbers_in(where: str, row: pd.Series) -> list[str]:
+    """The columns of numbers that a condition names."""
+    named = [*re.findall(r"[^\W\d]\w*", where), *(name for name in row.index if name.startswith("P("))]
+    return [name for name in named if name in row and not isinstance(row[name], str)]
+
+
+def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFrame, excluded: pd.Series) -> str:
     """Why the first candidate is chosen, and what comes next."""
-    first, trials = candidates.iloc[0], len(candidates) + len(others)
+    (where, best), first, count = asked, candidates.iloc[0], len(candidates) + len(others)
+    kind = "recipes" if any(table.seeds.gt(1).any() for table in (candidates, others)) else "trials"
     under = f", {len(candidates)} of which satisfy {where!r} ({parts(excluded)})" if where.strip() else ""
+    said = figures(first, best, *numbers_in(where, first))
     then = "".join(f" Next is {name_of(row)}: {figures(row, best)}." for _, row in candidates.iloc[1:2].iterrows())
-    return f"{name_of(first)} has the best {best} of {trials} trials{under}: {figures(first, best)}.{then}"
+    return f"{name_of(first)} has the best {best} of {count} {kind}{under}: {said}.{then}"
 
 
 def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
@@ -40,12 +51,40 @@ def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
             f"Nearest is {name_of(near)}: {figures(near, *named)}.")
 
 
-def left_out(broken: int) -> str:
+def broken_said(broken: int) -> str:
     """How many trials were not considered because their networks do not work."""
-    return f" {broken} more {'does' if broken == 1 else 'do'} not work (clean accuracy below 90 % of dense) and {'is' if broken == 1 else 'are'} left out." if broken else ""
+    if not broken: return ""
+    does, are = ("does", "is") if broken == 1 else ("do", "are")
+    return f" {broken} more {does} not work ({SHARE}) and {are} left out."
 
 
-def card(recipe: str | None, text: str) -> str:
-    """A choice in a notebook."""
+def left_out_said(broken: int, failed: int, seeds: int) -> str:
+    """What a front leaves out: networks that do not work, recipes of which no trial ended well; and lost seeds of others."""
+    out = []
+    if broken: out.append(f"{broken} recipe does not work ({SHARE})" if broken == 1 else f"{broken} recipes do not work ({SHARE})")
+    if failed: out.append(f"{failed} failed")
+    said = [f"{' and '.join(out)}: left out"] if out else []
+    if seeds: said.append(f"{seeds} failed seed{'s' * (seeds > 1)} of other recipes: not in their means")
+    return "; ".join(said)
+
+
+def selection_said(best: str, candidates: pd.DataFrame, selection: object | None) -> str:
+    """How sure a choice is: what other images and seeds would have chosen, and what selection does to the figure."""
+    if selection is None: return " Whether other images would choose otherwise, choose(tables) says."
+    first, count = candidates.iloc[0], len(candidates)
+    own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
+    rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share > 0)
+    other = "images and with other seeds" if candidates.seeds.gt(1).any() else "images"
+    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {own.chosen:.0%}{rival}; "
+            f"picking it costs {own.regret:.2g} of {best} on average.")
+    if own.high > own.low:
+        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; the interval "
+                 f"that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
+    return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
+
+
+def card(recipe: str | None, text: str, table: pd.DataFrame) -> str:
+    """A choice in a notebook: the answer, the reasons, the first candidates."""
     title = f"<code>{escape(recipe)}</code>" if recipe is not None else "nothing satisfies"
-    return f"<p><strong>{title}</strong></p><p>{escape(text)}</p>"
+    rows = table.to_html(index=False, border=0, float_format="{:.4g}".format) if len(table) else ""
+    return f"<p><strong>{title}</strong></p><p>{escape(text)}</p>{rows}"

@@ -12,3 +12,8 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     guess = next((word for word in allowed if near and word.lower() == near[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
     return f"unknown {kind} {name!r}: {hint}allowed: {', '.join(allowed)}"
+
+
+def whole_level(level: object) -> str:
+    """The line to raise for a level that is no share."""
+    return f"level is a share between 0 and 1, as 0.95, got {level}"
