@@ -27,6 +27,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     elsewhere="deploy",
     sweep="evaluate",
     judge="evaluate sweep",
+    workers="plan sweep",
     sensitivity="evaluate",
     uncertainty="results",
     contrasts="results uncertainty",
