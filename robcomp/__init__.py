@@ -23,7 +23,7 @@ FACE = {
     "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
     "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gathered study.leave",
     "results": "results.collect results.read_tables results.write_tables results.join results.find results.summarise results.Tables "
-               "results.example schema.dictionary",
+               "results.example schema.dictionary schema.SUMMARY_COLUMNS",
     "uncertainty": "uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
     "pareto": "pareto.Goals pareto.pareto pareto.choose pareto.knee pareto.front_probability pareto.choice_probability",
     "charts": "charts.enable_charts charts.save_chart charts.chart_front charts.chart_heat charts.chart_severity charts.chart_differences",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['flips', 'predictions', 'confidences', 'behaviour', 'in_columns']
 
-# %% ../nbs/54_behaviour.ipynb #6257acf7
+# %% ../nbs/54_behaviour.ipynb #31894493
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,7 +17,7 @@ from .results import Tables, averaging, controls, deal_of, outcomes, references
 from .schema import BEHAVIOUR_COLUMNS, CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .uncertainty import BLOCK, counts
 
-# %% ../nbs/54_behaviour.ipynb #93237655
+# %% ../nbs/54_behaviour.ipynb #1ab68f51
 def flips(hits: pd.DataFrame,  # bool, as `results.outcomes`; a column a trial
           pairs: Iterable[tuple[str, str]],  # (trial, its reference), columns of hits
 ) -> pd.DataFrame:  # bool, indexed as hits; for each trial `NAME lost` and `NAME gained`
@@ -28,13 +28,14 @@ def flips(hits: pd.DataFrame,  # bool, as `results.outcomes`; a column a trial
         changed[f"{trial} gained"] = hits[trial] & ~hits[reference]
     return pd.DataFrame(changed, index=hits.index)
 
-# %% ../nbs/54_behaviour.ipynb #146ee282
+# %% ../nbs/54_behaviour.ipynb #d679f448
 def recorded(tables: Tables,
 ) -> pd.Series:  # bool, indexed by key
     "Of which trials are the predicted classes and the confidences known?"
     kept = tables.rows.groupby("key").predicted.agg(lambda parts: all(map(len, parts)))
     return kept.reindex(tables.trials.key, fill_value=False).astype(bool).rename("recorded")
 
+# %% ../nbs/54_behaviour.ipynb #306dcf37
 def _laid_out(tables: Tables, keys: Sequence[str], column: str) -> dict[str, np.ndarray]:
     "A column of bytes as numbers, by trial, in the order of the deal; one line where it was not recorded."
     known, trials = recorded(tables), tables.trials.set_index("key")
@@ -47,7 +48,7 @@ def _laid_out(tables: Tables, keys: Sequence[str], column: str) -> dict[str, np.
     places = list(zip(deal.corruption, deal.severity))
     return {key: np.concatenate([numbers(rows.loc[(key, *place)]) for place in places]) for key in keys}
 
-# %% ../nbs/54_behaviour.ipynb #3566cc29
+# %% ../nbs/54_behaviour.ipynb #c31513ea
 def predictions(tables: Tables,
                 keys: Sequence[str],  # of trials of one suite
 ) -> pd.DataFrame:  # int, a row a condition and image as `results.outcomes`, a column a key
@@ -58,6 +59,7 @@ def predictions(tables: Tables,
     if wrong: raise ValueError(f"predicted classes and bits of {wrong[0]} contradict each other: evaluate it again")
     return pd.DataFrame(named, index=hits.index)
 
+# %% ../nbs/54_behaviour.ipynb #7b7ae33e
 def confidences(tables: Tables,
                 keys: Sequence[str],  # of trials of one suite
 ) -> pd.DataFrame:  # 0 to 1, known to 1/512; a row a condition and image, a column a key
@@ -65,14 +67,14 @@ def confidences(tables: Tables,
     levels = pd.DataFrame(_laid_out(tables, keys, "confidence"), index=outcomes(tables, list(keys)).index)
     return (levels + .5) / 256
 
-# %% ../nbs/54_behaviour.ipynb #226cb451
+# %% ../nbs/54_behaviour.ipynb #2af7b440
 def churn(named: pd.DataFrame,  # from `predictions`
           pairs: Iterable[tuple[str, str]],  # (trial, its reference)
 ) -> pd.DataFrame:  # bool, a column a trial
     "On which images does a network name another class than its reference?"
     return pd.DataFrame({trial: named[trial] != named[reference] for trial, reference in pairs}, index=named.index)
 
-# %% ../nbs/54_behaviour.ipynb #31877473
+# %% ../nbs/54_behaviour.ipynb #bf119eff
 def squared_calibration(sure: np.ndarray,  # (n,) confidence, 0 to 1
                         right: np.ndarray,  # (n,) bool
                         weight: np.ndarray,  # (n, studies) how often an image was drawn; ones for the study as it is
@@ -88,7 +90,7 @@ def squared_calibration(sure: np.ndarray,  # (n,) confidence, 0 to 1
     mean = np.divide(gaps**2 - squares, pairs, out=np.zeros_like(pairs), where=pairs > 0)
     return (total * mean).sum(0) / np.maximum(total.sum(0), 1)
 
-# %% ../nbs/54_behaviour.ipynb #0564a620
+# %% ../nbs/54_behaviour.ipynb #e856fd3c
 def calibration_profile(tables: Tables,
                         keys: Sequence[str],  # of trials of one suite
                         *,
@@ -112,6 +114,7 @@ def calibration_profile(tables: Tables,
         drawn = [np.stack([one(key, weight) for key in keys], 1) for weight in weights]
     return Profile(list(keys), names, point, np.concatenate(drawn)[:draws])
 
+# %% ../nbs/54_behaviour.ipynb #595ff378
 def calibration_of(squares: np.ndarray,  # (..., parts) from a `calibration_profile`
                    parts: Sequence[str],
                    over: Sequence[str] = STANDARD,
@@ -119,7 +122,7 @@ def calibration_of(squares: np.ndarray,  # (..., parts) from a `calibration_prof
     "The calibration error over some corruptions: the root of the mean square, 0 where chance makes it negative."
     return np.sqrt(np.maximum(squares[..., [part in over for part in parts]].mean(-1), 0))
 
-# %% ../nbs/54_behaviour.ipynb #5d5b512e
+# %% ../nbs/54_behaviour.ipynb #f2f87074
 LIMITS = ["value", "low", "high", "low_all", "high_all", "missing"]
 KINDS = dict(clean=[CLEAN], robust=STANDARD)
 NOT_EVALUATED = "not evaluated under these corruptions"
@@ -136,20 +139,21 @@ def unknown_figures(pairs: Pairs, measures: Iterable[str], why: str) -> pd.DataF
     rows = [dict(key=a, measure=measure, missing=why) for measure in measures for a, _ in pairs]
     return pd.DataFrame(rows, columns=["key", "measure", *LIMITS])
 
-# %% ../nbs/54_behaviour.ipynb #dbd95aa4
+# %% ../nbs/54_behaviour.ipynb #28ae2920
 def of_accuracy(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
-    "Changes of accuracy by group, severity and class."
+    "Changes of accuracy by group of corruptions."
     measured, corruptions = profile(hits, **options), set(hits.index.get_level_values("corruption"))
     members = {**GROUPS, "extra": EXTRA}
     there = {name: name for name, some in members.items() if corruptions & set(some)}
     if "extra" in there and corruptions & set(STANDARD): there["extra_excess"] = "extra - robust"
     parts = [answered(measured, pairs, name, "{a} - {b}", text) for name, text in there.items()]
     lacking = [name for name in (*members, "extra_excess") if name not in there]
-    standard = hits[hits.index.get_level_values("corruption").isin(STANDARD)]
-    return [*parts, unknown_figures(pairs, lacking, NOT_EVALUATED), *of_steps(standard, pairs, **options)]
+    return [*parts, unknown_figures(pairs, lacking, NOT_EVALUATED)]
 
+# %% ../nbs/54_behaviour.ipynb #4c25000e
 def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
-    "Changes by severity and class, from outcomes under the standard corruptions."
+    "Changes of accuracy by severity and class."
+    hits = hits[hits.index.get_level_values("corruption").isin(STANDARD)]
     if hits.empty: return [unknown_figures(pairs, ["slope"], NOT_EVALUATED)]
     classes, steps = profile(by_class(hits), **options), profile(by_severity(hits), **options)
     slope = unknown_figures(pairs, ["slope"], "one severity alone")
@@ -158,7 +162,7 @@ def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     every = contrasts(classes, [(f"{a} - {b}", f"{part} - mean") for part, a, b in asked])
     return [slope, every[LIMITS].assign(key=[a for _, a, _ in asked], measure=[part for part, *_ in asked])]
 
-# %% ../nbs/54_behaviour.ipynb #22b1a80e
+# %% ../nbs/54_behaviour.ipynb #41cc7f50
 def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Shares of images that change sides."
     measured = profile(flips(hits, pairs), **options)
@@ -166,6 +170,19 @@ def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
             else unknown_figures(pairs, [f"{way}_{kind}"], NOT_EVALUATED)
             for way in ("lost", "gained") for kind, members in KINDS.items()]
 
+# %% ../nbs/54_behaviour.ipynb #403c730b
+def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.DataFrame]:
+    "Calibration errors and their change, with intervals."
+    at, to = (np.array([measured.names.index(pair[side]) for pair in pairs]) for side in (0, 1))
+    def errors(kind): return [calibration_of(part, measured.parts, kinds[kind]) for part in measured[2:]]
+    own = {f"calibration_{kind}": [part[..., at] for part in errors(kind)] for kind in kinds}
+    if "robust" in kinds: own["calibration_change"] = [part[..., at] - part[..., to] for part in errors("robust")]
+    def limits(value, drawn):
+        ends = [*np.quantile(drawn, [.025, .975], axis=0), *simultaneous(value, drawn)]
+        return dict(zip(LIMITS, [value, *ends]), missing="", key=[a for a, _ in pairs])
+    return [pd.DataFrame(limits(*parts)).assign(measure=measure) for measure, parts in own.items()]
+
+# %% ../nbs/54_behaviour.ipynb #c01b7858
 def of_predictions(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Churn and calibration of the pairs whose answers were recorded."
     kinds = {kind: members for kind, members in KINDS.items() if tables.rows.corruption.isin(members).any()}
@@ -179,18 +196,16 @@ def of_predictions(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame
     parts += [answered(measured, pairs, f"churn_{kind}", "{a}", kind) for kind in kinds]
     return parts + of_calibration(calibration_profile(tables, keys, **options), pairs, kinds)
 
-def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.DataFrame]:
-    "Calibration errors and their change, with intervals."
-    at, to = (np.array([measured.names.index(pair[side]) for pair in pairs]) for side in (0, 1))
-    def errors(kind): return [calibration_of(part, measured.parts, kinds[kind]) for part in measured[2:]]
-    own = {f"calibration_{kind}": [part[..., at] for part in errors(kind)] for kind in kinds}
-    if "robust" in kinds: own["calibration_change"] = [part[..., at] - part[..., to] for part in errors("robust")]
-    def limits(value, drawn):
-        ends = [*np.quantile(drawn, [.025, .975], axis=0), *simultaneous(value, drawn)]
-        return dict(zip(LIMITS, [value, *ends]), missing="", key=[a for a, _ in pairs])
-    return [pd.DataFrame(limits(*parts)).assign(measure=measure) for measure, parts in own.items()]
+# %% ../nbs/54_behaviour.ipynb #005a32fc
+def _of_suite(tables: Tables, own: pd.DataFrame, **options) -> pd.DataFrame:
+    "The table of the trials of one network and suite."
+    pairs = list(zip(own.key, own.against))
+    hits = outcomes(tables, list(dict.fromkeys(key for pair in pairs for key in pair)))
+    parts = [*of_flips(hits, pairs, **options), *of_predictions(tables, pairs, **options)]
+    parts += [*of_accuracy(hits, pairs, **options), *of_steps(hits, pairs, **options)]
+    return pd.concat([part for part in parts if len(part)])
 
-# %% ../nbs/54_behaviour.ipynb #16a28f18
+# %% ../nbs/54_behaviour.ipynb #7608c32c
 def behaviour(tables: Tables,  # a study with the outcome of each image
               to: str = "reference",  # against dense, or `control`: the uncompressed network with the same training
               *,
@@ -209,14 +224,7 @@ def behaviour(tables: Tables,  # a study with the outcome of each image
     named = ["key", "dataset", "arch", "recipe", "seed", "against"]
     return trials[named].merge(found, on="key")[[*named, "measure", *LIMITS]]
 
-def _of_suite(tables: Tables, own: pd.DataFrame, **options) -> pd.DataFrame:
-    "The table of the trials of one network and suite."
-    pairs = list(zip(own.key, own.against))
-    hits = outcomes(tables, list(dict.fromkeys(key for pair in pairs for key in pair)))
-    parts = [*of_flips(hits, pairs, **options), *of_predictions(tables, pairs, **options)]
-    return pd.concat([part for part in parts + of_accuracy(hits, pairs, **options) if len(part)])
-
-# %% ../nbs/54_behaviour.ipynb #d371f918
+# %% ../nbs/54_behaviour.ipynb #70f7adf1
 def in_columns(found: pd.DataFrame,  # from `behaviour`
 ) -> pd.DataFrame:  # indexed by key, a column a measure
     "The values of a table of behaviour, a row a trial."

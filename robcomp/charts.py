@@ -50,7 +50,8 @@ def titled(chart: alt.TopLevelMixin,  # without a title
            description: str,  # for a reader who hears the page
 ) -> alt.TopLevelMixin:
     "A chart with its words."
-    words = alt.TitleParams(title[0].upper() + title[1:], subtitle=textwrap.wrap(subtitle, 60))
+    lines = textwrap.wrap(title[0].upper() + title[1:], 48)
+    words = alt.TitleParams(lines if len(lines) > 1 else lines[0], subtitle=textwrap.wrap(subtitle, 60))
     return chart.properties(title=words, description=description)
 
 # %% ../nbs/70_charts.ipynb #057feb97
@@ -273,14 +274,14 @@ def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
 # %% ../nbs/70_charts.ipynb #3ab22384
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show
                       *,
-                      title: str = "difference in robust accuracy",  # what is compared, in points on the axis
+                      title: str = "difference in robust accuracy",  # what is compared
 ) -> alt.LayerChart:
     "Differences of accuracies (fractions) with their intervals, in points, one row each."
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
     how = "Points: estimates; lines: paired intervals over images."
-    return titled(_marks.differences(data, title), title, how, f"{title}: {counts}.")
+    return titled(_marks.differences(data), title, how, f"{title}: {counts}.")
 
 # %% ../nbs/70_charts.ipynb #d56c5f72
 def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the order to show
@@ -290,7 +291,7 @@ def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the o
 ) -> alt.LayerChart:
     "Shares of resampled studies by recipe, as bars."
     data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family))
-    said = ", ".join(f"{recipe} {value:.0%}" for recipe, value in data.head(5)[["recipe", share]].to_numpy())
+    said = ", ".join(f"{recipe} {100 * value:.0f} %" for recipe, value in data.head(5)[["recipe", share]].to_numpy())
     return titled(_marks.shares(data, share), title, "Of studies with resampled images.", f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #2a28c058

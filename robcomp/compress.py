@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATION_IMAGES', 'Artifact', 'layer_table', 'out_of_reach', 'Means', 'tune', 'is_fraction', 'seed_of',
-           'running_norms', 'recalibrate', 'inputs', 'coming_bits', 'is_gradual', 'check_gradual', 'extend',
-           'promises_of', 'check_float', 'uncompressed', 'compress', 'restored']
+           'running_norms', 'recalibrate', 'inputs', 'is_gradual', 'check_gradual', 'extend', 'promises_of',
+           'check_float', 'uncompressed', 'compress', 'restored']
 
 # %% ../nbs/34_compress.ipynb #0c3921b7
 import copy
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ._files.digest import tensors_sha256
+from ._compression.coming import coming_bits
 from ._text.errors import first_line, is_foreign, where
 from ._compression.entry import made_plain
 from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
@@ -161,12 +162,6 @@ def inputs(images, module: nn.Module, *, batch: int = 250) -> Iterable[Tensor]:
     "Batches of uint8 images as a network takes them, where it is."
     device = next(module.parameters()).device
     for start in range(0, len(images), batch): yield as_input(images[start:start + batch], module.contract, device=device)
-
-# %% ../nbs/34_compress.ipynb #e3da78ab
-def coming_bits(stages: Iterable[Stage],  # that follow
-) -> int:  # 0 where no grid is to come
-    "The finest grid that the next quantization may bring."
-    return next((8 if stage.scope == "auto" else stage.bits for stage in stages if isinstance(stage, Quantize)), 0)
 
 # %% ../nbs/34_compress.ipynb #a1742d91
 def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and stage.scope == "gradual"

@@ -286,20 +286,31 @@ def processor_seconds(runs: Mapping[str, Callable[[], object]],  # what to time,
     return pd.Series({name: min(times) for name, times in found.items()}, name="seconds")
 
 # %% ../nbs/37_deploy.ipynb #5d0f9008
-def _call(runner, batch: int, threads: int) -> Callable[[], object]:
-    "What is timed: a function that answers a batch of noise of the size that the runner takes."
-    if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
-    if isinstance(runner, nn.Module) and next(runner.parameters(), None) is None: raise ValueError(f"{type(runner).__name__} runs elsewhere: pass the path of its file, or a function of no arguments")
-    if isinstance(runner, nn.Module):
-        ready, x = in_integers(runner), as_input(np.random.default_rng(0).integers(0, 256, (batch, runner.contract.size, runner.contract.size, 3), np.uint8), runner.contract)
-        return lambda: ready(x)
-    if not hasattr(runner, "get_inputs"): return runner
-    if (own := runner.get_session_options().intra_op_num_threads) != threads: raise ValueError(f"this session runs on {own} threads, not {threads}: pass the path of its file")
-    face = runner.get_inputs()[0]
-    shape = [batch, *face.shape[1:]]
-    if not all(isinstance(side, int) for side in shape): raise ValueError(f"this file does not fix the size of its images ({face.shape}): export it for one size")
-    x = np.random.default_rng(0).random(shape, np.float32)
-    return lambda: runner.run(None, {face.name: x})
+def _asked_in_torch(module: nn.Module, batch: int) -> Callable[[], object]:
+    "A network and a batch of noise, ready to be timed."
+    if next(module.parameters(), None) is None: raise ValueError(f"{type(module).__name__} holds no weights of its own: pass the path of its file, or a function of no arguments")
+    ready, size = in_integers(module), module.contract.size
+    x = as_input(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8), module.contract)
+    return lambda: ready(x)
+
+# %% ../nbs/37_deploy.ipynb #456b8155
+def _asked_of_file(running, batch: int, threads: int) -> Callable[[], object]:
+    "A session and a batch of noise, ready to be timed."
+    own, face = running.get_session_options().intra_op_num_threads, running.get_inputs()[0]
+    if own != threads: raise ValueError(f"this session runs on {own} threads, not {threads}: pass the path of its file")
+    if not all(isinstance(side, int) for side in face.shape[1:]): raise ValueError(f"this file does not fix the size of its images ({face.shape}): export it for one size")
+    x = np.random.default_rng(0).random((batch, *face.shape[1:]), np.float32)
+    return lambda: running.run(None, {face.name: x})
+
+# %% ../nbs/37_deploy.ipynb #a5ad9a80
+def _seconds(call: Callable[[], object], repeats: int, warmup: int) -> list[float]:
+    "The time of each call after the first ones."
+    times = []
+    for _ in range(warmup + repeats):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return times[warmup:]
 
 # %% ../nbs/37_deploy.ipynb #8653a38e
 @torch.inference_mode()
@@ -311,14 +322,11 @@ def measure_latency(runner,  # the path of an ONNX file, a session, a network wi
                     warmup: int = 5,  # calls before them
 ) -> dict:  # batch, threads, repeats, median_s and p90_s: seconds a call
     "Wall-clock time of a call: good for a ratio within one run on one machine."
+    if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        call, times = _call(runner, batch, threads), []
-        for _ in range(warmup + repeats):
-            start = perf_counter()
-            call()
-            times.append(perf_counter() - start)
+        call = _asked_in_torch(runner, batch) if isinstance(runner, nn.Module) else _asked_of_file(runner, batch, threads) if hasattr(runner, "get_inputs") else runner
+        median, p90 = np.quantile(_seconds(call, repeats, warmup), [.5, .9])
     finally: torch.set_num_threads(before)
-    median, p90 = np.quantile(times[warmup:], [.5, .9])
     return dict(batch=batch, threads=threads, repeats=repeats, median_s=float(median), p90_s=float(p90))

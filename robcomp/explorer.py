@@ -224,6 +224,7 @@ def _offer(panel: Panel) -> None:
     names, dense = _named(panel.seen), panel.seen.loc[panel.seen["recipe"] == "dense", "key"]
     panel.pair["a"].options = {"the chosen one": "", **names}
     panel.pair["b"].options = names
+    panel.pair["a"].index = panel.pair["b"].index = 0
     if len(dense): panel.pair["b"].value = dense.iloc[0]
 
 def _compare(panel: Panel) -> None:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from posixpath import normpath, relpath
@@ -24,7 +24,7 @@ import pandas as pd
 
 from . import __version__
 from ._files.atomic import replacing
-from ._display.layout import answered, boxed, worded
+from ._display.layout import answered, boxed, folded, worded
 from ._display.live import live_script
 from ._display.preview import write_pages
 
@@ -40,7 +40,7 @@ def finished(html: str,  # a page
              made: str = "robcomp",  # which version made it, for the footer
 ) -> str:
     "A page that fetches nothing from elsewhere, fits its column, and brings its own charts alive."
-    html = answered(boxed(worded(FETCHED.sub("", html))))
+    html = answered(boxed(folded(worded(FETCHED.sub("", html)))))
     html = re.sub('(<span class="rc-version">)[^<]*', lambda start: start[1] + made, html)
     if not LIVE.search(html) or SCRIPT in html: return html
     return html.replace("</body>", f'<script defer src="{"../" * depth}{SCRIPT}"></script>\n</body>')
@@ -170,10 +170,16 @@ def readme(nb: str | Path = "nbs/index.ipynb",  # the front page
 # %% ../nbs/80_site.ipynb #3c549823
 def preview(root: str | Path = ".",  # of the repository
             out: str = "_docs",  # folder of the pages, in `root`
+            *,
+            only: Sequence[str] = (),  # notebooks, as nbs/explore.ipynb; where none is named, all
 ) -> pd.DataFrame:  # as `problems`
-    "Plain pages of all notebooks, without Quarto."
-    write_pages(Path(root), Path(root) / out)
-    return finish(Path(root) / out)
+    "Plain pages of all notebooks, or of some, without Quarto."
+    absent = [name for name in only if not (Path(root) / name).is_file() or not name.startswith("nbs/")]
+    if absent: raise ValueError(f"no notebook {absent[0]}: name one as nbs/explore.ipynb, from the top of the repository")
+    made = write_pages(Path(root), Path(root) / out, [name.removeprefix("nbs/") for name in only])
+    wrong, names = finish(Path(root) / out), [path.relative_to(Path(root) / out).as_posix() for path in made]
+    if not only: return wrong
+    return wrong[wrong["page"].isin(names) & ~wrong["problem"].isin(["broken link", "no such place"])]
 
 # %% ../nbs/80_site.ipynb #1f1ed483
 def unsound(wrong: pd.DataFrame,  # as `problems`
@@ -199,14 +205,18 @@ def main(arguments: list[str] | None = None,  # of the command line
     "The tasks of the site, by name."
     parser = ArgumentParser(prog="python -m robcomp.site", description="Make and check the site and the README.")
     parser.add_argument("task", nargs="?", default="finish", choices=["finish", "build", "preview", "readme"])
+    parser.add_argument("pages", nargs="*", help="preview: notebooks to make pages of, as nbs/explore.ipynb; all where none is named")
     parser.add_argument("--check", action="store_true", help="readme: only say whether it is in step")
     asked = parser.parse_args(arguments)
+    if asked.pages and asked.task != "preview": parser.error(f"{asked.task} takes no pages: preview does")
     if asked.task == "build": build()
     if asked.task == "readme" and not readme(check=asked.check) and asked.check:
         raise SystemExit("README.md is out of step with nbs/index.ipynb: run `python -m robcomp.site readme`")
     if asked.task not in ("finish", "preview"): return
     quarto = os.environ.get("QUARTO_PROJECT_OUTPUT_DIR")
-    wrong = unsound(preview() if asked.task == "preview" else finish(quarto or "_docs"))
+    try: found = preview(only=asked.pages) if asked.task == "preview" else finish(quarto or "_docs")
+    except ValueError as reason: parser.error(str(reason))
+    wrong = unsound(found)
     if wrong and asked.task == "finish" and quarto: print(wrong, file=sys.stderr)
     elif wrong: raise SystemExit(wrong)
 

@@ -149,5 +149,5 @@ def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, 
     cells = check(table, ["layer", "group", "change", "n"]).rename(columns=dict(layer="recipe", group="corruption"))
     if cells.empty: raise ValueError("the table has no layer: there is nothing to draw")
     worst, title = cells.loc[cells["change"].idxmin()], f"{stage} on one layer at a time: change of accuracy"
-    how = f"In hundredths; {cells['n'].min():,} to {cells['n'].max():,} images a cell; orange is a loss, blue a gain."
-    return titled(heat(cells, "change", names=("layer", "group")), title, how, f"{title}: lowest {worst['change']:.2f}, layer {worst['recipe']} under {worst['corruption']}.")
+    how = f"In points; {cells['n'].min():,} to {cells['n'].max():,} images a cell; orange is a loss, blue a gain."
+    return titled(heat(cells, "change", names=("layer", "group")), title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")

@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control
 from robcomp.charts import bundle
 from robcomp.claims import CLAIMS, published, put, put_figure, says, verdict, verdicts
 from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, holm, named_outcomes, profile, signed, simultaneous, with_means
-from robcomp.results import Tables, example, join, read_tables, summarise, write_tables
+from robcomp.results import Tables, example, join, summarise, write_tables
 from robcomp.schema import GROUPS, STANDARD
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_profile_agrees_with_the_summary(measured, vgg):
 
 def test_contrasts_are_linear(measured):
     found = contrasts(measured, [("int4 - int8", "robust"), ("int8 - dense", "robust"), ("int4 - dense", "robust"), ("int4 - int4", "noise"),
-                                 *((f"int4 - dense", group) for group in GROUPS)]).value
+                                 *(("int4 - dense", group) for group in GROUPS)]).value
     assert abs(found[0] + found[1] - found[2]) < 1e-12 and found[3] == 0
     assert abs(sum(found[4 + at] * len(part) for at, part in enumerate(GROUPS.values())) / len(STANDARD) - found[2]) < 1e-12
 

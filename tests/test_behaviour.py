@@ -130,7 +130,7 @@ def test_extra_corruptions_are_a_check_of_their_own(tables):
 
 def test_a_slope_is_found_again():
     """Outcomes whose accuracy falls by five points a step."""
-    numbers, rng = np.arange(400), np.random.default_rng(0)
+    numbers = np.arange(400)
     shares = [.9 - .05 * severity for severity in SEVERITIES]
     index = pd.MultiIndex.from_tuples([(name, severity, number, 0) for name in ("fog", "snow") for severity in SEVERITIES for number in numbers],
                                       names=["corruption", "severity", "number", "label"])

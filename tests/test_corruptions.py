@@ -18,7 +18,7 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, conditions, corrupt, corruption, dealt, download, odds, write_arrays
+from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, corrupt, corruption, dealt, download, odds, write_arrays
 from robcomp.data import Data, Images, load
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
@@ -624,7 +624,7 @@ def banding(images, severity, generator):
 
 def test_own_corruption_draws_for_the_image_and_enters_the_text(few):
     suite = Suite(few, corruptions=["fog", banding], severities=[2, 4], per_condition=7)
-    assert f"corruptions=fog,banding severities=2,4" in suite.text and suite.text.endswith(f" own=banding-{banding.digest}")
+    assert "corruptions=fog,banding severities=2,4" in suite.text and suite.text.endswith(f" own=banding-{banding.digest}")
     images, labels, numbers = suite.batch(Condition("banding", 4))
     assert (images == corrupt(few.test.images, banding, 4)[numbers]).all() and (images != few.test.images[numbers]).any()
     assert (suite.batch(Condition("banding", 4), slice(3, 5))[0] == images[3:5]).all()

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from robcomp._deployment.foreign import counts, weights_of
 from robcomp.corruptions import Suite
 from robcomp.data import InputContract, as_input, load
-from robcomp.elsewhere import Elsewhere, OnnxFile, from_onnx, from_predict, misordered
+from robcomp.elsewhere import Elsewhere, from_onnx, from_predict, misordered
 from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.schema import CLEAN
@@ -151,3 +151,45 @@ def test_an_order_is_found_from_answers_that_are_mostly_right(seed):
     found = misordered(answers, labels, 20)
     assert found == order.tolist() and misordered(order[answers], labels, 20) is None
     assert misordered(rng.integers(0, 20, len(labels)), labels, 20) is None
+
+
+def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
+    """No ONNX, two inputs, an output of the wrong size, and a contract that does not fit, with the values that the network saw."""
+    from robcomp.elsewhere import checked_answers
+    data, path = load("digits"), exported(net, tmp_path / "net.onnx")
+    (tmp_path / "note.onnx").write_text("not a network")
+    model = onnx.load(path)
+    model.graph.input.append(helper.make_tensor_value_info("mask", 1, [1]))
+    onnx.save(model, tmp_path / "two.onnx")
+    ten = model_from(nn.Sequential(net, nn.Linear(5, 10)), name="ten", classes=10, contract=CONTRACT)
+    wild = InputContract(32, (1e4,) * 3, (1, 1, 1))
+    def answer(x):
+        with torch.no_grad(): return ten(torch.from_numpy(x))
+    few = data.calibration.take(range(100))
+    for call, said in ((lambda: from_onnx(tmp_path / "note.onnx", CONTRACT), "cannot be run"),
+                       (lambda: from_onnx(tmp_path / "two.onnx", CONTRACT), r"has 2 inputs \(x, mask\)"),
+                       (lambda: checked_answers(from_onnx(path, CONTRACT), few, data.classes, name="five"), "five tells 5 classes apart, the test images have 10"),
+                       (lambda: from_predict(lambda x: answer(x)[:, :, None], CONTRACT, size_bytes=1) and from_predict(lambda x: answer(x).sum(1), CONTRACT, size_bytes=1),
+                        r"scores are one row an image, \(2, classes\)"),
+                       (lambda: checked_answers(from_predict(answer, wild, size_bytes=1), few, data.classes), "it saw values from -1e[+]04 to -9.7")):
+        with pytest.raises(ValueError, match=said) as error: call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_openvino_gives_the_answers_of_our_int8_file(tmp_path):
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed: pip install 'robcomp[openvino]'")
+    from robcomp.compress import compress
+    from robcomp.data import contract_of
+    from robcomp.deploy import export_onnx, predict
+    from robcomp.training import Training, fit
+    data = load("digits")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()
+        small = model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10)), name="small", classes=10, contract=contract_of(data))
+        fit(small, data, Training(6, peak=.2), progress=False)
+    file = export_onnx(compress(small, "int8", data), tmp_path / "int8.onnx")
+    run = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    own, other = predict(file, data.test.images), run(as_input(data.test.images, small.contract).numpy())[0]
+    assert (own.argmax(1) == other.argmax(1)).mean() > .98

@@ -11,7 +11,7 @@ from torch import nn
 
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
-from robcomp.data import Data, Images, InputContract, as_input, load
+from robcomp.data import Data, InputContract, as_input, load
 from robcomp.evaluate import agree, answers, deployed, doubtful_lead, evaluate, multiplies_integers, row, settled
 from robcomp.models import load_weights, make_model, model_from
 
@@ -134,7 +134,7 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
     before = {name: value.clone() for name, value in small.state_dict().items()}
     rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
     assert (rows.engine == "torch, adapted").all() and all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
-    for condition, row in zip(suite.conditions, rows.itertuples()):
+    for condition, answered in zip(suite.conditions, rows.itertuples()):
         x = as_input(suite.batch(condition)[0], small.contract)
         norm, conv = small[1], small[0]
         with torch.no_grad():
@@ -143,7 +143,7 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
             var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
             seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
             right = small[2:](seen).argmax(1).numpy() == data.test.labels
-        assert row.correct == right.sum()
+        assert answered.correct == right.sum()
 
 
 def test_adapting_is_refused_where_it_cannot_be(small):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,10 @@ import pandas as pd
 import pytest
 
 from robcomp.explorer import FREE, Explorer, answer, brushed, budget, chart_explorer, sliders
-from robcomp.results import example, summarise
+from robcomp.results import example, find, read_tables, summarise
+from robcomp.uncertainty import comparisons
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -63,28 +67,67 @@ def test_every_axis_that_is_offered_draws(table):
 SPREAD = dict(recipe=["dense", "int8", "cluster32", "prune0.7+tune1", "prune0.7+int8", "int2"], size_mb=[8, 4, 2, 1, .5, .25],
               clean=[.93, .92, .91, .88, .8, .7], robust=[.7, .69, .66, .6, .5, .4], worst=[.6, .6, .5, .5, .4, .3],
               key=list("abcdef"), arch="small", dataset="spread")
+@pytest.fixture(scope="module")
+def digits(): return read_tables(ROOT / "results" / "digits")
+
+
+@pytest.fixture(scope="module")
+def opened(digits): return Explorer(digits)
+
+
+def test_it_opens_on_networks_that_work_and_counts_the_others(opened, digits):
+    whole = summarise(digits)
+    works = whole["works"].astype(bool)
+    assert 0 < (~works).sum() and set(opened.seen["key"]) == set(whole.loc[works, "key"])
+    assert f"the {(~works).sum()} that do not work" in opened.every.description and opened.every in opened.children
+    opened.every.value = True
+    assert len(opened.seen) == len(whole) and opened.found.choice
+    opened.every.value = False
+
+
+def test_points_have_the_intervals_of_the_package(opened):
+    spec = opened.chart.chart.to_dict()
+    data = spec["datasets"][spec["data"]["name"]]
+    bounds = opened.evidence.bounds.query("measure == 'robust'").set_index("key")
+    assert data and all(row["low"] == pytest.approx(bounds["low"][row["key"]], abs=1e-5) and row["low"] <= row["robust"] <= row["high"] for row in data)
+
+
+def test_two_recipes_are_compared_on_the_same_images(opened, digits):
+    names = opened.pair["b"].options
+    opened.pair["a"].value, opened.pair["b"].value = names["int8"], names["cluster16"]
+    row = comparisons(digits, [(find(digits.trials, "int8"), find(digits.trials, "cluster16"))], draws=opened.evidence.drawn).iloc[0]
+    said = f"int8 against cluster16: robust accuracy {100 * row['difference']:+.1f} points ({100 * row['low']:+.1f} to {100 * row['high']:+.1f}), {row['verdict']}"
+    assert opened.compared.value.startswith(said)
+    assert "for int8, cluster16" in opened.profile.chart.description.replace("for cluster16, int8", "for int8, cluster16")
+    opened.pair["a"].value, opened.pair["b"].value = "", names["dense"]
+    assert opened.compared.value.startswith(opened.recipe.value)
+
+
 CELL = f"""import pandas as pd
 from robcomp.explorer import explore
 table = pd.DataFrame({SPREAD!r})
 explore(table)"""
+STUDY = f"""from robcomp.explorer import explore
+from robcomp.results import read_tables
+explore(read_tables({str(ROOT / 'results' / 'digits')!r}))"""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab of its own: own settings, own workspaces, a free port, no news."""
     home = tmp_path_factory.mktemp("lab")
-    cells = [dict(cell_type="code", metadata={}, source=CELL, execution_count=None, outputs=[], id="explore")]
     kernel = dict(kernelspec=dict(display_name="Python 3 (ipykernel)", language="python", name="python3"))
     (home / "work").mkdir()
-    (home / "work" / "explore.ipynb").write_text(json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)))
+    for name, source in dict(explore=CELL, study=STUDY).items():
+        cells = [dict(cell_type="code", metadata={}, source=source, execution_count=None, outputs=[], id=name)]
+        (home / "work" / f"{name}.ipynb").write_text(json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)))
     quiet = home / "config" / "labconfig" / "default_setting_overrides.json"
     quiet.parent.mkdir(parents=True)
     quiet.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": dict(fetchNews="false", checkForUpdates=False)}))
     places = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTERLAB_SETTINGS_DIR="settings", JUPYTERLAB_WORKSPACES_DIR="workspaces",
                   IPYTHONDIR="ipython", JUPYTER_RUNTIME_DIR="runtime")
-    root = str(Path(__file__).resolve().parents[1])
     env = os.environ | {name: str(home / place) for name, place in places.items()}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -115,8 +158,17 @@ def drag(page, box, start, end):
     page.mouse.up()
 
 
+def run_all(page, address):
+    """Open a notebook and run its cells."""
+    page.goto(address)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
 def test_in_jupyterlab(lab, tmp_path):
+    """A summary: sliders, brush and menus; then a study: networks that work, intervals, profile and comparison."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     requests, errors = [], []
     shots = Path(os.environ.get("ROBCOMP_SHOTS", tmp_path))
@@ -128,10 +180,7 @@ def test_in_jupyterlab(lab, tmp_path):
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{lab}/lab/tree/explore.ipynb")
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        run_all(page, f"{lab}/lab/tree/explore.ipynb")
         chart, menus = page.locator(".jp-OutputArea-output svg.marks").first, page.locator(".widget-dropdown select")
         recipe, rows = page.locator(".widget-text input[type=text]").first, page.locator("table.rc tbody tr")
         chart.wait_for()
@@ -159,6 +208,20 @@ def test_in_jupyterlab(lab, tmp_path):
         sync_api.expect(rows).to_have_count(2)
         sync_api.expect(recipe).to_have_value("prune0.7+int8")
         page.screenshot(path=shots / "explorer-axis.png")
+
+        page.set_viewport_size(dict(width=1280, height=2200))
+        run_all(page, f"{lab}/lab/tree/study.ipynb")
+        charts, said = page.locator(".jp-OutputArea-output svg.marks"), page.get_by_text(re.compile("against dense: robust accuracy"))
+        said.wait_for()
+        sync_api.expect(charts).to_have_count(2)
+        points = charts.first.locator(".mark-symbol path").count()
+        assert charts.first.locator(".mark-rule line").count() >= 5, "intervals are drawn"
+        page.screenshot(path=shots / "explorer-study.png")
+        page.get_by_text("that do not work, too").click()
+        page.wait_for_function(f"document.querySelectorAll('.jp-OutputArea-output svg.marks')[0].querySelectorAll('.mark-symbol path').length > {points}")
+        page.locator(".widget-dropdown select").last.select_option("cluster16+int8")
+        page.get_by_text(re.compile(r"against cluster16\+int8: robust accuracy")).wait_for()
+        page.screenshot(path=shots / "explorer-compare.png")
         context.close()
     outside = [url for url in requests if not url.startswith((lab, lab.replace("http", "ws"), "data:", "blob:"))]
     assert not outside, f"requests to the network: {outside[:5]}"

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from robcomp.data import CIFAR_CONTRACT, InputContract, as_input, load
-from robcomp.models import ARCHITECTURES, load_weights, make_model, misfit, model_from, save_weights, weights_sha256
+from robcomp.models import load_weights, make_model, misfit, model_from, save_weights, weights_sha256
 
 CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
 

@@ -90,6 +90,10 @@ SHAPES = dict(  # as Quarto writes them: a caption without a text, the remains o
     caption='<figure class="figure"><p><img src="front.svg" class="img-fluid figure-img"></p>\n<figcaption>Size &amp; a <em>stair</em></figcaption></figure>',
     require='<head><script src="https://cdn.x/require.min.js" integrity="sha384-x" crossorigin="anonymous"></script>\n\n'
             '<script type="text/javascript">define(\'jquery\', [],function() {return window.jQuery;})</script>\n</head>',
+    check='<div class="code-copy-outer-scaffold"><div class="sourceCode cell-code" id="cb1"><pre class="sourceCode python"><code>f(1)\nf(2)\nassert f(1)</code></pre></div>'
+          '<button title="Copy to Clipboard" class="code-copy-button"><i class="bi"></i></button></div>'
+          + '<pre><code>robcomp: compiling fog, once on this machine\nrobcomp: compiling frost, once on this machine\n</code></pre>'
+          + '<div class="sourceCode cell-code" id="cb2"><pre class="sourceCode python"><code>assert f(1) == 2</code></pre></div>',
     table='<table class="table"><thead><tr><th>recipe</th><th>robust</th></tr></thead><tbody>\n'
           + '<tr><td><code>prune0.5+tune1+int8</code></td><td style="text-align: right;">-0.010 (-0.020 to -0.001)</td></tr>' * 20 + "</tbody></table>")
 
@@ -99,6 +103,7 @@ def test_shapes_that_quarto_makes(shape):
     page = finished(SHAPES[shape])
     assert finished(page) == page and "define(" not in page and "cdn.x" not in page and not Page(page).mute
     if shape == "caption": assert 'alt="Size &amp; a stair"' in page
+    if shape == "check": assert page.count('<details class="rc-check">') == 1 and "compiling" not in page and page.index("rc-check") > page.index("f(1)")
     if shape == "table":
         assert page.startswith('<div class="rc-scroll"><table') and page.endswith("<summary>All 20 rows</summary></details>")
         assert "prune0.5+<wbr>tune1+<wbr>int8" in page and "-0.010 (-0.020\u00a0to\u00a0-0.001)" in page
@@ -259,8 +264,13 @@ LOOK_AT = """() => {
       found.push("hidden number: " + cell.textContent.slice(0, 40));
   for (const svg of document.querySelectorAll("svg.marks")) {
     if (!seen(svg)) continue;
-    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-    if (svg.getBoundingClientRect().width < 200) found.push("narrow chart");
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width, box = svg.closest(".rc-chart, .rcx-chart, .rcx-profile");
+    const plots = [...svg.querySelectorAll("path.background")].map(path => path.getBoundingClientRect()).filter(plot => plot.width > 5);
+    if (!plots.length || Math.max(...plots.map(plot => plot.right)) - Math.min(...plots.map(plot => plot.left)) < 200) found.push("narrow plot");
+    if (svg.getBoundingClientRect().right > box.getBoundingClientRect().right + 1) found.push("chart wider than its box: " + svg.getAttribute("aria-label"));
+    const frame = svg.getBoundingClientRect();
+    for (const text of svg.querySelectorAll(".role-title text, .role-axis-title text"))
+      if (text.getBoundingClientRect().right > frame.right + 2 || text.getBoundingClientRect().left < frame.left - 2) found.push("words cut off: " + text.textContent);
     for (const text of svg.querySelectorAll("text"))
       if (text.textContent && parseFloat(getComputedStyle(text).fontSize) * scale < 10.95) { found.push("small text in a chart: " + text.textContent); break; }
   }
@@ -291,19 +301,26 @@ def tab(chromium):
     assert not tab.faults and all(url.startswith(("file:", "data:", "blob:")) for url in tab.requests)
 
 
+DRAWN = """() => [...document.querySelectorAll(".rc-chart, .rc-explorer")].every(box =>
+  !box.clientWidth || (box.querySelector("svg.marks") && Number(box.dataset.room) === Math.floor(box.clientWidth)))"""
+
+
 def go(tab, address):
     tab.goto(address)
-    tab.wait_for_function("document.querySelectorAll('.rc-chart').length === document.querySelectorAll('.rc-chart svg.marks').length", timeout=30_000)
+    tab.wait_for_function(DRAWN, timeout=60_000)
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1440, 1920])
-def test_every_page_fits_the_screen(site, tab, width):
-    tab.set_viewport_size(dict(width=width, height=900))
+@pytest.mark.parametrize("folder", ["analysis", "benchmarks", "experiments", "howto", "."])
+def test_every_page_fits_every_screen(site, tab, folder):
+    """Each page is read once and then made narrower, as a reader turns a tablet: no sideways scroll, no cut number, charts that can be read."""
     found = []
-    for path in sorted(site[0].rglob("*.html")):
+    for path in sorted((site[0] / folder).glob("*.html")):
+        tab.set_viewport_size(dict(width=1920, height=900))
         go(tab, path.as_uri())
-        name = path.relative_to(site[0]).as_posix()
-        found += [f"{name}: {fault}" for fault in tab.evaluate(LOOK_AT)]
+        for width in (1920, 1440, 1280, 390):
+            tab.set_viewport_size(dict(width=width, height=900))
+            tab.wait_for_function(DRAWN, timeout=60_000)
+            found += [f"{path.name} at {width}: {fault}" for fault in tab.evaluate(LOOK_AT)]
     assert not found, "\n".join(found)
 
 
@@ -332,6 +349,31 @@ def test_benchmarks_begin_with_a_result(site, tab, name):
     go(tab, (site[0] / "benchmarks" / f"{name}.html").as_uri())
     assert tab.locator(".rc-answers li").first.bounding_box()["y"] < 400 and tab.locator("svg.marks").first.bounding_box()["y"] < 800
     assert not re.search(r"\d[eE][-+]\d\d", tab.locator("main").inner_text())
+
+
+def test_an_experiment_is_shown_run(site, tab):
+    go(tab, (site[0] / "howto" / "experiment.html").as_uri())
+    assert tab.locator("table.dataframe tbody tr").count() >= 3 and tab.locator("svg.marks").count() == 1 and "report.html" in tab.locator("main").inner_text()
+    for path in (site[0] / "experiments").glob("*.html"):
+        assert path.stem == "baseline" or "../howto/experiment.html" in Page(path.read_text()).links, f"{path.stem} does not say where a run is shown"
+
+
+def test_checks_are_folded_and_compilers_are_silent(site):
+    for name in ("charts", "corruptions", "howto/your_images"):
+        text = (site[0] / f"{name}.html").read_text()
+        assert "robcomp: compiling" not in text
+        if "/" not in name: assert '<details class="rc-check">' in text
+
+
+def test_pages_can_be_made_by_name(site, monkeypatch, capsys):
+    folder = site[0].parent
+    before = {path: path.stat().st_mtime_ns for path in site[0].rglob("*.html")}
+    assert preview(folder, only=["nbs/explore.ipynb"]).empty
+    assert {path.name for path, made in before.items() if path.stat().st_mtime_ns != made} == {"explore.html"}
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit): main(["preview", "nbs/nothing.ipynb"])
+    assert "no notebook nbs/nothing.ipynb" in capsys.readouterr().err
+    with pytest.raises(SystemExit): main(["build", "nbs/explore.ipynb"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -1,5 +1,5 @@
 """Glass, fog, motion, snow, frost, elastic and spatter against slow transcriptions of their definitions."""
-from math import ceil, cos, exp, hypot, pi, radians, sin
+from math import ceil, cos, exp, hypot, radians, sin
 
 import numba
 import numpy as np
@@ -71,7 +71,7 @@ def fog(x, row, severity):
 
 def streak(x, radius, sigma, degrees):
     """Motion blur of 8-bit levels: whole-pixel taps, the edge repeated, 16 bits rounded and then cut to 8."""
-    taps = [exp(-k * k / (2 * sigma**2)) for k in range(2 * radius + 1)]
+    taps = [exp(-k * k / (2 * sigma**2)) for k in range(2 * ceil(radius) + 1)]
     n, total, line = len(taps), np.zeros(x.shape), np.arange(len(x))
     along, down = n * cos(radians(degrees)), n * sin(radians(degrees))
     for k, tap in enumerate(taps):
@@ -86,8 +86,8 @@ def motion_blur(x, row, severity):
     return streak(x, radius, sigma, -45 + 90 * row[0]).astype(np.uint8)
 
 
-def snow(x, row, severity):
-    mean, deviation, factor, threshold, radius, sigma, colour = {32: [
+def snow(x, row, severity, constants=()):
+    mean, deviation, factor, threshold, radius, sigma, colour = constants or {32: [
         (.1, .2, 1, .6, 8, 3, .95), (.1, .2, 1, .5, 10, 4, .9), (.15, .3, 1.75, .55, 10, 4, .9),
         (.25, .3, 2.25, .6, 12, 6, .85), (.3, .3, 1.25, .65, 14, 12, .8)], 224: [
         (.1, .3, 3, .5, 10, 4, .8), (.2, .3, 2, .5, 12, 4, .7), (.55, .3, 4, .9, 12, 8, .7),
@@ -280,7 +280,36 @@ def test_draws_are_standard():
 
 # ------------------------------------------------------------------------------------------------- sizes and edges
 
-@pytest.mark.parametrize("size", [8, 48, 64])
+@pytest.mark.parametrize("size", [8, 16, 24, 28, 31, 33, 48])
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_flakes_of_other_sizes_are_those_of_scipy(size, severity):
+    """The lines that the kernel reads and weighs, against scipy's zoom of the flakes themselves; none is outside the picture."""
+    factor = max(_weather._SNOW["cifar"][severity - 1][2] * size / 32, 1)
+    flakes = np.random.default_rng(size).standard_normal((size, size))
+    kept = ceil(size / factor)
+    start = (size - kept) // 2
+    wanted = zoom(flakes[start:start + kept, start:start + kept], factor, order=1)
+    start = (len(wanted) - size) // 2
+    first, near, far = _weather._zoomed(size, factor)
+    assert first.min() >= 0 and first.max() < size - 1 and len(first) == size
+    lines = near[:, None] * flakes[first] + far[:, None] * flakes[first + 1]
+    np.testing.assert_allclose(near * lines[:, first] + far * lines[:, first + 1], wanted[start:start + size, start:start + size], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 28, 31])
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_snow_on_small_pictures(size, severity):
+    """The whole arithmetic in plain NumPy and SciPy, with constants in pixels times size / 32 and no flake smaller than a pixel."""
+    rng = np.random.default_rng(severity)
+    image, row = rng.integers(0, 256, (size, size, 3)).astype(np.uint8), np.append(rng.standard_normal(size**2), rng.random())
+    mean, deviation, factor, threshold, radius, sigma, colour = _weather._SNOW["cifar"][severity - 1]
+    wanted = snow(image, row, severity, (mean, deviation, max(factor * size / 32, 1), threshold, radius * size / 32, sigma * size / 32, colour))
+    made = _weather._snow(image[None], row[None], severity)[0]
+    np.testing.assert_array_equal(made, wanted)
+    assert (made == _weather._snow(image[None].repeat(3, 0), row[None].repeat(3, 0), severity)).all(), "something outside the picture was read"
+
+
+@pytest.mark.parametrize("size", [8, 16, 31, 48, 64])
 @pytest.mark.parametrize("name", NAMES)
 def test_other_sizes(name, size):
     images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3)).astype(np.uint8)

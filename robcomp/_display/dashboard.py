@@ -236,11 +236,11 @@ function explorer(root) {
         {data: {values: [{zero: 0}]}, mark: {type: "rule", color: "#888888"}, encoding: {y: {field: "zero", type: "quantitative"}}},
         {mark: {type: "line", point: {size: 24}, strokeWidth: 1.6}, encoding: {
           x: {field: "severity", type: "quantitative", title: "severity", axis: {values: [0, 1, 2, 3, 4, 5], grid: false}},
-          y: {field: "value", type: "quantitative", title, axis: {tickCount: 4}},
+          y: {field: "value", type: "quantitative", title, axis: {tickCount: 4, ...(dense >= 0 && {labelExpr: "datum.value ? format(datum.value, '+.0f') : '0'"})}},
           color: colour, strokeDash: {field: "who", type: "nominal", scale: {domain, range: [[1, 0], [4, 3]]}, legend: colour.legend},
           tooltip: [{field: "who", title: "recipe"}, {field: "corruption"}, {field: "severity"}, {field: "value", title, format: "+.1f"}]}}]}};
     if (dense < 0) spec.spec.layer.shift();
-    vegaEmbed(part("profile"), fitted(spec, shownWidth, 760), {actions: false, renderer: "svg"});
+    embedded(part("profile"), spec, shownWidth, 760, {actions: false, renderer: "svg"});
   }
 
   async function draw() {
@@ -294,6 +294,7 @@ function explorer(root) {
       + (hidden ? ` ${hidden} recipes below the limit of clean accuracy are not drawn.` : "")
       + (far.length ? ` Published beyond the axis: ${far.map(ref => `${ref.name} ${ref[y].toFixed(3)}`).join(", ")}.` : "");
     answer();
+    root.dataset.room = shownWidth;
   }
 
   root.addEventListener("input", event => {

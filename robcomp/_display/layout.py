@@ -1,4 +1,4 @@
-"""What a rendered page lacks: its answers under the title, words for its pictures, and tables that fit a narrow column."""
+"""What a rendered page lacks: its answers under the title, words for its pictures, tables that fit a narrow column, checks folded."""
 from __future__ import annotations
 
 import re
@@ -12,6 +12,9 @@ CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
 TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
+CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
+CHECK = re.compile(r"\s*(assert\b|test_\w+\()")
+MESSAGES = re.compile(r"<pre[^>]*><code>(?:robcomp: compiling [^\n<]*\n?)+</code></pre>")
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
 
 
@@ -33,6 +36,7 @@ def worded(html: str) -> str:
 def fitting(cell: re.Match) -> str:
     """A cell of a table: names may break after a plus or an underscore, a number stays on one line, its interval may take the next."""
     start, content, end = cell.groups()
+    content = re.sub(r"(?<=\d)%", "\u00a0%", content)
     if "<" not in content and len(content) <= 32 and re.search(r"\d", content) and not WORD.search(unescape(content)):
         return start + re.sub(r" (?!\()", "\u00a0", content.strip()) + end
     if "<" not in content: return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
@@ -56,3 +60,13 @@ def answered(html: str) -> str:
     if not found or not title: return html
     rest = html[:found.start()] + html[found.end():]
     return rest[:title.end()] + found[0] + rest[title.end():]
+
+
+def folded(html: str) -> str:
+    """A page without the messages of a compiler, its cells that mainly check behind a click."""
+    def fold(found: re.Match) -> str:
+        lines = [line for line in unescape(re.sub("<[^>]+>", "", found[0])).splitlines() if line.strip()]
+        checks = sum(bool(CHECK.match(line)) for line in lines)
+        if found[0].startswith("<details") or 2 * checks < len(lines) or not checks: return found[0]
+        return f'<details class="rc-check"><summary>Check</summary>{found[0]}</details>'
+    return CODE.sub(fold, MESSAGES.sub("", html))

@@ -57,7 +57,7 @@ function fitted(source, room, natural) {
   for (const name of Object.keys(spec.datasets ?? {})) spec.datasets[name] = rows(spec.datasets[name]);
   if (room >= natural) return spec;
   if (spec.title?.text) {
-    spec.title.text = wrapped(spec.title.text, Math.floor(room / 8.5));
+    spec.title.text = wrapped(spec.title.text, Math.floor(room / 9.8));
     spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(room / 6.2));
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
@@ -77,6 +77,16 @@ function fitted(source, room, natural) {
   return spec;
 }
 
+// A chart in its box; drawn again where words took more room than was set aside for them, as other fonts than the picture's do.
+async function embedded(box, source, room, natural, options) {
+  for (let pass = 0, aim = room; pass < 6; pass++) {
+    const {view} = await vegaEmbed(box, fitted(source, aim, natural), options);
+    const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
+    if (over <= 0) return;
+    if (room >= natural) natural = Infinity; else aim -= over;
+  }
+}
+
 async function bringAlive(box) {
   const data = box.querySelector('script[type="application/json"]'), image = box.querySelector("img");
   if (!data || !image) return;
@@ -89,10 +99,9 @@ async function bringAlive(box) {
     if (!room || room === shown) return;
     shown = room;
     const actions = room >= 600 && {export: true, source: false, compiled: false, editor: false};
-    const {view} = await vegaEmbed(live, fitted(source, room, natural), {actions, renderer: "svg"});
-    const over = view.container().querySelector("svg").viewBox.baseVal.width - room;
-    if (over > 0 && room < natural) await vegaEmbed(live, fitted(source, room - over, natural), {actions, renderer: "svg"});  // labels took more than was set aside
+    await embedded(live, source, room, natural, {actions, renderer: "svg"});
     if (image.isConnected) image.replaceWith(live);
+    box.dataset.room = room;
   }
   box.append(live);
   try { await draw(); } catch (error) { live.remove(); console.warn("a chart stays a picture:", error); return; }

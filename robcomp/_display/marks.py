@@ -246,15 +246,15 @@ def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int, value: 
     return alt.layer(*[zero] * (value == "change"), lines, points).properties(width=104, height=96).facet(alt.Facet("corruption:N", sort=plain(order)), columns=columns)
 
 
-def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
+def differences(data: pd.DataFrame) -> alt.LayerChart:
     """Differences, given as fractions and drawn in points, with their intervals: one row each, the verdict by colour and shape."""
     ends = ["difference", "low", "high"]
     data = data.assign(**100 * data[ends])
-    axis = alt.Axis(labelLimit=290, domain=False, ticks=False, grid=True)
+    axis = alt.Axis(labelLimit=320, domain=False, ticks=False, grid=True)
     tips = [alt.Tooltip(f"{name}:Q", title=SAID.get(name, name), format="+.1f") if name in ends else alt.Tooltip(f"{name}:N") for name in data]
     base = alt.Chart(data.round(3)).encode(alt.Y("label:N", sort=None, title=None, axis=axis), by(alt.Color, "verdict", VERDICTS), tooltip=tips)
     span = max(data["high"].max(), 0) - min(data["low"].min(), 0)
-    across = alt.X("low:Q", title=f"{title} (points)", axis=alt.Axis(labelExpr=POINTS.format("+.0f" if span > 6 else "+.1f"), tickCount=6, grid=False))
+    across = alt.X("low:Q", title="difference (points)", axis=alt.Axis(labelExpr=POINTS.format("+.0f" if span > 6 else "+.1f"), tickCount=6, grid=False))
     bars = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=80, opacity=1).encode(alt.X("difference:Q"), by(alt.Shape, "verdict", VERDICTS))
     zero = alt.Chart(pd.DataFrame(dict(zero=[0]))).mark_rule(color=GREY).encode(alt.X("zero:Q"))
@@ -263,10 +263,10 @@ def differences(data: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
     """Shares by recipe as bars from 0 to 1, with their figures."""
-    data = data.assign(percent=[f"{value:.0%}" for value in data[share]]).round(4)
+    data = data.assign(percent=[f"{100 * value:.0f} %" for value in data[share]]).round(4)
     base = alt.Chart(data).encode(
         alt.Y("recipe:N", sort=list(data["recipe"]), title=None, axis=alt.Axis(labelLimit=290, domain=False, ticks=False)),
-        alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(format=".0%", values=[0, .25, .5, .75, 1])))
+        alt.X(f"{share}:Q", title=None, scale=alt.Scale(domain=[0, 1.12]), axis=alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'", values=[0, .25, .5, .75, 1])))
     tips = ["recipe", alt.Tooltip(f"{share}:Q", format=".1%")]
     bars = base.mark_bar(height={"band": .7}).encode(by(alt.Color, "family", families_in(data)), tooltip=tips)
     words = base.mark_text(align="left", dx=4, fontSize=11, color=INK).encode(text="percent:N")

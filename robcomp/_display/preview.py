@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
@@ -39,25 +39,29 @@ footer { border-top: 1px solid #ddd; color: #595959; display: flex; flex-wrap: w
 FOLDED = '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
 SOURCE = re.compile(r'(<div class="sourceCode"[^>]*><pre.*?</pre></div>)', re.S)
 PREPARE = """
+import sys
 import nbdev.doclinks
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 if __name__ == "__main__":
     refresh_quarto_yml()
     nbdev.doclinks._build_modidx()
-    proc_nbs(n_workers=2)
+    proc_nbs(n_workers=2, skip_file_re=sys.argv[1])
 """
 
 
-def prepared(root: Path) -> dict[str, str]:
-    """Let nbdev prepare the notebooks in `_proc`; which page each of them becomes, by path.
+def prepared(root: Path, only: Sequence[str] = ()) -> dict[str, str]:
+    """Let nbdev prepare the notebooks in `_proc`, or `only` some of them; which page each of those there becomes, by path.
 
     The command nbdev_proc_nbs is not used: without Quarto it tries to install it.
     """
+    for name in only: (root / "_proc" / name).unlink(missing_ok=True)  # nbdev takes what changed while it last ran for up to date
     with TemporaryDirectory() as folder:
         script = Path(folder) / "prepare.py"
         script.write_text(PREPARE)
-        run = subprocess.run([sys.executable, script], cwd=root, capture_output=True, text=True)
+        names = "|".join(re.escape(PurePosixPath(name).name) for name in only)
+        skip = "^[_.]" + (f"|^(?!(?:{names})$)" if only else "")
+        run = subprocess.run([sys.executable, script, skip], cwd=root, capture_output=True, text=True)
     if run.returncode:
         lines = run.stderr.strip().splitlines() or ["no message"]
         said = next((line for line in lines if "Error in notebook" in line), lines[-1])
@@ -170,15 +174,15 @@ def shell(title: str, top: str, menu: str, body: str, *, foot: str = "", head: s
             f"<h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>")
 
 
-def write_pages(root: Path, out: Path) -> list[Path]:
-    """All notebooks of the repository as pages in `out`, which is emptied first."""
+def write_pages(root: Path, out: Path, only: Sequence[str] = ()) -> list[Path]:
+    """All notebooks of the repository as pages in `out`, which is emptied first; or `only` some, and the others stay as they are."""
     import yaml
-    targets, site = prepared(root), yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]
+    targets, site = prepared(root, only), yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]
     fields = {name: front_matter(root / "_proc" / name) for name in targets}
     titles = {name: fields[name].get("title", PurePosixPath(name).stem) for name in targets}
     sections = sidebar(root, list(targets))
-    shutil.rmtree(out, ignore_errors=True)
-    for name in targets:
+    if not only: shutil.rmtree(out, ignore_errors=True)
+    for name in only or targets:
         lead = f'<div class="description">{escape(fields[name]["description"])}</div>' if "description" in fields[name] else ""
         body = linked(lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold"))), name, targets)
         up = "../" * name.count("/")
@@ -192,4 +196,4 @@ def write_pages(root: Path, out: Path) -> list[Path]:
         place = out / picture.relative_to(root / "nbs")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, place)
-    return [out / target for target in targets.values()]
+    return [out / targets[name] for name in only or targets]

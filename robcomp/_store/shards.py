@@ -7,7 +7,6 @@
     read_trial(path) -> (record, rows)                one line of error for a damaged or foreign file
     read_trials(store) -> (records, rows)             all of a store; a damaged file is named in a warning and left out
     finished(store) -> set of keys                    whole files with status "ok": what need not run again
-    resumed(store, keys) -> set of keys               the same of these keys; what is damaged among them is set aside
     write_deal(store, deal) -> Path                   the deal of one suite, as `Suite.deal()` gives it
     read_deals(store) -> DataFrame                    all deals of a store
     quarantine(path, why) -> Path                     moves a damaged file into store/damaged, with a warning; nothing is deleted
@@ -83,33 +82,22 @@ def finished(store: str | Path) -> set[str]:
     return {path.stem for path in trial_files(store) if _ended_well(path)}
 
 
-def resumed(store: str | Path, keys: Iterable[str]) -> set[str]:
-    """Of these keys, those whose trials are on disk, whole, and ended well; damaged files are set aside."""
-    done = set()
-    for path in (Path(store) / "trials" / f"{key}.parquet" for key in keys):
-        if not path.exists(): continue
-        stamp = _stamp(path)
-        try: record, _ = read_trial(path)
-        except ValueError as error: quarantine(path, str(error), stamp=stamp)
-        else: done |= {path.stem} if record["status"] == "ok" else set()
-    return done
-
-
 def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Path | None:
-    """Move a damaged file into `damaged`, beside its folder, and say so; `stamp` as `_stamp` gave it: what was replaced since then stays."""
+    """Move a damaged file into `damaged`, beside its folder, and say so; `stamp` as `stamp_of` gave it: what was replaced since then stays."""
     path = Path(path)
     folder = path.parent.parent / "damaged"
     folder.mkdir(exist_ok=True)
     place = next(place for n in range(10 ** 6) if not (place := folder / (f"{path.name}.{n}" if n else path.name)).exists())
     try:
-        if stamp and _stamp(path) != stamp: return None
+        if stamp and stamp_of(path) != stamp: return None
         os.replace(path, place)
     except FileNotFoundError: return None  # another process was first
     warn(f"{why.removesuffix(': ' + _AGAIN)}: set aside as {place}, to be done again", stacklevel=3)
     return place
 
 
-def _stamp(path: Path) -> tuple:
+def stamp_of(path: Path) -> tuple:
+    """What tells a file from one written in its place: number, time and size; empty where there is none."""
     try: status = path.stat()
     except OSError: return ()
     return status.st_ino, status.st_mtime_ns, status.st_size
@@ -132,11 +120,11 @@ def write_deal(store: str | Path, deal: pd.DataFrame) -> Path:
     if len(suites) != 1: raise ValueError(f"a deal belongs to one suite, got {len(suites)}")
     path, digest = Path(store) / "deals" / f"{_deal_name(suites.pop())}.parquet", content_sha256(deal, DEAL_COLUMNS)
     if path.exists():
-        stamp = _stamp(path)
+        before = stamp_of(path)
         try:
             if content_sha256(read_deal(path), DEAL_COLUMNS) == digest: return path
-            quarantine(path, f"{path} holds other images than its suite", stamp=stamp)
-        except ValueError as error: quarantine(path, str(error), stamp=stamp)
+            quarantine(path, f"{path} holds other images than its suite", stamp=before)
+        except ValueError as error: quarantine(path, str(error), stamp=before)
     return write_table(path, deal, DEAL_COLUMNS, robcomp_rows=digest)
 
 

@@ -1,0 +1,166 @@
+"""Who is doing what in a store: claims of any number of processes on any number of machines, without locks.
+
+    store/claims/<name>.<number>    a small JSON file: who, host, pid, token, state (held, free or done)
+
+A claim is taken by an exclusive create, which is atomic on local disks and on NFS from version 3 on. Nothing is ever deleted, so a
+claim is never taken twice: who takes over from an owner that is gone or silent creates the next number, and one of any two who try fails.
+The highest number is the claim that counts. An owner that was taken for silent finds a higher number and writes nothing.
+
+Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the claim and that of
+a file touched just now, so clocks of the machines need not agree. An owner on this machine whose process has ended is gone at once.
+Assumed of a network disk: exclusive create, `rename` over a file, times of its own, and a cache of attributes that is shorter than PATIENCE.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import NamedTuple
+
+from robcomp._files.atomic import replacing, writable_folder
+
+BEAT = 15.  # seconds between two signs of life
+PATIENCE = 180.  # seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
+_NAME = re.compile(r"(?P<name>[\w-]+)\.(?P<number>\d+)")
+
+
+class Owner(NamedTuple):
+    """A process that claims: `space` tells processes of one machine from those of another or of a container, `born` from later ones with the same number."""
+    host: str
+    pid: int
+    space: str = ""
+    born: str = ""
+
+
+def born(pid: int) -> str:
+    """When a process of this machine began, in the kernel's words; empty where it is not known or the process has ended."""
+    try: fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError: return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def space() -> str:
+    """Within what process numbers mean the same: one start of one machine or container. Empty where the system does not tell."""
+    try: return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError: return ""
+
+
+def myself() -> Owner:
+    return Owner(socket.gethostname(), os.getpid(), space(), born(os.getpid()))
+
+
+def has_ended(owner: Owner) -> bool:
+    """Is this a process beside us that is no more? Of other machines and containers nothing is known."""
+    return owner.space != "" and owner.space == space() and born(owner.pid) != owner.born
+
+
+class Claim(NamedTuple):
+    """One claim as its file says: `seen` is the file's time, 0 where it could not be read."""
+    name: str
+    number: int
+    owner: Owner
+    token: str
+    state: str
+    seen: float
+
+
+class Claims:
+    """The claims of one store as one owner sees them."""
+
+    def __init__(self, store: str | Path, *, owner: Owner | None = None, patience: float = PATIENCE,
+                 now: Callable[[], float] | None = None, ended: Callable[[Owner], bool] = has_ended):
+        self.folder = writable_folder(Path(store) / "claims")
+        self.owner, self.patience, self.ended = owner or myself(), patience, ended
+        self.now, self.mine, self.guard = now or self._server_time, {}, Lock()
+
+    def take(self, name: str) -> bool:
+        """Is the work of this name ours from now on? Ask afterwards whether somebody has finished it in between."""
+        current = self.current(name)
+        if current and current.state == "held" and not self.abandoned(current): return False
+        number, token = current.number + 1 if current else 0, secrets.token_hex(8)
+        try: descriptor = os.open(self._path(name, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError: return False
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(self._text(token, "held"))
+            file.flush()
+            os.fsync(file.fileno())
+        with self.guard: self.mine[name] = (number, token)
+        return True
+
+    def holds(self, name: str) -> bool:
+        """Has nobody taken over what we claimed? Asked before a result is written."""
+        number, token = self.mine.get(name, (-1, ""))
+        current = self.current(name)
+        return current is not None and (current.number, current.token) == (number, token)
+
+    def leave(self, name: str, *, state: str) -> None:
+        """Give up a claim: `done` where the work is on disk, `free` where somebody else has to do it."""
+        with self.guard: number, token = self.mine.pop(name)
+        with replacing(self._path(name, number), "w") as file: file.write(self._text(token, state))
+
+    def beat(self) -> None:
+        """Say that we are still there."""
+        with self.guard: held = [self._path(name, number) for name, (number, _) in self.mine.items()]
+        for path in held:
+            try: os.utime(path)
+            except OSError: continue  # the disk is away for a moment: whoever finds us silent takes over
+
+    @contextmanager
+    def beating(self, every: float = BEAT) -> Iterator[Claims]:
+        """While this lasts, a thread says every so many seconds that we are there; what is still held at the end is free."""
+        over = Event()
+        def beat() -> None:
+            while not over.wait(every): self.beat()
+        thread = Thread(target=beat, daemon=True)
+        thread.start()
+        try: yield self
+        finally:
+            over.set()
+            thread.join()
+            for name in list(self.mine): self.leave(name, state="free")
+
+    def abandoned(self, claim: Claim) -> bool:
+        """Is its owner gone or silent?"""
+        return self.ended(claim.owner) or self.now() - claim.seen > self.patience
+
+    def current(self, name: str) -> Claim | None:
+        """The claim that counts, None where nobody ever made one."""
+        number = -1
+        while self._path(name, number + 1).exists(): number += 1
+        return self._read(name, number) if number >= 0 else None
+
+    def all(self) -> list[Claim]:
+        """The claims that count, by name."""
+        last = {}
+        for path in self.folder.iterdir():
+            if match := _NAME.fullmatch(path.name): last[match["name"]] = max(last.get(match["name"], 0), int(match["number"]))
+        return [self._read(name, number) for name, number in sorted(last.items())]
+
+    def _read(self, name: str, number: int) -> Claim:
+        with open(self._path(name, number), "rb") as file:  # opening asks the server, a cached time will not do
+            content, seen = file.read(), os.fstat(file.fileno()).st_mtime
+        try: said = json.loads(content)
+        except ValueError: said = {}
+        if not isinstance(said, Mapping): said = {}
+        owner = Owner(str(said.get("host", "?")), int(said.get("pid", 0)), str(said.get("space", "")), str(said.get("born", "")))
+        return Claim(name, number, owner, str(said.get("token", "")), str(said.get("state", "held")), seen)
+
+    def _text(self, token: str, state: str) -> str:
+        return json.dumps(self.owner._asdict() | dict(token=token, state=state))
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.folder / f"{name}.{number}"
+
+    def _server_time(self) -> float:
+        probe = self.folder / f".now-{self.owner.host}-{self.owner.pid}"
+        probe.touch()
+        os.utime(probe)
+        seen = probe.stat().st_mtime
+        probe.unlink(missing_ok=True)
+        return seen

@@ -1,0 +1,228 @@
+"""Workers that come, go and are killed: nothing is done twice to its end, nothing is lost, the table is the same."""
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from robcomp._store.checked import statuses
+from robcomp._store.claims import Claims, Owner, has_ended, myself
+from robcomp._store.pictures import read_data, write_data
+from robcomp._store.shards import read_trial, trial_files, write_trial
+from robcomp.plan import Plan
+from robcomp.sweep import Study, plan, sweep
+from robcomp.workers import merge, start, study_of, work
+from robcomp.models import weights_sha256
+from test_sweep import RECIPES, STUDY, comparable, same, study, whole  # noqa: F401 (whole is a fixture)
+
+NODES = ["a", "b", "c"]
+
+
+class ClaimProtocol(RuleBasedStateMachine):
+    """Workers of several machines under random delays, crashes and restarts; time and the end of processes are simulated."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder, self.time, self.dead, self.born = tempfile.TemporaryDirectory(), 0., set(), 4
+        self.written, self.finished = {}, {}
+        self.workers = {n: self.worker(n) for n in range(4)}
+
+    def teardown(self): self.folder.cleanup()
+
+    def worker(self, number):
+        """Odd ones cannot be asked whether they live: they are on another machine."""
+        made = Claims(self.folder.name, owner=Owner("here" if number % 2 == 0 else "there", number), patience=10, now=lambda: self.time,
+                      ended=lambda owner: owner.host == "here" and owner.pid in self.dead)
+        made.beat = lambda: [os.utime(made._path(name, number), (self.time, self.time)) for name, (number, _) in made.mine.items()]
+        return made
+
+    def touch(self, claims, name):
+        """The simulated server gives new files its own time."""
+        number, _ = claims.mine[name]
+        os.utime(claims._path(name, number), (self.time, self.time))
+
+    @rule(slot=st.integers(0, 3), name=st.sampled_from(NODES))
+    def take(self, slot, name):
+        claims = self.workers[slot]
+        if name in self.finished or name in claims.mine: return
+        before = claims.current(name)
+        if claims.take(name):
+            self.touch(claims, name)
+            assert before is None or before.state != "held" or before.owner.pid in self.dead or self.time - before.seen > 10, "taken from an owner that was there"
+
+    @rule(slot=st.integers(0, 3), name=st.sampled_from(NODES))
+    def write(self, slot, name):
+        claims = self.workers[slot]
+        if name not in claims.mine: return
+        if claims.holds(name):
+            assert name not in self.finished, "done twice to the end"
+            self.finished[name] = slot
+        claims.leave(name, state="done")
+
+    @rule(slot=st.integers(0, 3))
+    def crash_and_restart(self, slot):
+        self.dead.add(self.workers[slot].owner.pid)
+        self.born += 2
+        self.workers[slot] = self.worker(self.born + slot % 2)
+
+    @rule(seconds=st.floats(0, 15), alive=st.sets(st.integers(0, 3)))
+    def pass_time(self, seconds, alive):
+        """Only some say that they are there: the others hang, or their disk does."""
+        self.time += seconds
+        for slot in alive: self.workers[slot].beat()
+
+    @invariant()
+    def one_holder(self):
+        for name in NODES: assert sum(claims.holds(name) for claims in self.workers.values()) <= 1
+
+    @invariant()
+    def none_is_lost(self):
+        """A newcomer who waits long enough gets whatever is not done."""
+        for name in set(NODES) - set(self.finished):
+            current = self.workers[0].current(name)
+            late = Claims(self.folder.name, patience=10, now=lambda: self.time + 100, ended=lambda owner: False)
+            assert current is None or current.state != "held" or late.abandoned(current)
+
+
+TestClaimProtocol = ClaimProtocol.TestCase
+TestClaimProtocol.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_processes_race_for_claims(tmp_path):
+    """Twelve threads' worth of owners in four processes: each of 200 names has one owner."""
+    code = ("import sys\nfrom robcomp._store.claims import Claims\nclaims = Claims(sys.argv[1])\n"
+            "print(*[name for name in map(str, range(200)) if claims.take(name)])\nsys.stdout.flush()\nsys.stdin.read()")
+    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    taken = [process.stdout.readline().split() for process in running]
+    for process in running: process.communicate("")
+    assert sorted(int(name) for names in taken for name in names) == list(range(200))
+
+
+def test_an_ended_process_is_told_from_a_live_one():
+    process = subprocess.Popen([sys.executable, "-c", "from robcomp._store.claims import myself\nprint(tuple(myself()))"], stdout=subprocess.PIPE, text=True)
+    owner = Owner(*eval(process.communicate()[0], {}))
+    assert not has_ended(myself()) and (has_ended(owner) or not owner.space)
+    assert not has_ended(owner._replace(space="another machine"))
+
+
+def test_a_half_written_claim_is_taken_over_when_it_is_silent(tmp_path):
+    claims = Claims(tmp_path, patience=-1)
+    (tmp_path / "claims" / "x.0").touch()
+    assert not Claims(tmp_path).take("x") and claims.take("x")
+
+
+def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
+    """Thirty SIGKILLs at random moments; then four workers finish."""
+    script, _ = whole
+    command, draws = [sys.executable, script, tmp_path / "store", " ".join(RECIPES)], random.Random(0)
+    running = [subprocess.Popen(command) for _ in range(4)]
+    for _ in range(30):
+        time.sleep(draws.uniform(.2, 3))
+        slot = draws.randrange(4)
+        running[slot].send_signal(signal.SIGKILL)
+        running[slot].wait()
+        running[slot] = subprocess.Popen(command)
+    assert [process.wait() for process in running] == [0] * 4
+    same(tmp_path / "store", whole)
+
+
+def test_two_processes_on_one_store_share_the_work(whole, tmp_path):
+    script, _ = whole
+    running = [subprocess.Popen([sys.executable, script, tmp_path / "store", " ".join(RECIPES)]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert len(list((tmp_path / "store" / "claims").glob("trial-*.0"))) == len(RECIPES) and not list((tmp_path / "store" / "claims").glob("*.1"))
+    same(tmp_path / "store", whole)
+
+
+def test_kept_beginnings_of_every_kind_give_the_same_table(tmp_path):
+    """Beginnings that end with recal and int8 are read back where recipes share them."""
+    recipes = ["recal", "recal+int4", "int8", "int8+prune0.5", "prune0.5+recal+cluster4", "prune0.5+recal"]
+    sweep(study(), recipes, tmp_path / "shared", progress=False)
+    assert len(list((tmp_path / "shared" / "beginnings").glob("*.robcomp"))) == 3
+    for recipe in recipes: sweep(study(), [recipe], tmp_path / "alone", progress=False)
+    for mine, theirs in zip(comparable(tmp_path / "shared"), comparable(tmp_path / "alone")): pd.testing.assert_frame_equal(mine, theirs)
+
+
+def test_data_travels_as_a_path(tmp_path):
+    own = study()
+    path = write_data(tmp_path, own.data)
+    again = read_data(path)
+    assert (again.train.images == own.data.train.images).all() and again.classes == own.data.classes and write_data(tmp_path, again) == path
+    assert len(pickle.dumps(path)) < 1_000 < len(pickle.dumps(own.data))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="truncated"): read_data(path)
+
+
+def test_what_was_read_whole_is_not_read_again(whole, monkeypatch):
+    keys = [path.stem for path in trial_files(whole[1])]
+    assert set(statuses(whole[1], keys).values()) == {"ok"}
+    monkeypatch.setattr("robcomp._store.checked.read_trial", lambda path: pytest.fail(f"{path} was read again"))
+    assert len(statuses(whole[1], keys)) == len(keys)
+
+
+def test_stores_that_disagree_are_not_merged(whole, tmp_path):
+    store = tmp_path / "other"
+    path = trial_files(whole[1])[0]
+    found, rows = read_trial(path)
+    rows = rows.assign(loss=rows.loss + .5)
+    write_trial(store, found, rows)
+    with pytest.raises(ValueError, match=f"disagree: trial {path.stem} .* has another loss; nothing was merged") as error: merge([whole[1], store], tmp_path / "into")
+    assert "\n" not in str(error.value) and not (tmp_path / "into").exists()
+    merge([whole[1]], tmp_path / "into")
+    same(tmp_path / "into", whole)
+
+
+def test_a_plan_makes_the_trials_of_the_experiment_notebooks():
+    given = dict(seeds=[3], epochs=2, batch=32, peak=.05, tune_peak=.01, per_condition=10, recipes=["int8"])
+    from robcomp.schema import STANDARD
+    from robcomp.training import Training
+    direct = Study("digits", "mobilenetv2", name="mobilenetv2-digits", weights=None, seed=3, train=Training(2, peak=.05, batch=32, sizes=""),
+                   tune=Training(1, peak=.01, batch=32, warmup=0.), conditions=dict(corruptions=STANDARD, per_condition=10, frost="own", seed=3))
+    assert plan(study_of(Plan(given), 0), ["int8"], "f" * 64) == plan(direct, ["int8"], "f" * 64)
+
+
+# -- engines --
+
+def test_a_claim_folder_that_is_not_writable_is_one_line(tmp_path):
+    (tmp_path / "claims").touch()
+    with pytest.raises(OSError, match="cannot write in .*claims") as error: Claims(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_dask_with_a_worker_killed_half_way(whole, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+        with client.get_executor(pure=False, retries=3) as executor:
+            victim = next(iter(client.run(os.getpid).values()))
+            killer = subprocess.Popen([sys.executable, "-c", f"import os, time\ntime.sleep(3)\nos.kill({victim}, 9)"])
+            sweep(study(), RECIPES, tmp_path / "store", executor=executor, progress=False)
+            killer.wait()
+    same(tmp_path / "store", whole)
+
+
+def test_submitit_runs_a_sweep_on_this_machine(whole, tmp_path):
+    submitit = pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    executor = submitit.AutoExecutor(tmp_path / "log", cluster="local")
+    executor.update_parameters(timeout_min=10)
+    sweep(study(), RECIPES[:3], tmp_path / "store", executor=executor, progress=False)
+    assert len(trial_files(tmp_path / "store")) == 3
+
+
+def test_workers_start_inside_a_batch(tmp_path):
+    """A job array asks for no result while it is put together."""
+    submitit = pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    from robcomp.plan import write_plan
+    file = write_plan(Plan(dict(epochs=.01, batch=16, per_condition=1, recipes=["dense"])), tmp_path / "plan.json")
+    executor = submitit.AutoExecutor(tmp_path / "log", cluster="local")
+    executor.update_parameters(timeout_min=10)
+    with executor.batch(): started = start(file, executor, 2, store=tmp_path / "store", device="cpu")
+    assert sum(job.result() for job in started) == 1 and work(file, store=tmp_path / "store") == 0
