@@ -380,7 +380,7 @@ def _shorter(section: Section, values: np.ndarray | None) -> Section:
 # %% ../nbs/35_pack.ipynb #e43e9291
 def half_bytes(path: str | Path,  # a packed file
 ) -> int:  # bytes
-    "The length of a packed file, were its floats rounded to half precision: the size that tables compare."
+    "x."
     header, sections = read(path)
     try:
         check_header(header, sections, Path(path).stat().st_size)

@@ -104,7 +104,7 @@ params       | float | count    | weights and biases, batch normalisation includ
 nonzero      | float | count    | of those, the ones that are not zero
 distinct     | float | count    | largest number of distinct weight codes in any one compressible layer
 macs         | float | count    | multiply-accumulates of one image, zeros included
-size_bytes   | float | bytes    | the packed file, everything needed to rebuild the model, its floats in half precision; the file itself, for a model from elsewhere
+size_bytes   | float | bytes    | the packed file: everything needed to rebuild the model; the file itself, for a model from elsewhere
 dense_bytes  | float | bytes    | parameters and buffers of the same network in fp32, four bytes each
 gzip_bytes   | float | bytes    | gzip (level 6) of the deployed weights as fp32, as most papers report; of the file, for a model from elsewhere
 onnx_bytes   | float | bytes    | the ONNX file, where one was written

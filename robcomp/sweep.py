@@ -31,7 +31,7 @@ from . import __file__ as PACKAGE, __version__
 from ._files.atomic import replacing, writable_folder
 from ._files.progress import progress as progress_bar
 from ._files.checkpoint import whole
-from ._packing.container import VERSION, read as read_container
+from ._packing.container import read as read_container
 from ._store.shards import quarantine, read_trial, resumed, trial_files, write_deal, write_trial
 from .compress import Artifact, Means, coming_bits, extend, restored, uncompressed
 from .corruptions import Suite
@@ -39,7 +39,7 @@ from .data import CIFAR_CONTRACT, Data, contract_of, load
 from .evaluate import evaluate
 from .footprint import latency, measure
 from .models import load_weights, make_model, weights_sha256
-from .pack import half_bytes, pack, unpack
+from .pack import pack, unpack
 from .recipe import Cluster, Recipe, Tune, parse, prefixes
 from .schema import ELSEWHERE, SCHEMA_VERSION, Trial, canonical
 from .training import Training, fit
@@ -205,7 +205,7 @@ def commit() -> str:
 
 def versions() -> dict:
     "What the trial was run with."
-    return dict(robcomp=__version__, commit=commit(), format=VERSION, torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
+    return dict(robcomp=__version__, commit=commit(), torch=torch.__version__, numpy=np.__version__, python=platform.python_version(),
                 machine=f"{platform.system()} {platform.machine()}", threads=torch.get_num_threads(),
                 device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
@@ -218,7 +218,7 @@ def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.T
 def weighed(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
-    return measure(artifact.module, size_bytes=half_bytes(path), dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
+    return measure(artifact.module, size_bytes=path.stat().st_size, dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 
 # %% ../nbs/41_sweep.ipynb #328e8327
 def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
@@ -299,12 +299,13 @@ def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, tog
 
 # %% ../nbs/41_sweep.ipynb #9b2e5e05
 def packed_state(path: Path,  # of a trial's packed file
-                 recipe: str,  # that the trial's row tells
+                 size: float,  # bytes that the trial's row tells
 ) -> str:  # whole, missing or damaged
     "Whether a packed file is what its row says."
     if not path.exists(): return "missing"
-    try: return "whole" if read_container(path)[0].get("recipe") == recipe else "damaged"
+    try: read_container(path)
     except ValueError: return "damaged"
+    return "whole" if path.stat().st_size == size else "damaged"
 
 # %% ../nbs/41_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store
@@ -313,9 +314,8 @@ def store_status(folder: str | Path,  # a store
     rows = []
     for path in trial_files(folder):
         try: found = read_trial(path)[0]
-        except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error))
-        ours = found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE)
-        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["recipe"]) if ours else ""
+        except ValueError as error: found = dict(key=path.stem, recipe="", status="damaged", error=str(error), size_bytes=math.nan)
+        artifact = packed_state(Path(folder) / "artifacts" / f"{path.stem}.robcomp", found["size_bytes"]) if found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE) else ""
         rows.append({name: found[name] for name in ("key", "recipe", "status")} | dict(artifact=artifact, error=found["error"]))
     return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
 
@@ -332,7 +332,8 @@ def repaired(folder: Path,  # a store
 def look_after(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
     "Name finished trials whose packed files are gone, or make those files again."
     place = lambda trial: folder / "artifacts" / f"{trial.key}.robcomp"
-    gone = [trial for trial in done if packed_state(place(trial), trial.recipe) != "whole"]
+    sizes = {trial: read_trial(folder / "trials" / f"{trial.key}.parquet")[0]["size_bytes"] for trial in done}
+    gone = [trial for trial in done if packed_state(place(trial), sizes[trial]) != "whole"]
     if gone and not remake: warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({', '.join(trial.recipe for trial in gone)[:200]}): sweep with remake=True makes them again", stacklevel=3)
     if not gone or not remake: return
     with _TURN:

@@ -425,3 +425,18 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
     assert 0 <= found["median_s"] <= found["p90_s"]
     with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
     assert torch.get_num_threads() == before
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["half", "prune0.5+half", "half+cluster4", "half+int8"])
+def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(recipe, tmp_path):
+    """Rounded weights are float32 numbers; folding gives some of them more digits, and every runtime can run them."""
+    import onnx
+    torch.manual_seed(0)
+    net = nn.Sequential(normed(nn.Conv2d(3, 8, 3, stride=2)), nn.ReLU(), normed(nn.Conv2d(8, 8, 3, groups=8)), nn.ReLU(), nn.Flatten(), nn.Linear(200, 6))
+    artifact = compress(model_from(net, name="halved", classes=6, contract=CONTRACT), recipe, DATA)
+    export_onnx(artifact, tmp_path / "half.onnx")
+    initial = onnx.load(tmp_path / "half.onnx").graph.initializer
+    assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {tensor.data_type for tensor in initial}
+    found = agreement(artifact.module, session(tmp_path / "half.onnx"), DATA.test.images)
+    assert found["same"] == 1
