@@ -25,7 +25,7 @@ study: $(READY)
 	@$(BIN)/python -m robcomp.study $(filter-out PYTHON=% VENV=%,$(MAKEOVERRIDES))
 
 test: $(READY)
-	@$(BIN)/ruff check --quiet --isolated --no-cache --select E9,F robcomp tests setup.py
+	@$(BIN)/ruff check --quiet --isolated --no-cache --select E9,F --ignore F811 robcomp tests setup.py
 	@$(BIN)/nbdev_test --n_workers 2 --timing
 	@$(BIN)/python -m pytest tests
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from .contrasts import Profile, by_class, by_severity, contrasts, profile, simultaneous
 from .results import Tables, averaging, controls, deal_of, outcomes, references
-from .schema import BEHAVIOUR_COLUMNS, CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
+from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .uncertainty import BLOCK, counts
 
 # %% ../nbs/54_behaviour.ipynb #1ab68f51

@@ -23,7 +23,7 @@ from ._text.suggest import unknown
 from ._display.svg import described, figure, to_svg
 from .pareto import Goals, pareto
 from .recipe import parse
-from .results import DIRECTIONS, WORKS, Tables, references, works
+from .results import WORKS, Tables, references, works
 from .schema import CLEAN, ELSEWHERE, STANDARD, check
 
 # %% ../nbs/70_charts.ipynb #73488ae2

@@ -18,7 +18,7 @@ from scipy.stats import norm
 from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
-from .results import Tables, accuracies, averaging, counts_only, find, references
+from .results import Tables, accuracies, averaging, find, references
 from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
                             TRIAL_COLUMNS, Trial, canonical, check)
 from .uncertainty import judged, wilson

@@ -11,8 +11,7 @@ __all__ = ['INTEGER_KERNELS', 'library', 'pad_explicitly', 'check_exportable', '
 import copy
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory

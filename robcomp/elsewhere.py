@@ -10,7 +10,6 @@ __all__ = ['OnnxFile', 'as_scores', 'are_probabilities', 'Elsewhere', 'noise', '
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np

@@ -22,7 +22,7 @@ from ._files.progress import progress as progress_bar
 from ._compression.state import layers
 from ._text.suggest import unknown
 from .compress import recalibrate, running_norms
-from .data import InputContract, as_input
+from .data import as_input
 from .deploy import export_onnx, in_integers, library, session
 from .training import pick_device
 

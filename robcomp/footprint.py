@@ -7,7 +7,6 @@ __all__ = ['deployed_tensors', 'parameters', 'one_image', 'macs', 'gzip_bytes', 
            'peak_memory', 'costs']
 
 # %% ../nbs/36_footprint.ipynb #bff15a22
-import copy
 import gzip
 import weakref
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from ._compression.state import layers, plain, rest
 from .cluster import distinct_codes
 from .data import as_input
-from .pack import pack, rest
+from .pack import pack
 
 # %% ../nbs/36_footprint.ipynb #8e1347d7
 def deployed_tensors(module: nn.Module,

@@ -18,7 +18,7 @@ import pandas as pd
 
 # %% ../nbs/43_plan.ipynb #9a4554aa
 from ._files.atomic import replacing
-from ._store.tree import Job, jobs, looks_at_images, shared, steps
+from ._store.tree import Job, jobs, looks_at_images, steps
 from ._text.suggest import unknown
 from .recipe import Recipe, Tune, parse
 from .schema import canonical

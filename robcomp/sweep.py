@@ -35,7 +35,7 @@ from ._store.checked import Checked, statuses
 from ._store.claims import Claims
 from ._store.pictures import read_data, write_data
 from ._store.shards import quarantine, read_trial, trial_files, write_deal, write_trial
-from ._store.tree import Job, jobs, ordered, shared, steps
+from ._store.tree import Job, jobs, ordered, steps
 from .compress import Artifact, Means, extend, restored, uncompressed
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, contract_of, load

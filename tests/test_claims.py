@@ -8,7 +8,7 @@ import pytest
 
 from robcomp.contrasts import by_network
 from robcomp.hypotheses import at_equal_training, combined, own_tests, paired, pairs_of_kinds
-from robcomp.results import Tables, example, summarise, training_alone, write_tables
+from robcomp.results import example, summarise, training_alone, write_tables
 from robcomp.uncertainty import compare, resample
 from test_analysis import run_page, said, where
 

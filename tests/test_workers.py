@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -21,7 +20,6 @@ from robcomp._store.shards import read_trial, trial_files, write_trial
 from robcomp.plan import Plan
 from robcomp.sweep import Study, plan, sweep
 from robcomp.workers import merge, start, study_of, work
-from robcomp.models import weights_sha256
 from test_sweep import RECIPES, STUDY, comparable, same, study, whole  # noqa: F401 (whole is a fixture)
 
 NODES = ["a", "b", "c"]
