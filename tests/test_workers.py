@@ -19,7 +19,7 @@ from robcomp._store.pictures import read_data, write_data
 from robcomp._store.shards import read_trial, trial_files, write_trial
 from robcomp.plan import Plan
 from robcomp.sweep import Study, plan, sweep
-from robcomp.workers import merge, start, study_of, work
+from robcomp.workers import merge, start, status, study_of, work
 from test_sweep import RECIPES, STUDY, comparable, same, study, whole  # noqa: F401 (whole is a fixture)
 
 NODES = ["a", "b", "c"]
@@ -96,7 +96,7 @@ TestClaimProtocol.settings = settings(max_examples=40, stateful_step_count=30, d
 
 
 def test_processes_race_for_claims(tmp_path):
-    """Twelve threads' worth of owners in four processes: each of 200 names has one owner."""
+    """Four processes: each of 200 names has one owner."""
     code = ("import sys\nfrom robcomp._store.claims import Claims\nclaims = Claims(sys.argv[1])\n"
             "print(*[name for name in map(str, range(200)) if claims.take(name)])\nsys.stdout.flush()\nsys.stdin.read()")
     running = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -224,3 +224,14 @@ def test_workers_start_inside_a_batch(tmp_path):
     executor.update_parameters(timeout_min=10)
     with executor.batch(): started = start(file, executor, 2, store=tmp_path / "store", device="cpu")
     assert sum(job.result() for job in started) == 1 and work(file, store=tmp_path / "store") == 0
+
+
+def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
+    from test_sweep import vary
+    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+    crossed = Plan(dict(seeds=[0, 1], recipes=["dense", "prune0.5", "int8"]))
+    assert work(crossed, store=tmp_path / "store", task="1/2", progress=False) == 6
+    monkeypatch.setattr("robcomp.workers.CellWorker", lambda *_, **__: pytest.fail("a network was asked for"))
+    assert work(crossed, store=tmp_path / "store", task="2/2", progress=False) == 0
+    table = status(tmp_path / "store")
+    assert len(table) == 6 and set(table.state) == {"done"}
