@@ -118,7 +118,8 @@ class _Parser:
 
     def fail(self, what: str, token: Token) -> None:
         marked = f"{self.text[:token.start]}^{self.text[token.start:]}"
-        raise ValueError(f"bad condition at character {token.start + 1}: {what}: {' '.join(marked.split())}")
+        what, marked = (" ".join(text.split()) for text in (what, marked))
+        raise ValueError(f"bad condition at character {token.start + 1}: {what}: {marked}")
 
     def scan(self) -> list[Token]:
         tokens, at = [], 0
