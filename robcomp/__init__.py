@@ -13,10 +13,10 @@ from types import ModuleType as _ModuleType
 # The public face: what a user needs, as module.name, in the order of the work. nbs/howto/api.ipynb shows it with one line each.
 FACE = {
     "data": "data.load data.from_folder data.contract_of data.Data data.Images data.InputContract data.CIFAR_CONTRACT",
-    "corruptions": "schema.CORRUPTIONS schema.STANDARD corruptions.corrupt corruptions.Suite",
+    "corruptions": "schema.CORRUPTIONS schema.STANDARD corruptions.corrupt corruptions.corruption corruptions.Suite",
     "models": "models.make_model models.model_from models.load_weights models.save_weights models.weights_sha256",
     "training": "training.Training training.fit training.accuracy",
-    "recipe": "recipe.Recipe recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune recipe.Recalibrate",
+    "recipe": "recipe.Recipe recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune recipe.Recalibrate recipe.Half",
     "compress": "compress.compress compress.Artifact",
     "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",
     "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
@@ -24,7 +24,7 @@ FACE = {
     "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gathered study.leave",
     "results": "results.collect results.read_tables results.write_tables results.join results.find results.summarise results.Tables "
                "results.example schema.dictionary schema.SUMMARY_COLUMNS",
-    "uncertainty": "uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
+    "uncertainty": "seeds.by_recipe uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
     "pareto": "pareto.Goals pareto.pareto pareto.choose pareto.knee pareto.front_probability pareto.choice_probability",
     "charts": "charts.enable_charts charts.save_chart charts.chart_front charts.chart_heat charts.chart_severity charts.chart_differences",
     "explore": "explorer.explore",

@@ -19,6 +19,7 @@ import yaml
 from . import __version__
 from ._files.atomic import replacing, writable_folder
 from ._files.shipped import shipped
+from .many import COMMANDS as MANY
 from .study import VALUES, experiment, main as study, parameter_lines
 
 # %% ../nbs/95_command.ipynb #0f1fd701
@@ -149,7 +150,7 @@ def explore(folder, opened):
     if opened: sys.exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(path)]).returncode)
 
 # %% ../nbs/95_command.ipynb #3560d50a
-COMMANDS = {"study": study, "new": new, "explore": explore}
+COMMANDS = {"study": study, "new": new, "explore": explore} | {command.name: command for command in MANY}
 
 main = click.Group("robcomp", commands=COMMANDS, context_settings=dict(help_option_names=["-h", "--help"]), help="""
 Which compressed version of my CNN should I ship, and what will it do when the camera gets noisy, blurred, foggy or wet?
@@ -158,6 +159,7 @@ Which compressed version of my CNN should I ship, and what will it do when the c
 robcomp study                   a whole study in minutes: embedded images, nothing downloaded
 robcomp new mine --own          a notebook for your own network and images
 robcomp explore                 the explorer on the results that come with robcomp
+robcomp plan, then robcomp work one study on many machines; status, retry and merge look after its store
 
 `robcomp COMMAND --help` says more.""")
 main = click.version_option(__version__, prog_name="robcomp")(main)

@@ -6,6 +6,8 @@ import re
 from textwrap import wrap
 
 from fastcore.docments import docments
+from execnb.nbio import mk_cell
+from nbdev.process import Processor
 from nbdev.showdoc import BasicMarkdownRenderer, _ext_link
 from nbdev.doclinks import NbdevLookup
 
@@ -22,6 +24,25 @@ def type_words(annotation: object) -> str:
 def cell(text: str) -> str:
     """Text that stays in its cell of a pipe table."""
     return " ".join(text.split()).replace("|", r"\|")
+
+
+class ShowInternal(Processor):
+    """What a lesson shows of its exported cells: the source of internal definitions (`#| exporti`), each with an anchor.
+
+    Public definitions have their reference instead. It stands in for nbdev's `rm_export`, which hides both.
+    """
+
+    def begin(self) -> None:
+        for cell in reversed(list(self.nb.cells)):
+            if cell.cell_type != "code" or "exporti" not in cell.directives_: continue
+            names = re.findall(r"^(?:def|class) (\w+)", cell.source, re.M)
+            anchors = "".join(f'<span id="{name.lower()}"></span>' for name in names)
+            if anchors: self.nb.cells.insert(cell.idx_, mk_cell(anchors, cell_type="markdown"))
+
+    def cell(self, cell) -> None:
+        if cell.cell_type != "code": return
+        if "exporti" in cell.directives_: cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
+        elif {"export", "hide", "default_exp"} & cell.directives_.keys(): del cell["source"]
 
 
 class Reference(BasicMarkdownRenderer):
