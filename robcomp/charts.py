@@ -41,7 +41,7 @@ def axis_of(name: str,  # column of the summary
     return AXES[name]
 
 # %% ../nbs/70_charts.ipynb #d12288d1
-def titled(chart: alt.TopLevelMixin,  # without a title
+def with_title(chart: alt.TopLevelMixin,  # without a title
            title: str,  # what the chart shows
            subtitle: str,  # how to read it
            description: str,  # for a reader who hears the page
@@ -52,13 +52,13 @@ def titled(chart: alt.TopLevelMixin,  # without a title
     return chart.properties(title=words, description=description)
 
 # %% ../nbs/70_charts.ipynb #057feb97
-def spec_of(chart: alt.TopLevelMixin,  # any chart
+def chart_spec(chart: alt.TopLevelMixin,  # any chart
 ) -> dict:  # a Vega-Lite spec that carries the look of the project
     "A chart with the look of the project, as plain data."
     return dressed(chart.to_dict())
 
 # %% ../nbs/70_charts.ipynb #7924aba8
-def bundle(spec: dict,  # Vega-Lite
+def notebook_bundle(spec: dict,  # Vega-Lite
            **_,  # what altair passes to every renderer
 ) -> dict:  # contents by mime type
     "What a notebook keeps of a chart."
@@ -67,7 +67,7 @@ def bundle(spec: dict,  # Vega-Lite
 # %% ../nbs/70_charts.ipynb #f5ea0fb2
 def enable_charts() -> None:
     "Show the charts of this notebook as static pictures that the site brings alive."
-    alt.renderers.register("robcomp", bundle)
+    alt.renderers.register("robcomp", notebook_bundle)
     alt.renderers.enable("robcomp")
 
 # %% ../nbs/70_charts.ipynb #1d7cce14
@@ -79,7 +79,7 @@ def save_chart(chart: alt.TopLevelMixin,  # any chart
     path, png = Path(path), lambda svg: vl_convert.svg_to_png(svg, scale=2)
     forms = {".svg": str.encode, ".png": png, ".pdf": vl_convert.svg_to_pdf}
     if path.suffix not in forms: raise ValueError(unknown("picture format", path.suffix, forms))
-    content = forms[path.suffix](to_svg(spec_of(chart)))
+    content = forms[path.suffix](to_svg(chart_spec(chart)))
     with replacing(path) as file: file.write(content)
     return path
 
@@ -149,7 +149,7 @@ def chart_front(table: pd.DataFrame,  # summary, one row a trial
     if references is not None: check(references, ["name", y])
     title, how, said = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
     how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
-    return titled(_marks.front(data, x, y, references), title, how, said)
+    return with_title(_marks.front(data, x, y, references), title, how, said)
 
 # %% ../nbs/70_charts.ipynb #7c0f3a11
 def chart_front_menu(table: pd.DataFrame,  # summary, one row a trial
@@ -163,7 +163,7 @@ def chart_front_menu(table: pd.DataFrame,  # summary, one row a trial
     data = front_table(shown, intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
     words = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
-    return titled(_marks.front_menu(data, x, y), *words)
+    return with_title(_marks.front_menu(data, x, y), *words)
 
 # %% ../nbs/70_charts.ipynb #40b4cc4d
 def by_condition(tables: Tables,
@@ -216,7 +216,7 @@ def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
     form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
     said = "; ".join(f"{end} {form(row[value])}, {row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items())
-    return titled(_marks.heat(cells, value), title, how + left_out(conditions, shown), f"{title}: {said}.")
+    return with_title(_marks.heat(cells, value), title, how + left_out(conditions, shown), f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #acab65c2
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
@@ -227,7 +227,7 @@ def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one netwo
     return [best[name] for name in FAMILIES | FOREIGN if name in best]
 
 # %% ../nbs/70_charts.ipynb #1b96e1b9
-def looks_of(recipes: Sequence[str],  # at most 8
+def recipe_looks(recipes: Sequence[str],  # at most 8
 ) -> dict[str, Look]:  # one each
     "A look for each recipe, all different."
     spare, taken = [*SPARE, *FAMILIES.values()], {}
@@ -267,8 +267,8 @@ def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
     form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
     said = " and ".join(f"{form(end.loc[at])} under {at.replace('_', ' ')}" for at in (end.index[0], end.index[-1]))
     said = f"{name.capitalize()} by severity for {', '.join(recipes)}. Means at the highest severity are from {said}."
-    chart = _marks.severities(data, looks_of(recipes), columns, value)
-    return titled(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean test set.", said)
+    chart = _marks.severities(data, recipe_looks(recipes), columns, value)
+    return with_title(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean test set.", said)
 
 # %% ../nbs/70_charts.ipynb #3ab22384
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show
@@ -280,7 +280,7 @@ def chart_differences(table: pd.DataFrame,  # label difference low high verdict,
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
     how = "Points: estimates; lines: paired intervals over images."
-    return titled(_marks.differences(data), title, how, f"{title}: {counts}.")
+    return with_title(_marks.differences(data), title, how, f"{title}: {counts}.")
 
 # %% ../nbs/70_charts.ipynb #d56c5f72
 def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the order to show
@@ -291,7 +291,7 @@ def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the o
     "Shares of resampled studies by recipe, as bars."
     data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family))
     said = ", ".join(f"{recipe} {100 * value:.0f} %" for recipe, value in data.head(5)[["recipe", share]].to_numpy())
-    return titled(_marks.shares(data, share), title, "Of studies with resampled images.", f"{title}: {said}.")
+    return with_title(_marks.shares(data, share), title, "Of studies with resampled images.", f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #2a28c058
 def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
@@ -304,7 +304,7 @@ def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
     data = check(history, [x, *measures])[[x, *measures]].melt(x, var_name="measure").dropna()
     last = ", ".join(f"{name} {history[name].iloc[-1]:.4g}" for name in measures)
     said = f"Training over {len(history)} rows; at the end {last}."
-    return titled(_marks.curves(data, x, measures), "training", f"A point is one {x}.", said)
+    return with_title(_marks.curves(data, x, measures), "training", f"A point is one {x}.", said)
 
 # %% ../nbs/70_charts.ipynb #b0233e98
 def chart_bytes(ledger: pd.DataFrame,  # layer kind bytes, in the order of the file
@@ -314,4 +314,4 @@ def chart_bytes(ledger: pd.DataFrame,  # layer kind bytes, in the order of the f
     data = data.assign(kb=data["bytes"] / 1e3)
     top = data.loc[data["kb"].idxmax()]
     said = f"Bytes by layer; the largest entry is {top['kind']} of {top['layer']} with {top['kb']:.1f} kB."
-    return titled(_marks.stacked(data), "bytes by layer", f"{data['kb'].sum():,.1f} kB in all.", said)
+    return with_title(_marks.stacked(data), "bytes by layer", f"{data['kb'].sum():,.1f} kB in all.", said)

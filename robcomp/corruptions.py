@@ -67,7 +67,7 @@ def strengths_for(size: int,  # pixels a side
     return strengths
 
 # %% ../nbs/11_corruptions.ipynb #11f9bea8
-def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_noise
+def byte_probabilities(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_noise
          severity: int,  # 1 to 5
          strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # (256, 256) row: byte in, column: byte out; rows sum to 1
@@ -80,16 +80,16 @@ def odds(name: str,  # gaussian_noise, shot_noise, impulse_noise or speckle_nois
 
 # %% ../nbs/11_corruptions.ipynb #e3f81eba
 @lru_cache(40)
-def alias(name: str,  # one of the four noises
+def alias_tables(name: str,  # one of the four noises
           severity: int,  # 1 to 5
           strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # (256, 256) uint32, as the kernel reads it
     "The table of chances, ready to be drawn from."
     from robcomp._corruptions import tables as _tables
-    return _tables.alias_table(odds(name, severity, strengths))
+    return _tables.alias_table(byte_probabilities(name, severity, strengths))
 
 # %% ../nbs/11_corruptions.ipynb #211bac2b
-def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
+def sample_bytes(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the four noises
           severity: int,  # 1 to 5
           seed: int,
@@ -100,10 +100,10 @@ def noisy(images: np.ndarray,  # (n, size, size, 3) uint8
     from robcomp._corruptions import kernels as _kernels
     from robcomp._corruptions.draws import CORRUPTION
     from robcomp._corruptions.threads import over
-    return over(images, _kernels.sample, alias(name, severity, strengths), seed, CORRUPTION[name], severity, numbers=numbers)
+    return over(images, _kernels.sample, alias_tables(name, severity, strengths), seed, CORRUPTION[name], severity, numbers=numbers)
 
 # %% ../nbs/11_corruptions.ipynb #9d3c9cd1
-def determined(images: np.ndarray,  # (n, size, size, 3) uint8
+def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
                name: str,  # one of the eight
                severity: int,  # 1 to 5
                strengths: str = "cifar",  # or imagenet
@@ -125,7 +125,7 @@ def determined(images: np.ndarray,  # (n, size, size, 3) uint8
         case "jpeg_compression": return over(images, _kernels.jpeg, *_tables.cosines(), _tables.steps(strength))
 
 # %% ../nbs/11_corruptions.ipynb #643f2ca9
-def woven(images: np.ndarray,  # (n, size, size, 3) uint8
+def corrupt_with_draws(images: np.ndarray,  # (n, size, size, 3) uint8
           name: str,  # one of the seven
           severity: int,  # 1 to 5
           seed: int,
@@ -187,7 +187,7 @@ def owned(images: np.ndarray, own: Corruption, severity: int, seed: int, numbers
     return found
 
 # %% ../nbs/11_corruptions.ipynb #b5988a2d
-def whole(what: str,  # stands in the message
+def whole_number(what: str,  # stands in the message
           value: int,
           low: int = 0,  # smallest allowed
           high: int = 2**62,  # largest allowed
@@ -203,7 +203,7 @@ def whole(what: str,  # stands in the message
 def checked_call(name: str | Corruption, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
     if not isinstance(name, Corruption) and name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, CORRUPTIONS))
-    return whole("severity", severity, 1, 5)
+    return whole_number("severity", severity, 1, 5)
 
 # %% ../nbs/11_corruptions.ipynb #a27dbd6f
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
@@ -238,14 +238,14 @@ def compiled(name: str,  # one of the 19
     try: from robcomp._corruptions.threads import notice
     except ImportError: raise ImportError("the corruptions are compiled by numba: pip install numba") from None
     with notice(f"robcomp: compiling {name}, once on this machine"):
-        applied(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
+        corrupt_checked(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
 
-def applied(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
+def corrupt_checked(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
             *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
     "The images spoilt; all arguments are known to be right."
-    if name in NOISES: return noisy(images, name, severity, seed, numbers, strengths)
-    if name in STRENGTH: return determined(images, name, severity, strengths)
-    return woven(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+    if name in NOISES: return sample_bytes(images, name, severity, seed, numbers, strengths)
+    if name in STRENGTH: return corrupt_without_draws(images, name, severity, strengths)
+    return corrupt_with_draws(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
 
 # %% ../nbs/11_corruptions.ipynb #f69be937
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 and for 224 pixels a side
@@ -259,12 +259,12 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
 ) -> np.ndarray:  # as given
     "Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone."
     severity = checked_call(name, severity)
-    images, seed, numbers = checked_images(images), whole("seed", seed), checked_numbers(numbers, len(images))
+    images, seed, numbers = checked_images(images), whole_number("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()
     if isinstance(name, Corruption): return owned(images, name, severity, seed, numbers)
     strengths = strengths_for(images.shape[1], strengths)
     compiled(name)
-    return applied(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+    return corrupt_checked(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
 
 # %% ../nbs/11_corruptions.ipynb #a76e7c55
 class Condition(NamedTuple):
@@ -283,20 +283,20 @@ def conditions(corruptions: Sequence[str | Corruption],  # names, or corruptions
     names = [getattr(entry, "name", entry) for entry in corruptions]
     for entry, name in zip(corruptions, names):
         if name is entry and name not in known: raise ValueError(unknown("corruption", name, known))
-    pairs = [Condition(name, whole("severity", severity, 1, 5)) for name in names for severity in severities]
+    pairs = [Condition(name, whole_number("severity", severity, 1, 5)) for name in names for severity in severities]
     if not pairs: raise ValueError("a suite has at least one corruption and one severity")
     if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")
     return [Condition(CLEAN, 0), *pairs]
 
 # %% ../nbs/11_corruptions.ipynb #cae5cd6a
-def dealt(n: int,  # test images
+def deal_positions(n: int,  # test images
           hands: int,  # conditions
           each: int | None,  # images of a condition; None: all of them
           seed: int,
 ) -> list[np.ndarray]:  # `hands` arrays of positions, each in ascending order
     "One shuffled pack, laid out cyclically."
     if each is None: return [np.arange(n)] * hands
-    order = shuffled(n, whole("seed", seed), n)
+    order = shuffled(n, whole_number("seed", seed), n)
     return [np.sort(order[np.arange(hand * each, (hand + 1) * each) % n]) for hand in range(hands)]
 
 # %% ../nbs/11_corruptions.ipynb #f5adb394
@@ -306,7 +306,7 @@ def frost_text(frost: str | Path) -> str:
     from robcomp._corruptions.frost import fingerprint
     return f"{Path(frost).resolve().name}-{fingerprint(frost)[:8]}"
 
-def listed(names: Sequence[str]) -> str:
+def corruption_names(names: Sequence[str]) -> str:
     "The corruptions of a suite, the usual sets by their names."
     usual = {STANDARD: "standard", CORRUPTIONS: "all"}
     return usual.get(tuple(names)) or ",".join(names)
@@ -324,7 +324,7 @@ def suite_text(data: Data,
 ) -> str:
     "What makes a suite this one."
     names, severities = (list(dict.fromkeys(column)) for column in zip(*pairs[1:]))
-    parts = dict(data=data.name, source=f"generated-{PIXELS}" if source == "generated" else source, corruptions=listed(names),
+    parts = dict(data=data.name, source=f"generated-{PIXELS}" if source == "generated" else source, corruptions=corruption_names(names),
                  severities=",".join(map(str, severities)), images=each or "all", seed=seed)
     if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
     if strengths != "cifar": parts["strengths"] = strengths
@@ -396,23 +396,23 @@ class Suite:
                  adapt: bool = False,  # batch normalisation takes its statistics from each condition's own images: see `evaluate`
     ):
         if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
-        self.data, self.seed, self.frost, self.adapt, n = data, whole("seed", seed), frost, bool(adapt), len(data.test)
+        self.data, self.seed, self.frost, self.adapt, n = data, whole_number("seed", seed), frost, bool(adapt), len(data.test)
         self.source, self.arrays, known = source_of(source, data, corruptions)
         self.conditions, self.own = conditions(corruptions, severities, known=known), owned_by(self, corruptions, severities)
-        if per_condition is not None: whole("per_condition", per_condition, 1, n)
+        if per_condition is not None: whole_number("per_condition", per_condition, 1, n)
         self.strengths = strengths_for(data.size, strengths) if self.source in ("generated", "official") else "cifar"
         if source == "official" and self.strengths != "cifar": raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
         self.text = suite_text(data, self.conditions, per_condition, seed, frost, self.source, self.strengths) + more_text(self)
-        self._hands = dict(zip(self.conditions, [np.arange(n), *dealt(n, len(self.conditions) - 1, per_condition, seed)]))
+        self._hands = dict(zip(self.conditions, [np.arange(n), *deal_positions(n, len(self.conditions) - 1, per_condition, seed)]))
 
     def __len__(self): return sum(map(len, self._hands.values()))
     def __repr__(self): return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
-    def positions(self, condition: Condition) -> np.ndarray: return hand(self._hands, condition)
+    def positions(self, condition: Condition) -> np.ndarray: return positions_of(self._hands, condition)
     def batch(self, condition: Condition, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition, part)
     def deal(self) -> pd.DataFrame: return deal(self)
 
 # %% ../nbs/11_corruptions.ipynb #ad4e693c
-def hand(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
+def positions_of(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
     if condition not in hands:
         raise ValueError(f"{tuple(condition)} is not in this suite of {len(hands)} conditions: `suite.conditions` lists them")

@@ -126,7 +126,7 @@ def contract_in(running: OnnxFile) -> InputContract:
     raise ValueError(f"{str(running.path)!r} does not say how its images are normalised: pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
 
 # %% ../nbs/38_elsewhere.ipynb #fc36d567
-def weighed_file(path: Path) -> dict:  # columns of the trial table that a file tells, and `digest`
+def file_sizes(path: Path) -> dict:  # columns of the trial table that a file tells, and `digest`
     "Bytes, parameters and codes of an ONNX file."
     model = library("onnx").load(path, load_external_data=False)
     found = bytes_of(parts_of(path, model))
@@ -144,7 +144,7 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
     contract = contract or contract_in(running)
     if running.face.size not in (None, contract.size):
         raise ValueError(f"{str(path)!r} takes images of {running.face.size} x {running.face.size}, its contract says {contract.size}: pass one of that size")
-    figures = weighed_file(running.path)
+    figures = file_sizes(running.path)
     return Elsewhere(running, contract, name=running.path.name, order=order, digest=figures.pop("digest"), figures=figures)
 
 # %% ../nbs/38_elsewhere.ipynb #d7a56241

@@ -53,7 +53,7 @@ def doubtful_lead(scores: Tensor,  # (n, classes)
     "Four of the 255 levels that the range of scores is divided into."
     return (scores.max() - scores.min()).item() * 4 / 255
 
-def settled(fast: Callable[[Tensor], Tensor],  # inputs to scores
+def exact_where_close(fast: Callable[[Tensor], Tensor],  # inputs to scores
             exact: Callable[[Tensor], Tensor],  # the same, slower
             lead: float,  # in units of scores
 ) -> Callable[[Tensor], Tensor]:  # inputs to scores
@@ -69,7 +69,7 @@ def settled(fast: Callable[[Tensor], Tensor],  # inputs to scores
 # %% ../nbs/40_evaluate.ipynb #956fef97
 ENGINES = ("auto", "torch", "onnxruntime")
 
-def agree(one: Tensor, other: Tensor) -> bool:  # scores (n, classes)
+def scores_agree(one: Tensor, other: Tensor) -> bool:  # scores (n, classes)
     "No score moved by more than half a doubtful lead, and none at all on nine images in ten?"
     return (one - other).abs().max().item() <= doubtful_lead(one) / 2 and (one == other).all(1).float().mean().item() >= .9
 
@@ -90,8 +90,8 @@ def prepared(module: nn.Module,  # with `.contract`; stays as it is
         fast = in_onnxruntime(module)
         with torch.inference_mode(): expected, found = ready(x), fast(x)
     except (ImportError, ValueError) as error: return warn(f"evaluated in torch, not in ONNX Runtime: {error}") or ("torch", ready)
-    if not agree(expected, found): return warn("evaluated in torch: on this processor ONNX Runtime gives other scores") or ("torch", ready)
-    return f"onnxruntime {library('onnxruntime').__version__}", settled(fast, ready, doubtful_lead(expected))
+    if not scores_agree(expected, found): return warn("evaluated in torch: on this processor ONNX Runtime gives other scores") or ("torch", ready)
+    return f"onnxruntime {library('onnxruntime').__version__}", exact_where_close(fast, ready, doubtful_lead(expected))
 
 # %% ../nbs/40_evaluate.ipynb #c9d43084
 def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the class named
@@ -105,7 +105,7 @@ def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the class na
     return float(np.abs(gap).sum() / len(confidence))
 
 # %% ../nbs/40_evaluate.ipynb #f5f456c1
-def answers(scores: Tensor,  # (n, classes)
+def kept_answers(scores: Tensor,  # (n, classes)
             labels: Tensor,  # (n,) int64, on the same device
 ) -> Tensor:  # (4, n) float32: right (0 or 1), confidence, cross-entropy in nats, class named
     "What is kept of a network's answers."
@@ -126,7 +126,7 @@ def class_bytes(named: np.ndarray,  # (n,) whole numbers
     return named.astype(np.uint8 if classes <= 256 else "<u2").tobytes()
 
 # %% ../nbs/40_evaluate.ipynb #e1c4b87c
-def row(found: np.ndarray,  # (4, n): right, confidence, cross-entropy, class named
+def condition_row(found: np.ndarray,  # (4, n): right, confidence, cross-entropy, class named
         *,
         classes: int = 10,
 ) -> dict:  # n, correct, loss, ece, bits, predicted, confidence
@@ -193,8 +193,8 @@ def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract;
                 ready = {name: ("torch, adapted", deployed(adapted(model, suite, condition, name=name, batch=batch, device=device), device)) for name, model in models.items()}
             for images, labels in batches(suite, condition, batch):
                 x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
-                for name, (_, answer) in ready.items(): found[name].append(answers(answer(x), y)); bar.update(len(y))
+                for name, (_, answer) in ready.items(): found[name].append(kept_answers(answer(x), y)); bar.update(len(y))
             bar.set_postfix_str(f"{condition.corruption} {condition.severity}")
             rows += [dict(name=name, corruption=condition.corruption, severity=condition.severity,
-                          **row(torch.cat(parts, 1).cpu().numpy(), classes=classes), engine=ready[name][0]) for name, parts in found.items()]
+                          **condition_row(torch.cat(parts, 1).cpu().numpy(), classes=classes), engine=ready[name][0]) for name, parts in found.items()]
     return pd.DataFrame(rows)

@@ -37,7 +37,7 @@ def budget(table: pd.DataFrame,  # summary
     return " and ".join(f"{name} {LIMITS[name]} {limit:.4g}" for name, limit in binding.items())
 
 # %% ../nbs/71_explorer.ipynb #fdcbf4db
-def brushed(table: pd.DataFrame,  # summary
+def brushed_rows(table: pd.DataFrame,  # summary
             ranges: Mapping[str, tuple[float, float]],  # column to its ends, as the chart reports them
 ) -> pd.DataFrame:  # the rows within
     "The rows that a brush covers."
@@ -50,18 +50,18 @@ class Answer(NamedTuple):
     covered: pd.DataFrame  # trials under the brush
     choice: Choice
 
-def answer(table: pd.DataFrame,  # summary of one network
+def explorer_answer(table: pd.DataFrame,  # summary of one network
            limits: Mapping[str, float] = FREE,  # by name in `LIMITS`
            ranges: Mapping[str, tuple[float, float]] = {},  # of the brush
            *,
            best: str = "robust",  # the figure that decides
 ) -> Answer:
     "Brush, budget and choice in one step."
-    covered = brushed(table, ranges)
+    covered = brushed_rows(table, ranges)
     return Answer(covered, choose(covered, where=budget(table, limits), best=best))
 
 # %% ../nbs/71_explorer.ipynb #0ee7e492
-def controlled(limits: Mapping[str, float],  # where the sliders stand
+def chart_parameters(limits: Mapping[str, float],  # where the sliders stand
                chosen: str,  # key of the trial to ring
 ) -> tuple[list, str]:  # parameters of the chart, and an expression that holds for trials within the limits
     "What the controls may change in a chart without drawing another one."
@@ -79,7 +79,7 @@ def chart_explorer(table: pd.DataFrame,  # summary of one network
                    chosen: str = "",  # key of the trial to ring
 ) -> alt.LayerChart:
     "A front chart with a brush, a parameter for each limit and one for the chosen trial."
-    data, (parameters, inside) = front_table(table, bounds, x=x, y=y), controlled(limits, chosen)
+    data, (parameters, inside) = front_table(table, bounds, x=x, y=y), chart_parameters(limits, chosen)
     ends = pd.concat([data[name] for name in (y, "low", "high") if name in data])
     base, tips = _marks.axes(data, x, y, scale_of(ends, AXES[y].log)), _marks.hover(data)
     faded = alt.when(inside).then(alt.value(1)).otherwise(alt.value(.12))
@@ -198,16 +198,16 @@ class Panel(widgets.VBox):
     def found(self) -> Answer:  # for the controls as they stand
         "What the controls ask for."
         limits = {name: slider.value for name, slider in self.limits.items()}
-        return answer(self.seen, limits, self.ranges, best=self.menus["best"].value)
+        return explorer_answer(self.seen, limits, self.ranges, best=self.menus["best"].value)
 
 # %% ../nbs/71_explorer.ipynb #4317af73
-def marked(panel: Panel) -> dict:  # limits and chosen, as `chart_explorer` takes them
+def chart_marks(panel: Panel) -> dict:  # limits and chosen, as `chart_explorer` takes them
     "What the chart marks for the controls as they stand."
     choice = panel.found.choice
     limits = {name: float(slider.value) for name, slider in panel.limits.items()}
     return dict(limits=limits, chosen=choice.row["key"] if choice else "")
 
-def say(panel: Panel,  # whose controls were moved
+def show_answer(panel: Panel,  # whose controls were moved
 ) -> None:
     "Say under the chart what the controls ask for."
     found = panel.found
@@ -253,7 +253,7 @@ class Explorer(Panel):
 
     def redraw(self) -> None:
         self.ranges, bounds = {}, None if self.evidence is None else self.evidence.bounds
-        self.chart.chart = chart_explorer(self.seen, bounds, x=self.menus["x"].value, y=self.menus["y"].value, **marked(self))
+        self.chart.chart = chart_explorer(self.seen, bounds, x=self.menus["x"].value, y=self.menus["y"].value, **chart_marks(self))
         self.chart.selections.observe(self.brush, "brush")
         if self.evidence is not None: _offer(self)
         self.update()
@@ -264,11 +264,11 @@ class Explorer(Panel):
         self.update()
 
     def update(self) -> None:
-        marks = marked(self)
+        marks = chart_marks(self)
         with self.chart.hold_sync():
             for name, limit in marks["limits"].items(): setattr(self.chart.params, f"{name}_limit", limit)
             self.chart.params.chosen = marks["chosen"]
-        say(self)
+        show_answer(self)
         _compare(self)
 
 # %% ../nbs/71_explorer.ipynb #025b9a95

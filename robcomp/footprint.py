@@ -43,7 +43,7 @@ def parameters(module: nn.Module,
                 distinct=max((distinct_codes(layer) for layer in layers(module).values()), default=0))
 
 # %% ../nbs/36_footprint.ipynb #98265c56
-def one_image(module: nn.Module, batch: int = 1) -> Tensor:
+def scores_of_grey_image(module: nn.Module, batch: int = 1) -> Tensor:
     "Scores of a grey image, or of several."
     contract = module.contract
     grey = np.full((batch, contract.size, contract.size, 3), 128, np.uint8)
@@ -57,7 +57,7 @@ def macs(module: nn.Module,  # with `.contract`
     counts = []
     def count(layer, inputs, output): counts.append(output.numel() * layer.weight[0].numel())
     hooks = [used.register_forward_hook(count) for layer in layers(module).values() for used in layer.modules]
-    one_image(module)
+    scores_of_grey_image(module)
     for hook in hooks: hook.remove()
     return sum(counts)
 
@@ -102,7 +102,7 @@ def latency(module: nn.Module,  # with `.contract`
     ready.contract, times = module.contract, []
     for _ in range(repeats + 2):
         start = perf_counter()
-        one_image(ready, batch)
+        scores_of_grey_image(ready, batch)
         times.append(perf_counter() - start)
     return median(times[2:])
 
@@ -139,7 +139,7 @@ def peak_memory(module: nn.Module,  # with `.contract`
     "Weights and buffers, and the most bytes of activations that are alive at once in a forward pass."
     ready = plain(module).eval()
     ready.contract = module.contract
-    with Alive() as alive: one_image(ready, batch)
+    with Alive() as alive: scores_of_grey_image(ready, batch)
     return alive.peak + sum(tensor.nbytes for tensor in ready.state_dict().values())
 
 # %% ../nbs/36_footprint.ipynb #10b1b9fe

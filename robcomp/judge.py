@@ -24,7 +24,7 @@ from .evaluate import evaluate
 from .footprint import deployed_tensors
 from .models import weights_sha256
 from .schema import ELSEWHERE, Trial
-from .sweep import Study, baseline, one_line, record
+from .sweep import Study, baseline, one_line, trial_record
 
 # %% ../nbs/42_judge.ipynb #e926e433
 def recipe_of(name: str) -> str:
@@ -58,13 +58,13 @@ def dense_of(study: Study,
     return dict(weights=weights_sha256(model), dense_bytes=4 * sum(tensor.numel() for tensor in deployed_tensors(model).values()))
 
 # %% ../nbs/42_judge.ipynb #384e24c9
-def enter(trial: Trial, model: Elsewhere, study: Study, folder: Path, *, dense_bytes: int | None) -> None:
+def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path, *, dense_bytes: int | None) -> None:
     "Evaluate one model and write its file."
     start = perf_counter()
     try: rows, failed = evaluate({trial.key: model}, study.suite, progress=False), {}
     except Exception as error: rows, failed = None, dict(status="failed", error=one_line(error))
     weighed = model.figures | dict(dense_bytes=dense_bytes or 4 * model.figures.get("params", np.nan), evaluate_s=perf_counter() - start)
-    write_trial(folder, record(trial, study, **(failed or weighed)), rows)
+    write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
 
 # %% ../nbs/42_judge.ipynb #087b15ca
 def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_predict` give them
@@ -90,6 +90,6 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
     done = finished(folder)
     with progress_bar(len(trials), "judge", unit="model", shown=progress) as bar:
         for trial, model in trials.items():
-            if trial.key not in done: enter(trial, model, study, folder, dense_bytes=dense.get("dense_bytes"))
+            if trial.key not in done: evaluate_and_file(trial, model, study, folder, dense_bytes=dense.get("dense_bytes"))
             bar.update(1)
     return list(trials)

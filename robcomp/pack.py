@@ -145,7 +145,7 @@ def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, byt
     return {kind + coder: data}
 
 # %% ../nbs/35_pack.ipynb #0bac3232
-def sound(values: np.ndarray,
+def checked_values(values: np.ndarray,
           what: str,  # for the error
           *,
           low: float = -np.inf,  # smallest value allowed
@@ -167,7 +167,7 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
     state, scale = layer.attach(), None
     state.bits, state.in_half = entry["bits"], entry.get("half", False)
     if entry["scale"]:
-        values = sound(decode_planes(parts["scale"], shape[0], "<f4"), f"the scale of {name}", low=TINY)
+        values = checked_values(decode_planes(parts["scale"], shape[0], "<f4"), f"the scale of {name}", low=TINY)
         scale = state.scale = torch.from_numpy(values.reshape(-1, *[1] * (len(shape) - 1)))
     if entry["form"] == "codes": return _read_codes(layer, entry, parts)
     weight, mask = np.zeros(shape, np.float32), np.ones(shape, bool)
@@ -181,7 +181,7 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
 TINY = float(np.finfo(np.float32).smallest_subnormal)
 
 def _floats(parts: Mapping[str, bytes], count: int, name: str) -> np.ndarray:
-    return sound(decode_floats(parts, "weights", count), name)
+    return checked_values(decode_floats(parts, "weights", count), name)
 
 def _book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
     "The stored codebook of a layer, flat."
@@ -193,12 +193,12 @@ def _weights(entry: Mapping, parts: Mapping[str, bytes], mask: np.ndarray) -> np
     if entry["form"] == "float": return _floats(parts, count, name)
     if entry["mask"]: kept = decode(parts["integers"], count, depth_of(2 * limit + 1))
     else: kept = decode_weights(parts, "integers", mask.shape, symbol_values(entry)).reshape(-1)
-    return sound(kept.astype(np.float32) - limit, name, low=-limit, high=limit)
+    return checked_values(kept.astype(np.float32) - limit, name, low=-limit, high=limit)
 
 def _read_codes(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> None:
     state, shape, limit = layer.state, tuple(layer.weight.shape), grid_limit(entry["bits"]) if entry["bits"] else np.inf
     values = _book_of(entry, parts).reshape(-1, *[entry["k"]] if entry.get("own") else [])
-    sound(values.astype(np.float32), f"the codebook of layer {layer.name}", low=-limit, high=limit)
+    checked_values(values.astype(np.float32), f"the codebook of layer {layer.name}", low=-limit, high=limit)
     codes = decode_weights(parts, "codes", shape, symbol_values(entry, values))
     if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
     state.codes, state.clusters = torch.from_numpy(codes.astype(np.int16 if entry["wide"] else np.uint8)), entry["clusters"]
@@ -208,16 +208,16 @@ def _read_codes(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> Non
     layer.assign(torch.from_numpy(values.astype(np.float32)))
 
 # %% ../nbs/35_pack.ipynb #3e7e5a3c
-def check_rest(module: nn.Module) -> None:
+def check_other_state(module: nn.Module) -> None:
     "One line about the first parameter or running statistic that no sound network has."
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in rest(module).items():
         last = name.rpartition(".")[2]
         if name not in parameters and last not in ("running_mean", "running_var", "num_batches_tracked"): continue
-        sound(tensor.cpu().double().numpy(), name, low=0 if last in ("running_var", "num_batches_tracked") else -np.inf)
+        checked_values(tensor.cpu().double().numpy(), name, low=0 if last in ("running_var", "num_batches_tracked") else -np.inf)
 
 # %% ../nbs/35_pack.ipynb #ce4a53e6
-def rest_section(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
+def other_state_sections(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
     "What is listed in the header, and one section a dtype."
     listed = [[name, str(tensor.numpy(force=True).dtype), list(tensor.shape)] for name, tensor in tensors.items()]
     kinds = dict.fromkeys(dtype for _, dtype, _ in listed)
@@ -238,43 +238,43 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
          origin: str = "",  # digest of the network, data and protocol that it came from, for those who rely on it; none by default
 ) -> int:  # bytes
     "Write everything needed to rebuild a module."
-    check_rest(module)
-    header, sections = contents(module, recipe)
+    check_other_state(module)
+    header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
     check_header(header, sections, sum(len(section.data) for section in sections))
     return write(path, header, sections)
 
 # %% ../nbs/35_pack.ipynb #8e9598eb
-def contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
+def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     "Header and sections of a module's file."
     found = layers(module)
     entries = {name: layer_entry(layer) for name, layer in found.items()}
     ranged = {name: layer.module.input_range for name, layer in found.items() if hasattr(layer.module, "input_range")}
     ranges = np.array([(own.scale.item(), own.zero.item()) for own in ranged.values()], RANGE)
-    listed, tensors = rest_section(rest(module))
+    listed, tensors = other_state_sections(rest(module))
     header = dict(arch=module.arch, classes=module.classes, contract=module.contract.record(), recipe=str(parse(recipe)), layers=list(entries.values()),
                   tensors=listed, ranged=list(ranged))
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
 # %% ../nbs/35_pack.ipynb #3e4b157a
-def blank(header: Mapping, module: nn.Module | None, path) -> nn.Module:
+def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "The network to be filled, known to fit the header."
     arch, classes, known = header["arch"], header["classes"], header["contract"]
     try: contract = InputContract(**known)
     except (TypeError, ValueError): contract = None
     if contract is None or canonical(contract.record()) != canonical(known): raise ValueError(f"{path} is damaged: its input contract is none")
-    if module is not None: model = fitting(plain(module), header, path)
+    if module is not None: model = network_of_header(plain(module), header, path)
     elif arch not in ARCHITECTURES: raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
-        with torch.device("meta"): model = fitting(make_model(arch, classes=classes, contract=contract), header, path)
+        with torch.device("meta"): model = network_of_header(make_model(arch, classes=classes, contract=contract), header, path)
         model = model.to_empty(device="cpu")
     model.arch, model.classes, model.contract = arch, classes, contract
     model.recipe, model.origin = header["recipe"], header.get("origin", "")
     return model.eval()
 
 # %% ../nbs/35_pack.ipynb #4c53f940
-def fitting(model: nn.Module, header: Mapping, path) -> nn.Module:
+def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
     "The same network, without the channels that were taken out of it, if names, shapes and types are then those that were packed."
     sizes = {name.rpartition(".")[0]: shape[0] for name, _, shape in header["tensors"] if len(shape) == 1}
     if shrink(model, {entry["name"]: entry["shape"] for entry in header["layers"]}, sizes) and not coherent(model, header["classes"], header["contract"]["size"]):
@@ -298,8 +298,8 @@ def unpack(path: str | Path,  # as `pack` wrote it
     header, sections = read(path)
     try:
         check_header(header, sections, Path(path).stat().st_size)
-        model = blank(header, module and copy.deepcopy(module).cpu(), path)
-        fill(model, header, sections)
+        model = empty_network(header, module and copy.deepcopy(module).cpu(), path)
+        read_layers(model, header, sections)
     except CONTRADICTIONS: raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
     except ValueError as error: raise ValueError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from None
     return model
@@ -311,18 +311,18 @@ def parts_of(sections: Sequence[Section]) -> dict[str, dict[str, bytes]]:
     for section in sections: parts.setdefault(section.name, {})[section.kind] = section.data
     return parts
 
-def fill(model: nn.Module, header: Mapping, sections: Sequence[Section]) -> None:
+def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) -> None:
     "Give a blank network its layers, its input ranges and the rest."
     found, parts = layers(model), parts_of(sections)
     for entry in header["layers"]: read_layer(found[entry["name"]], entry, parts[entry["name"]])
     ranges = np.frombuffer(parts[""]["ranges"], RANGE)
-    sound(ranges["scale"], "the input ranges", low=TINY)
+    checked_values(ranges["scale"], "the input ranges", low=TINY)
     for name, (scale, zero) in zip(header["ranged"], ranges, strict=True): found[name].round_inputs(float(scale), int(zero))
-    fill_rest(rest(model), header["tensors"], parts)
-    check_rest(model)
+    read_other_state(rest(model), header["tensors"], parts)
+    check_other_state(model)
 
 # %% ../nbs/35_pack.ipynb #fe388fdd
-def fill_rest(tensors: Mapping[str, Tensor], listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> None:
+def read_other_state(tensors: Mapping[str, Tensor], listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> None:
     "Put back what is neither weight nor range."
     for dtype in dict.fromkeys(dtype for _, dtype, _ in listed):
         mine = [tensors[name] for name, own, _ in listed if own == dtype]

@@ -48,7 +48,7 @@ def candidates(table: pd.DataFrame,  # a column that is absent excludes nothing
     return kept[kept.works.astype(bool)] if "works" in kept else kept
 
 # %% ../nbs/60_pareto.ipynb #6a8d4838
-def points(table: pd.DataFrame,  # summary, or any table with the goals' columns
+def goal_values(table: pd.DataFrame,  # summary, or any table with the goals' columns
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # the goals' columns of the candidates, a row a recipe
     "The figures that goals compare, without gaps."
@@ -85,7 +85,7 @@ def pareto(table: pd.DataFrame,
 ) -> pd.Series:  # bool, indexed as the table
     "Is no other trial better?"
     recipes = by_recipe(table)
-    seen = points(recipes, goals)
+    seen = goal_values(recipes, goals)
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
     front = pd.Series(front, index=seen.index, dtype=bool).reindex(recipes.index, fill_value=False).rename("front")
     return _answered(front, table)
@@ -96,7 +96,7 @@ def rank(table: pd.DataFrame,
 ) -> pd.Series:  # 0 for the front, 1 for the front of the rest, ...; <NA> for failed trials
     "How many fronts stand before each trial."
     recipes = by_recipe(table)
-    seen = points(recipes, goals)
+    seen = goal_values(recipes, goals)
     twice = [*goals.names, goals.names[0]]
     ways = [goals.ways[name] == "max" for name in twice]
     ranks = moocore.pareto_rank(seen[twice].to_numpy(), maximise=ways) if len(seen) else []
@@ -117,16 +117,16 @@ def hypervolume(table: pd.DataFrame,
     for name in goals.names:
         if name not in box: raise ValueError(f"no fixed bounds for {name}: give bounds=dict({name}=(best, worst))")
     best, worst = np.array([box[name] for name in goals.names], float).T
-    losses = (points(table, goals).to_numpy() - best) / (worst - best)
+    losses = (goal_values(table, goals).to_numpy() - best) / (worst - best)
     return float(moocore.hypervolume(np.clip(losses, 0, None), ref=np.ones(len(best)))) if len(losses) else 0.
 
 # %% ../nbs/60_pareto.ipynb #bce581b8
-def losses(table: pd.DataFrame,
+def goal_losses(table: pd.DataFrame,
            goals: Goals = Goals(),
 ) -> pd.DataFrame:  # 0 is the best value on the front, 1 the worst on the front; a row a recipe that is a candidate
     "Each goal as a loss, in units of the front's own range."
     table = by_recipe(table)
-    seen = points(table, goals) * np.where(goals.maximise, -1, 1)
+    seen = goal_values(table, goals) * np.where(goals.maximise, -1, 1)
     front = seen[pareto(table, goals).reindex(seen.index)]
     span = front.max() - front.min()
     return (seen - front.min()) / span.mask(span == 0, 1)
@@ -139,7 +139,7 @@ def knee(table: pd.DataFrame,
     recipes = by_recipe(table)
     front = ordered(recipes[pareto(recipes, goals)])
     if front.empty: raise ValueError("no trial has ended well: there is no front")
-    row = front.iloc[losses(front, goals).sum(axis=1).round(12).argmin()]
+    row = front.iloc[goal_losses(front, goals).sum(axis=1).round(12).argmin()]
     row.attrs["left_out"] = left_out(recipes)
     return row
 
@@ -173,7 +173,7 @@ def topsis(table: pd.DataFrame,
 ) -> pd.Series:  # 0 to 1, higher is better; NaN for failed trials
     "How close each trial comes to the best of everything, as the weights see it."
     recipes = by_recipe(table)
-    loss = losses(recipes, goals)
+    loss = goal_losses(recipes, goals)
     score = _closeness(loss.to_numpy(), _shares(goals, weights)[None])[0]
     return _answered(pd.Series(score, index=loss.index).reindex(recipes.index).rename("topsis"), table)
 
@@ -184,7 +184,7 @@ def _contest(study, goals, weights, spread, draws, seed) -> tuple[pd.DataFrame, 
     rng = np.random.default_rng(seed)
     shares = _shares(goals, weights) * np.exp(spread * rng.standard_normal((draws, len(goals.names))))
     recipes = ordered(by_recipe(table))
-    loss = losses(recipes, goals)
+    loss = goal_losses(recipes, goals)
     if not isinstance(study, Draws):
         return pd.DataFrame(_closeness(loss.to_numpy(), shares), columns=loss.index), table
     moved = _moved(recipe_draws(study), recipes.loc[loss.index], goals)
@@ -196,7 +196,7 @@ def _moved(drawn: Draws, recipes: pd.DataFrame, goals: Goals) -> np.ndarray:
     "Losses in each study, (studies, recipes, goals): from the best of that study, in units of the measured front."
     own = pd.Index(drawn.table.key).get_indexer(recipes.key)
     signed = np.stack([drawn.column(name)[:, own] for name in goals.names], axis=-1) * np.where(goals.maximise, -1, 1)
-    front = points(recipes, goals)[pareto(recipes, goals)]
+    front = goal_values(recipes, goals)[pareto(recipes, goals)]
     span = (front.max() - front.min()).to_numpy()
     return (signed - signed.min(1, keepdims=True)) / np.where(span > 0, span, 1)
 
@@ -236,7 +236,7 @@ def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
                       goals: Goals = Goals(),
 ) -> pd.Series:  # 0 to 1, indexed by key of the trials; candidates alone
     "The share of studies, on other images and with other seeds where there are any, with a recipe on the front."
-    points(draws.table, goals)
+    goal_values(draws.table, goals)
     table, draws = draws.table, recipe_draws(draws)
     kept = draws.table.key.isin(candidates(draws.table).key).to_numpy()
     values = np.stack([draws.column(name)[:, kept] for name in goals.names], axis=-1)
@@ -360,7 +360,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     columns |= _confidences(tree, drawn, kept)
     kept = kept.assign(**{name: columns[name] for name in confidences(tree)})
     holds, lacks = tree.holds(columns), tree.shortfall(columns)
-    value = points(kept[holds], Goals(best))[best].to_numpy() * _sign(best)
+    value = goal_values(kept[holds], Goals(best))[best].to_numpy() * _sign(best)
     excluded = {str(part): int((~part.holds(columns)).sum()) for part in clauses(tree)}
     return Choice((where, best), kept[holds].iloc[(-value).argsort(kind="stable")],
                   kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], pd.Series(excluded, dtype=int),

@@ -141,7 +141,7 @@ def sensitivity(model: nn.Module,  # in evaluation mode; stays as it is
     return pd.DataFrame(rows)
 
 # %% ../nbs/33_quantize.ipynb #d75886b9
-def shared_out(harm: pd.DataFrame,  # as `sensitivity` gives it
+def allocate_bits(harm: pd.DataFrame,  # as `sensitivity` gives it
                bits: float,  # a weight, on average
 ) -> dict[str, int]:  # bits by layer
     "The bits of each layer that fit the budget and do least harm."
@@ -175,7 +175,7 @@ def layer_bits(model: nn.Module, stage: Quantize, batches: Iterable[Tensor] | No
     if stage.scope != "auto": return dict.fromkeys(names, stage.bits)
     images = next(iter(batches or ()), None)
     if images is None: raise ValueError(f"{stage} tries its bits on calibration images: give data, or write int4")
-    return shared_out(sensitivity(model.eval(), images[:SENSITIVITY_IMAGES], names), stage.bits)
+    return allocate_bits(sensitivity(model.eval(), images[:SENSITIVITY_IMAGES], names), stage.bits)
 
 # %% ../nbs/33_quantize.ipynb #210507bb
 def quantize(model: nn.Module,  # changed in place

@@ -17,7 +17,7 @@ from ._files.atomic import replacing, writable_folder
 from ._display.live import live_script
 from ._display.page import STYLE, TABLE, html_table
 from ._display.svg import figure
-from .charts import working, by_condition, chart_front, chart_heat, chart_severity, networks, spec_of
+from .charts import working, by_condition, chart_front, chart_heat, chart_severity, networks, chart_spec
 from .pareto import Choice, Goals, pareto
 from .results import Tables, summarise
 from .schema import check
@@ -26,7 +26,7 @@ from .uncertainty import intervals
 # %% ../nbs/72_report.ipynb #771068d3
 PAPER = dict(recipe="{}", clean="{:.3f}", robust="{:.3f}", worst="{:.3f}", size_mb="{:.2f}", compression_ratio="{:.1f}")
 
-def written(table: pd.DataFrame,  # summary
+def printed_cells(table: pd.DataFrame,  # summary
             columns: Sequence[str] = tuple(PAPER),  # in this order
 ) -> pd.DataFrame:  # text, a dash where nothing is known
     "The cells of a table as they are printed."
@@ -45,7 +45,7 @@ def to_markdown(table: pd.DataFrame,  # summary
                 columns: Sequence[str] = tuple(PAPER),  # in this order
 ) -> str:  # a pipe table, ending in a new line
     "A summary as a Markdown table."
-    cells = written(table, columns)
+    cells = printed_cells(table, columns)
     if "recipe" in cells: cells["recipe"] = "`" + cells["recipe"] + "`"
     rule = [":--" if not pd.api.types.is_numeric_dtype(table[name]) else "--:" for name in columns]
     lines = [[HEADS.get(name, name) for name in columns], rule, *cells.to_numpy().tolist()]
@@ -64,7 +64,7 @@ def to_latex(table: pd.DataFrame,  # summary
              columns: Sequence[str] = tuple(PAPER),  # in this order
 ) -> str:  # a tabular of booktabs
     "A summary as a LaTeX table."
-    cells = written(table, columns).map(latex)
+    cells = printed_cells(table, columns).map(latex)
     if "recipe" in cells: cells["recipe"] = r"\texttt{" + cells["recipe"] + "}"
     sides = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in columns)
     heads = [latex(HEADS.get(name, name)) for name in columns]
@@ -92,7 +92,7 @@ def sections(table: pd.DataFrame,  # summary of one network
              bounds: pd.DataFrame,  # from `intervals`
 ) -> str:  # HTML
     "Front, map of corruptions and severities of one network."
-    name, drawn = networks(table).iloc[0], lambda chart: figure(spec_of(chart))
+    name, drawn = networks(table).iloc[0], lambda chart: figure(chart_spec(chart))
     front = html_table(front_of(working(table)), caption="No other trial is better in clean accuracy, robust accuracy and size at once.")
     known = [value for value in ("change", "accuracy") if rows[value].notna().any()]  # no dense network: no change
     return (section(f"Front: {name}", drawn(chart_front(table, bounds)), front)

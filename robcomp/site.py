@@ -34,7 +34,7 @@ FETCHED = re.compile(r"""<script[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>\s*</scrip
 LIVE = re.compile('class="rc-(chart|explorer)"')
 SCRIPT = "assets/charts.js"
 
-def finished(html: str,  # a page
+def finished_page(html: str,  # a page
              depth: int = 0,  # folders between the page and the top of the site
              made: str = "robcomp",  # which version made it, for the footer
 ) -> str:
@@ -64,7 +64,7 @@ class Page(HTMLParser):
         if tag == "img" and not has.get("alt", "").strip(): self.mute.append(has.get("src", "")[:60])
 
 # %% ../nbs/80_site.ipynb #a3b264ee
-def meant(page: str,  # path of the page that refers
+def referenced_file(page: str,  # path of the page that refers
           path: str,  # what it says
           files: set[str],  # every file of the site, by path
 ) -> str:  # path from the top of the site
@@ -74,7 +74,7 @@ def meant(page: str,  # path of the page that refers
     return full if full in files else normpath(f"{full}/index.html")
 
 # %% ../nbs/80_site.ipynb #1c41e3e8
-def complaints(pages: Mapping[str, Page],  # by path from the top of the site
+def page_faults(pages: Mapping[str, Page],  # by path from the top of the site
                name: str,  # of the page
                files: set[str],  # every file of the site, by path
 ) -> Iterator[tuple[str, str]]:  # what is wrong, and with what
@@ -82,20 +82,20 @@ def complaints(pages: Mapping[str, Page],  # by path from the top of the site
     yield from (("image without a text", source) for source in pages[name].mute)
     for target in pages[name].links + pages[name].loads:
         parts = urlsplit(target)
-        path, place = meant(name, unquote(parts.path), files), unquote(parts.fragment)
+        path, place = referenced_file(name, unquote(parts.path), files), unquote(parts.fragment)
         if parts.scheme or parts.netloc:
             if target in pages[name].loads and parts.scheme != "data": yield "fetched from elsewhere", target
         elif path not in files: yield "broken link", target
         elif place and path in pages and place not in pages[path].ids: yield "no such place", target
 
 # %% ../nbs/80_site.ipynb #5425ce19
-def problems(folder: str | Path,  # of the site
+def site_faults(folder: str | Path,  # of the site
 ) -> pd.DataFrame:  # page problem what; empty for a sound site
     "Everything that is wrong with the pages of a site."
     files = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
     names = sorted(name for name in files if name.endswith(".html"))
     pages = {name: Page((Path(folder) / name).read_text(encoding="utf-8")) for name in names}
-    found = [(name, *complaint) for name in pages for complaint in complaints(pages, name, files)]
+    found = [(name, *complaint) for name in pages for complaint in page_faults(pages, name, files)]
     return pd.DataFrame(found, columns=["page", "problem", "what"])
 
 # %% ../nbs/80_site.ipynb #1fad98ad
@@ -108,19 +108,19 @@ def version() -> str:  # robcomp, its version and the commit
 
 # %% ../nbs/80_site.ipynb #ad4ce616
 def finish(folder: str | Path,  # of the rendered site
-) -> pd.DataFrame:  # as `problems`
+) -> pd.DataFrame:  # as `site_faults`
     "Bring charts alive, take out what is fetched, and check the site."
     folder, alive, made = Path(folder), False, version()
     for path in sorted(folder.rglob("*.html")):
         before = path.read_text(encoding="utf-8")
-        after = finished(before, len(path.relative_to(folder).parts) - 1, made)
+        after = finished_page(before, len(path.relative_to(folder).parts) - 1, made)
         alive |= SCRIPT in after
         if after != before:
             with replacing(path) as file: file.write(after.encode())
     if alive:
         (folder / SCRIPT).parent.mkdir(exist_ok=True)
         with replacing(folder / SCRIPT) as file: file.write(live_script().encode())
-    return problems(folder)
+    return site_faults(folder)
 
 # %% ../nbs/80_site.ipynb #02cb15a5
 def output_text(output: Mapping,  # of a cell
@@ -171,7 +171,7 @@ def preview(root: str | Path = ".",  # of the repository
             out: str = "_docs",  # folder of the pages, in `root`
             *,
             only: Sequence[str] = (),  # notebooks, as nbs/explore.ipynb; where none is named, all
-) -> pd.DataFrame:  # as `problems`
+) -> pd.DataFrame:  # as `site_faults`
     "Plain pages of all notebooks, or of some, without Quarto."
     absent = [name for name in only if not (Path(root) / name).is_file() or not name.startswith("nbs/")]
     if absent: raise ValueError(f"no notebook {absent[0]}: name one as nbs/explore.ipynb, from the top of the repository")
@@ -181,7 +181,7 @@ def preview(root: str | Path = ".",  # of the repository
     return wrong[wrong["page"].isin(names) & ~wrong["problem"].isin(["broken link", "no such place"])]
 
 # %% ../nbs/80_site.ipynb #1f1ed483
-def unsound(wrong: pd.DataFrame,  # as `problems`
+def faults_in_words(wrong: pd.DataFrame,  # as `site_faults`
 ) -> str:  # empty for a sound site
     "What is wrong with the site, in words."
     return "the site is not sound:\n" + wrong.to_string(index=False, max_colwidth=80) if len(wrong) else ""
@@ -195,7 +195,7 @@ def build() -> None:
     here = Path(sys.executable).parent
     path = os.pathsep.join([str(here), os.environ.get("PATH", "")])  # `python` in post-render is the one that runs this
     subprocess.run([str(here / "nbdev_docs")], check=True, env=os.environ | dict(PATH=path))
-    wrong = unsound(problems("_docs"))
+    wrong = faults_in_words(site_faults("_docs"))
     if wrong: raise SystemExit(wrong)
 
 # %% ../nbs/80_site.ipynb #6767074a
@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None,  # of the command line
     quarto = os.environ.get("QUARTO_PROJECT_OUTPUT_DIR")
     try: found = preview(only=asked.pages) if asked.task == "preview" else finish(quarto or "_docs")
     except ValueError as reason: parser.error(str(reason))
-    wrong = unsound(found)
+    wrong = faults_in_words(found)
     if wrong and asked.task == "finish" and quarto: print(wrong, file=sys.stderr)
     elif wrong: raise SystemExit(wrong)
 

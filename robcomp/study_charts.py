@@ -13,7 +13,7 @@ import pandas as pd
 
 from ._display.look import AXES, KINDS, Look, scale_of
 from ._display.marks import GREY, INK, POINTS, by, channel, heat
-from .charts import left_out, working, axis_of, titled
+from .charts import left_out, working, axis_of, with_title
 from .pareto import Goals, pareto
 from .schema import check
 
@@ -57,7 +57,7 @@ def chart_changes(table: pd.DataFrame,  # summary
     alike = (data["clean_change"] > 0).eq(data["robust_change"] > 0).mean()
     how = f"Filled: {', '.join(marked)}. On the slanted line both change alike." if len(marked) else "On the slanted line both change alike."
     said = f"Changes of {len(data)} compressed networks against dense; clean and robust accuracy change in the same direction in {100 * alike:.0f} %."
-    return titled(_change_marks(data), "difference to the dense network", how + out, said)
+    return with_title(_change_marks(data), "difference to the dense network", how + out, said)
 
 # %% ../nbs/73_study_charts.ipynb #d9fedeb8
 def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
@@ -104,7 +104,7 @@ def chart_networks(table: pd.DataFrame,  # summary
     said = f"{y} against {x} of {len(data)} trials; on the front of all networks: " + "; ".join(
         f"{name}: {', '.join(part['arch'] + ' ' + part['recipe'])}" for name, part in data[data["filled"]].groupby(panel))
     how = "Filled points, on the line, are the front over all networks." + (" Thin lines join files of one network." if link else "") + left_out(table, shown)
-    return titled(alt.concat(*panels, columns=2), f"{y} against {x}", how, said)
+    return with_title(alt.concat(*panels, columns=2), f"{y} against {x}", how, said)
 
 # %% ../nbs/73_study_charts.ipynb #d7e405db
 def _panel(data: pd.DataFrame, goals: Goals, link: str | None, looks: pd.DataFrame) -> alt.LayerChart:
@@ -137,7 +137,7 @@ def chart_ranks(ranks: pd.Series,  # from `ranks.mean_ranks`
     bars = alt.Chart(spans).mark_bar(height=3, color="#cccccc").encode(alt.Y("technique:N", sort=list(ranks.index)), alt.X("rank:Q", scale=scale), alt.X2("end:Q"))
     said = f"{title}: " + ", ".join(f"{name} {rank:.1f}" for name, rank in ranks.items()) + f". Critical difference {reach:.2f}."
     how = "Grey bars: techniques within the critical difference of the best of their group are not told apart."
-    return titled((bars + dots + words).properties(width=420, height=24 * len(ranks)), title, how, said)
+    return with_title((bars + dots + words).properties(width=420, height=24 * len(ranks)), title, how, said)
 
 # %% ../nbs/73_study_charts.ipynb #abe54b99
 def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, change (fraction), n
@@ -149,4 +149,4 @@ def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, 
     if cells.empty: raise ValueError("the table has no layer: there is nothing to draw")
     worst, title = cells.loc[cells["change"].idxmin()], f"{stage} on one layer at a time: change of accuracy"
     how = f"In points; {cells['n'].min():,} to {cells['n'].max():,} images a cell; orange is a loss, blue a gain."
-    return titled(heat(cells, "change", names=("layer", "group")), title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")
+    return with_title(heat(cells, "change", names=("layer", "group")), title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")

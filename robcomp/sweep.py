@@ -154,7 +154,7 @@ def plan(study: Study,
                   suite=study.suite.text) for recipe in ordered(parse(str(recipe)) for recipe in recipes)]
 
 # %% ../nbs/41_sweep.ipynb #953d69d7
-def set_aside(artifact: Artifact,
+def save_beginning(artifact: Artifact,
               path: Path,  # of the packed file; what the artifact took to make goes beside it
               *,
               origin: str = "",  # digest of network, data, protocol and beginning; stands in both files
@@ -165,11 +165,11 @@ def set_aside(artifact: Artifact,
     pack(artifact.module, path, recipe=str(artifact.recipe), origin=origin)
 
 # %% ../nbs/41_sweep.ipynb #9d6eaf6f
-def taken_up(path: Path,  # as `set_aside` left it
+def load_beginning(path: Path,  # as `save_beginning` left it
              recipe: Recipe,  # that made it
              model: nn.Module,  # any network of that architecture
              *,
-             origin: str = "",  # as given to `set_aside`; what earlier versions left has none and is known by its recipe alone
+             origin: str = "",  # as given to `save_beginning`; what earlier versions left has none and is known by its recipe alone
 ) -> Artifact:
     "The artifact that was set aside, or one line about files that are damaged or of another beginning."
     module, spent = unpack(path, module=model), _spent(path.with_suffix(".json"))
@@ -221,7 +221,7 @@ def _step(shop: Workshop, recipe: Recipe, position: int, name: str) -> Artifact:
     state = "free"
     try:
         artifact = _made(shop, recipe, position)
-        if not shop.claims or shop.claims.holds(claim): set_aside(artifact, path, origin=shop.origin(name))
+        if not shop.claims or shop.claims.holds(claim): save_beginning(artifact, path, origin=shop.origin(name))
         state = "done"
     except Exception: state = "failed"; raise
     finally: shop.claims and shop.claims.leave(claim, state=state)
@@ -234,7 +234,7 @@ def _made(shop: Workshop, recipe: Recipe, position: int) -> Artifact:
 # %% ../nbs/41_sweep.ipynb #3b8171fe
 def _kept(path: Path, recipe: Recipe, model: nn.Module, origin: str) -> Artifact | None:
     if not path.exists(): return None
-    try: return taken_up(path, recipe, model, origin=origin)
+    try: return load_beginning(path, recipe, model, origin=origin)
     except ValueError as error: why = str(error)
     quarantine(path, why)
     if path.with_suffix(".json").exists(): quarantine(path.with_suffix(".json"), f"{path.with_suffix('.json')} belongs to it")
@@ -262,12 +262,12 @@ def versions(device: str | None = None) -> dict:
                 device=torch.cuda.get_device_name(pick_device(device)) if pick_device(device).type == "cuda" else "cpu")
 
 # %% ../nbs/41_sweep.ipynb #0fbe856b
-def record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`
+def trial_record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`
     "A trial's record: what was done and what was found."
     return dict(key=trial.key, study=study.name, **trial.record(), schema=SCHEMA_VERSION, versions=versions(study.device), status="ok", error="") | found
 
 # %% ../nbs/41_sweep.ipynb #6bd55bf6
-def weighed(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
+def file_sizes(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
     "Write the packed file; what it and the network weigh."
     pack(artifact.module, path, recipe=str(artifact.recipe))
     return measure(artifact.module, size_bytes=path.stat().st_size, dense=dense) | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
@@ -280,7 +280,7 @@ def filed(claims: Claims, folder: Path, record: Mapping, rows: pd.DataFrame | No
     claims.leave(name, state="done")
 
 # %% ../nbs/41_sweep.ipynb #328e8327
-def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
+def evaluate_and_file(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
            study: Study,
            folder: Path,  # the store
            *,
@@ -293,16 +293,16 @@ def finish(waiting: Mapping[Trial, Artifact],  # made, not yet evaluated
     try:
         rows = evaluate({trial.key: artifact.module for trial, artifact in waiting.items()}, study.suite, progress=progress, device=study.device)
         share = (perf_counter() - start) / len(waiting)
-        found = {trial: weighed(artifact, folder / "artifacts" / f"{trial.key}.robcomp", dense) for trial, artifact in waiting.items()}
+        found = {trial: file_sizes(artifact, folder / "artifacts" / f"{trial.key}.robcomp", dense) for trial, artifact in waiting.items()}
     except Exception as error:
         if len(waiting) > 1:
-            for trial, artifact in waiting.items(): finish({trial: artifact}, study, folder, dense=dense, claims=claims, progress=progress)
-        else: filed(claims, folder, record(*waiting, study, status="failed", error=one_line(error)))
+            for trial, artifact in waiting.items(): evaluate_and_file({trial: artifact}, study, folder, dense=dense, claims=claims, progress=progress)
+        else: filed(claims, folder, trial_record(*waiting, study, status="failed", error=one_line(error)))
         return
     for trial, figures in found.items():
         own = rows[rows.name == trial.key]
         run_with = versions(study.device) | dict(engine=own.engine.iloc[0])
-        filed(claims, folder, record(trial, study, evaluate_s=share, versions=run_with, **figures), own)
+        filed(claims, folder, trial_record(trial, study, evaluate_s=share, versions=run_with, **figures), own)
 
 # %% ../nbs/41_sweep.ipynb #1650c24b
 def identity(study: Study, weights: str) -> str: return canonical([study.data.name, weights, study.protocol(), study.seed])
@@ -368,8 +368,8 @@ def do(worker: Worker, job: Job) -> int:  # trials written, failed ones included
         mine, waiting = [trial for trial in worker.absent(job) if claimed_now(worker, trial)], {}
         for trial in mine:
             try: waiting[trial] = worker.shop.make(parse(trial.recipe))
-            except Exception as error: filed(worker.claims, worker.folder, record(trial, worker.study, status="failed", error=one_line(error)))
-        if waiting: finish(waiting, worker.study, worker.folder, dense=worker.shop.model, claims=worker.claims, progress=worker.progress)
+            except Exception as error: filed(worker.claims, worker.folder, trial_record(trial, worker.study, status="failed", error=one_line(error)))
+        if waiting: evaluate_and_file(waiting, worker.study, worker.folder, dense=worker.shop.model, claims=worker.claims, progress=worker.progress)
         return len(mine)
 
 def claimed_now(worker: Worker, trial: Trial) -> bool:
@@ -428,7 +428,7 @@ def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
     "One job in a process of its own."
     with Claims(folder).beating() as claims: return do(Worker(study, folder, claims, kept=kept, progress=False), job)
 
-def hand_out(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
+def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
     "Have the jobs of a plan done by an executor; those that are lost are named when all others are done."
     todo = jobs([parse(trial.recipe) for trial in missing], together=together)
     kept, total, running, lost, over = {job.makes for job in todo if job.length}, len(todo), {}, [], {""}
@@ -481,7 +481,7 @@ def reopen(folder: Path, keys: Iterable[str]) -> list[str]:  # those that are tr
     return again
 
 # %% ../nbs/41_sweep.ipynb #2aa28386
-def look_after(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
+def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake: bool, progress: bool) -> None:
     "Name finished trials whose packed files are gone, or make those files again."
     place = lambda trial: folder / "artifacts" / f"{trial.key}.robcomp"
     checked = Checked(folder)
@@ -500,7 +500,7 @@ def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *, executor
     wait = POLL
     while left := [trial for trial in missing if not (folder / "trials" / f"{trial.key}.parquet").exists()]:
         if executor is None: run(study, left, folder, together=together, progress=progress)
-        else: hand_out(study, left, folder, executor, together)
+        else: run_pieces(study, left, folder, executor, together)
         if executor and len(left) == len(missing): sleep(wait); wait = min(2 * wait, LONGEST)
         missing = left
 
@@ -525,7 +525,7 @@ def sweep(study: Study,
     trials = plan(study, recipes, executor.submit(start_digest, study, folder, progress=False).result() if away else start_digest(study, folder, progress=progress))
     write_deal(folder, study.suite.deal())
     done = repaired(folder, trials)
-    look_after(study, [trial for trial in trials if trial.key in done], folder, remake=remake, progress=progress)
+    check_artifacts(study, [trial for trial in trials if trial.key in done], folder, remake=remake, progress=progress)
     missing = [trial for trial in trials if trial.key not in done]
     reopen(folder, [trial.key for trial in missing])
     finish_all(study, missing, folder, executor=executor, together=together, progress=progress)

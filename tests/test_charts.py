@@ -15,7 +15,7 @@ import vl_convert
 from robcomp._display.look import FAMILIES, dressed, pixels, scale_of, ticks
 from robcomp._display.svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
 from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
-                            enable_charts, family, looks_of, save_chart, spec_of)
+                            enable_charts, family, recipe_looks, save_chart, chart_spec)
 from robcomp.explorer import chart_explorer
 from robcomp.results import example, summarise
 from robcomp.uncertainty import intervals
@@ -46,7 +46,7 @@ NAMES = ["front", "clean", "both", "heat", "change", "severity", "forest", "curv
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_chart_is_a_labelled_picture_without_scripts(drawn, name):
-    spec = spec_of(drawn[name])
+    spec = chart_spec(drawn[name])
     html = figure(spec)
     assert len(html) < 100_000 and "http" not in re.sub(r"https?://(?:www\.w3\.org|vega\.github\.io)\S*", "", html)
     address, alt = re.search(r'<img src="([^"]+)".* alt="([^"]+)">', html).groups()
@@ -58,11 +58,11 @@ def test_a_chart_is_a_labelled_picture_without_scripts(drawn, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_charts_are_the_same_each_time(drawn, name):
-    assert figure(spec_of(drawn[name])) == figure(spec_of(drawn[name]))
+    assert figure(chart_spec(drawn[name])) == figure(chart_spec(drawn[name]))
 
 
 def test_a_picture_keeps_its_words(drawn):
-    spec = spec_of(drawn["forest"])
+    spec = chart_spec(drawn["forest"])
     words = lambda svg: re.findall(r"<text[^>]*>([^<]+)", svg)
     assert words(to_svg(spec)) == words(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
     assert compact('<svg a="b"><text x="1.234">0.12345</text></svg>', "x").endswith('<text x="1.2">0.12345</text></svg>')
@@ -71,7 +71,7 @@ def test_a_picture_keeps_its_words(drawn):
 def test_families_differ_in_shape_and_in_grey(table):
     assert len({look.shape for look in FAMILIES.values()}) == len({look.colour for look in FAMILIES.values()}) == 5
     assert {family(recipe) for recipe in table["recipe"]} == set(FAMILIES)
-    assert len(set(looks_of(["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]).values())) == 8
+    assert len(set(recipe_looks(["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]).values())) == 8
 
 
 def test_a_model_from_elsewhere_has_its_own_mark_and_only_then_a_place_in_the_legend(table):
@@ -98,7 +98,7 @@ def test_labels_hit_no_point_and_no_label(seed):
 
 def test_the_front_on_the_chart_is_the_best_at_no_more_than_the_size(table):
     one = table[table["arch"] == "vgg19"]
-    data = next(iter(spec_of(chart_front(one))["datasets"].values()))
+    data = next(iter(chart_spec(chart_front(one))["datasets"].values()))
     front = {row["recipe"] for row in data if row["front"]}
     best = {row["recipe"] for row in one.to_dict("records") if not ((one["size_mb"] <= row["size_mb"]) & (one["robust"] >= row["robust"])
             & ((one["size_mb"] < row["size_mb"]) | (one["robust"] > row["robust"]))).any()}
@@ -110,7 +110,7 @@ def test_trials_without_a_figure_are_counted_not_drawn(table):
     one.loc[one.index[2], "robust"] = np.nan
     chart = chart_front(one)
     assert "1 trials lack" in " ".join(chart.title.subtitle)
-    assert len(next(iter(spec_of(chart)["datasets"].values()))) == len(one) - 1
+    assert len(next(iter(chart_spec(chart)["datasets"].values()))) == len(one) - 1
 
 
 def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(table):
@@ -118,7 +118,7 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
     low, high = one["robust"].min(), one["robust"].max()
     span = high - low
     others = pd.DataFrame(dict(name=["far below", "near", "far above", "farther above"], robust=[low - 2 * span, high + .2 * span, high + span, high + 2 * span]))
-    spec = spec_of(chart_front(one, references=others))
+    spec = chart_spec(chart_front(one, references=others))
     axis = next(layer["encoding"]["y"]["scale"]["domain"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
     assert axis[1] - axis[0] < 1.6 * span
     marks = {row["words"]: row for rows in spec["datasets"].values() for row in rows if "words" in row}
@@ -131,7 +131,7 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
 def test_a_logarithmic_axis_holds_far_references(table):
     one = table[table["arch"] == "vgg19"]
     others = pd.DataFrame(dict(name=["far"], size_mb=[100 * one["size_mb"].max()]))
-    spec = spec_of(chart_front(one, x="robust", y="size_mb", references=others))
+    spec = chart_spec(chart_front(one, x="robust", y="size_mb", references=others))
     scale = next(layer["encoding"]["y"]["scale"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
     assert scale["type"] == "log" and scale["domain"][1] > others["size_mb"][0] and to_svg(spec)
 
@@ -139,10 +139,10 @@ def test_a_logarithmic_axis_holds_far_references(table):
 @pytest.mark.parametrize("x", [name for name in AXES])
 def test_every_axis_can_be_drawn(table, x):
     measured = table[table["arch"] == "vgg19"].assign(energy_j=lambda part: 1e3 * part["latency_s"])
-    assert svg_size(to_svg(spec_of(chart_front(measured, x=x))))[0] > 400
+    assert svg_size(to_svg(chart_spec(chart_front(measured, x=x))))[0] > 400
 
 
-def test_a_single_trial_is_a_chart(table): assert to_svg(spec_of(chart_front(table.head(1))))
+def test_a_single_trial_is_a_chart(table): assert to_svg(chart_spec(chart_front(table.head(1))))
 
 
 def test_scales_hold_their_values():

@@ -18,7 +18,7 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, corrupt, corruption, dealt, download, odds, write_arrays
+from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, corrupt, corruption, deal_positions, download, byte_probabilities, write_arrays
 from robcomp.data import Data, Images, load
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
@@ -256,7 +256,7 @@ def test_noise_is_drawn_from_its_table(name, severity):
     levels = np.array([0, 1, 17, 77, 128, 201, 254, 255])
     images = np.broadcast_to(levels.astype(np.uint8)[:, None, None, None, None], (8, 20, 32, 32, 3)).reshape(-1, 32, 32, 3).copy()
     out = corrupt(images, name, severity, seed=11).reshape(8, -1)
-    table = odds(name, severity)
+    table = byte_probabilities(name, severity)
     assert np.allclose(table.sum(1), 1) and (table >= 0).all()
     for level, drawn in zip(levels, out):
         counts = np.bincount(drawn, minlength=256)
@@ -279,7 +279,7 @@ def test_noise_table_is_the_published_formula(name, severity):
     rng = np.random.default_rng(3)
     for level in (0, 3, 100, 250, 255):
         drawn = published_noise(rng, name, np.full(40_000, level, np.uint8), STRENGTH[name][severity - 1])
-        assert chi_square(np.bincount(drawn, minlength=256), odds(name, severity)[level]) > 1e-4
+        assert chi_square(np.bincount(drawn, minlength=256), byte_probabilities(name, severity)[level]) > 1e-4
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -414,8 +414,8 @@ def test_dealing_is_even(few):
     seen = np.bincount(np.concatenate([suite.positions(condition) for condition in suite.conditions[1:]]), minlength=60)
     assert seen.min() >= 75 * 7 // 60 and seen.max() <= -(-75 * 7 // 60)
     assert all(len(set(suite.positions(condition))) == 7 for condition in suite.conditions[1:])
-    assert (np.concatenate(dealt(60, 5, 12, 0)).tolist() != np.concatenate(dealt(60, 5, 12, 1)).tolist())
-    assert sorted(np.concatenate(dealt(60, 5, 12, 4))) == list(range(60))
+    assert (np.concatenate(deal_positions(60, 5, 12, 0)).tolist() != np.concatenate(deal_positions(60, 5, 12, 1)).tolist())
+    assert sorted(np.concatenate(deal_positions(60, 5, 12, 4))) == list(range(60))
 
 
 def test_deal_table(few):

@@ -12,7 +12,7 @@ from torch import nn
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
 from robcomp.data import Data, InputContract, as_input, load
-from robcomp.evaluate import agree, answers, deployed, doubtful_lead, evaluate, multiplies_integers, row, settled
+from robcomp.evaluate import scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers, condition_row, exact_where_close
 from robcomp.models import load_weights, make_model, model_from
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
@@ -77,14 +77,14 @@ def test_without_onnxruntime_one_line_and_torch(rounded, suite, monkeypatch, nam
 
 
 def test_only_moves_that_cannot_turn_a_clear_answer_are_taken():
-    """Scores moved by as much as `agree` lets pass never change a settled answer."""
+    """Scores moved by as much as `scores_agree` lets pass never change a settled answer."""
     rng = np.random.default_rng(0)
     for scale in (1e-3, 1., 50.):
         exact = torch.from_numpy(rng.normal(0, scale, (4000, 10))).float()
         moved = exact.clone()
         moved[:300] += torch.from_numpy(rng.choice([-.499, .499], (300, 10))).float() * doubtful_lead(exact)
-        assert agree(exact, moved) and not torch.equal(exact.argmax(1), moved.argmax(1))
-        answer = settled(lambda x: moved[x].clone(), lambda x: exact[x], doubtful_lead(exact))
+        assert scores_agree(exact, moved) and not torch.equal(exact.argmax(1), moved.argmax(1))
+        answer = exact_where_close(lambda x: moved[x].clone(), lambda x: exact[x], doubtful_lead(exact))
         assert torch.equal(answer(torch.arange(4000)).argmax(1), exact.argmax(1))
 
 
@@ -92,7 +92,7 @@ def test_a_larger_move_or_many_moves_are_refused():
     exact = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     one = exact.clone()
     one[0, 0] += doubtful_lead(exact)
-    assert agree(exact, exact.clone()) and not agree(exact, one) and not agree(exact, exact + 1e-6) and not agree(exact, exact * float("nan"))
+    assert scores_agree(exact, exact.clone()) and not scores_agree(exact, one) and not scores_agree(exact, exact + 1e-6) and not scores_agree(exact, exact * float("nan"))
 
 
 def bytes_of(column): return np.frombuffer(b"".join(column), np.uint8)
@@ -118,10 +118,10 @@ def test_both_engines_name_the_same_class_and_are_equally_sure_where_no_score_mo
 
 def test_what_is_kept_of_an_answer():
     scores = torch.tensor([[2., 0., 1.], [0., 9., 0.], [1., 1., 1.5]])
-    found = row(answers(scores, torch.tensor([0, 1, 1])).numpy(), classes=3)
+    found = condition_row(kept_answers(scores, torch.tensor([0, 1, 1])).numpy(), classes=3)
     assert found["correct"] == 2 and list(found["predicted"]) == [0, 1, 2]
     assert np.allclose((np.frombuffer(found["confidence"], np.uint8) + .5) / 256, scores.softmax(1).max(1).values, atol=1 / 512 + 1e-6)
-    many = row(answers(torch.eye(1000)[[3, 700]], torch.tensor([3, 700])).numpy(), classes=1000)
+    many = condition_row(kept_answers(torch.eye(1000)[[3, 700]], torch.tensor([3, 700])).numpy(), classes=1000)
     assert np.frombuffer(many["predicted"], "<u2").tolist() == [3, 700]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robcomp.explorer import FREE, Explorer, answer, brushed, budget, chart_explorer, sliders
+from robcomp.explorer import FREE, Explorer, explorer_answer, brushed_rows, budget, chart_explorer, sliders
 from robcomp.results import example, find, read_tables, summarise
 from robcomp.uncertainty import comparisons
 
@@ -37,18 +37,18 @@ def test_a_slider_at_rest_excludes_nothing(table):
 
 
 def test_budget_and_brush_narrow_what_is_chosen(table):
-    free = answer(table)
+    free = explorer_answer(table)
     assert free.choice.row["robust"] == table["robust"].max()
     limit = float(np.sort(table["size_mb"].unique())[2])
-    tight = answer(table, dict(FREE, size_mb=limit))
+    tight = explorer_answer(table, dict(FREE, size_mb=limit))
     assert tight.choice.row["size_mb"] <= float(f"{limit:.4g}") and tight.choice.where.startswith("size_mb <= ")
-    corner = answer(table, FREE, dict(size_mb=(0, limit)))
+    corner = explorer_answer(table, FREE, dict(size_mb=(0, limit)))
     assert set(corner.covered["key"]) == set(table.loc[table["size_mb"] <= limit, "key"])
-    assert not answer(table, dict(FREE, clean=1.1)).choice
+    assert not explorer_answer(table, dict(FREE, clean=1.1)).choice
 
 
 def test_a_brush_upside_down_is_the_same_brush(table):
-    assert brushed(table, dict(robust=(1, 0))).equals(brushed(table, dict(robust=(0, 1))))
+    assert brushed_rows(table, dict(robust=(1, 0))).equals(brushed_rows(table, dict(robust=(0, 1))))
 
 
 def test_each_chart_listens_to_its_brush(table):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from robcomp._text.condition import clauses, parse_condition
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, losses, pareto,
+from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, goal_losses, pareto,
                             price_of_clean, rank, stability, topsis)
 from robcomp.results import example, read_tables, summarise, works
 from robcomp.uncertainty import resample
@@ -64,12 +64,12 @@ def test_hypervolume_by_counting_cells(table, goals):
 @given(cells, goals)
 def test_losses_and_knee(table, goals):
     if table.empty: return
-    front, loss = pareto(table, goals), losses(table, goals)
+    front, loss = pareto(table, goals), goal_losses(table, goals)
     assert (loss >= 0).all(axis=None) and (loss[front] <= 1).all(axis=None)
     bend = knee(table, goals)
     assert front[bend.name] and np.isclose(loss.loc[bend.name].sum(), loss[front].sum(axis=1).min())
     scaled = table * [3., 10., .5, 7.] + [1, 2, 3, 4]
-    assert np.isclose(losses(scaled, goals).loc[knee(scaled, goals).name].sum(), loss.loc[bend.name].sum())
+    assert np.isclose(goal_losses(scaled, goals).loc[knee(scaled, goals).name].sum(), loss.loc[bend.name].sum())
 
 
 def test_knee_of_a_curve_with_an_elbow():

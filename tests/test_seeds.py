@@ -9,7 +9,7 @@ from scipy.stats import binomtest, t as student
 from robcomp._store import example as simulated
 from robcomp._store.worlds import Kind, over_shifts, strength_of, studies
 from robcomp._text.condition import confidences, parse_condition
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, knee, left_out, losses, pareto, price_of_clean,
+from robcomp.pareto import (Goals, choice_probability, choose, front_probability, knee, left_out, goal_losses, pareto, price_of_clean,
                             rank, regret, stability, topsis)
 from robcomp.results import MEASURES, Tables, accuracies, example, find, join, read_tables, summarise
 from robcomp.seeds import by_recipe, recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, seeds_of
@@ -252,7 +252,7 @@ def test_an_answer_for_a_recipe_stands_at_its_trials(table):
     for call in (pareto, rank, topsis):
         found, expected = call(table), call(recipes)
         assert found.index.equals(table.index) and list(found) == list(expected[pairs])
-    assert losses(table).shape[0] == 24 and knee(table).seeds == 3
+    assert goal_losses(table).shape[0] == 24 and knee(table).seeds == 3
     wins = stability(table, draws=300)
     assert np.isclose(wins.sum(), 1) and (wins[24:] == 0).all()
     assert regret(table, draws=300).min() >= 0

@@ -17,7 +17,7 @@ import yaml
 
 from robcomp._display.preview import sidebar
 from robcomp.results import find, read_tables
-from robcomp.site import SCRIPT, Page, cell_text, finish, finished, main, preview, problems, readme
+from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, preview, site_faults, readme
 from robcomp.uncertainty import compare
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +100,8 @@ SHAPES = dict(  # as Quarto writes them: a caption without a text, the remains o
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_that_quarto_makes(shape):
-    page = finished(SHAPES[shape])
-    assert finished(page) == page and "define(" not in page and "cdn.x" not in page and not Page(page).mute
+    page = finished_page(SHAPES[shape])
+    assert finished_page(page) == page and "define(" not in page and "cdn.x" not in page and not Page(page).mute
     if shape == "caption": assert 'alt="Size &amp; a stair"' in page
     if shape == "check": assert page.count('<details class="rc-check">') == 1 and "compiling" not in page and page.index("rc-check") > page.index("f(1)")
     if shape == "table":
@@ -111,7 +111,7 @@ def test_shapes_that_quarto_makes(shape):
 
 def test_a_text_that_a_picture_has_is_kept():
     given = '<figure><img src="a.svg" alt="mine"><figcaption>other</figcaption></figure><figure><img src="b.svg"></figure>'
-    assert finished(given) == given and Page(given).mute == ["b.svg"]
+    assert finished_page(given) == given and Page(given).mute == ["b.svg"]
 
 
 @pytest.mark.skipif(not RAW.exists(), reason="needs pages as Quarto made them in ../shared/quarto")
@@ -119,11 +119,11 @@ def test_a_text_that_a_picture_has_is_kept():
 def test_pages_of_quarto_are_finished(tmp_path, name):
     before = (RAW / f"{name}.html").read_text()
     assert "define('jquery'" in before or Page(before).mute, "the page lacks the faults that it is here for"
-    page = finished(before)
-    assert finished(page) == page and "define('jquery'" not in page and not Page(page).mute
+    page = finished_page(before)
+    assert finished_page(page) == page and "define('jquery'" not in page and not Page(page).mute
     assert len(re.findall("<table", page)) == page.count('<div class="rc-scroll">')
     (tmp_path / f"{name}.html").write_text(page)
-    assert set(problems(tmp_path)["problem"]) <= {"broken link", "no such place"}, "other pages are not here; nothing else is amiss"
+    assert set(site_faults(tmp_path)["problem"]) <= {"broken link", "no such place"}, "other pages are not here; nothing else is amiss"
 
 
 def test_a_fault_fails_the_command_and_not_quarto(tmp_path, monkeypatch, capsys):
@@ -151,8 +151,8 @@ def test_a_build_with_a_fault_keeps_its_pages_and_fails(tmp_path, monkeypatch):
 def test_answers_move_under_the_title_once():
     answers = '<section class="rc-answers"><ul><li>6 of 9</li></ul></section>'
     for title in ('<h1>A</h1><div class="description">b</div>', '<header id="title-block-header"><h1 class="title">A</h1></header>'):
-        page = finished(f"{title}<p>how</p>{answers}<p>end</p>")
-        assert page == f"{title}{answers}<p>how</p><p>end</p>" == finished(page)
+        page = finished_page(f"{title}<p>how</p>{answers}<p>end</p>")
+        assert page == f"{title}{answers}<p>how</p><p>end</p>" == finished_page(page)
 
 
 def test_a_function_is_shown_with_a_table_of_its_parameters():
@@ -179,7 +179,7 @@ def test_finishing_twice_changes_nothing(tmp_path):
     ('<img alt="a" src="https://x.org/a.png">', "fetched from elsewhere"), ('<script src="//x.org/a.js"></script>', "fetched from elsewhere")])
 def test_what_is_wrong_is_found(tmp_path, html, problem):
     (tmp_path / "a.html").write_text(html)
-    assert list(problems(tmp_path)["problem"]) == [problem]
+    assert list(site_faults(tmp_path)["problem"]) == [problem]
 
 
 @pytest.mark.parametrize("html", ['<a href="https://x.org">', '<a href="mailto:a@b.c">', '<a href="a.html#p"><p id="p">', '<a href="b%20c/">', '<a href="">'])
@@ -187,7 +187,7 @@ def test_what_is_right_passes(tmp_path, html):
     (tmp_path / "a.html").write_text(html)
     (tmp_path / "b c").mkdir()
     (tmp_path / "b c" / "index.html").write_text("")
-    assert problems(tmp_path).empty
+    assert site_faults(tmp_path).empty
 
 
 def code(source, *outputs): return dict(cell_type="code", source=source, outputs=list(outputs))
