@@ -22,7 +22,7 @@ def _expecting(table: pd.DataFrame, expected: str, bound: float) -> pd.DataFrame
     if expected not in SIDES: raise ValueError(unknown("side", expected, SIDES))
     return table.assign(bound=bound, expected=expected)
 
-def tests_from_contrasts(claim: str,  # its name in `CLAIMS`
+def from_contrasts(claim: str,  # its name in `CLAIMS`
         measured: Profile,  # of one network, or of several
         questions: Iterable[tuple[str, str]],  # (trials, conditions), as for `contrasts`
         expected: str,  # above or below the bound
@@ -37,21 +37,21 @@ def tests_from_contrasts(claim: str,  # its name in `CLAIMS`
     return _expecting(pd.DataFrame(parts), expected, bound)
 
 # %% ../nbs/62_claims.ipynb #d2bcc6ec
-def test_of_figure(claim: str,  # its name in `CLAIMS`
+def from_figure(claim: str,  # its name in `CLAIMS`
                test: str,  # what the figure is
                figure: tuple[float, float, float],  # value, low, high; NaN where it cannot be known
                expected: str,  # above or below the bound
                *,
                bound: float = 0,
                network: str = "",
-) -> pd.DataFrame:  # one row, as `tests_from_contrasts`
+) -> pd.DataFrame:  # one row, as `from_contrasts`
     "A test of a claim, from a figure."
     value, low, high = figure
     row = dict(claim=claim, network=network, test=test, value=value, low=low, high=high, missing="" if value == value else test)
     return _expecting(pd.DataFrame([row]), expected, bound)
 
 # %% ../nbs/62_claims.ipynb #d7afbced
-def outcome_of_tests(tests: pd.DataFrame,  # from `tests_from_contrasts` or `test_of_figure`
+def outcome_of_tests(tests: pd.DataFrame,  # from `from_contrasts` or `from_figure`
 ) -> pd.Series:  # supports, contradicts, open or missing
     "What each test says about its claim."
     above = tests.expected == "above"
@@ -61,7 +61,7 @@ def outcome_of_tests(tests: pd.DataFrame,  # from `tests_from_contrasts` or `tes
     return pd.Series(answer, tests.index, dtype=object)
 
 # %% ../nbs/62_claims.ipynb #2a528873
-def tests_in_order(tests: pd.DataFrame) -> pd.DataFrame:
+def in_order_of_verdict(tests: pd.DataFrame) -> pd.DataFrame:
     "The tests in order: those that contradict first, those that support last, and by the near end of the interval."
     near = (tests.low - tests.bound).where(tests.expected == "above", tests.bound - tests.high)
     rank = outcome_of_tests(tests).map(dict(contradicts=0, open=1, supports=2))
@@ -70,7 +70,7 @@ def tests_in_order(tests: pd.DataFrame) -> pd.DataFrame:
 # %% ../nbs/62_claims.ipynb #661634f6
 NEEDS = ("all", "most", "some")
 
-def verdict(tests: pd.DataFrame,  # of one claim and network, from `tests_from_contrasts` or `test_of_figure`
+def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contrasts` or `from_figure`
             need: str = "most",  # tests that must support: all, most or some
 ) -> pd.Series:  # verdict test value low high supports contradicts tests missing
     "What the tests of a claim say together."
@@ -81,14 +81,14 @@ def verdict(tests: pd.DataFrame,  # of one claim and network, from `tests_from_c
     if not n: return pd.Series(dict(verdict="not testable", test="", tests=0, missing=lacking))
     stands, falls = {"all": (won == n, lost > 0), "most": (won > n / 2, lost > n / 2), "some": (won > 0, lost == n)}[need]
     place = {"all": 0, "most": n // 2 if lost > won else (n - 1) // 2, "some": n - 1}[need]
-    decides = tests_in_order(known).iloc[place][["test", "value", "low", "high"]]
+    decides = in_order_of_verdict(known).iloc[place][["test", "value", "low", "high"]]
     found = "supported" if stands else "contradicted" if falls else "undecided"
     return pd.Series(dict(verdict=found, **decides, supports=won, contradicts=lost, tests=n, missing=lacking))
 
 # %% ../nbs/62_claims.ipynb #22f809ff
 VERDICT = "claim network need verdict test value low high supports contradicts tests missing"
 
-def verdicts(tests: Iterable[pd.DataFrame],  # from `tests_from_contrasts` and `test_of_figure`
+def verdicts(tests: Iterable[pd.DataFrame],  # from `from_contrasts` and `from_figure`
              *,
              needs: dict[str, str] = {},  # claim -> all, most or some; most where not given
              reasons: dict[str, str] = {},  # claim -> why it has no test

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from .claims import test_of_figure, verdicts
+from .claims import from_figure, verdicts
 from .contrasts import by_network
 from .counts import count_differences, rounded_rates, without_epochs
 from .pareto import choose
@@ -72,10 +72,10 @@ def tests_of(claim: str,  # its name in `claims.CLAIMS`
              who: str,  # whose study, as theirs or ours
              *,
              bound: float = 0,  # the change must lie above it
-) -> list[pd.DataFrame]:  # tests, as `claims.test_of_figure`, a network a cell
+) -> list[pd.DataFrame]:  # tests, as `claims.from_figure`, a network a cell
     "Each change as one test of a claim."
     names = changes["configuration"].where(changes["configuration"] != "", changes["recipe"])
-    return [test_of_figure(claim, name, (row["difference"], row["low"], row["high"]), "above", bound=bound, network=f"{who}, {row['cell']}")
+    return [from_figure(claim, name, (row["difference"], row["low"], row["high"]), "above", bound=bound, network=f"{who}, {row['cell']}")
             for name, (_, row) in zip(names, changes.iterrows())]
 
 # %% ../nbs/64_hypotheses.ipynb #8210c12a
@@ -89,8 +89,8 @@ def complexity_tests(tables: Tables,  # a study known by counts, with sizes and 
     for words, column in ORDERS.items():
         for dataset, part in dense.groupby("dataset"):
             who, cells = f"theirs, {dataset}, by {words}", list(part.sort_values(column, ascending=False)["cell"])
-            if part[column].isna().any(): tests.append(test_of_figure("H2", f"{column} of the dense networks", (np.nan,) * 3, "above", network=who))
-            else: tests += [test_of_figure("H2", f"{a} - {b}, by {words}", _mean_difference(changes, a, b), "above", network=who) for a, b in combinations(cells, 2)]
+            if part[column].isna().any(): tests.append(from_figure("H2", f"{column} of the dense networks", (np.nan,) * 3, "above", network=who))
+            else: tests += [from_figure("H2", f"{a} - {b}, by {words}", _mean_difference(changes, a, b), "above", network=who) for a, b in combinations(cells, 2)]
     return tests
 
 def _mean_difference(changes: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:  # value, low, high
@@ -139,9 +139,9 @@ def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_r
     pairs, names = {}, table.set_index("key")["recipe"]
     for budget in budgets:
         if pair := best_pair(table, budget): pairs.setdefault(pair, []).append(f"{budget:g}")
-    if not pairs: return [test_of_figure("H3c", "a single technique and a combination within one budget", (np.nan,) * 3, "above", network=who)]
+    if not pairs: return [from_figure("H3c", "a single technique and a combination within one budget", (np.nan,) * 3, "above", network=who)]
     level = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1)
-    return [test_of_figure("H3c", f"{names[pair[0]]} - {names[pair[1]]}, {' and '.join(fits)} times smaller or more", compare(pair, level), "above", network=who)
+    return [from_figure("H3c", f"{names[pair[0]]} - {names[pair[1]]}, {' and '.join(fits)} times smaller or more", compare(pair, level), "above", network=who)
             for pair, fits in pairs.items()]
 
 # %% ../nbs/64_hypotheses.ipynb #7b7948bb
@@ -166,7 +166,7 @@ def paper_tests(theirs: Tables,  # the paper's study, by counts
     "The tests of H1, H2 and H3 on a study that is known by counts."
     wide, single = (changes_by_counts(theirs, together=together, leave_out=leave_out) for together in (True, False))
     tests = tests_of("H1a", wide, "theirs", bound=-margin) + tests_of("H1b", wide, "theirs")
-    tests.append(test_of_figure("H1c", "dense with the same extra epochs", (np.nan,) * 3, "above", network="theirs, all cells"))
+    tests.append(from_figure("H1c", "dense with the same extra epochs", (np.nan,) * 3, "above", network="theirs, all cells"))
     tests += complexity_tests(theirs, single)
     compare = lambda pair, level: tuple(count_differences(theirs, [pair], level=level).iloc[0][CHANGE[:3]])
     for cell, part in single.groupby("cell", sort=False): tests += budget_tests(part.assign(compression_ratio=part["printed_rate"]), budgets, compare, f"theirs, {cell}")

@@ -15,7 +15,7 @@ from IPython.display import Markdown
 from scipy.stats import false_discovery_control
 
 from robcomp.charts import notebook_bundle
-from robcomp.claims import CLAIMS, published, tests_from_contrasts, test_of_figure, outcome_of_tests, verdict, verdicts
+from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
 from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, holm, named_outcomes, profile, signed, simultaneous, with_means
 from robcomp.results import Tables, example, join, summarise, write_tables
 from robcomp.schema import GROUPS, STANDARD
@@ -115,7 +115,7 @@ def test_holm_is_between_bonferroni_and_benjamini():
 # ---- claims ----------------------------------------------------------------------------------------------------------
 
 def figures(*intervals, expected="above"):
-    return pd.concat([test_of_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)], ignore_index=True)
+    return pd.concat([from_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)], ignore_index=True)
 
 
 UP, DOWN, OPEN, NONE = (.1, .2), (-.2, -.1), (-.1, .1), (np.nan, np.nan)
@@ -150,7 +150,7 @@ def test_a_bound_itself_decides_nothing(): assert outcome_of_tests(figures((0, 0
 
 
 def test_every_claim_has_its_row(measured):
-    tests = [tests_from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"), tests_from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
+    tests = [from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"), from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
     table = verdicts(tests, reasons=dict(C6="why not"))
     assert list(table.claim) == list(CLAIMS.claim)
     known = table.set_index("claim")
