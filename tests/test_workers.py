@@ -235,3 +235,23 @@ def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
     assert work(crossed, store=tmp_path / "store", task="2/2", progress=False) == 0
     table = status(tmp_path / "store")
     assert len(table) == 6 and set(table.state) == {"done"}
+
+
+def test_a_claim_left_by_earlier_work_of_this_process_is_taken_at_once(tmp_path, monkeypatch):
+    from robcomp._store import claims as module
+
+    def full(*_): raise OSError(28, "No space left on device")
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"), module.Claims(tmp_path).beating() as claims:
+        assert claims.take("a")
+        disk.setattr(module, "replacing", full)
+    others = module.Claims(tmp_path)
+    assert others.current("a").state == "held" and others.take("a") and not module.Claims(tmp_path).take("a")
+
+
+def test_where_a_disk_has_no_links_a_claim_is_an_exclusive_create(tmp_path, monkeypatch):
+    from robcomp._store import claims as module
+
+    def refused(*_): raise OSError(1, "Operation not permitted")
+    monkeypatch.setattr(module.os, "link", refused)
+    claims = module.Claims(tmp_path)
+    assert claims.take("a") and claims.holds("a") and not module.Claims(tmp_path).take("a")

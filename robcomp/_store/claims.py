@@ -2,8 +2,8 @@
 
     store/claims/<name>.<number>    a small JSON file: who, host, pid, token, state (held, free or done)
 
-A claim is taken by an exclusive create, which is atomic on local disks and on NFS from version 3 on. Nothing is ever deleted, so a
-claim is never taken twice: who takes over from an owner that is gone or silent creates the next number, and one of any two who try fails.
+A claim is written under a name of its own and linked to its place, which fails where a file is there already and is atomic on local
+disks and on NFS; where a disk has no links it is an exclusive create. No claim is ever deleted, so none is taken twice: who takes over from an owner that is gone or silent makes the next number, and one of any two who try fails.
 The highest number is the claim that counts. An owner that was taken for silent finds a higher number and writes nothing.
 
 Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the claim and that of
@@ -12,6 +12,7 @@ Assumed of a network disk: exclusive create, `rename` over a file, times of its 
 """
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from robcomp._files.atomic import replacing, writable_folder
 
 BEAT = 15.  # seconds between two signs of life
 PATIENCE = 180.  # seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
+_HELD: set[str] = set()  # tokens of the claims that this process holds now
 _NAME = re.compile(r"(?P<name>[\w-]+)\.(?P<number>\d+)")
 
 
@@ -84,14 +86,15 @@ class Claims:
         current = self.current(name)
         if current and current.state == "held" and not self.abandoned(current): return False
         number, token = current.number + 1 if current else 0, secrets.token_hex(8)
-        try: descriptor = os.open(self._path(name, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        except FileExistsError: return False
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(self._text(token, "held"))
-            file.flush()
-            os.fsync(file.fileno())
-        with self.guard: self.mine[name] = (number, token)
-        return True
+        _HELD.add(token)
+        try: ours = self._create(self._path(name, number), token)
+        except BaseException:
+            _HELD.discard(token)
+            raise
+        if ours:
+            with self.guard: self.mine[name] = (number, token)
+        else: _HELD.discard(token)
+        return ours
 
     def holds(self, name: str) -> bool:
         """Has nobody taken over what we claimed? Asked before a result is written."""
@@ -102,6 +105,7 @@ class Claims:
     def leave(self, name: str, *, state: str) -> None:
         """Give up a claim: `done` where the work is on disk, `free` where somebody else has to do it."""
         with self.guard: number, token = self.mine.pop(name)
+        _HELD.discard(token)
         with replacing(self._path(name, number), "w") as file: file.write(self._text(token, state))
 
     def beat(self) -> None:
@@ -123,11 +127,13 @@ class Claims:
         finally:
             over.set()
             thread.join()
+            with self.guard: _HELD.difference_update(token for _, token in self.mine.values())  # though the disk be full
             for name in list(self.mine): self.leave(name, state="free")
 
     def abandoned(self, claim: Claim) -> bool:
-        """Is its owner gone or silent?"""
-        return self.ended(claim.owner) or self.now() - claim.seen > self.patience
+        """Is its owner gone or silent, or is it left from earlier work of this process that ended before it could say so?"""
+        left = claim.owner == self.owner and claim.token not in _HELD
+        return left or self.ended(claim.owner) or self.now() - claim.seen > self.patience
 
     def current(self, name: str) -> Claim | None:
         """The claim that counts, None where nobody ever made one."""
@@ -141,6 +147,28 @@ class Claims:
         for path in self.folder.iterdir():
             if match := _NAME.fullmatch(path.name): last[match["name"]] = max(last.get(match["name"], 0), int(match["number"]))
         return [self._read(name, number) for name, number in sorted(last.items())]
+
+    def _create(self, path: Path, token: str) -> bool:
+        """Put a claim in its place, whole, unless one is there."""
+        text, draft = self._text(token, "held"), self.folder / f".{token}"
+        try:
+            with replacing(draft, "w") as file: file.write(text)
+            os.link(draft, path)
+        except FileExistsError: return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK): raise
+            return self._create_without_links(path, text)
+        finally: draft.unlink(missing_ok=True)
+        return True
+
+    def _create_without_links(self, path: Path, text: str) -> bool:
+        try: descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError: return False
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        return True
 
     def _read(self, name: str, number: int) -> Claim:
         with open(self._path(name, number), "rb") as file:  # opening asks the server, a cached time will not do
