@@ -73,14 +73,19 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     if isinstance(selection, str): return f" {selection}" if selection else ""
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
-    rival = "".join(f", {selection.names.get(key, key)} in {share:.0%}" for key, share in rivals.items() if share >= .005)
+    rival = "".join(f", {selection.names.get(key, key)} in {100 * share:.0f} %" for key, share in rivals.items() if share >= .005)
     other = "images and with other seeds" if candidates.seeds.gt(1).any() else "images"
-    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {own.chosen:.0%}{rival}; "
-            f"picking it costs {own.regret:.2g} of {best} on average.")
+    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %{rival}; "
+            f"picking it costs {amount(own.regret)} of {best} on average.")
     if own.high > own.low:
-        said += (f" Being the best of {count} flatters the winner's {best} by {max(selection.flattery, 0):.2g} on average; "
+        said += (f" Being the best of {count} flatters the winner's {best} by {amount(max(selection.flattery, 0))} on average; "
                  f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
     return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
+
+
+def amount(value: float) -> str:
+    """A small difference of accuracies, as a reader takes it."""
+    return "less than 0.0001" if abs(value) < 1e-4 else f"{value:.2g}"
 
 
 def card(recipe: str | None, text: str, table: pd.DataFrame) -> str:
