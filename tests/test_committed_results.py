@@ -26,12 +26,13 @@ CONDITIONS = [("clean", 0), ("gaussian_noise", 3), ("frost", 5), ("jpeg_compress
 class Part:
     """The first images of a few conditions of a suite."""
 
-    def __init__(self, suite): self.suite, self.data = suite, suite.data
+    def __init__(self, suite): self.suite, self.data, self.adapt = suite, suite.data, False
 
     @property
     def conditions(self): return [condition for condition in self.suite.conditions if (condition.corruption, condition.severity) in CONDITIONS]
     def __len__(self): return IMAGES * len(self.conditions)
-    def batch(self, condition): return tuple(part[:IMAGES] for part in self.suite.batch(condition))
+    def positions(self, condition): return self.suite.positions(condition)[:IMAGES]
+    def batch(self, condition, part=slice(None)): return tuple(found[:IMAGES][part] for found in self.suite.batch(condition))
 
 
 @pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
