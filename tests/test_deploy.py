@@ -389,7 +389,7 @@ def test_names_shapes_and_operations_are_those_of_the_smaller_network(tmp_path, 
     assert {name: tuple(layer.weight.shape) for name, layer in layers(again).items()} == shapes and footprint.macs(again) == footprint.macs(ready.module) == count
     assert footprint.measure(again)["macs"] == count and footprint.measure(again)["params"] == footprint.measure(narrow)["params"] == sum(value.numel() for value in narrow.parameters())
     timed, run = [], footprint.scores_of_grey_image
-    monkeypatch.setattr(footprint, "one_image", lambda module, batch=1: timed.append(sum(value.numel() for value in module.parameters())) or run(module, batch))
+    monkeypatch.setattr(footprint, "scores_of_grey_image", lambda module, batch=1: timed.append(sum(value.numel() for value in module.parameters())) or run(module, batch))
     footprint.latency(narrow, repeats=1)
     assert set(timed) == {sum(value.numel() for value in narrow.parameters())}
 

@@ -198,7 +198,10 @@ def test_a_claim_folder_that_is_not_writable_is_one_line(tmp_path):
 
 def test_dask_with_a_worker_killed_half_way(whole, tmp_path):
     distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+    import dask
+    import torch
+    alike = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}}  # Dask's own is 1, and sums depend on it
+    with dask.config.set(alike), distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
         with client.get_executor(pure=False, retries=3) as executor:
             victim = next(iter(client.run(os.getpid).values()))
             killer = subprocess.Popen([sys.executable, "-c", f"import os, time\ntime.sleep(3)\nos.kill({victim}, 9)"])
