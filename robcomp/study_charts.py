@@ -149,4 +149,5 @@ def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, 
     if cells.empty: raise ValueError("the table has no layer: there is nothing to draw")
     worst, title = cells.loc[cells["change"].idxmin()], f"{stage} on one layer at a time: change of accuracy"
     how = f"In points; {cells['n'].min():,} to {cells['n'].max():,} images a cell; orange is a loss, blue a gain."
-    return with_title(heat(cells, "change", names=("layer", "group")), title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")
+    chart = heat(cells, "change", names=("layer", "group")).properties(width=max(240, 26 * cells["corruption"].nunique()))
+    return with_title(chart, title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")
