@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ._compression.channels import coherent, shrink
 from ._packing.coder import decode, depth_of, encode, order0_bytes
-from ._packing.container import Section, beginning, header_bytes, read, write
+from ._packing.container import Section, header_bytes, read, write
 from ._packing.context import MOST, decisions, decode_in_context, encode_in_context
 from ._packing.header import IN_CONTEXT, IN_HALF, check_header
 from ._compression.state import Layer, grid_limit, layers, plain, rest
@@ -358,32 +358,3 @@ def _symbols(entry: Mapping, kind: str, parts: Mapping[str, bytes]) -> np.ndarra
         count = int(_symbols(entry, "mask", parts).sum())
         return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
     return decode_weights(parts, kind, entry["shape"], symbol_values(entry, values))
-
-# %% ../nbs/35_pack.ipynb #d6e99d1a
-def _floats_of(section: Section, entry: Mapping, parts: Mapping[str, bytes], header: Mapping) -> np.ndarray | None:
-    "The float32 numbers of a section that `half` would round; None where it has none."
-    match section.kind:
-        case "tensors" if section.name == "float32": count = sum(prod(shape) for _, dtype, shape in header["tensors"] if dtype == "float32")
-        case "weights": count = int(_symbols(entry, "mask", parts).sum()) if entry["mask"] else prod(entry["shape"])
-        case "codebook" if not entry["bits"] and not entry["scale"]: return np.frombuffer(section.data, "<f4")
-        case _: return None
-    return decode_planes(section.data, count, "<f4")
-
-def _shorter(section: Section, values: np.ndarray | None) -> Section:
-    "A section with these floats in two bytes each; as it is where there are none, or half precision cannot hold them."
-    if values is None: return section
-    short = in_half(values)
-    if np.isinf(short).any(): return section
-    return Section(section.name, section.kind + IN_HALF, short.tobytes() if section.kind == "codebook" else encode_planes(short))
-
-# %% ../nbs/35_pack.ipynb #e43e9291
-def half_bytes(path: str | Path,  # a packed file
-) -> int:  # bytes
-    "x."
-    header, sections = read(path)
-    try:
-        check_header(header, sections, Path(path).stat().st_size)
-        parts, entries = parts_of(sections), {entry["name"]: entry for entry in header["layers"]}
-        rounded = [_shorter(section, _floats_of(section, entries.get(section.name, {}), parts[section.name], header)) for section in sections]
-    except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None
-    return len(beginning(header, rounded)) + sum(len(section.data) for section in rounded)

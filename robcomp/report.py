@@ -25,6 +25,7 @@ from .uncertainty import intervals
 
 # %% ../nbs/72_report.ipynb #771068d3
 PAPER = dict(recipe="{}", clean="{:.3f}", robust="{:.3f}", worst="{:.3f}", size_mb="{:.2f}", compression_ratio="{:.1f}")
+HEADS = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
 
 def printed_cells(table: pd.DataFrame,  # summary
             columns: Sequence[str] = tuple(PAPER),  # in this order
@@ -36,9 +37,6 @@ def printed_cells(table: pd.DataFrame,  # summary
         return ("{}" if isinstance(value, str) else PAPER.get(name, "{:.3g}")).format(value)
     check(table, columns)
     return pd.DataFrame({name: [form(name, value) for value in table[name]] for name in columns})
-
-# %% ../nbs/72_report.ipynb #453e69fe
-HEADS = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
 
 # %% ../nbs/72_report.ipynb #2fafd2c9
 def to_markdown(table: pd.DataFrame,  # summary

@@ -13,21 +13,19 @@ from typing import NamedTuple
 
 import pandas as pd
 
-# %% ../nbs/00_schema.ipynb #8a783318
-STANDARD = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
-            "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression")
-
-# %% ../nbs/00_schema.ipynb #d41b1129
-GROUPS = dict(noise=STANDARD[:3], blur=STANDARD[3:7], weather=STANDARD[7:11], digital=STANDARD[11:])
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-
-# %% ../nbs/00_schema.ipynb #7cdd8fd0
-CORRUPTIONS = STANDARD + EXTRA
-
 # %% ../nbs/00_schema.ipynb #0b3281d9
 CLEAN = "clean"
 ELSEWHERE = "elsewhere:"  # and a name, in the recipe column: a model that another tool compressed
 SEVERITIES = (1, 2, 3, 4, 5)
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+
+# %% ../nbs/00_schema.ipynb #8a783318
+STANDARD = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+            "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression")
+CORRUPTIONS = STANDARD + EXTRA
+
+# %% ../nbs/00_schema.ipynb #d41b1129
+GROUPS = dict(noise=STANDARD[:3], blur=STANDARD[3:7], weather=STANDARD[7:11], digital=STANDARD[11:])
 
 # %% ../nbs/00_schema.ipynb #7d8c7ea9
 SCHEMA_VERSION = 1

@@ -21,7 +21,7 @@ from robcomp._compression.state import layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import encode_weights, half_bytes, ledger, pack, unpack
+from robcomp.pack import encode_weights, ledger, pack, unpack
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -540,19 +540,6 @@ def test_a_network_in_half_precision_by_nature_needs_no_stage(tmp_path):
 def write_packed(module, folder):
     pack(module, folder / "packed")
     return (folder / "packed").read_bytes()
-
-
-def test_the_size_in_half_is_the_length_of_the_rounded_network(files, tmp_path):
-    """But for the word in its recipe and the marks of its layers, of which a network that was rounded by hand has none."""
-    for recipe in ("dense", "prune0.5", "cluster8", "int8", "prune0.5+cluster16+int8", "half+cluster8"):
-        path, module = files[recipe]
-        rounded = unpack(path, module=LIKE_IT)
-        with torch.no_grad():
-            for layer in layers(rounded).values():
-                if layer.state is None or layer.state.scale is None: layer.original.copy_(layer.original.half())
-            for name, tensor in rounded.state_dict(keep_vars=True).items():
-                if name.startswith("norm.") and tensor.is_floating_point() or name.endswith(".bias"): tensor.copy_(tensor.half())
-        assert half_bytes(path) == pack(rounded, tmp_path / "rounded", recipe=recipe) <= path.stat().st_size
 
 
 def test_a_stream_in_context_where_none_can_be_is_refused(files, tmp_path):
