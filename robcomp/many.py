@@ -14,11 +14,13 @@ import pandas as pd
 import yaml
 
 # %% ../nbs/91_many.ipynb #d9b93d1f
+from ._files.shipped import parameter_file
 from .plan import Plan, bound, plan_table, schedule, write_plan
 
 # %% ../nbs/91_many.ipynb #661f84c1
 def read_parameters(path: Path) -> Mapping:
-    "The parameters of a YAML file."
+    "The parameters of a YAML file, or of one that comes with robcomp: mobilenetv2-cifar10."
+    path = parameter_file(path)
     try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError: raise ValueError(f"{path} is not YAML: write lines as `epochs: 3`") from None
@@ -49,6 +51,8 @@ _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--he
 @click.option("--history", type=click.Path(path_type=Path), help="A trials.parquet of an earlier study: what stages took there.")
 def plan_command(parameters, out, history):
     """Write what is to be done for the parameters in a YAML file, and say what it may take.
+
+    PARAMETERS is a path, or the name of a file that comes with robcomp: mobilenetv2-cifar10.
 
     \b
     archs: [mobilenetv2, vgg19]     one network a line of work

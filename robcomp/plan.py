@@ -18,13 +18,14 @@ import pandas as pd
 
 # %% ../nbs/43_plan.ipynb #9a4554aa
 from ._files.atomic import replacing
+from ._files.shipped import starting_weights
 from ._store.tree import Job, jobs, looks_at_images, steps
 from ._text.suggest import unknown
 from .recipe import Recipe, Tune, parse
 from .schema import canonical
 
 # %% ../nbs/43_plan.ipynb #86612736
-DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="", epochs=6, sizes="", peak=.1, batch=64, tune_peak=.02, recipes=["dense"], extra=False,
+DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=.1, batch=64, tune_peak=.02, recipes=["dense"], where="", best="robust", extra=False,
                 per_condition=10, frost="own", together=4, folder="runs/many")
 CROSSED = dict(datasets="dataset", archs="arch", seeds="seed")
 
@@ -36,6 +37,10 @@ def settings(parameters: Mapping) -> dict:
         if many in parameters and (not isinstance(parameters[many], list) or not parameters[many]):
             raise ValueError(f"{many} is a list such as [{DEFAULTS[one]}], got {parameters[many]!r:.80}")
     return DEFAULTS | dict(parameters)
+
+def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is trained
+    "The file of weights that a cell starts from, looked up on the machine that asks."
+    return starting_weights(cell["weights"], arch=cell["arch"], dataset=cell["dataset"], seed=cell["seed"])
 
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
     "One cell a network, data set and seed."
@@ -107,7 +112,7 @@ class Plan:
         self.cells, recipes = cells_of(self.parameters), [parse(text) for text in self.parameters["recipes"]]
         self.nodes = []
         for number, cell in enumerate(self.cells):
-            own = cell_nodes(number, recipes, self.parameters, cell_seconds(cell, self.parameters, history))
+            own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)), cell_seconds(cell, self.parameters, history))
             places = {node["name"]: len(self.nodes) + place for place, node in enumerate(own) if node["name"]}
             self.nodes += [dict(node, needs=places.get(node["needs"], -1)) for node in own]
 
@@ -116,7 +121,7 @@ class Plan:
     def hours(self) -> float: return sum(node["seconds"] for node in self.nodes) / 3600
     def digest(self, cell: int) -> str:
         "What names a cell in a store: all that its trials rest on, and nothing of costs."
-        own = {name: value for name, value in self.parameters.items() if name not in (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder")}
+        own = {name: value for name, value in self.parameters.items() if name not in (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best")}
         return sha256(canonical(own | self.cells[cell]).encode()).hexdigest()[:16]
 
 # %% ../nbs/43_plan.ipynb #69fcd73c

@@ -20,7 +20,7 @@ from ._store.checked import statuses
 from ._store.claims import Claims
 from ._store.shards import read_trial, stamp_of, trial_files, write_deal
 from ._store.tree import Job
-from .plan import Plan, plan_table, read_plan, schedule, tails, write_plan
+from .plan import Plan, cell_weights, plan_table, read_plan, schedule, tails, write_plan
 from .recipe import parse
 from .schema import CORRUPTIONS, STANDARD
 from .sweep import Study, Worker, drain, plan as trials_of, reopen, start_digest
@@ -35,15 +35,16 @@ def study_of(plan: Plan,
     "The study of one network, data set and seed of a plan."
     cell, given = plan.cells[number], plan.parameters
     train = Training(given["epochs"], peak=given["peak"], batch=given["batch"], sizes=given["sizes"])
-    conditions = dict(corruptions=CORRUPTIONS if given["extra"] else STANDARD, per_condition=given["per_condition"], frost=given["frost"], seed=cell["seed"])
-    return Study(cell["dataset"], cell["arch"], name=f"{cell['arch']}-{cell['dataset']}", train=train, weights=cell["weights"] or None, seed=cell["seed"],
+    conditions = dict(corruptions=CORRUPTIONS if given["extra"] else STANDARD, per_condition=given["per_condition"], frost=given["frost"])  # all seeds see the same images
+    return Study(cell["dataset"], cell["arch"], name=f"{cell['arch']}-{cell['dataset']}", train=train, weights=cell_weights(cell), seed=cell["seed"],
                  tune=Training(1, peak=given["tune_peak"], batch=given["batch"], warmup=0.), conditions=conditions, device=device)
 
 # %% ../nbs/44_workers.ipynb #cb0af892
 def _keys_file(plan: Plan, number: int, store: Path) -> Path: return store / "keys" / f"{plan.digest(number)}.json"
 
 def _weights(plan: Plan, number: int) -> list:
-    return list(stamp_of(Path(plan.cells[number]["weights"]))) if plan.cells[number]["weights"] else []
+    file = cell_weights(plan.cells[number])
+    return list(stamp_of(file)) if file else []
 
 def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys of trials by recipe; empty where not all are known
     "The keys of a cell's trials, as a worker has written them down for the weights that are there now."

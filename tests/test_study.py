@@ -55,6 +55,9 @@ def test_second_run_repeats_nothing(done):
     (["EPOCH=3"], "unknown parameter 'epoch': did you mean 'epochs'?"),
     (["ARCH=resnet"], "unknown architecture 'resnet': did you mean 'resnet50'?"),
     (["epochs"], "'epochs' is not a parameter: write NAME=VALUE"),
+    (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
+    (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
+    (["ARCH=vgg19", "WEIGHTS=absent.safetensors"], "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
     (["DATASET=cifar11"], "dataset is digits, cifar10 or cifar100, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
 ])
@@ -79,3 +82,46 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", []) if output.output_type == "error"]
     assert len(outputs) == 1 and len(outputs[0].traceback) == 1 and "\n" not in outputs[0].traceback[0]
     assert not (tmp_path / "runs").exists()
+
+
+def test_seeds_are_trials_of_one_recipe(tmp_path):
+    """Two seeds train two networks, see the same images, and are one line of the front."""
+    words = ["EPOCHS=1", "PER_CONDITION=2", "SEEDS=[0, 1]", "RECIPES=[dense, int8]", "WHERE=size_mb < 5", "BEST=clean"]
+    ran = study(tmp_path, *words)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    trials = pd.read_parquet(tmp_path / "runs" / "mobilenetv2-digits" / "trials.parquet")
+    assert sorted(zip(trials.recipe, trials.seed)) == [("dense", 0), ("dense", 1), ("int8", 0), ("int8", 1)]
+    assert trials.suite.nunique() == 1 and trials.groupby("seed").weights.nunique().eq(1).all() and trials.weights.nunique() == 2
+    assert re.search(r"int8 +2 ", ran.stdout) and "mean of 2 seeds" in ran.stdout
+
+
+def test_a_parameter_file_names_its_network():
+    from robcomp.study import EXPERIMENTS, ParameterError, check_parameters, checked, experiment, with_file
+    files = sorted((EXPERIMENTS / "parameters").glob("*.yaml"))
+    for path in files:
+        given = with_file(dict(parameters=path.stem))
+        notebook = experiment(given["arch"])
+        assert checked(given, notebook) == given and given["folder"] == f"runs/{path.stem}"
+    assert len(files) == 9 and experiment("resnet50_pooled") == experiment("resnet50")
+    with pytest.raises(ParameterError, match="mobilenetv2 has a notebook of its own: run that one, not vgg19"):
+        check_parameters(dict(arch="mobilenetv2"), "vgg19")
+
+
+def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
+    from robcomp.many import read_parameters
+    from robcomp.plan import Plan, cell_weights
+    from robcomp.study import EXPERIMENTS
+    for path in (EXPERIMENTS / "parameters").glob("*.yaml"):
+        if path.stem.startswith("baseline"): continue
+        plan = Plan(read_parameters(path.stem))
+        assert plan.cells[0]["arch"].replace("_", "-") + "-" + plan.cells[0]["dataset"] == path.stem
+    assert cell_weights(dict(weights="auto", arch="mobilenetv2", dataset="cifar10", seed=0)).is_file()
+    assert cell_weights(dict(weights="auto", arch="vgg19", dataset="cifar10", seed=0)) is None
+
+
+def test_the_network_that_comes_with_robcomp_is_the_one_of_the_committed_tables():
+    from robcomp._files.shipped import starting_weights
+    from robcomp.models import weights_sha256
+    trials = pd.read_parquet(ROOT / "results" / "mobilenetv2-cifar10" / "trials.parquet")
+    file = starting_weights("auto", arch="mobilenetv2", dataset="cifar10")
+    assert file.stat().st_size < 5e6 and set(trials.weights) == {weights_sha256(file)}

@@ -1,4 +1,5 @@
-"""Where the experiment notebooks and the committed tables are: inside an installed package, or in the clone around it."""
+"""Where the experiment notebooks, the committed tables and the trained networks are: inside an installed package, or in the
+clone around it."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -12,3 +13,23 @@ def shipped(name: str,  # experiments or results
     """The folder of that name. A wheel carries a copy in robcomp/_shipped; a clone has none and uses its own folders."""
     copied = PACKAGE / "_shipped" / name
     return copied if copied.is_dir() else PACKAGE.parent / SHIPPED[name]
+
+
+def parameter_file(name: str | Path,  # a path, or the name of a file that comes with robcomp
+) -> Path:
+    """The parameter file that is meant; a file of the user's comes first."""
+    own, known = Path(name), shipped("experiments") / "parameters" / f"{name}.yaml"
+    return known if known.is_file() and not own.exists() else own
+
+
+def starting_weights(weights: str,  # a file, with {arch}, {dataset} and {seed} filled in; auto; empty: train
+                     *,
+                     arch: str,
+                     dataset: str,
+                     seed: int = 0,
+) -> Path | None:  # None: there is no file, so the network is trained
+    """The file of weights that a study starts from. `auto` takes the network that comes with robcomp, where there is one."""
+    if weights == "auto":
+        known = shipped("results") / "weights" / f"{arch}_{dataset}.safetensors"
+        return known if known.is_file() else None
+    return Path(weights.format(arch=arch, dataset=dataset, seed=seed)) if weights else None
