@@ -26,6 +26,7 @@ study: $(READY)
 
 test: $(READY)
 	@$(BIN)/ruff check --quiet --isolated --no-cache --select E9,F --ignore F811 robcomp tests setup.py
+	@$(BIN)/mypy --no-error-summary --cache-dir=/dev/null --strict --follow-imports=silent --ignore-missing-imports tests/typed_road.py
 	@$(BIN)/nbdev_test --n_workers 2 --timing
 	@$(BIN)/python -m pytest tests
 

@@ -41,7 +41,7 @@ setup(
     url=settings["git_url"],
     keywords=settings["keywords"].split(),
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
-    package_data={settings["lib_name"]: ["py.typed"]},
+    package_data={settings["lib_name"]: ["py.typed", "*.pyi"]},
     include_package_data=False,
     cmdclass={"build_py": BuildWithData},
     install_requires=settings["requirements"].split(),

@@ -100,3 +100,32 @@ MODULES = sorted(path.stem for path in (ROOT / "robcomp").glob("[a-z]*.py"))
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_else_is_public(module):
     assert {*importlib.import_module(f"robcomp.{module}").__all__} == {name for name, home in (word.split(".")[::-1] for word in WORDS) if home == module}
+
+
+def stub() -> str:
+    """What robcomp/__init__.pyi has to say: every name of the face, from its module."""
+    lines = ['"""The public face for type checkers and editors: the names of robcomp.FACE, which are loaded when they are first used."""']
+    for words in robcomp.FACE.values():
+        homes: dict[str, list[str]] = {}
+        for word in words.split():
+            home, name = word.split(".")
+            homes.setdefault(home, []).append(f"{name} as {name}")
+        for home, names in homes.items():
+            listed = names[0] if len(names) == 1 else "(\n    " + ",\n    ".join(names) + ",\n)"
+            lines.append(f"from .{home} import {listed}")
+    return "\n".join([*lines, "", "__version__: str", "FACE: dict[str, str]", ""])
+
+
+def test_type_checkers_see_the_face():
+    assert (ROOT / "robcomp" / "__init__.pyi").read_text() == stub()
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_parameter_and_answer_of_the_face_has_a_type(word):
+    module, name = word.split(".")
+    found = getattr(importlib.import_module(f"robcomp.{module}"), name)
+    if not callable(found): return
+    signature = inspect.signature(found)
+    untyped = [own.name for own in signature.parameters.values() if own.annotation is own.empty]
+    if not inspect.isclass(found) and signature.return_annotation is signature.empty: untyped.append("return")
+    assert not untyped
