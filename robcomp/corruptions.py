@@ -122,7 +122,7 @@ def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
         case "defocus_blur": return over(images, _kernels.correlate, _tables.disk(*(pixels * scale for pixels in strength), strengths == "cifar"))
         case "zoom_blur": return over(images, _kernels.zoom, *_tables.enlargements(size, *np.atleast_1d(strength)))
         case "pixelate": return over(images, _kernels.pixelate, *_tables.boxes(size, int(size * strength)))
-        case "jpeg_compression": return over(images, _kernels.jpeg, *_tables.cosines(), _tables.steps(strength))
+        case "jpeg_compression": return over(images, _kernels.jpeg, _tables.cosines(), _tables.steps(strength))
 
 # %% ../nbs/11_corruptions.ipynb #643f2ca9
 def corrupt_with_draws(images: np.ndarray,  # (n, size, size, 3) uint8
