@@ -303,7 +303,7 @@ def deal_positions(n: int,  # test images
 def frost_text(frost: str | Path) -> str:
     "The choice of frost; pictures that are not ours by a name and the digest of their pixels."
     if frost == "own": return "own"
-    from robcomp._corruptions.frost import fingerprint
+    from robcomp._corruptions.frost_pictures import fingerprint
     return f"{Path(frost).resolve().name}-{fingerprint(frost)[:8]}"
 
 def corruption_names(names: Sequence[str]) -> str:

@@ -436,7 +436,7 @@ def test_text_tells_suites_apart(few, tmp_path):
     assert len(set(texts)) == len(options) and all(text == Suite(few, **option).text for text, option in zip(texts, options))
     assert "frost=own" in texts[0] and f"frost={tmp_path.name}-" in texts[-1] and "data=few" in texts[0]
     Image.fromarray(np.full((400, 400, 3), 9, np.uint8)).save(tmp_path / "2.png")
-    code = "import sys, robcomp._corruptions.frost as f; print(f.fingerprint(sys.argv[1])[:8])"
+    code = "import sys, robcomp._corruptions.frost_pictures as f; print(f.fingerprint(sys.argv[1])[:8])"
     changed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], text=True, capture_output=True, check=True).stdout.strip()
     assert not texts[-1].endswith(changed)
 

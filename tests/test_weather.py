@@ -1,4 +1,5 @@
 """Glass, fog, motion, snow, frost, elastic and spatter against slow transcriptions of their definitions."""
+import sys
 from math import ceil, cos, exp, hypot, radians, sin
 
 import numba
@@ -7,7 +8,10 @@ import pytest
 from scipy.ndimage import correlate, gaussian_filter, label, map_coordinates, zoom
 
 from robcomp._corruptions import draws
-from robcomp._corruptions import frost as _frost
+from robcomp._corruptions import frost_pictures as _frost
+from robcomp._corruptions import glass as _glass
+from robcomp._corruptions import snow as _snow
+from robcomp._corruptions import spatter as _spatter
 from robcomp._corruptions import weather as _weather
 from robcomp.schema import CORRUPTIONS
 
@@ -197,10 +201,15 @@ def spatter(x, row, severity):
     return (np.clip(x, 0, 1) * float32(255)).astype(np.uint8)
 
 
+def arithmetic(name):
+    """The half of a corruption that is fed its draws."""
+    return getattr(sys.modules[getattr(_weather, name).__module__], "_" + name)
+
+
 def fed(name, n, severity, random, strengths="cifar"):
     """Standard draws for n images."""
     size, side = dict(cifar=(32, 32), imagenet=(224, 256))[strengths]
-    if name == "glass_blur": return random.random((n, _weather._glass_draws(severity, size, strengths)))
+    if name == "glass_blur": return random.random((n, _glass._glass_draws(severity, size, strengths)))
     if name == "snow": return np.hstack([random.standard_normal((n, size**2)), random.random((n, 1))])
     if name == "spatter": return random.standard_normal((n, size**2))
     return random.random((n, dict(fog=side**2 - 1, motion_blur=1, frost=3, elastic_transform=6 + 2 * size**2)[name]))
@@ -211,7 +220,7 @@ def fed(name, n, severity, random, strengths="cifar"):
 def test_same_draws_same_pixels(images, name, severity):
     more = (_frost.pictures("own"),) if name == "frost" else ()
     rows = fed(name, len(images), severity, np.random.default_rng(severity))
-    made = getattr(_weather, "_" + name)(images, rows, severity, *more)
+    made = arithmetic(name)(images, rows, severity, *more)
     for image, row, got in zip(images, rows, made):
         np.testing.assert_array_equal(got, globals()[name](image, row, severity, *more))
 
@@ -222,7 +231,7 @@ def test_same_draws_same_pixels_with_the_constants_for_224(images, name, severit
     large = np.asarray(zoom(images[1].astype(float), (7, 7, 1), order=1).clip(0, 255), np.uint8)
     more = (_frost.pictures("own", 224, "imagenet"),) if name == "frost" else ()
     rows = fed(name, 1, severity, np.random.default_rng(severity), "imagenet")
-    made = getattr(_weather, "_" + name)(large[None], rows, severity, *more, "imagenet")[0]
+    made = arithmetic(name)(large[None], rows, severity, *more, "imagenet")[0]
     wanted = globals()[name](large, rows[0], severity, *more)
     np.testing.assert_array_equal(made, wanted)
     assert (made != large).mean() > .01
@@ -284,13 +293,13 @@ def test_draws_are_standard():
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_flakes_of_other_sizes_are_those_of_scipy(size, severity):
     """The lines that the kernel reads and weighs, against scipy's zoom of the flakes themselves; none is outside the picture."""
-    factor = max(_weather._SNOW["cifar"][severity - 1][2] * size / 32, 1)
+    factor = max(_snow._SNOW["cifar"][severity - 1][2] * size / 32, 1)
     flakes = np.random.default_rng(size).standard_normal((size, size))
     kept = ceil(size / factor)
     start = (size - kept) // 2
     wanted = zoom(flakes[start:start + kept, start:start + kept], factor, order=1)
     start = (len(wanted) - size) // 2
-    first, near, far = _weather._zoomed(size, factor)
+    first, near, far = _snow._zoomed(size, factor)
     assert first.min() >= 0 and first.max() < size - 1 and len(first) == size
     lines = near[:, None] * flakes[first] + far[:, None] * flakes[first + 1]
     np.testing.assert_allclose(near * lines[:, first] + far * lines[:, first + 1], wanted[start:start + size, start:start + size], atol=1e-12)
@@ -302,11 +311,11 @@ def test_snow_on_small_pictures(size, severity):
     """The whole arithmetic in plain NumPy and SciPy, with constants in pixels times size / 32 and no flake smaller than a pixel."""
     rng = np.random.default_rng(severity)
     image, row = rng.integers(0, 256, (size, size, 3)).astype(np.uint8), np.append(rng.standard_normal(size**2), rng.random())
-    mean, deviation, factor, threshold, radius, sigma, colour = _weather._SNOW["cifar"][severity - 1]
+    mean, deviation, factor, threshold, radius, sigma, colour = _snow._SNOW["cifar"][severity - 1]
     wanted = snow(image, row, severity, (mean, deviation, max(factor * size / 32, 1), threshold, radius * size / 32, sigma * size / 32, colour))
-    made = _weather._snow(image[None], row[None], severity)[0]
+    made = _snow._snow(image[None], row[None], severity)[0]
     np.testing.assert_array_equal(made, wanted)
-    assert (made == _weather._snow(image[None].repeat(3, 0), row[None].repeat(3, 0), severity)).all(), "something outside the picture was read"
+    assert (made == _snow._snow(image[None].repeat(3, 0), row[None].repeat(3, 0), severity)).all(), "something outside the picture was read"
 
 
 @pytest.mark.parametrize("size", [8, 16, 31, 48, 64])
@@ -325,7 +334,7 @@ def test_sizes_refused():
 
 
 def test_no_drop_turns_an_image_black(images):
-    assert not _weather._spatter(images[:1], np.zeros((1, 1024)), 1).any()
+    assert not _spatter._spatter(images[:1], np.zeros((1, 1024)), 1).any()
 
 
 # ---------------------------------------------------------------------------------------------------------- frost
