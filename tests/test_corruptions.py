@@ -18,8 +18,10 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.corruptions import CBAR, NOISES, STRENGTH, STRENGTHS, Condition, Suite, corrupt, corruption, deal_positions, download, byte_probabilities, write_arrays
+from robcomp.conditions import deal_positions
+from robcomp.corruptions import CBAR, Condition, Suite, corrupt, corruption, download, download_arrays, write_arrays
 from robcomp.data import Data, Images, load
+from robcomp.published_corruptions import NOISES, STRENGTH, STRENGTHS, byte_probabilities
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
 DETERMINED = ("brightness", "contrast", "defocus_blur", "gaussian_blur", "jpeg_compression", "pixelate", "saturate", "zoom_blur")
@@ -743,3 +745,40 @@ def test_folders_of_arrays_that_will_not_do(few, bar, damage, words):
     damage(bar)
     with pytest.raises(ValueError, match=words) as error: Suite(few, corruptions=[CBAR[0]], source=bar, severities=[1]).batch(Condition(CBAR[0], 1))
     one_line(error)
+
+
+def test_arrays_are_fetched_from_an_address_and_compared_with_the_test_images(published, few, bar):
+    handler, served, root = published
+    with tarfile.open(served / "c.tar", "w:gz") as box: box.add(bar, bar.name)
+    url = _official.ARCHIVES["cifar10"][0].replace("c.tar", "bar.tar.gz")
+    digest = hashlib.md5((served / "c.tar").read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="damaged archive .*, not 0000") as error: download_arrays(url, few, md5="0000")
+    one_line(error)
+    folder = download_arrays(url, few, md5=digest)
+    assert folder == root / "bar" / bar.name and not list(root.glob("bar.*"))
+    here, there = (Suite(few, corruptions=CBAR[:2], source=source) for source in (bar, folder))
+    assert here.text == there.text and all((here.batch(each)[0] == there.batch(each)[0]).all() for each in here.conditions)
+    asked = len(handler.ranges)
+    assert download_arrays(url, few) == folder and len(handler.ranges) == asked, "what is there is not fetched again"
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda folder: np.save(folder / "labels.npy", np.zeros(300, int)), "other labels than the test images"),
+    (lambda folder: np.save(folder / f"{CBAR[1]}.npy", np.zeros((300, 32, 32, 3))), "holds float64 of shape"),
+    (lambda folder: (folder / "labels.npy").unlink(), "holds no labels.npy")])
+def test_an_archive_of_other_arrays_leaves_no_folder(published, few, bar, damage, words):
+    damage(bar)
+    _, served, root = published
+    with tarfile.open(served / "c.tar", "w") as box: box.add(bar, bar.name)
+    with pytest.raises(ValueError, match=words) as error: download_arrays(_official.ARCHIVES["cifar10"][0], few)
+    one_line(error)
+    assert [path.name for path in root.iterdir()] == ["c.tar"], "the archive is kept: another data set may be the right one"
+
+
+def test_an_address_that_gives_no_archive(published, few):
+    _, served, root = published
+    (served / "c.tar").write_bytes(b"<html>not found</html>" * 99)
+    with pytest.raises(ValueError, match="is no tar archive .*delete it, and look at the address") as error:
+        download_arrays(_official.ARCHIVES["cifar10"][0], few)
+    one_line(error)
+    with pytest.raises(ValueError, match="names no tar archive"): download_arrays("https://example.org/arrays", few)

@@ -4,18 +4,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import md5 as new_md5, sha256
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import progress
+from robcomp._text.errors import first_line
 
 FOLDERS = dict(cifar10="CIFAR-10-C", cifar100="CIFAR-100-C")
 ARCHIVES = dict(  # Zenodo records 2535967 and 3555552
@@ -128,6 +131,38 @@ def fetch(dataset: str, root: Path) -> Path:
     return folder
 
 
+def fetch_arrays(url: str, root: Path, md5: str | None, test: tuple[tuple, np.ndarray]) -> Path:
+    """The folder of arrays in an archive that is not published with digests; `test` is the shape and the labels of the test images.
+
+    It is unpacked beside its final place and moved there once every array has the labels, the shape and the type that it must have.
+    """
+    name = PurePosixPath(urlsplit(url).path).name
+    if ".tar" not in name: raise ValueError(f"the address {url!r} names no tar archive: it ends in .tar, .tar.gz or alike")
+    place, archive = Path(root) / name.partition(".tar")[0], writable_folder(root) / name
+    if place.is_dir(): return _compared(place, test)
+    if not archive.exists(): resume(url, archive)
+    if md5 and (found := digest(archive)) != md5:
+        raise ValueError(f"damaged archive {str(archive)!r}: its md5 is {found}, not {md5}; delete it and it will be fetched again")
+    coming = place.with_name(place.name + ".unpacked")
+    try:
+        unpack(archive, coming)
+        _compared(coming, test)
+        coming.replace(place)
+    except tarfile.TarError as error:
+        raise ValueError(f"{str(archive)!r} from {url} is no tar archive ({first_line(error)}): delete it, and look at the address") from None
+    finally: shutil.rmtree(coming, ignore_errors=True)
+    archive.unlink()
+    return _compared(place, test)
+
+
+def _compared(place: Path, test: tuple[tuple, np.ndarray]) -> Path:
+    """The folder below `place` that holds labels.npy, once all arrays in it are known to fit the test images."""
+    shape, labels = test
+    folder = next((path.parent for path in sorted(place.rglob("labels.npy"))), place)
+    for name in names_in(folder, labels): array(folder, shape, name)
+    return folder
+
+
 def resume(url: str, path: Path) -> None:
     """Download into `path`, going on where an earlier attempt broke off; the name is taken when all is there."""
     part = path.with_name(path.name + ".part")
@@ -152,8 +187,12 @@ def resume(url: str, path: Path) -> None:
 
 class _answer:
     """The rest of a file from byte `done` on; None where nothing is left."""
-    def __init__(self, url: str, done: int): self.request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    def __exit__(self, *_): self.reply and self.reply.close()
+
+    def __init__(self, url: str, done: int):
+        self.request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+
+    def __exit__(self, *_):
+        if self.reply: self.reply.close()
 
     def __enter__(self):
         try: self.reply = urlopen(self.request, timeout=30)
