@@ -24,17 +24,20 @@ from .schema import CLEAN, CORRUPTIONS
 class Corruption:
     "A function of images, severity and generator under a name; `corruption` makes it."
     def __init__(self,
-                 function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images of the same shape
+                 function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images alike
     ):
         self.function, self.name, self.__doc__ = function, function.__name__, function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name) or self.name in (CLEAN, *CORRUPTIONS, "standard", "all"):
-            raise ValueError(f"a corruption is named in lower case, unlike those that exist: rename the function {self.name!r}")
+            raise ValueError("a corruption is named in lower case, unlike those that exist: "
+                             f"rename the function {self.name!r}")
 
     @property
     def digest(self) -> str:
         try: return sha256(inspect.getsource(self.function).encode()).hexdigest()[:8]
-        except OSError: raise ValueError(f"the source of corruption {self.name!r} cannot be read: define it in a file or a notebook") from None
+        except OSError:
+            raise ValueError(f"the source of corruption {self.name!r} cannot be read: "
+                             "define it in a file or a notebook") from None
     def __call__(self, images: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
         return self.function(images, severity, generator)
     def __reduce__(self): return self.__qualname__
@@ -47,18 +50,23 @@ def _returned(own: Corruption, image: np.ndarray, severity: int, seed: int, numb
     generator = np.random.Generator(np.random.PCG64([seed, name, severity, int(number)]))
     try: found = own.function(image[None].copy(), severity, generator)
     except Exception as error:
-        raise ValueError(f"corruption {own.name!r} fails at severity {severity} ({type(error).__name__}: {first_line(error)})") from None
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"corruption {own.name!r} fails at severity {severity} ({said})") from None
     kind = getattr(found, "dtype", type(found).__name__)
     if kind != np.uint8:
-        raise TypeError(f"corruption {own.name!r} returns {kind}, images are uint8 from 0 to 255: round, clip and convert them")
-    if found.shape != (1, *image.shape): raise ValueError(f"corruption {own.name!r} returns images of {found.shape}, it was given {(1, *image.shape)}")
+        raise TypeError(f"corruption {own.name!r} returns {kind}, images are uint8 from 0 to 255: "
+                        "round, clip and convert them")
+    given = (1, *image.shape)
+    if found.shape != given:
+        raise ValueError(f"corruption {own.name!r} returns images of {found.shape}, it was given {given}")
     return found[0]
 
 def owned(images: np.ndarray, own: Corruption, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:  # as given
     "The images under a corruption of one's own."
     found = np.stack([_returned(own, image, severity, seed, number) for image, number in zip(images, numbers)])
     if (_returned(own, images[0], severity, seed, numbers[0]) != found[0]).any():
-        raise ValueError(f"corruption {own.name!r} gives other pixels the second time: take all random numbers from the generator it is given")
+        raise ValueError(f"corruption {own.name!r} gives other pixels the second time: "
+                         "take all random numbers from the generator it is given")
     return found
 
 # %% ../nbs/13_conditions.ipynb #a76e7c55

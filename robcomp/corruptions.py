@@ -22,7 +22,7 @@ from .published_corruptions import (checked_images, checked_numbers, compiled, c
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
 # %% ../nbs/14_corruptions.ipynb #164a9f45
-def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images of the same shape
+def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images alike
 ) -> Corruption:
     "Make a function a corruption that `corrupt` and `Suite` take; used as a decorator."
     return Corruption(function)
@@ -30,11 +30,12 @@ def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5,
 # %% ../nbs/14_corruptions.ipynb #4390ee4c
 def checked_call(name: str | Corruption, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
-    if not isinstance(name, Corruption) and name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, CORRUPTIONS))
+    if not isinstance(name, Corruption) and name not in CORRUPTIONS:
+        raise ValueError(unknown("corruption", name, CORRUPTIONS))
     return whole_number("severity", severity, 1, 5)
 
 # %% ../nbs/14_corruptions.ipynb #f69be937
-def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 and for 224 pixels a side
+def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 and 224 pixels a side
             name: str | Corruption,  # one of the 19, or one's own
             severity: int,  # 1 to 5
             *,
@@ -77,7 +78,9 @@ def suite_text(data: Data,
 ) -> str:
     "What makes a suite this one."
     names, severities = (list(dict.fromkeys(column)) for column in zip(*pairs[1:]))
-    parts = dict(data=data.name, source=f"generated-{PIXELS}" if source == "generated" else source, corruptions=corruption_names(names),
+    if source == "generated": made = f"generated-{PIXELS}"
+    else: made = source
+    parts = dict(data=data.name, source=made, corruptions=corruption_names(names),
                  severities=",".join(map(str, severities)), images=each or "all", seed=seed)
     if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
     if strengths != "cifar": parts["strengths"] = strengths
@@ -94,8 +97,8 @@ def download(dataset: str,  # cifar10 or cifar100
     return _official.fetch(dataset, data_root(root))
 
 # %% ../nbs/14_corruptions.ipynb #5692261a
-CBAR = ("blue_noise_sample", "brownish_noise", "checkerboard_cutout", "circular_motion_blur", "inverse_sparkles", "lines", "pinch_and_twirl",
-        "ripple", "sparkles", "transverse_chromatic_abberation")  # of CIFAR-10-C-bar, in its own spelling
+CBAR = ("blue_noise_sample", "brownish_noise", "checkerboard_cutout", "circular_motion_blur", "inverse_sparkles",
+        "lines", "pinch_and_twirl", "ripple", "sparkles", "transverse_chromatic_abberation")  # in its own spelling
 
 # %% ../nbs/14_corruptions.ipynb #36fd5d05
 def download_arrays(url: str,  # of a tar archive, packed or not, that holds labels.npy and name.npy for each corruption
@@ -110,14 +113,16 @@ def download_arrays(url: str,  # of a tar archive, packed or not, that holds lab
 
 # %% ../nbs/14_corruptions.ipynb #c46705d9
 def source_of(source: str | Path, data: Data, corruptions: Sequence) -> tuple[str, Callable | None, Sequence[str]]:
-    "Where a suite's pixels come from: text for its key, name -> array of all severities (None: made here), names that are allowed."
+    "Where a suite's pixels come from: text for its key, name -> array (None: made here), names that are allowed."
     from robcomp._corruptions import official as _official
     if source == "generated": return source, None, CORRUPTIONS
     if source == "official": return source, partial(_official.official, data_root(), official_name(data)), CORRUPTIONS
-    if not Path(source).is_dir(): raise ValueError(unknown("source", str(source), ("generated", "official")) + ", or a folder of arrays")
+    if not Path(source).is_dir():
+        raise ValueError(unknown("source", str(source), ("generated", "official")) + ", or a folder of arrays")
     names = _official.names_in(Path(source), data.test.labels)
     digest = _official.fingerprint(Path(source), [name for name in names if name in corruptions])
-    return f"{Path(source).resolve().name}-{digest}", partial(_official.array, Path(source), data.test.images.shape), names
+    reader = partial(_official.array, Path(source), data.test.images.shape)
+    return f"{Path(source).resolve().name}-{digest}", reader, names
 
 # %% ../nbs/14_corruptions.ipynb #166691a1
 def official_name(data: Data) -> str:
@@ -125,10 +130,12 @@ def official_name(data: Data) -> str:
     from robcomp._corruptions import official as _official
     name = data.name.partition("-seed")[0]
     if name not in _official.FOLDERS:
-        raise ValueError(f"no official arrays for {data.name!r}, only for cifar10 and cifar100: leave source at 'generated'")
+        raise ValueError(f"no official arrays for {data.name!r}, only for cifar10 and cifar100: "
+                         "leave source at 'generated'")
     labels = _official.official(data_root(), name, "labels")
     if not (labels[:len(data.test)] == data.test.labels).all():
-        raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: leave source at 'generated'")
+        raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: "
+                         "leave source at 'generated'")
     return name
 
 # %% ../nbs/14_corruptions.ipynb #81d8b2c9
@@ -144,6 +151,20 @@ def more_text(suite: "Suite") -> str:  # begins with a space where it is not emp
     own = ",".join(f"{name}-{entry.digest}" for name, entry in suite.own.items())
     return (f" own={own}" if own else "") + (" adapt=batch-norm" if suite.adapt else "")
 
+# %% ../nbs/14_corruptions.ipynb #396390aa
+def hands_of(pairs: Sequence[Condition], n: int, each: int | None, seed: int) -> dict[Condition, np.ndarray]:
+    "Which of n test images each condition holds; clean, the first, holds all."
+    if each is not None: whole_number("per_condition", each, 1, n)
+    return dict(zip(pairs, [np.arange(n), *deal_positions(n, len(pairs) - 1, each, seed)]))
+
+def strengths_of(source: str, size: int, strengths: str | None) -> str:  # cifar or imagenet
+    "Whose constants a suite takes; arrays of a folder have none that we know, and count as CIFAR's."
+    if source not in ("generated", "official"): return "cifar"
+    found = strengths_for(size, strengths)
+    if source == "official" and found != "cifar":
+        raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
+    return found
+
 # %% ../nbs/14_corruptions.ipynb #2fbed1b9
 class Suite:
     "Test images under conditions, made when they are asked for."
@@ -155,31 +176,33 @@ class Suite:
                  per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
                  seed: int = 0,  # of the draws and of the dealing
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
-                 source: str | Path = "generated",  # or official: the published arrays; or a folder of arrays in their layout
-                 strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
-                 adapt: bool = False,  # batch normalisation takes its statistics from each condition's own images: see `evaluate`
+                 source: str | Path = "generated",  # or official: the published arrays; or a folder in their layout
+                 strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels, imagenet from 64
+                 adapt: bool = False,  # batch normalisation takes its statistics from each condition's images
     ):
         if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
-        self.data, self.seed, self.frost, self.adapt, n = data, whole_number("seed", seed), frost, bool(adapt), len(data.test)
+        self.data, self.seed, self.frost, self.adapt = data, whole_number("seed", seed), frost, bool(adapt)
         self.source, self.arrays, known = source_of(source, data, corruptions)
-        self.conditions, self.own = conditions(corruptions, severities, known=known), owned_by(self, corruptions, severities)
-        if per_condition is not None: whole_number("per_condition", per_condition, 1, n)
-        self.strengths = strengths_for(data.size, strengths) if self.source in ("generated", "official") else "cifar"
-        if source == "official" and self.strengths != "cifar": raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
-        self.text = suite_text(data, self.conditions, per_condition, seed, frost, self.source, self.strengths) + more_text(self)
-        self._hands = dict(zip(self.conditions, [np.arange(n), *deal_positions(n, len(self.conditions) - 1, per_condition, seed)]))
+        self.conditions = conditions(corruptions, severities, known=known)
+        self.own = owned_by(self, corruptions, severities)
+        self._hands = hands_of(self.conditions, len(data.test), per_condition, seed)
+        self.strengths = strengths_of(self.source, data.size, strengths)
+        self.text = suite_text(data, self.conditions, per_condition, seed, frost, self.source, self.strengths)
+        self.text += more_text(self)
 
     def __len__(self): return sum(map(len, self._hands.values()))
     def __repr__(self): return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
     def positions(self, condition: Condition) -> np.ndarray: return positions_of(self._hands, condition)
-    def batch(self, condition: Condition, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]: return batch(self, condition, part)
+    def batch(self, condition: Condition, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return batch(self, condition, part)
     def deal(self) -> pd.DataFrame: return deal(self)
 
 # %% ../nbs/14_corruptions.ipynb #ad4e693c
 def positions_of(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
     if condition not in hands:
-        raise ValueError(f"{tuple(condition)} is not in this suite of {len(hands)} conditions: `suite.conditions` lists them")
+        raise ValueError(f"{tuple(condition)} is not in this suite of {len(hands)} conditions: "
+                         "`suite.conditions` lists them")
     return hands[condition]
 
 def batch(suite: Suite,
@@ -194,7 +217,9 @@ def batch(suite: Suite,
         return np.asarray(whole_file[(severity - 1) * (len(whole_file) // 5) + numbers]), labels, numbers
     images = suite.data.test.images[numbers]
     if name == CLEAN: return images, labels, numbers
-    return corrupt(images, suite.own.get(name, name), severity, seed=suite.seed, numbers=numbers, frost=suite.frost, strengths=suite.strengths), labels, numbers
+    spoilt = corrupt(images, suite.own.get(name, name), severity, seed=suite.seed, numbers=numbers, frost=suite.frost,
+                     strengths=suite.strengths)
+    return spoilt, labels, numbers
 
 def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
     "Which images a condition holds."
@@ -209,7 +234,7 @@ def write_arrays(data: Data,  # its test images are spoilt
                  corruptions: Sequence[str] = CORRUPTIONS,
                  seed: int = 0,
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
-                 strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
+                 strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels, imagenet from 64
 ) -> list[Path]:  # the files
     "All severities of all test images in the layout of CIFAR-10-C."
     from robcomp._corruptions import official as _official
@@ -219,8 +244,10 @@ def write_arrays(data: Data,  # its test images are spoilt
         for severity in SEVERITIES:
             for start in range(0, len(images), 1000):
                 numbers = np.arange(start, min(start + 1000, len(images)))
-                yield corrupt(images[numbers], name, severity, seed=seed, numbers=numbers, frost=frost, strengths=strengths)
+                yield corrupt(images[numbers], name, severity, seed=seed, numbers=numbers, frost=frost,
+                              strengths=strengths)
     arrays = {name: lambda name=name: blocks(name) for name in dict.fromkeys(pair.corruption for pair in pairs[1:])}
     record = dict(suite=suite_text(data, pairs, None, seed, frost, "generated", strengths))
     label_type = np.uint8 if len(data.classes) <= 256 else np.int32
-    return _official.write(Path(folder), record, arrays | dict(labels=lambda: [labels.astype(label_type)] * 5), 5 * len(images))
+    arrays["labels"] = lambda: [labels.astype(label_type)] * 5
+    return _official.write(Path(folder), record, arrays, 5 * len(images))

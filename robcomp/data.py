@@ -80,14 +80,16 @@ def cifar(name: str,  # cifar10 or cifar100
 
 # %% ../nbs/11_data.ipynb #6eaa1a46
 NEW_TEST = "https://github.com/modestyachts/CIFAR-10.1/raw/master/datasets/"
-NEW_TEST_MD5 = {"cifar10.1_v6_data.npy": "4fcae82cb1326aec9ed1dc1fc62345b8", "cifar10.1_v6_labels.npy": "09a97fb7c430502fcbd69d95093a3f85"}
+NEW_TEST_MD5 = {"cifar10.1_v6_data.npy": "4fcae82cb1326aec9ed1dc1fc62345b8",
+                "cifar10.1_v6_labels.npy": "09a97fb7c430502fcbd69d95093a3f85"}
 
 def cifar_again(*, root: str | Path | None = None, seed: int = 0) -> Data:
     "CIFAR-10 with the 2,000 test images of CIFAR-10.1, fetched where they are absent."
     from robcomp._files.download import fetch_files, verified
     folder, old = data_root(root) / "CIFAR-10.1", cifar("cifar10", root=root)
     fetch_files(NEW_TEST, folder, NEW_TEST_MD5)
-    images, labels = (np.load(BytesIO(verified(folder / file, md5)), allow_pickle=False) for file, md5 in NEW_TEST_MD5.items())
+    images, labels = (np.load(BytesIO(verified(folder / file, md5)), allow_pickle=False)
+                      for file, md5 in NEW_TEST_MD5.items())
     return parted("cifar10.1", old.train, Images(images, labels), old.classes, seed=seed)
 
 # %% ../nbs/11_data.ipynb #99437d6e
@@ -107,7 +109,9 @@ def class_images(folder: Path,  # holds a folder for each class
 ) -> tuple[Images, list[str]]:
     "All pictures under the class folders, none of them read yet; classes and files in the order of their names."
     from robcomp._files.pictures import SUFFIXES
-    files = {entry.name: [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    def pictures(entry):
+        return [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    files = {entry.name: pictures(entry)
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
     if len(files) < 2:
         raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
@@ -142,8 +146,8 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
 ) -> Data:
     """Your own images as a data set; its name carries a digest of its pixels and split.
 
-    A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as its
-    EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white."""
+    A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as
+    its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if size is None: size = _own_size(path)
@@ -163,7 +167,8 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
 def _own_size(path: Path) -> int:
     from robcomp._files.pictures import common_side
     size = common_side(path)
-    print(f"robcomp: {path.name}: pictures are brought to {size} x {size}, the commonest of their sizes; size= asks for another", file=sys.stderr)
+    print(f"robcomp: {path.name}: pictures are brought to {size} x {size}, the commonest of their sizes; "
+          "size= asks for another", file=sys.stderr)
     return size
 
 # %% ../nbs/11_data.ipynb #2e9c3746

@@ -48,7 +48,8 @@ class Data:
         self.classes, self.flip, self.size = list(classes), flip, train.images.shape[1]
         for part in (train, calibration, test):
             if part.images.shape[1] != self.size or not set(part.labels) <= set(range(len(classes))) or not len(part):
-                raise ValueError(f"each part of {name!r} holds images {self.size} pixels wide, labels 0 to {len(classes) - 1}")
+                raise ValueError(f"each part of {name!r} holds images {self.size} pixels wide, "
+                                 f"labels 0 to {len(classes) - 1}")
 
     def __repr__(self):
         return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate"

@@ -53,7 +53,8 @@ def strengths_for(size: int,  # pixels a side
 ) -> str:  # cifar or imagenet
     "Whose constants pictures of a size are spoilt with."
     if strengths is None and 48 < size < 64:
-        raise ValueError(f"pictures of {size} pixels a side lie between CIFAR's (up to 48) and ImageNet's (from 64): pass strengths='cifar' or 'imagenet'")
+        raise ValueError(f"pictures of {size} pixels a side lie between CIFAR's (up to 48) and ImageNet's (from 64): "
+                         "pass strengths='cifar' or 'imagenet'")
     if strengths is None: return "cifar" if size <= 48 else "imagenet"
     if strengths not in STRENGTHS: raise ValueError(unknown("strengths", strengths, STRENGTHS))
     return strengths
@@ -92,7 +93,8 @@ def sample_bytes(images: np.ndarray,  # (n, size, size, 3) uint8
     from robcomp._corruptions import kernels as _kernels
     from robcomp._corruptions.draws import CORRUPTION
     from robcomp._corruptions.threads import over
-    return over(images, _kernels.sample, alias_tables(name, severity, strengths), seed, CORRUPTION[name], severity, numbers=numbers)
+    table = alias_tables(name, severity, strengths)
+    return over(images, _kernels.sample, table, seed, CORRUPTION[name], severity, numbers=numbers)
 
 # %% ../nbs/12_published_corruptions.ipynb #9d3c9cd1
 def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
@@ -111,7 +113,10 @@ def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
         case "saturate": return over(images, _kernels.recolour, *map(float, strength), 0.)
         case "contrast": return over(images, _kernels.contrast, strength)
         case "gaussian_blur": return over(images, _kernels.blur, _tables.gaussian(strength * scale))
-        case "defocus_blur": return over(images, _kernels.correlate, _tables.disk(*(pixels * scale for pixels in strength), strengths == "cifar"))
+        case "defocus_blur":
+            radius, alias = strength
+            disk = _tables.disk(radius * scale, alias * scale, strengths == "cifar")
+            return over(images, _kernels.correlate, disk)
         case "zoom_blur": return over(images, _kernels.zoom, *_tables.enlargements(size, *np.atleast_1d(strength)))
         case "pixelate": return over(images, _kernels.pixelate, *_tables.boxes(size, int(size * strength)))
         case "jpeg_compression": return over(images, _kernels.jpeg, _tables.cosines(), _tables.steps(strength))
@@ -155,7 +160,8 @@ def checked_images(images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
         raise ValueError(f"images have the shape (n, size, size, 3), got {images.shape}")
     if images.shape[1] not in SIDES:
-        raise ValueError(f"images have {SIDES[0]} to {SIDES[-1]} pixels a side, got {images.shape[1]}: resize them first")
+        raise ValueError(f"images have {SIDES[0]} to {SIDES[-1]} pixels a side, got {images.shape[1]}: "
+                         "resize them first")
     return np.require(images, requirements=["C", "W"])
 
 # %% ../nbs/12_published_corruptions.ipynb #da9fb33e
@@ -164,7 +170,8 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
     if numbers is None: return np.arange(n)
     numbers = np.asarray(numbers)
     if numbers.shape != (n,) or (n and (numbers.dtype.kind not in "iu" or numbers.min() < 0)):
-        raise ValueError(f"numbers are one whole number an image, 0 or more: got {numbers.dtype} of shape {numbers.shape} for {n} images")
+        raise ValueError("numbers are one whole number an image, 0 or more: "
+                         f"got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
 # %% ../nbs/12_published_corruptions.ipynb #2aad3ee4

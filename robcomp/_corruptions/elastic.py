@@ -10,7 +10,7 @@ from robcomp._corruptions.smoothing import bell, bounced, smooth
 
 _ELASTIC = dict(
     cifar=((0, 0, .08), (.05, .2, .07), (.08, .06, .06), (.1, .04, .05), (.1, .03, .03)),
-    imagenet=tuple(tuple(244 / 224 * share for share in shares) for shares in (  # the script counts in pictures 244 pixels wide
+    imagenet=tuple(tuple(244 / 224 * share for share in shares) for shares in (  # the script's are 244 wide
         (2, .7, .1), (2, .08, .2), (.05, .01, .02), (.07, .01, .02), (.12, .01, .02))))  # all times the size:
 # displacement, its smoothing and the largest shift of the affine map's three points
 
@@ -135,7 +135,8 @@ def _elastic_transform(images: np.ndarray, draws: np.ndarray, severity: int, str
     return made(_elastic_kernel, images, draws, weights, reach * scale_of(images, strengths), shift)
 
 
-def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
+def elastic_transform(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
+                      strengths: str = "cifar") -> np.ndarray:
     """Stretched as if printed on rubber."""
     count = 6 + 2 * images.shape[1]**2
     return in_parts(images, numbers, lambda part, who: _elastic_transform(

@@ -9,7 +9,8 @@ from robcomp._corruptions.parts import in_parts, made
 
 _FOG = dict(
     cifar=((.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)),
-    imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)))  # amount, decay of the wibble from one scale to the next
+    imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)))
+# amount, decay of the wibble from one scale to the next
 
 
 @njit(cache=True, nogil=True)

@@ -79,7 +79,7 @@ def _files(choice: str | Path) -> list[Path]:
 
 
 def _read(file: Path, size: int, strengths: str) -> np.ndarray:
-    """One picture as the benchmark uses it: 0.2 of its size for 32 pixels, all of it for 224; other sizes in proportion."""
+    """One picture as the benchmark uses it: 0.2 of its size for 32 pixels, all for 224; other sizes in proportion."""
     factor = .2 * size / 32 if strengths == "cifar" else size / 224
     try:
         from PIL import Image
@@ -90,8 +90,8 @@ def _read(file: Path, size: int, strengths: str) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"frost picture {file} cannot be read: {error}") from None
     if min(picture.shape[:2]) <= size:
-        raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of its "
-                         f"size, images are {size}: take a larger picture")
+        raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of "
+                         f"its size, images are {size}: take a larger picture")
     return picture
 
 
@@ -99,7 +99,8 @@ def _read(file: Path, size: int, strengths: str) -> np.ndarray:
 def pictures(choice: str | Path = "own", size: int = 32, strengths: str = "cifar") -> tuple[np.ndarray, ...]:
     """RGB uint8 pictures at the scale at which an image of `size` pixels is cut out of them; each is equally likely.
 
-    A cut for `imagenet` shows 224 pixels of a photograph and one for `cifar` 160, five for one: ours keep that proportion.
+    A cut for `imagenet` shows 224 pixels of a photograph and one for `cifar` 160, five for one: ours keep that
+    proportion.
     """
     if choice == "own":
         seen = size if strengths == "cifar" else round(size * 160 / 224)

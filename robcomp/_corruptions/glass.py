@@ -66,7 +66,8 @@ def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths:
     return made(_glass_kernel, images, draws, bell(sigma * scale), max(1, round(reach * scale)), rounds)
 
 
-def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
+def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
+               strengths: str = "cifar") -> np.ndarray:
     """Seen through frosted glass: pixels displaced by at most one (other sizes: size / 32) between two weak blurs."""
     count = _glass_draws(severity, images.shape[1], strengths)
     return in_parts(images, numbers, lambda part, who: _glass_blur(

@@ -1,8 +1,8 @@
 """The compiled inner loops of the corruptions that work byte by byte, on small neighbourhoods or on blocks.
 
-Each goes over a share of the images, keeps the order of operations of the published script, and truncates to bytes as it
-does. Tables and weights come in as arrays (`tables.py`), so that one compiled loop serves every severity and size. The
-corruptions that weave and draw (snow, fog, glass ...) are in `weather.py`, `snow.py` and so on.
+Each goes over a share of the images, keeps the order of operations of the published script, and truncates to bytes as
+it does. Tables and weights come in as arrays (`tables.py`), so that one compiled loop serves every severity and size.
+The corruptions that weave and draw (snow, fog, glass ...) are in `weather.py`, `snow.py` and so on.
 """
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ def zoom(images, out, first, weights, times):
                     left, right, column = weights[k, x, 0], weights[k, x, 1], 3 * first[k, x]
                     for c in range(3):
                         j = column + c
-                        layer = np.float32(upper[j] * left + upper[j + 3] * right + lower[j] * left + lower[j + 3] * right)
+                        layer = np.float32(upper[j] * left + upper[j + 3] * right
+                                           + lower[j] * left + lower[j + 3] * right)
                         for _ in range(times[k]): total[y, 3 * x + c] += layer
         for y in range(size):
             target = out[i, y].reshape(-1)
@@ -198,9 +199,10 @@ def pixelate(images, out, first, weights, back):
                 for c in range(3): out[i, y, x, c] = small[back[y], 3 * back[x] + c]
 
 
-# JPEG works on all its blocks at once: samples[y, x, b] is sample (y, x) of block b, so that every loop below runs over blocks,
-# which the compiler turns into vector instructions. Cosines are mirrored (even ones) or mirrored with the sign turned (odd ones)
-# about the middle of their points, which halves the multiplications. Integers make all orders of adding the same.
+# JPEG works on many blocks at once: samples[y, x, b] is sample (y, x) of block b, so that every loop below runs over
+# blocks, which the compiler turns into vector instructions. Cosines are mirrored (even ones), or mirrored with the sign
+# turned (odd ones), about the middle of their points, which halves the multiplications. In integers every order of
+# adding gives the same.
 
 @njit(inline="always")
 def _add_four(total, lines, first, step, weights):
@@ -212,7 +214,7 @@ def _add_four(total, lines, first, step, weights):
 
 @njit(cache=True, nogil=True)
 def _forward(source, matrix, shift, out):
-    """out[o, q] is the sum of source[o, p] * matrix[p, q] over the points p, divided by 2**shift and rounded; source is used up."""
+    """out[o, q] is the sum of source[o, p] * matrix[p, q] over the points p, by 2**shift, rounded; uses up source."""
     points, half = source.shape[1], np.int32(1 << (shift - 1))
     for o in range(len(source)):
         lines = source[o]
@@ -232,7 +234,7 @@ def _forward(source, matrix, shift, out):
 
 @njit(cache=True, nogil=True)
 def _backward(source, matrix, shift, out):
-    """out[o, p] is the sum of source[o, q] * matrix[q, p] over the eight cosines q, divided by 2**shift and rounded."""
+    """out[o, p] is the sum of source[o, q] * matrix[q, p] over the eight cosines q, by 2**shift, rounded."""
     points, half = out.shape[1], np.int32(1 << (shift - 1))
     for o in range(len(source)):
         for p in range(points // 2):
@@ -247,7 +249,10 @@ def _backward(source, matrix, shift, out):
 
 @njit(cache=True, nogil=True)
 def _quantised(level, steps):
-    """Coefficients (64, blocks), eight times too large, rounded to multiples of their steps; float32 divides these integers exactly."""
+    """Coefficients (64, blocks), eight times too large, rounded to multiples of their steps.
+
+    The quotients are cut to whole numbers, and integers below 2**17 are divided closely enough for that in float32.
+    """
     for k in range(64):
         line, step = level[k], steps[k // 8, k % 8]
         half, whole = np.float32(4 * step), np.float32(8 * step)
@@ -259,7 +264,7 @@ def _quantised(level, steps):
 
 @njit(cache=True, nogil=True)
 def _coded(samples, forward, inverse, steps, lines, level):
-    """Samples less 128, (points, points, blocks), as they come back from the codec, whose lossless half changes nothing."""
+    """Samples less 128, (points, points, blocks), as the codec gives them back; its lossless half changes nothing."""
     points, blocks = samples.shape[1:]
     _forward(samples, forward, 11, lines)
     _forward(lines.reshape(1, points, 8 * blocks), forward, 15 if points == 8 else 17, level.reshape(1, 8, 8 * blocks))
@@ -321,8 +326,8 @@ def _together(samples, row):
 def jpeg(images, out, cosines, steps):
     """JPEG in the integers of the IJG library 9b: 8 x 8 luma blocks, 16 x 16 chroma blocks kept by 8 x 8 coefficients.
 
-    `cosines` are the transforms forward by 8 and 16 points and back by 8 and 16. Rows of 16 x 16 blocks are taken together, from several
-    images where these are small: enough for long loops, few enough for the first level of the cache.
+    `cosines` are the transforms forward by 8 and 16 points and back by 8 and 16. Rows of 16 x 16 blocks are taken
+    together, from several images where these are small: enough for long loops, few enough for the cache.
     """
     forward8, forward16, inverse8, inverse16 = cosines
     n, size = images.shape[:2]

@@ -72,7 +72,8 @@ def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths
     return made(_motion_kernel, images, draws, trail(radius, sigma))
 
 
-def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
+def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
+                strengths: str = "cifar") -> np.ndarray:
     """The camera moved: a Gaussian trail in one direction."""
     return in_parts(images, numbers, lambda part, who: _motion_blur(
         part, uniforms(seed, "motion_blur", severity, who, 1), severity, strengths))

@@ -19,8 +19,8 @@ def scale_of(images: np.ndarray, strengths: str) -> float:
 
 def made(kernel: Callable, images: np.ndarray, draws: np.ndarray, *constants) -> np.ndarray:
     """What `kernel(images, draws, out, *constants)` writes."""
-    # A kernel takes its constants one by one, however many they are: numba compiles plain numbers and arrays into registers,
-    # while a tuple or a class of mixed kinds costs it compile time, and a class its cache on the disk.
+    # A kernel takes its constants one by one, however many they are: a class that numba knows cannot be kept compiled
+    # on the disk, and every caller would wait for the compiler again.
     out = np.empty_like(images)
     kernel(images, draws, out, *constants)
     return out

@@ -22,7 +22,7 @@ _SNOW = dict(
 
 @lru_cache(maxsize=32)
 def _zoomed(size: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scipy's order-1 zoom, `factor` >= 1, of the central square, cut to `size`: first of two source lines and the weights of both."""
+    """scipy's order-1 zoom by `factor` >= 1 of the central square, cut to `size`: first of two lines, both weights."""
     kept = ceil(size / factor)
     lines = zoom(np.eye(kept), (factor, 1), order=1)
     lines = lines[(len(lines) - size) // 2:][:size]
@@ -71,7 +71,7 @@ def _snow(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str =
 
 
 def snow(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
-    """Snow: thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 from 1 on (ours)."""
+    """Thresholded noise, enlarged, blurred along its fall; the enlargement grows with size / 32 from 1 on (ours)."""
     count = images.shape[1]**2
     return in_parts(images, numbers, lambda part, who: _snow(part, np.hstack([
         normals(seed, "snow", severity, who, count),

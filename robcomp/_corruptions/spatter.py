@@ -198,7 +198,8 @@ def _spatter(images: np.ndarray, draws: np.ndarray, severity: int, strengths: st
     return made(_water_kernel, images, draws, weights, mean, deviation, threshold, last, np.float32(20 * scale))
 
 
-def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
+def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
+            strengths: str = "cifar") -> np.ndarray:
     """The lens was splashed, with water or with mud."""
     count = images.shape[1]**2
     return in_parts(images, numbers, lambda part, who: _spatter(
