@@ -23,8 +23,10 @@ from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
 # %% ../nbs/14_corruptions.ipynb #164a9f45
 def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images alike
-) -> Corruption:
-    "Make a function a corruption that `corrupt` and `Suite` take; used as a decorator."
+) -> Corruption:  # called as the function is
+    """Make a function a corruption that `corrupt` and `Suite` take; used as a decorator.
+
+    Raises ValueError where its name is that of another corruption or not in lower case."""
     return Corruption(function)
 
 # %% ../nbs/14_corruptions.ipynb #4390ee4c
@@ -44,7 +46,10 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
             frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
             strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
 ) -> np.ndarray:  # as given
-    "Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone."
+    """Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone.
+
+    The corruptions are those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261). Raises TypeError for images
+    that are not uint8, ValueError for another shape, an unknown name, severity or set of strengths, or unfit numbers."""
     severity = checked_call(name, severity)
     images, seed, numbers = checked_images(images), whole_number("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()
@@ -167,12 +172,14 @@ def strengths_of(source: str, size: int, strengths: str | None) -> str:  # cifar
 
 # %% ../nbs/14_corruptions.ipynb #2fbed1b9
 class Suite:
-    "Test images under conditions, made when they are asked for."
+    """Test images under conditions, made when they are asked for.
+
+    Raises ValueError for what is unknown, named twice or out of range, and where official arrays do not fit."""
     def __init__(self,
                  data: Data,  # its test images are spoilt
                  *,
                  corruptions: Sequence[str | Corruption] = STANDARD,  # names, or corruptions of one's own
-                 severities: Sequence[int] = SEVERITIES,
+                 severities: Sequence[int] = SEVERITIES,  # each from 1 to 5
                  per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
                  seed: int = 0,  # of the draws and of the dealing
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
@@ -190,8 +197,8 @@ class Suite:
         self.text = suite_text(data, self.conditions, per_condition, seed, frost, self.source, self.strengths)
         self.text += more_text(self)
 
-    def __len__(self): return sum(map(len, self._hands.values()))
-    def __repr__(self): return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
+    def __len__(self) -> int: return sum(map(len, self._hands.values()))
+    def __repr__(self) -> str: return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
     def positions(self, condition: Condition) -> np.ndarray: return positions_of(self._hands, condition)
     def batch(self, condition: Condition, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return batch(self, condition, part)

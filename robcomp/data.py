@@ -97,8 +97,10 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
          seed: int = 0,  # of the drawn parts: the calibration images, and the split of the digits
-) -> Data:
-    "A data set by its name."
+) -> Data:  # with the official split where there is one
+    """A data set by its name.
+
+    Raises ValueError for an unknown name or a damaged file, OSError where a file can neither be found nor fetched."""
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
     if name == "digits": return digits(seed=seed)
     return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)
@@ -143,11 +145,12 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
                 seed: int = 0,  # of the split and of the calibration images
                 flip: bool = True,  # is a mirrored image still of the same class?
                 keep: bool | None = None,  # hold all pixels in memory? None: where they take 1 GB at most
-) -> Data:
+) -> Data:  # `size` pixels a side, RGB
     """Your own images as a data set; its name carries a digest of its pixels and split.
 
     A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as
-    its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white."""
+    its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white. Raises ValueError where
+    a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if size is None: size = _own_size(path)
@@ -173,7 +176,9 @@ def _own_size(path: Path) -> int:
 
 # %% ../nbs/11_data.ipynb #2e9c3746
 class InputContract:
-    "The size and the normalisation of the images that a network expects."
+    """The size and the normalisation of the images that a network expects.
+
+    Raises ValueError for a size below 1, other than three means and deviations, or a deviation that is not above 0."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255
@@ -185,14 +190,15 @@ class InputContract:
             raise ValueError(f"a contract is a size, 3 means and 3 deviations above 0, got {self!r}")
 
     def record(self) -> dict: return dict(size=self.size, mean=list(self.mean), std=list(self.std))
-    def __eq__(self, other): return isinstance(other, InputContract) and self.record() == other.record()
-    def __hash__(self): return hash((self.size, self.mean, self.std))
-    def __repr__(self): return f"InputContract({self.size}, mean={self.mean}, std={self.std})"
+    def __eq__(self, other: object) -> bool: return isinstance(other, InputContract) and self.record() == other.record()
+    def __hash__(self) -> int: return hash((self.size, self.mean, self.std))
+    def __repr__(self) -> str: return f"InputContract({self.size}, mean={self.mean}, std={self.std})"
 
 CIFAR_CONTRACT = InputContract(32, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
 # %% ../nbs/11_data.ipynb #c0f12bf1
-def contract_of(data: Data) -> InputContract:
+def contract_of(data: Data,  # its training images are read
+) -> InputContract:  # pixel units, rounded to a tenth; deviations of 1 at least
     "The contract of a network that is to be trained on these images: their size, mean and deviation."
     values = np.arange(256)
     share, images = np.zeros((3, 256), np.int64), data.train.images

@@ -14,7 +14,9 @@ from ._files.pictures import Pictures
 
 # %% ../nbs/10_images.ipynb #de0e2d0e
 class Images:
-    "Square colour images and what is on them."
+    """Square colour images and what is on them.
+
+    Raises ValueError where the images are not uint8 squares of three channels, or the labels not one an image."""
     def __init__(self,
                  images: np.ndarray | Pictures,  # (n, size, size, 3) uint8, RGB; in memory, or decoded as they are read
                  labels: Sequence[int] | np.ndarray,  # (n,) positions in the list of classes
@@ -26,15 +28,18 @@ class Images:
             raise ValueError(f"images are (n, size, size, 3) uint8, got {self.images.shape} {self.images.dtype}")
         if self.labels.shape != (n,): raise ValueError(f"one label an image: got {self.labels.shape} for {n} images")
 
-    def __len__(self): return len(self.labels)
+    def __len__(self) -> int: return len(self.labels)
 
-    def take(self, positions) -> "Images":
+    def take(self, positions: Sequence[int] | np.ndarray | slice) -> "Images":
+        "Some of the images, in the order of the positions; pictures on the disk are not read by it."
         images = self.images.take(positions) if isinstance(self.images, Pictures) else self.images[positions]
         return Images(images, self.labels[positions])
 
 # %% ../nbs/10_images.ipynb #2292d0cf
 class Data:
-    "A data set in memory, split by purpose."
+    """A data set in memory, split by purpose.
+
+    Raises ValueError where a part is empty, has images of another size or labels beyond the classes."""
     def __init__(self,
                  name: str,  # stands in the key of every trial: the same name means the same pixels and split
                  train: Images,  # for fitting weights
@@ -51,7 +56,7 @@ class Data:
                 raise ValueError(f"each part of {name!r} holds images {self.size} pixels wide, "
                                  f"labels 0 to {len(classes) - 1}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"Data({self.name}: {len(self.train):,} images to train, {len(self.calibration):,} of them to calibrate"
                 f", {len(self.test):,} to test, {len(self.classes)} classes, {self.size} x {self.size})")
 
