@@ -12,7 +12,7 @@ from types import ModuleType as _ModuleType
 
 # The public face: what a user needs, as module.name, in the order of the work. nbs/howto/api.ipynb shows it with one line each.
 FACE = {
-    "data": "data.load data.from_folder data.contract_of data.Data data.Images data.InputContract data.CIFAR_CONTRACT",
+    "data": "data.load data.from_folder data.contract_of images.Data images.Images data.InputContract data.CIFAR_CONTRACT",
     "corruptions": "schema.CORRUPTIONS schema.STANDARD corruptions.corrupt corruptions.corruption corruptions.Suite",
     "models": "models.make_model models.model_from models.load_weights models.save_weights models.weights_sha256",
     "training": "training.Training training.fit training.accuracy",

@@ -113,7 +113,7 @@ def a_folder(value: object) -> bool: return isinstance(value, str) and Path(valu
 def a_rate(value: object) -> bool: return type(value) in (int, float) and 0 < value < float("inf")
 
 VALUES = dict(
-    dataset=(lambda value: value in ("digits", "cifar10", "cifar100"), "digits, cifar10 or cifar100"),
+    dataset=(lambda value: value in ("digits", "cifar10", "cifar100", "cifar10.1"), "digits, cifar10, cifar100 or cifar10.1"),
     weights=(a_start, "auto, a safetensors file that exists, or nothing: train"),
     images=(lambda value: value == "" or a_folder(value), "a folder that exists, or nothing"),
     epochs=whole_number(1), batch=whole_number(1), together=whole_number(1), size=whole_number(8), seed=whole_number(0),
@@ -261,7 +261,7 @@ def main(words):
 
     \b
     ARCH=NAME        resnet50, resnet50_pooled, vgg19, mobilenetv2, own_model, baseline, or a notebook of yours
-    DATASET=NAME     digits, cifar10 or cifar100
+    DATASET=NAME     digits, cifar10, cifar100 or cifar10.1
     PARAMETERS=FILE  a file with lines as `epochs: 3`, or the name of one that comes with robcomp: mobilenetv2-cifar10
     NAME=VALUE       any other parameter of the notebook: EPOCHS=16 RECIPES="[dense, int8]"
 

@@ -21,8 +21,19 @@ from robcomp.corruptions import Suite
 from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.training import Training, fit
-from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, augment, contract_of, from_folder,
-                          load, shuffled, split)
+from robcomp.data import (
+    CIFAR_CONTRACT,
+    Data,
+    Images,
+    InputContract,
+    as_input,
+    augment,
+    contract_of,
+    from_folder,
+    load,
+    shuffled,
+    split,
+)
 
 CIFAR = Path(os.environ.get("ROBCOMP_DATA", "/nowhere"))
 needs_cifar = pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
@@ -33,7 +44,7 @@ def one_line(excinfo):
     return str(excinfo.value)
 
 
-@given(st.lists(st.integers(0, 4), min_size=10, max_size=200), st.floats(.01, .99), st.integers(0, 99))
+@given(st.lists(st.integers(0, 4), min_size=10, max_size=200), st.floats(0.01, 0.99), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_split_is_a_partition_that_keeps_every_class_on_both_sides(labels, share, seed):
     labels = np.array(labels + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
@@ -57,13 +68,16 @@ def test_digits_do_not_change():
     assert hashlib.sha256(data.train.images.tobytes()).hexdigest()[:12] == "3bafb3e879af"
     assert hashlib.sha256(data.calibration.labels.tobytes()).hexdigest()[:12] == "1fe783056148"
 
+
 @pytest.mark.parametrize("labels, classes", [([0, 2], ["a", "b"]), ([0, -1], ["a", "b"])])
 def test_labels_outside_the_classes(labels, classes):
     part = Images(np.zeros((2, 4, 4, 3), np.uint8), labels)
-    with pytest.raises(ValueError, match="labels 0 to 1"): Data("x", part, part, part, classes)
+    with pytest.raises(ValueError, match="labels 0 to 1"):
+        Data("x", part, part, part, classes)
 
 
 # augmentation against the slow and plain way
+
 
 @pytest.mark.parametrize("flip", [True, False])
 def test_augment_makes_reflect_padded_crops(flip):
@@ -73,7 +87,7 @@ def test_augment_makes_reflect_padded_crops(flip):
     mirrored = 0
     for image, view in zip(images, views):
         padded = np.pad(image, ((3, 3), (3, 3), (0, 0)), mode="reflect")
-        crops = [padded[i:i + 16, j:j + 16] for i in range(7) for j in range(7)]
+        crops = [padded[i : i + 16, j : j + 16] for i in range(7) for j in range(7)]
         straight = any((view == crop).all() for crop in crops)
         turned = any((view == crop[:, ::-1]).all() for crop in crops)
         assert straight or flip and turned
@@ -102,36 +116,42 @@ def test_as_input_takes_any_view_of_bytes():
 def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
     part = Images(np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), np.zeros(9))
     contract = contract_of(Data("x", part, part, part, ["a"]))
-    assert np.allclose(contract.mean, part.images.mean((0, 1, 2)), atol=.05)
-    assert np.allclose(contract.std, part.images.std((0, 1, 2)), atol=.05)
+    assert np.allclose(contract.mean, part.images.mean((0, 1, 2)), atol=0.05)
+    assert np.allclose(contract.std, part.images.std((0, 1, 2)), atol=0.05)
     grey = Images(np.full((2, 8, 8, 3), 7, np.uint8), [0, 0])
     assert contract_of(Data("x", grey, grey, grey, ["a"])).std == (1, 1, 1)
 
 
 @pytest.mark.parametrize("mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1))])
 def test_contracts_that_cannot_be(mean, std):
-    with pytest.raises(ValueError, match="3 means and 3 deviations above 0"): InputContract(32, mean, std)
+    with pytest.raises(ValueError, match="3 means and 3 deviations above 0"):
+        InputContract(32, mean, std)
 
 
 # pictures
 
+
 def fruit(folder, *, ending=".png", n=3, size=(40, 30)):
     for label, colour in dict(apple="red", pear="green").items():
         (folder / label).mkdir(parents=True)
-        for i in range(n): Image.new("RGB", (size[0] + i, size[1]), colour).save(folder / label / f"{i}{ending}")
+        for i in range(n):
+            Image.new("RGB", (size[0] + i, size[1]), colour).save(folder / label / f"{i}{ending}")
     return folder
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I"])
 def test_every_mode_of_picture(mode, tmp_path):
     deep = np.full((10, 10), 65535 // 2, np.uint16 if ";" in mode else np.int32)
-    if mode.startswith("I"): image = Image.fromarray(deep)
-    else: image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
+    if mode.startswith("I"):
+        image = Image.fromarray(deep)
+    else:
+        image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
     path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16", "I") else "x.png")
     image.save(path)
     pixels = read_picture(path, 8)
     assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
-    if mode != "1": assert abs(pixels.astype(int) - 128).max() <= (30 if mode == "P" else 3)
+    if mode != "1":
+        assert abs(pixels.astype(int) - 128).max() <= (30 if mode == "P" else 3)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -160,7 +180,8 @@ def test_a_picture_too_large_is_named(tmp_path, monkeypatch):
         from_folder(tmp_path / "f")
     one_line(error)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match="too large"): from_folder(tmp_path / "f")
+    with pytest.raises(ValueError, match="too large"):
+        from_folder(tmp_path / "f")
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".gif", ".bmp", ".webp"])
@@ -168,14 +189,16 @@ def test_a_cut_picture_is_named(ending, tmp_path):
     fruit(tmp_path / "f", ending=ending, size=(200, 150))
     path = tmp_path / "f" / "pear" / f"1{ending}"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ValueError, match=f"unreadable image .*pear/1{ending}") as error: from_folder(tmp_path / "f")
+    with pytest.raises(ValueError, match=f"unreadable image .*pear/1{ending}") as error:
+        from_folder(tmp_path / "f")
     one_line(error)
 
 
 def test_folder_is_read_in_order_of_names_and_named_by_content(tmp_path):
     a, b = from_folder(fruit(tmp_path / "a" / "f")), from_folder(fruit(tmp_path / "b" / "f"))
     assert a.name == b.name and a.name.startswith("f-") and (a.train.images == b.train.images).all()
-    for rest in ("notes.txt", ".hidden", "apple/Thumbs.db"): (tmp_path / "b" / "f" / rest).write_text("no picture")
+    for rest in ("notes.txt", ".hidden", "apple/Thumbs.db"):
+        (tmp_path / "b" / "f" / rest).write_text("no picture")
     assert from_folder(tmp_path / "b" / "f").name == a.name
     assert from_folder(tmp_path / "b" / "f", size=16).name != a.name
     Image.new("RGB", (40, 30), "blue").save(tmp_path / "b" / "f" / "apple" / "9.PNG")
@@ -187,27 +210,36 @@ def test_train_and_test_folders_are_honoured(tmp_path):
     data = from_folder(tmp_path)
     assert len(data.train) == 10 and len(data.test) == 4 and data.classes == ["apple", "pear"]
     (tmp_path / "test" / "pear").rename(tmp_path / "test" / "plum")
-    with pytest.raises(ValueError, match=r"differ in classes: \['pear', 'plum'\]"): from_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"differ in classes: \['pear', 'plum'\]"):
+        from_folder(tmp_path)
 
 
 def test_folders_that_will_not_do(tmp_path):
-    with pytest.raises(ValueError, match="no folder"): from_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no folder"):
+        from_folder(tmp_path / "nowhere")
     fruit(tmp_path / "one", n=1)
-    with pytest.raises(ValueError, match="has 1 image: it takes 2"): from_folder(tmp_path / "one")
+    with pytest.raises(ValueError, match="has 1 image: it takes 2"):
+        from_folder(tmp_path / "one")
     (tmp_path / "one" / "empty").mkdir()
-    with pytest.raises(ValueError, match="'.*one/empty' has no images"): from_folder(tmp_path / "one")
+    with pytest.raises(ValueError, match="'.*one/empty' has no images"):
+        from_folder(tmp_path / "one")
 
 
 # official files
 
+
 class Evil:
-    def __reduce__(self): return os.system, ("touch /tmp/robcomp-was-here",)
+    def __reduce__(self):
+        return os.system, ("touch /tmp/robcomp-was-here",)
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q",
-                                     pickle.dumps(np.array([Evil()], object))])
+@pytest.mark.parametrize(
+    "content",
+    [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q", pickle.dumps(np.array([Evil()], object))],
+)
 def test_pickles_run_nothing(content):
-    with pytest.raises(ValueError, match="not a pickle of arrays") as error: read_arrays(content)
+    with pytest.raises(ValueError, match="not a pickle of arrays") as error:
+        read_arrays(content)
     one_line(error)
     assert not Path("/tmp/robcomp-was-here").exists()
 
@@ -216,12 +248,16 @@ def test_pickles_run_nothing(content):
 def tiny_cifar(tmp_path, monkeypatch):
     """torchvision's CIFAR10 pointed at a tiny archive on this machine; yields the folder it is served from."""
     from torchvision.datasets import CIFAR10
+
     served, md5 = tmp_path / "served", lambda content: hashlib.md5(content).hexdigest()
     served.mkdir()
     pixels = lambda n: np.arange(n * 3072, dtype=np.uint64).astype(np.uint8).reshape(n, 3072)
     batch = lambda n: pickle.dumps(dict(data=pixels(n), labels=[i % 2 for i in range(n)]))
-    files = {"data_batch_1": batch(20), "test_batch": batch(4),
-             "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"]))}
+    files = {
+        "data_batch_1": batch(20),
+        "test_batch": batch(4),
+        "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"])),
+    }
     with tarfile.open(served / "c.tar.gz", "w:gz") as box:
         for name, content in files.items():
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
@@ -234,8 +270,11 @@ def tiny_cifar(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5((served / "c.tar.gz").read_bytes()))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *rest): super().__init__(*rest, directory=str(served))
-        def log_message(self, *_): pass
+        def __init__(self, *rest):
+            super().__init__(*rest, directory=str(served))
+
+        def log_message(self, *_):
+            pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -259,20 +298,23 @@ def test_a_damaged_file_is_neither_opened_nor_replaced(tiny_cifar, tmp_path):
     load("cifar10", root=tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_1"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match="damaged data file .*data_batch_1") as error: load("cifar10", root=tmp_path)
+    with pytest.raises(ValueError, match="damaged data file .*data_batch_1") as error:
+        load("cifar10", root=tmp_path)
     one_line(error)
     assert path.read_bytes() == pickle.dumps(Evil()) and not Path("/tmp/robcomp-was-here").exists()
 
 
 def test_a_damaged_archive_leaves_no_files(tiny_cifar, tmp_path):
     (tiny_cifar / "c.tar.gz").write_bytes(b"something else")
-    with pytest.raises(ValueError, match="damaged data file .*c.tar.gz"): load("cifar10", root=tmp_path / "root")
+    with pytest.raises(ValueError, match="damaged data file .*c.tar.gz"):
+        load("cifar10", root=tmp_path / "root")
     assert not list((tmp_path / "root").rglob("data_batch_1"))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/cifar.tar.gz", "http://no-such-host.invalid/cifar.tar.gz"])
 def test_no_network(url, tmp_path, monkeypatch):
     from torchvision.datasets import CIFAR10
+
     monkeypatch.setattr(CIFAR10, "url", url)
     monkeypatch.setenv("no_proxy", "*")
     line = "cannot download .*without a network, put the official files in .* ROBCOMP_DATA"
@@ -296,7 +338,7 @@ def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
         (tmp_path / name / "d.png").mkdir(parents=True)
         Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / name / "x.png")
         Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / name / "y.png")
-    assert len(from_folder(tmp_path, size=8, test=.5).test) == 2
+    assert len(from_folder(tmp_path, size=8, test=0.5).test) == 2
 
 
 def test_sixteen_bits_keep_their_range(tmp_path):
@@ -304,14 +346,27 @@ def test_sixteen_bits_keep_their_range(tmp_path):
     for name in ("deep.png", "deep.tif"):
         Image.fromarray(ramp).save(tmp_path / name)
         read = read_picture(tmp_path / name, 16)
-        assert read[0, 0].tolist() == [0] * 3 and read[0, -1].tolist() == [255] * 3 and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
+        assert (
+            read[0, 0].tolist() == [0] * 3
+            and read[0, -1].tolist() == [255] * 3
+            and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
+        )
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_every_orientation_is_turned_upright(turn, tmp_path):
     upright = np.zeros((8, 8, 3), np.uint8)
     upright[:4, :4, 0], upright[:4, 4:, 1], upright[4:, :4, 2] = 255, 255, 255
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[turn]
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[turn]
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
@@ -321,28 +376,38 @@ def test_every_orientation_is_turned_upright(turn, tmp_path):
 def test_what_becomes_of_pictures_that_are_not_square_is_said_and_done(tmp_path):
     """The middle of the longer side is kept, nothing is squeezed."""
     said = " ".join(from_folder.__doc__.split())
-    for words in ("not square is cropped: the middle of its longer side is kept, nothing is squeezed", "EXIF orientation", "16-bit greys keep their range"): assert words in said
+    for words in (
+        "not square is cropped: the middle of its longer side is kept, nothing is squeezed",
+        "EXIF orientation",
+        "16-bit greys keep their range",
+    ):
+        assert words in said
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = np.arange(8)[None, :, None] * 30
     for label in "ab":
         (tmp_path / label).mkdir()
-        for n in range(2): Image.fromarray(wide if n else wide.transpose(1, 0, 2).copy()).save(tmp_path / label / f"{n}.png")
-    data = from_folder(tmp_path, size=8, test=.5)
+        for n in range(2):
+            Image.fromarray(wide if n else wide.transpose(1, 0, 2).copy()).save(tmp_path / label / f"{n}.png")
+    data = from_folder(tmp_path, size=8, test=0.5)
     middle = wide[:, 8:16]
-    for image in (*data.train.images, *data.test.images): assert (image == middle).all() or (image == middle.transpose(1, 0, 2)).all()
+    for image in (*data.train.images, *data.test.images):
+        assert (image == middle).all() or (image == middle.transpose(1, 0, 2)).all()
 
 
 def test_pictures_keep_their_commonest_size_and_one_line_says_so(tmp_path, capsys):
     for label, sides in dict(a=(64, 64, 64, 300), b=(64, 48, 48, 64)).items():
         (tmp_path / label).mkdir()
-        for n, side in enumerate(sides): Image.new("RGB", (side + 9, side), "red").save(tmp_path / label / f"{n}.png")
+        for n, side in enumerate(sides):
+            Image.new("RGB", (side + 9, side), "red").save(tmp_path / label / f"{n}.png")
     assert from_folder(tmp_path).size == 64 and "brought to 64 x 64" in capsys.readouterr().err
     assert from_folder(tmp_path, size=40).size == 40 and capsys.readouterr().err == ""
-    for path in tmp_path.rglob("*.png"): Image.new("RGB", (900, 500), "red").save(path)
+    for path in tmp_path.rglob("*.png"):
+        Image.new("RGB", (900, 500), "red").save(path)
     assert from_folder(tmp_path).size == 224
 
 
 # pictures that stay on the disk
+
 
 @pytest.fixture
 def noise_folder(tmp_path):
@@ -356,19 +421,30 @@ def noise_folder(tmp_path):
 def small_net(data):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten()
-        return model_from(torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data))
+        layers = (
+            torch.nn.Conv2d(3, 4, 3, stride=4),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(2),
+            torch.nn.Flatten(),
+        )
+        return model_from(
+            torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data)
+        )
 
 
 def test_on_disk_and_in_memory_are_the_same_data_set_to_the_bit(noise_folder):
     here, there = (from_folder(noise_folder, size=64, keep=keep) for keep in (True, False))
-    assert isinstance(there.test.images, Pictures) and isinstance(here.test.images, np.ndarray) and here.name == there.name
+    assert (
+        isinstance(there.test.images, Pictures) and isinstance(here.test.images, np.ndarray) and here.name == there.name
+    )
     for part in ("train", "calibration", "test"):
         one, other = getattr(here, part), getattr(there, part)
         assert (one.images == other.images[:]).all() and (one.labels == other.labels).all()
     assert contract_of(here) == contract_of(there)
     nets = [small_net(data) for data in (here, there)]
-    for net, data in zip(nets, (here, there)): fit(net, data, Training(1, batch=16, peak=.1), progress=False)
+    for net, data in zip(nets, (here, there)):
+        fit(net, data, Training(1, batch=16, peak=0.1), progress=False)
     assert all(torch.equal(*pair) for pair in zip(*(net.state_dict().values() for net in nets)))
     suites = [Suite(data, corruptions=["gaussian_noise", "fog", "frost"], severities=[3]) for data in (here, there)]
     rows = [evaluate(dict(net=nets[0]), suite, batch=5, progress=False, device="cpu") for suite in suites]
@@ -376,12 +452,22 @@ def test_on_disk_and_in_memory_are_the_same_data_set_to_the_bit(noise_folder):
 
 
 def test_no_more_than_a_block_of_pictures_is_held(noise_folder, monkeypatch):
-    data, asked = from_folder(noise_folder, size=64, keep=False, test=.8), []
+    data, asked = from_folder(noise_folder, size=64, keep=False, test=0.8), []
     net, read = small_net(data), Pictures.__getitem__
-    monkeypatch.setattr(rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1])
+    monkeypatch.setattr(
+        rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1]
+    )
     monkeypatch.setattr("robcomp.evaluate.BLOCK", 10 * 64 * 64 * 3)
-    rows = evaluate(dict(net=net), Suite(data, corruptions=["contrast"], severities=[1], adapt=True), batch=5, progress=False, device="cpu")
-    assert len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10  # the first 32 are seen once, to choose the engine
+    rows = evaluate(
+        dict(net=net),
+        Suite(data, corruptions=["contrast"], severities=[1], adapt=True),
+        batch=5,
+        progress=False,
+        device="cpu",
+    )
+    assert (
+        len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10
+    )  # the first 32 are seen once, to choose the engine
 
 
 def test_pictures_are_indexed_like_an_array(noise_folder):
@@ -389,35 +475,66 @@ def test_pictures_are_indexed_like_an_array(noise_folder):
     pictures = Pictures(files, 32)
     whole = np.asarray(pictures)
     assert pictures.shape == whole.shape == (60, 32, 32, 3) and pictures.dtype == whole.dtype == np.uint8
-    for positions in (3, -1, slice(2, 9, 3), slice(5, 5), [4, 4, 0], np.array([], int), np.arange(60) % 7 == 0, torch.tensor([1, 2])):
-        assert np.array_equal(pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions])
-    assert np.array_equal(pictures.take([5, 2]).take([1])[:], whole[[2]]) and np.array_equal(pickle.loads(pickle.dumps(pictures))[7], whole[7])
-    with pytest.raises(IndexError, match="pictures are read whole"): pictures[..., 0]
+    for positions in (
+        3,
+        -1,
+        slice(2, 9, 3),
+        slice(5, 5),
+        [4, 4, 0],
+        np.array([], int),
+        np.arange(60) % 7 == 0,
+        torch.tensor([1, 2]),
+    ):
+        assert np.array_equal(
+            pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions]
+        )
+    assert np.array_equal(pictures.take([5, 2]).take([1])[:], whole[[2]]) and np.array_equal(
+        pickle.loads(pickle.dumps(pictures))[7], whole[7]
+    )
+    with pytest.raises(IndexError, match="pictures are read whole"):
+        pictures[..., 0]
 
 
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: Image.new("RGB", (8, 8)).save(path)])
 def test_a_picture_that_changed_after_its_folder_was_read_is_named(noise_folder, change):
     pictures = Pictures(sorted(noise_folder.rglob("*.png")), 32)
     change(Path(pictures.files[4]))
-    with pytest.raises(ValueError, match="has changed or gone since its folder was read") as error: pictures[3:6]
+    with pytest.raises(ValueError, match="has changed or gone since its folder was read") as error:
+        pictures[3:6]
     one_line(error)
 
 
 # CIFAR-10.1
 
+
 def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny_cifar, tmp_path, monkeypatch):
-    images, labels = np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8), np.array([0, 1, 1, 0, 1, 0], np.int32)
-    for name, array in dict(data=images, labels=labels).items(): np.save(tiny_cifar / f"cifar10.1_v6_{name}.npy", array)
+    images, labels = (
+        np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+        np.array([0, 1, 1, 0, 1, 0], np.int32),
+    )
+    for name, array in dict(data=images, labels=labels).items():
+        np.save(tiny_cifar / f"cifar10.1_v6_{name}.npy", array)
     md5 = {name: hashlib.md5((tiny_cifar / name).read_bytes()).hexdigest() for name in rooms.NEW_TEST_MD5}
     from torchvision.datasets import CIFAR10
+
     monkeypatch.setattr(rooms, "NEW_TEST", CIFAR10.url.rpartition("/")[0] + "/")
-    with pytest.raises(ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file") as error: load("cifar10.1", root=tmp_path / "root")
+    with pytest.raises(
+        ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file"
+    ) as error:
+        load("cifar10.1", root=tmp_path / "root")
     one_line(error)
     assert not [path for path in (tmp_path / "root" / "CIFAR-10.1").iterdir()]
     monkeypatch.setattr(rooms, "NEW_TEST_MD5", md5)
     data = load("cifar10.1", root=tmp_path / "root")
-    assert data.name == "cifar10.1" and (data.test.images == images).all() and (data.test.labels == labels).all() and len(data.train) == 20
-    for path in tiny_cifar.iterdir(): path.unlink()
+    assert (
+        data.name == "cifar10.1"
+        and (data.test.images == images).all()
+        and (data.test.labels == labels).all()
+        and len(data.train) == 20
+    )
+    for path in tiny_cifar.iterdir():
+        path.unlink()
     assert (load("cifar10.1", root=tmp_path / "root").test.images == images).all()
     (tmp_path / "root" / "CIFAR-10.1" / "cifar10.1_v6_labels.npy").write_bytes(b"?")
-    with pytest.raises(ValueError, match="damaged data file .*labels.npy"): load("cifar10.1", root=tmp_path / "root")
+    with pytest.raises(ValueError, match="damaged data file .*labels.npy"):
+        load("cifar10.1", root=tmp_path / "root")

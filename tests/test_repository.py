@@ -16,7 +16,9 @@ NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
 ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
 # Which modules import a sibling of their own decade
 SIBLINGS = {(name, other) for name, others in dict(
-    corruptions="data",
+    data="images",
+    conditions="images published_corruptions",
+    corruptions="images data published_corruptions conditions",
     prune="recipe",
     cluster="recipe",
     quantize="recipe",

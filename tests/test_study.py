@@ -51,6 +51,13 @@ def test_second_run_repeats_nothing(done):
         if path.parent.name != "trials" or path.stem in ended: assert path.stat().st_mtime_ns == stamp, f"{path} was written again"
 
 
+def test_every_data_set_that_loads_is_a_data_set_of_a_study():
+    from robcomp.data import DATASETS
+    from robcomp.study import VALUES
+    allowed, words = VALUES["dataset"]
+    assert all(allowed(name) and name in words for name in DATASETS) and not allowed("cifar11")
+
+
 @pytest.mark.parametrize("words, said", [
     (["EPOCH=3"], "unknown parameter 'epoch': did you mean 'epochs'?"),
     (["ARCH=resnet"], "unknown architecture 'resnet': did you mean 'resnet50'?"),
@@ -58,7 +65,7 @@ def test_second_run_repeats_nothing(done):
     (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
     (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
     (["ARCH=vgg19", "WEIGHTS=absent.safetensors"], "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
-    (["DATASET=cifar11"], "dataset is digits, cifar10 or cifar100, got 'cifar11'"),
+    (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
 ])
 def test_mistakes_are_one_line(tmp_path, words, said):

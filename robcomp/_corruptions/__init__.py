@@ -1,1 +1,1 @@
-"""Corruptions: the compiled loops, their random draws and constants, the weather, the frost pictures, the published arrays."""
+"""Corruptions: compiled loops, random draws and constants, the weather, the frost pictures, the published arrays."""

@@ -1,8 +1,8 @@
 """The compiled inner loops of the corruptions that work byte by byte, on small neighbourhoods or on blocks.
 
-Each goes over a share of the images, keeps the order of operations of the published script, and truncates to bytes as it
-does. Tables and weights come in as arrays (`_tables.py`), so that one compiled loop serves every severity and size. The
-corruptions that weave and draw (snow, fog, glass ...) are in `_weather.py`.
+Each goes over a share of the images, keeps the order of operations of the published script, and truncates to bytes as
+it does. Tables and weights come in as arrays (`tables.py`), so that one compiled loop serves every severity and size.
+The corruptions that weave and draw (snow, fog, glass ...) are in `weather.py`, `snow.py` and so on.
 """
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ def zoom(images, out, first, weights, times):
                     left, right, column = weights[k, x, 0], weights[k, x, 1], 3 * first[k, x]
                     for c in range(3):
                         j = column + c
-                        layer = np.float32(upper[j] * left + upper[j + 3] * right + lower[j] * left + lower[j + 3] * right)
+                        layer = np.float32(upper[j] * left + upper[j + 3] * right
+                                           + lower[j] * left + lower[j + 3] * right)
                         for _ in range(times[k]): total[y, 3 * x + c] += layer
         for y in range(size):
             target = out[i, y].reshape(-1)
@@ -198,46 +199,78 @@ def pixelate(images, out, first, weights, back):
                 for c in range(3): out[i, y, x, c] = small[back[y], 3 * back[x] + c]
 
 
-@njit(cache=True)
-def _rows(source, matrix, shift, out):
-    """Each run of `a` values in a row times the (a, b) matrix, divided by 2**shift and rounded."""
-    a, b = matrix.shape
-    half = np.int32(1 << (shift - 1))
-    for y in range(len(source)):
-        for block in range(source.shape[1] // a):
-            line = out[y, block * b:(block + 1) * b]
-            line[:] = half
-            for p in range(a):
-                for q in range(b): line[q] += source[y, block * a + p] * matrix[p, q]
-            for q in range(b): line[q] >>= shift
+# JPEG works on many blocks at once: samples[y, x, b] is sample (y, x) of block b, so that every loop below runs over
+# blocks, which the compiler turns into vector instructions. Cosines are mirrored (even ones), or mirrored with the sign
+# turned (odd ones), about the middle of their points, which halves the multiplications. In integers every order of
+# adding gives the same.
+
+@njit(inline="always")
+def _add_four(total, lines, first, step, weights):
+    """Add four lines, `step` apart, times their weights."""
+    a, b, c, d = lines[first], lines[first + step], lines[first + 2 * step], lines[first + 3 * step]
+    wa, wb, wc, wd = weights[0], weights[1], weights[2], weights[3]
+    for x in range(len(total)): total[x] += a[x] * wa + b[x] * wb + c[x] * wc + d[x] * wd
 
 
-@njit(cache=True)
-def _columns(source, matrix, shift, out):
-    """Each run of `a` values in a column times the (a, b) matrix, divided by 2**shift and rounded."""
-    a, b = matrix.shape
-    half, width = np.int32(1 << (shift - 1)), source.shape[1]
-    for block in range(len(source) // a):
-        for q in range(b):
-            line = out[block * b + q]
-            line[:] = half
-            for p in range(a):
-                for x in range(width): line[x] += source[block * a + p, x] * matrix[p, q]
-            for x in range(width): line[x] >>= shift
+@njit(cache=True, nogil=True)
+def _forward(source, matrix, shift, out):
+    """out[o, q] is the sum of source[o, p] * matrix[p, q] over the points p, by 2**shift, rounded; uses up source."""
+    points, half = source.shape[1], np.int32(1 << (shift - 1))
+    for o in range(len(source)):
+        lines = source[o]
+        for p in range(points // 2):
+            left, right = lines[p], lines[points - 1 - p]
+            for x in range(len(left)):
+                a, b = left[x], right[x]
+                left[x], right[x] = a + b, a - b
+        for q in range(8):
+            total = out[o, q]
+            total[:] = half
+            for p in range(0, points // 2, 4):
+                first, step = (p, 1) if q % 2 == 0 else (points - 1 - p, -1)
+                _add_four(total, lines, first, step, matrix[p:p + 4, q])
+            for x in range(len(total)): total[x] >>= shift
 
 
-@njit(cache=True)
-def _coded(plane, forward, inverse, steps, shift, lines, level):
-    """A plane of samples less 128 as it comes back from the codec, whose lossless half changes nothing."""
-    _rows(plane, forward, 11, lines)
-    _columns(lines, forward, shift, level)
-    for y in range(len(level)):
-        for x in range(len(level)):
-            step = steps[y % 8, x % 8]
-            quotient = np.int32((abs(level[y, x]) + 4.0 * step) / (8.0 * step)) * step
-            level[y, x] = quotient if level[y, x] >= 0 else -quotient
-    _columns(level, inverse, 11, lines)
-    _rows(lines, inverse, 18, plane)
+@njit(cache=True, nogil=True)
+def _backward(source, matrix, shift, out):
+    """out[o, p] is the sum of source[o, q] * matrix[q, p] over the eight cosines q, by 2**shift, rounded."""
+    points, half = out.shape[1], np.int32(1 << (shift - 1))
+    for o in range(len(source)):
+        for p in range(points // 2):
+            even, odd = out[o, p], out[o, points - 1 - p]
+            even[:], odd[:] = half, 0
+            _add_four(even, source[o], 0, 2, matrix[0::2, p])
+            _add_four(odd, source[o], 1, 2, matrix[1::2, p])
+            for x in range(len(even)):
+                a, b = even[x], odd[x]
+                even[x], odd[x] = (a + b) >> shift, (a - b) >> shift
+
+
+@njit(cache=True, nogil=True)
+def _quantised(level, steps):
+    """Coefficients (64, blocks), eight times too large, rounded to multiples of their steps.
+
+    The quotients are cut to whole numbers, and integers below 2**17 are divided closely enough for that in float32.
+    """
+    for k in range(64):
+        line, step = level[k], steps[k // 8, k % 8]
+        half, whole = np.float32(4 * step), np.float32(8 * step)
+        for x in range(len(line)):
+            value = line[x]
+            quotient = np.int32((np.float32(abs(value)) + half) / whole) * step
+            line[x] = quotient if value >= 0 else -quotient
+
+
+@njit(cache=True, nogil=True)
+def _coded(samples, forward, inverse, steps, lines, level):
+    """Samples less 128, (points, points, blocks), as the codec gives them back; its lossless half changes nothing."""
+    points, blocks = samples.shape[1:]
+    _forward(samples, forward, 11, lines)
+    _forward(lines.reshape(1, points, 8 * blocks), forward, 15 if points == 8 else 17, level.reshape(1, 8, 8 * blocks))
+    _quantised(level.reshape(64, blocks), steps)
+    _backward(level.reshape(1, 8, 8 * blocks), inverse, 11, lines.reshape(1, points, 8 * blocks))
+    _backward(lines, inverse, 18, samples)
 
 
 @njit(inline="always")
@@ -245,28 +278,81 @@ def _clipped(value):
     return min(max(value, np.int32(0)), np.int32(255))
 
 
+@njit(inline="always")
+def _planes_of(pixels, planes):
+    """A row of RGB bytes as luma, blue and red differences less 128; beyond the picture its last pixel goes on."""
+    size = len(pixels) // 3
+    luma, blue, red = planes[0, :size], planes[1, :size], planes[2, :size]
+    for x in range(size):
+        r, g, b = np.int32(pixels[3 * x]), np.int32(pixels[3 * x + 1]), np.int32(pixels[3 * x + 2])
+        luma[x] = np.int32(np.int32(19595 * r + 38470 * g + 7471 * b + 32768) >> 16) - 128
+        blue[x] = np.int32(-11059 * r - 21709 * g + 32768 * b + 32767) >> 16
+        red[x] = np.int32(32768 * r - 27439 * g - 5329 * b + 32767) >> 16
+    for x in range(size, planes.shape[1]):
+        for c in range(3): planes[c, x] = planes[c, size - 1]
+
+
+@njit(inline="always")
+def _pixels_of(planes, pixels):
+    """The way back."""
+    size = len(pixels) // 3
+    lumas, blues, reds = planes[0, :size], planes[1, :size], planes[2, :size]
+    for x in range(size):
+        luma, blue, red = _clipped(lumas[x] + 128), _clipped(blues[x] + 128) - 128, _clipped(reds[x] + 128) - 128
+        pixels[3 * x] = _clipped(luma + (np.int32(91881 * red + 32768) >> 16))
+        pixels[3 * x + 1] = _clipped(luma + (np.int32(-22553 * blue - 46802 * red + 32768) >> 16))
+        pixels[3 * x + 2] = _clipped(luma + (np.int32(116130 * blue + 32768) >> 16))
+
+
 @njit(cache=True, nogil=True)
-def jpeg(images, out, forward8, forward16, inverse8, inverse16, steps):
-    """JPEG in the integers of the IJG library 9b: 8 x 8 luma blocks, 16 x 16 chroma blocks kept by 8 x 8 coefficients."""
+def _apart(row, samples):
+    """Deal a row of samples out to its blocks: (points, blocks)."""
+    points, blocks = samples.shape
+    for p in range(points):
+        line, every = samples[p], row[p:]
+        for b in range(blocks): line[b] = every[points * b]
+
+
+@njit(cache=True, nogil=True)
+def _together(samples, row):
+    """The way back."""
+    points, blocks = samples.shape
+    for p in range(points):
+        line, every = samples[p], row[p:]
+        for b in range(blocks): every[points * b] = line[b]
+
+
+@njit(cache=True, nogil=True)
+def jpeg(images, out, cosines, steps):
+    """JPEG in the integers of the IJG library 9b: 8 x 8 luma blocks, 16 x 16 chroma blocks kept by 8 x 8 coefficients.
+
+    `cosines` are the transforms forward by 8 and 16 points and back by 8 and 16. Rows of 16 x 16 blocks are taken
+    together, from several images where these are small: enough for long loops, few enough for the cache.
+    """
+    forward8, forward16, inverse8, inverse16 = cosines
     n, size = images.shape[:2]
-    side = (size + 15) // 16 * 16
-    planes, lines, level = np.empty((3, side, side), np.int32), np.empty((side, side), np.int32), np.empty((side, side), np.int32)
-    half_lines, half_level = np.empty((side, side // 2), np.int32), np.empty((side // 2, side // 2), np.int32)
-    for i in range(n):
-        for y in range(side):
-            for x in range(side):
-                pixel = images[i, min(y, size - 1), min(x, size - 1)]
-                r, g, b = np.int32(pixel[0]), np.int32(pixel[1]), np.int32(pixel[2])
-                planes[0, y, x] = ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16) - 128
-                planes[1, y, x] = (-11059 * r - 21709 * g + 32768 * b + 32767) >> 16
-                planes[2, y, x] = (32768 * r - 27439 * g - 5329 * b + 32767) >> 16
-        _coded(planes[0], forward8, inverse8, steps[0], 15, lines, level)
-        _coded(planes[1], forward16, inverse16, steps[1], 17, half_lines, half_level)
-        _coded(planes[2], forward16, inverse16, steps[1], 17, half_lines, half_level)
-        for y in range(size):
-            for x in range(size):
-                luma = _clipped(planes[0, y, x] + 128)
-                blue, red = _clipped(planes[1, y, x] + 128) - 128, _clipped(planes[2, y, x] + 128) - 128
-                out[i, y, x, 0] = _clipped(luma + ((91881 * red + 32768) >> 16))
-                out[i, y, x, 1] = _clipped(luma + ((-22553 * blue - 46802 * red + 32768) >> 16))
-                out[i, y, x, 2] = _clipped(luma + ((116130 * blue + 32768) >> 16))
+    across = (size + 15) // 16
+    rows = max(1, 28 // across)
+    luma, chroma = np.zeros((8, 8, 4 * rows * across), np.int32), np.zeros((16, 16, 2 * rows * across), np.int32)
+    lines, level = np.empty_like(luma), np.empty_like(luma)
+    half_lines, half_level = np.empty((16, 8, chroma.shape[2]), np.int32), np.empty((8, 8, chroma.shape[2]), np.int32)
+    planes = np.empty((3, 16 * across), np.int32)
+    for start in range(0, n * across, rows):
+        for row in range(min(rows, n * across - start)):
+            image, top = images[(start + row) // across], (start + row) % across * 16
+            for y in range(16):
+                _planes_of(image[min(top + y, size - 1)].reshape(-1), planes)
+                first, blue, red = (2 * row + y // 8) * 2 * across, row * across, (rows + row) * across
+                _apart(planes[0], luma[y % 8, :, first:first + 2 * across])
+                _apart(planes[1], chroma[y, :, blue:blue + across])
+                _apart(planes[2], chroma[y, :, red:red + across])
+        _coded(luma, forward8, inverse8, steps[0], lines, level)
+        _coded(chroma, forward16, inverse16, steps[1], half_lines, half_level)
+        for row in range(min(rows, n * across - start)):
+            image, top = out[(start + row) // across], (start + row) % across * 16
+            for y in range(min(16, size - top)):
+                first, blue, red = (2 * row + y // 8) * 2 * across, row * across, (rows + row) * across
+                _together(luma[y % 8, :, first:first + 2 * across], planes[0])
+                _together(chroma[y, :, blue:blue + across], planes[1])
+                _together(chroma[y, :, red:red + across], planes[2])
+                _pixels_of(planes, image[top + y].reshape(-1))

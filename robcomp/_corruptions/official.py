@@ -4,18 +4,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import md5 as new_md5, sha256
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import progress
+from robcomp._text.errors import first_line
 
 FOLDERS = dict(cifar10="CIFAR-10-C", cifar100="CIFAR-100-C")
 ARCHIVES = dict(  # Zenodo records 2535967 and 3555552
@@ -87,10 +90,12 @@ def digest(path: Path, *, shown: bool = True) -> str:
 def array(folder: Path, shape: tuple, name: str) -> np.ndarray:
     """An array of a folder in the published layout, memory-mapped: five blocks of as many images as `shape` says."""
     try: found = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error: raise ValueError(f"{str(folder / name)}.npy is no array of images ({error})") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(folder / name)}.npy is no array of images ({error})") from None
     wanted = (5 * shape[0], *shape[1:])
     if found.dtype != np.uint8 or found.shape != wanted:
-        raise ValueError(f"{str(folder / name)}.npy holds {found.dtype} of shape {found.shape}: five severities of the test images are uint8 of shape {wanted}")
+        raise ValueError(f"{str(folder / name)}.npy holds {found.dtype} of shape {found.shape}: "
+                         f"five severities of the test images are uint8 of shape {wanted}")
     return found
 
 
@@ -98,16 +103,19 @@ def names_in(folder: Path, labels: np.ndarray) -> list[str]:
     """The corruptions of a folder of arrays, once its labels are known to be those of the test images."""
     names = sorted(path.stem for path in folder.glob("*.npy") if path.stem != "labels")
     if not (folder / "labels.npy").is_file() or not names:
-        raise ValueError(f"{str(folder)!r} holds no labels.npy or no other array: name a folder with name.npy for each corruption and labels.npy")
+        raise ValueError(f"{str(folder)!r} holds no labels.npy or no other array: "
+                         "name a folder with name.npy for each corruption and labels.npy")
     found = np.load(folder / "labels.npy", allow_pickle=False)
     if found.shape != (5 * len(labels),) or (found.reshape(5, -1) != labels).any():
-        raise ValueError(f"the arrays in {str(folder)!r} have other labels than the test images: load the data set that they were made of")
+        raise ValueError(f"the arrays in {str(folder)!r} have other labels than the test images: "
+                         "load the data set that they were made of")
     return names
 
 
 def fingerprint(folder: Path, names: Iterable[str]) -> str:
     """Eight characters that tell these arrays from others of the same names."""
-    return sha256(" ".join(f"{name} {md5_of(folder / f'{name}.npy')}" for name in sorted(names)).encode()).hexdigest()[:8]
+    listed = " ".join(f"{name} {md5_of(folder / f'{name}.npy')}" for name in sorted(names))
+    return sha256(listed.encode()).hexdigest()[:8]
 
 
 # ----------------------------------------------------------------------------------------------------------- fetching
@@ -125,6 +133,41 @@ def fetch(dataset: str, root: Path) -> Path:
         unpack(archive, Path(root))
         archive.unlink()
     for name, md5 in files.items(): verify(folder / f"{name}.npy", md5)
+    return folder
+
+
+def fetch_arrays(url: str, root: Path, md5: str | None, test: tuple[tuple, np.ndarray]) -> Path:
+    """The folder of arrays in an archive without published digests; `test` is the shape and labels of the test images.
+
+    It is unpacked beside its final place, and moved there once the labels and every array's shape and type are right.
+    """
+    name = PurePosixPath(urlsplit(url).path).name
+    if ".tar" not in name:
+        raise ValueError(f"the address {url!r} names no tar archive: name one that ends in .tar, .tar.gz or alike")
+    place, archive = Path(root) / name.partition(".tar")[0], writable_folder(root) / name
+    if place.is_dir(): return _compared(place, test)
+    if not archive.exists(): resume(url, archive)
+    if md5 and (found := digest(archive)) != md5:
+        raise ValueError(f"damaged archive {str(archive)!r}: its md5 is {found}, not {md5}; "
+                         "delete it and it will be fetched again")
+    coming = place.with_name(place.name + ".unpacked")
+    try:
+        unpack(archive, coming)
+        _compared(coming, test)
+        coming.replace(place)
+    except tarfile.TarError as error:
+        raise ValueError(f"{str(archive)!r} from {url} is no tar archive ({first_line(error)}): "
+                         "delete it, and look at the address") from None
+    finally: shutil.rmtree(coming, ignore_errors=True)
+    archive.unlink()
+    return _compared(place, test)
+
+
+def _compared(place: Path, test: tuple[tuple, np.ndarray]) -> Path:
+    """The folder below `place` that holds labels.npy, once all arrays in it are known to fit the test images."""
+    shape, labels = test
+    folder = next((path.parent for path in sorted(place.rglob("labels.npy"))), place)
+    for name in names_in(folder, labels): array(folder, shape, name)
     return folder
 
 
@@ -152,8 +195,12 @@ def resume(url: str, path: Path) -> None:
 
 class _answer:
     """The rest of a file from byte `done` on; None where nothing is left."""
-    def __init__(self, url: str, done: int): self.request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    def __exit__(self, *_): self.reply and self.reply.close()
+
+    def __init__(self, url: str, done: int):
+        self.request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+
+    def __exit__(self, *_):
+        if self.reply: self.reply.close()
 
     def __enter__(self):
         try: self.reply = urlopen(self.request, timeout=30)
@@ -169,23 +216,28 @@ def unpack(archive: Path, folder: Path) -> None:
         members = box.getmembers()
         for member in members:
             path = PurePosixPath(member.name)
-            if path.is_absolute() or ".." in path.parts or "\\" in member.name or not (member.isfile() or member.isdir()):
-                raise ValueError(f"refused archive {str(archive)!r}: its member {member.name!r} is not a plain file below its folder")
+            leaves = path.is_absolute() or ".." in path.parts or "\\" in member.name
+            if leaves or not (member.isfile() or member.isdir()):
+                raise ValueError(f"refused archive {str(archive)!r}: its member {member.name!r} "
+                                 "is not a plain file below its folder")
         with progress(sum(member.size for member in members), f"unpack {archive.name}", unit="B") as bar:
             for member in members:
                 if not member.isfile(): continue
                 writable_folder((folder / member.name).parent)
-                with box.extractfile(member) as source: _stored(folder / member.name, iter(lambda: source.read(1 << 22), b""), bar)
+                with box.extractfile(member) as source:
+                    _stored(folder / member.name, iter(lambda: source.read(1 << 22), b""), bar)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
 
-def write(folder: Path, record: Mapping, arrays: Mapping[str, Callable[[], Iterator[np.ndarray]]], rows: int) -> list[Path]:
+def write(folder: Path, record: Mapping, arrays: Mapping[str, Callable[[], Iterator[np.ndarray]]],
+          rows: int) -> list[Path]:
     """`name.npy` for each name, streamed from its blocks; files that are there from the same record are left alone."""
     folder = writable_folder(folder)
     note, text = folder / "robcomp.json", json.dumps(record, indent=1, sort_keys=True) + "\n"
     if note.exists() and note.read_text() != text:
-        raise ValueError(f"{str(folder)!r} holds arrays made with other settings (robcomp.json says which): name another folder")
+        raise ValueError(f"{str(folder)!r} holds arrays made with other settings (robcomp.json says which): "
+                         "name another folder")
     if not note.exists() and (strange := [name for name in arrays if (folder / f"{name}.npy").exists()]):
         raise ValueError(f"{str(folder)!r} holds a {strange[0]}.npy that was not written here: name another folder")
     _stored(note, [text.encode()])
@@ -217,5 +269,5 @@ def _stored(path: Path, pieces: Iterable[bytes], bar=None) -> None:
                 file.write(piece)
                 if bar: bar.update(len(piece))
     except OSError as error:
-        raise OSError(f"cannot write {str(path)!r} ({error.strerror or error}): free some space or name another folder; "
-                      "what is finished is kept") from None
+        raise OSError(f"cannot write {str(path)!r} ({error.strerror or error}): free some space or name another "
+                      "folder; what is finished is kept") from None

@@ -26,7 +26,7 @@ def alias_table(odds: np.ndarray) -> np.ndarray:
 
 
 def normal_odds(spread: np.ndarray) -> np.ndarray:
-    """P(out | in) of x + N(0, spread[in]) on the scale 0 to 1, clipped and truncated to bytes; row `in`, column `out`."""
+    """P(out | in) of x + N(0, spread[in]) on the scale 0 to 1, clipped, truncated to bytes; row `in`, column `out`."""
     from scipy.special import ndtr
     edges = np.arange(1, 256) / 255
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,8 +68,8 @@ def gaussian(sigma: float) -> np.ndarray:
 def disk(radius: float, alias: float, whole: bool = True) -> np.ndarray:
     """A uniform disk smoothed by 3 (above 8 pixels of radius 5) Gaussian taps a side, in float32 as published.
 
-    The published script smooths within a square of 17 pixels, or as wide as a larger disk, mirrored beyond its border; `whole`
-    gives the disk the room that its smoothing takes instead. Up to a radius of 7 both are the same.
+    The published script smooths within a square of 17 pixels, or as wide as a larger disk, mirrored beyond its border;
+    `whole` gives the disk the room that its smoothing takes instead. Up to a radius of 7 both are the same.
     """
     smooth = 1 if radius <= 8 else 2
     reach = int(radius) + smooth if whole else min(int(radius) + smooth, max(8, int(radius)))
@@ -99,7 +99,8 @@ def enlarged_lines(size: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
     start = (len(weights) - size) // 2
     weights = np.pad(weights[start:start + size], [(0, 0), (0, 1)])
     first = (weights > 0).argmax(1)
-    return first + (size - kept) // 2, np.stack([weights[np.arange(size), first], weights[np.arange(size), first + 1]], 1)
+    rows = np.arange(size)
+    return first + (size - kept) // 2, np.stack([weights[rows, first], weights[rows, first + 1]], 1)
 
 
 @lru_cache(32)
@@ -124,7 +125,8 @@ def boxes(size: int, few: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     weights = np.floor(.5 + weights / weights.sum(1, keepdims=True) * (1 << 22)).astype(np.int32)
     taps = int((weights > 0).sum(1).max())
     first = np.minimum((weights > 0).argmax(1), size - taps)
-    return first, np.take_along_axis(weights, first[:, None] + np.arange(taps), 1), ((lines + .5) / scale).astype(np.int64)
+    taken = np.take_along_axis(weights, first[:, None] + np.arange(taps), 1)
+    return first, taken, ((lines + .5) / scale).astype(np.int64)
 
 
 # The library adds and multiplies in an order that saves multiplications, with rounded constants. Worked out into plain
