@@ -578,19 +578,3 @@ def test_layer_by_layer_the_tiny_one_is_left_out():
 def test_asked_to_leave_nothing(text):
     tiny = model_from(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), name="tiny", classes=2, contract=CONTRACT)
     with pytest.raises(ValueError, match=f"{text}: nothing of 2 would be left"): compress(tiny, text)
-
-
-@pytest.mark.parametrize("how", ["chunk", "halves", "fixed"])
-def test_what_is_split_stays_whole_and_the_rest_is_cut(how):
-    """The narrow network says what the whole one says with the lost channels silent."""
-    from robcomp._compression.channels import doomed
-    torch.manual_seed(0)
-    network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
-    narrow, x = compress(network, "prune0.5:channel").module, torch.randn(5, 3, 8, 8)
-    assert narrow.stem.out_channels == 64 and narrow.left.out_channels == 16 and narrow.right.out_channels == 32
-    removed, parts = doomed(network, .5, set()), dict(network.named_modules())
-    with torch.no_grad():
-        for name in ("left", "right"):
-            gone = list(removed.get(name, {}).get(0, ()))
-            parts[name].weight[gone], parts[name].bias[gone] = 0, 0
-        assert torch.allclose(narrow(x), network(x), atol=1e-5)
