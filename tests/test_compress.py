@@ -457,10 +457,20 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
 
 @pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
                                          ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
-                                         ("prune1..2%", "unknown stage")])
+                                         ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
+                                         ("Prune(.5)", "write prune.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
+                                         ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
+                                         ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 400, "allowed: int8, int4, int2$"),
+                                         ("tune" + "1" * 400, "epochs from 0.001 to 1000"), ("cluster" + "9" * 400, "2 to 4096"),
+                                         ("x" * 100_000, "at most 1,000 characters, got 100,000, from 'xxx")])
 def test_the_usual_slips_are_told_what_to_write(typed, said):
     with pytest.raises(ValueError, match=said) as error: parse(typed)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("recipe", [None, 8, b"int8", ["int8"]])
+def test_what_is_no_text_is_no_recipe(recipe):
+    with pytest.raises(TypeError, match="^a recipe is text as prune0.7[+]int8, or dense, got (NoneType|int|bytes|list)$"): parse(recipe)
 
 
 SHUFFLES = dict(by_hand=lambda x: x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
