@@ -149,7 +149,7 @@ def stage_hint(text: str,  # one stage, as somebody typed it
     return ""
 
 # %% ../nbs/30_recipe.ipynb #6a2bb60d
-LONGEST = 1_000  # characters of a recipe
+LONGEST = 300  # characters of a recipe, as many as a packed file holds
 STAGES = {"prune": Prune, "cluster": Cluster, "int": Quantize, "tune": Tune, "recal": Recalibrate, "half": Half}
 _STAGE = re.compile(r"(?P<name>[a-z_]+)(?P<amount>[0-9.]*)(?::(?P<option>\w+))?")
 
