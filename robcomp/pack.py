@@ -8,7 +8,6 @@ __all__ = ['pack', 'unpack', 'ledger']
 # %% ../nbs/35_pack.ipynb #d06767d9
 import copy
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,107 +16,34 @@ import torch
 from torch import Tensor, nn
 
 from ._compression.channels import coherent, shrink
+from ._files.atomic import file_to_write
 from ._packing.coder import decode, depth_of, encode, order0_bytes
 from ._packing.container import Section, header_bytes, read, write
-from ._packing.context import MOST, decisions, decode_in_context, encode_in_context
-from ._packing.header import IN_CONTEXT, IN_HALF, check_header
+from ._packing.header import IN_HALF, NUMBERS, check_header
+from ._packing.layer import TINY, book_of, checked_values, read_layer, symbol_values, weight_symbols
+from ._packing.streams import decode_floats, decode_planes, decode_weights, encode_floats, encode_planes, encode_weights, in_half
 from ._compression.state import Layer, grid_limit, layers, plain, rest
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
 from .recipe import parse
 from .schema import canonical
 
-# %% ../nbs/35_pack.ipynb #d6243e50
-def encode_planes(values: np.ndarray,  # any dtype of fixed size
-) -> bytes:  # a plane a byte of the item: length as stored (0 for raw), then the bytes
-    "Numbers as planes of bytes, each coded or raw, whatever is smaller."
-    planes, out = np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(-1, values.dtype.itemsize).T, []
-    for plane in planes:
-        stored = encode(plane, 8) if order0_bytes(plane) < .98 * plane.size else b""
-        coded = 0 < len(stored) < plane.size or plane.size and not plane.any()
-        out += [np.uint32(len(stored) + 1 if coded else 0).tobytes(), stored if coded else plane.tobytes()]
-    return b"".join(out)
-
-# %% ../nbs/35_pack.ipynb #e0d0868f
-def decode_planes(data: bytes,  # as `encode_planes` made it
-                  count: int,  # numbers
-                  dtype: np.dtype | str,
-) -> np.ndarray:  # (count,)
-    "The numbers again."
-    planes, position = np.empty((np.dtype(dtype).itemsize, count), np.uint8), 0
-    for plane in planes:
-        coded = int.from_bytes(data[position:position + 4], "little")
-        length = coded - 1 if coded else count
-        part = data[position + 4:position + 4 + length]
-        if len(part) != length: raise ValueError("a plane of numbers ends too early")
-        plane[:] = decode(part, count, 8) if coded else np.frombuffer(part, np.uint8)
-        position += 4 + length
-    if position != len(data): raise ValueError("bytes follow the last plane of numbers")
-    return np.ascontiguousarray(planes.T).reshape(-1).view(dtype)
-
-# %% ../nbs/35_pack.ipynb #71c87a70
-def in_half(values: np.ndarray,  # float32
-) -> np.ndarray:  # <f2
-    "The nearest half-precision numbers; infinite where there is none near."
-    with np.errstate(over="ignore"): return values.astype("<f2")
-
-def encode_floats(kind: str, values: np.ndarray) -> dict[str, bytes]:  # float32
-    "A section of floats by its kind: two bytes a number where this loses nothing, else four."
-    short = in_half(values)
-    same = np.array_equal(short.astype("<f4").view(np.uint32), values.astype("<f4").view(np.uint32))
-    return {kind + IN_HALF: encode_planes(short)} if same else {kind: encode_planes(values.astype("<f4"))}
-
-def decode_floats(parts: Mapping[str, bytes], kind: str, count: int) -> np.ndarray:  # float32, (count,)
-    "The floats again."
-    if kind in parts: return decode_planes(parts[kind], count, "<f4").copy()
-    return decode_planes(parts[kind + IN_HALF], count, "<f2").astype("<f4")
-
-# %% ../nbs/35_pack.ipynb #fbe8ec42
-MOST_DECISIONS = 3.5  # a weight, on average
-
-def encode_weights(symbols: np.ndarray,  # in the shape of the layer
-                   values: np.ndarray,  # what each symbol stands for
-) -> tuple[bytes, str]:  # stream, what to add to its kind
-    "The symbols of all weights of a layer, by the coder that suits them."
-    plain = encode(symbols, depth_of(len(values)))
-    if not 2 <= len(values) <= MOST or not symbols.size or decisions(symbols, values) > MOST_DECISIONS: return plain, ""
-    stream = encode_in_context(symbols, values)
-    return (stream, IN_CONTEXT) if len(stream) <= .999 * len(plain) else (plain, "")
-
-# %% ../nbs/35_pack.ipynb #c1ac5af6
-def decode_weights(parts: Mapping[str, bytes],  # a layer's sections by kind
-                   kind: str,  # without what was added
-                   shape: Sequence[int],
-                   values: np.ndarray,
-) -> np.ndarray:  # uint16, of this shape
-    "The symbols again, whichever coder they came by."
-    if kind in parts: return decode(parts[kind], prod(shape), depth_of(len(values))).reshape(shape)
-    return decode_in_context(parts[kind + IN_CONTEXT], shape, values)
-
 # %% ../nbs/35_pack.ipynb #655ef04f
 def layer_entry(layer: Layer,
 ) -> dict:  # what a reader has to know before the bytes
     "The form of a layer."
     state = layer.state
-    if layer.original.dtype != torch.float32: raise ValueError(f"layer {layer.name} holds {layer.original.dtype}: packed weights are float32, convert the network with .float()")
+    if layer.original.dtype != torch.float32:
+        raise ValueError(f"layer {layer.name} holds {layer.original.dtype}: packed weights are float32, convert the network with .float()")
     if state is None: return dict(name=layer.name, shape=list(layer.weight.shape), form="float", mask=False)
     form = "codes" if state.codes is not None else "grid" if state.bits else "float"
     entry = dict(name=layer.name, shape=list(layer.weight.shape), form=form, mask=state.mask is not None, bits=state.bits,
-                 scale=state.scale is not None, state=True) | (dict(half=True) if state.in_half else {})
-    return entry | (dict(k=layer.codebook.shape[-1], own=layer.codebook.ndim == 2, clusters=state.clusters,
-                         wide=state.codes.dtype == torch.int16) if form == "codes" else {})
-
-# %% ../nbs/35_pack.ipynb #d62428c1
-def symbol_values(entry: Mapping, codebook: np.ndarray | None = None) -> np.ndarray:
-    "What the symbols of a layer stand for: shared values, zero and one of a mask, or the integers of a grid."
-    if entry["form"] == "codes": return np.arange(entry["k"]) if entry.get("own") else codebook  # of many codebooks, only zero means one thing
-    limit = grid_limit(entry["bits"]) if entry["form"] == "grid" else 0
-    return np.arange(2) if entry["mask"] else np.arange(-limit, limit + 1)
-
-def weight_symbols(layer: Layer, entry: Mapping) -> np.ndarray:
-    "The integers that stand for all weights of a layer, from 0 up: codes, or places on the grid."
-    if entry["form"] == "codes": return layer.state.codes.cpu().numpy().astype(np.uint16)
-    return (layer.integers.cpu().numpy().astype(np.int16) + grid_limit(entry["bits"])).astype(np.uint16)
+                 scale=state.scale is not None, state=True)
+    if state.in_half: entry["half"] = True
+    if form == "codes":
+        entry |= dict(k=layer.codebook.shape[-1], own=layer.codebook.ndim == 2, clusters=state.clusters,
+                      wide=state.codes.dtype == torch.int16)
+    return entry
 
 # %% ../nbs/35_pack.ipynb #1fb87690
 def layer_sections(layer: Layer, entry: Mapping) -> list[Section]:
@@ -131,9 +57,12 @@ def layer_sections(layer: Layer, entry: Mapping) -> list[Section]:
     elif entry["mask"]:
         parts |= _stream("mask", state.mask.cpu().numpy().astype(np.uint16), symbol_values(entry))
         kept = state.mask.cpu().numpy().reshape(-1)
-    if entry["form"] == "float": parts |= encode_floats("weights", layer.finite_weight.cpu().numpy().astype("<f4").reshape(-1)[kept])
-    if entry["form"] == "grid" and entry["mask"]: parts["integers"] = encode(weight_symbols(layer, entry).reshape(-1)[kept], depth_of(2 * grid_limit(entry["bits"]) + 1))
-    elif entry["form"] == "grid": parts |= _stream("integers", weight_symbols(layer, entry), symbol_values(entry))
+    if entry["form"] == "float":
+        parts |= encode_floats("weights", layer.finite_weight.cpu().numpy().astype("<f4").reshape(-1)[kept])
+    if entry["form"] == "grid" and entry["mask"]:
+        parts["integers"] = encode(weight_symbols(layer, entry).reshape(-1)[kept], depth_of(2 * grid_limit(entry["bits"]) + 1))
+    elif entry["form"] == "grid":
+        parts |= _stream("integers", weight_symbols(layer, entry), symbol_values(entry))
     return [Section(layer.name, kind, data) for kind, data in parts.items()]
 
 def _book(values: np.ndarray) -> dict[str, bytes]:
@@ -144,85 +73,29 @@ def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, byt
     data, coder = encode_weights(symbols, values)
     return {kind + coder: data}
 
-# %% ../nbs/35_pack.ipynb #0bac3232
-def checked_values(values: np.ndarray,
-          what: str,  # for the error
-          *,
-          low: float = -np.inf,  # smallest value allowed
-          high: float = np.inf,  # and largest
-) -> np.ndarray:  # the same
-    "The values, or one line about one that no writer writes."
-    if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
-        raise ValueError(f"{what} holds numbers that are not finite or out of range")
-    return values
-
-# %% ../nbs/35_pack.ipynb #a304fd66
-def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
-               entry: Mapping,  # that passed the gate
-               parts: Mapping[str, bytes],  # by kind
-) -> None:
-    "Give a layer the form and the weights that were written."
-    shape, name = tuple(layer.weight.shape), f"layer {layer.name}"
-    if not entry.get("state"): return layer.assign(torch.from_numpy(_floats(parts, layer.weight.numel(), name).reshape(shape)))
-    state, scale = layer.attach(), None
-    state.bits, state.in_half = entry["bits"], entry.get("half", False)
-    if entry["scale"]:
-        values = checked_values(decode_planes(parts["scale"], shape[0], "<f4"), f"the scale of {name}", low=TINY)
-        scale = state.scale = torch.from_numpy(values.reshape(-1, *[1] * (len(shape) - 1)))
-    if entry["form"] == "codes": return _read_codes(layer, entry, parts)
-    weight, mask = np.zeros(shape, np.float32), np.ones(shape, bool)
-    if entry["mask"]:
-        mask = decode_weights(parts, "mask", shape, symbol_values(entry)).astype(bool)
-        state.mask = torch.from_numpy(mask)
-    weight[mask] = _weights(entry, parts, mask)
-    layer.assign(torch.from_numpy(weight) * (scale if state.bits else 1))
-
-# %% ../nbs/35_pack.ipynb #9831e39b
-TINY = float(np.finfo(np.float32).smallest_subnormal)
-
-def _floats(parts: Mapping[str, bytes], count: int, name: str) -> np.ndarray:
-    return checked_values(decode_floats(parts, "weights", count), name)
-
-def _book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
-    "The stored codebook of a layer, flat."
-    kind = "codebook" if "codebook" in parts else "codebook" + IN_HALF
-    return np.frombuffer(parts[kind], np.int8 if entry["bits"] else "<f2" if kind.endswith(IN_HALF) else "<f4")
-
-def _weights(entry: Mapping, parts: Mapping[str, bytes], mask: np.ndarray) -> np.ndarray:
-    count, limit, name = int(mask.sum()), grid_limit(entry["bits"]), f"layer {entry['name']}"
-    if entry["form"] == "float": return _floats(parts, count, name)
-    if entry["mask"]: kept = decode(parts["integers"], count, depth_of(2 * limit + 1))
-    else: kept = decode_weights(parts, "integers", mask.shape, symbol_values(entry)).reshape(-1)
-    return checked_values(kept.astype(np.float32) - limit, name, low=-limit, high=limit)
-
-def _read_codes(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> None:
-    state, shape, limit = layer.state, tuple(layer.weight.shape), grid_limit(entry["bits"]) if entry["bits"] else np.inf
-    values = _book_of(entry, parts).reshape(-1, *[entry["k"]] if entry.get("own") else [])
-    checked_values(values.astype(np.float32), f"the codebook of layer {layer.name}", low=-limit, high=limit)
-    codes = decode_weights(parts, "codes", shape, symbol_values(entry, values))
-    if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
-    state.codes, state.clusters = torch.from_numpy(codes.astype(np.int16 if entry["wide"] else np.uint8)), entry["clusters"]
-    if entry["mask"]:
-        if values[..., 0].any(): raise ValueError(f"the zeros that layer {layer.name} promised are no zeros")
-        state.mask = state.codes != 0
-    layer.assign(torch.from_numpy(values.astype(np.float32)))
-
 # %% ../nbs/35_pack.ipynb #3e7e5a3c
 def check_other_state(module: nn.Module) -> None:
-    "One line about the first parameter or running statistic that no sound network has."
+    "One line about the first parameter or running statistic that no sound network has, or that no file holds."
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in rest(module).items():
-        last = name.rpartition(".")[2]
+        last, kind = name.rpartition(".")[2], str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided or kind not in NUMBERS:
+            raise ValueError(f"{name} is a tensor of {kind} ({tensor.layout}), a packed file holds {', '.join(NUMBERS)}: "
+                             "convert it, or register it with persistent=False")
         if name not in parameters and last not in ("running_mean", "running_var", "num_batches_tracked"): continue
-        checked_values(tensor.cpu().double().numpy(), name, low=0 if last in ("running_var", "num_batches_tracked") else -np.inf)
+        low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
+        checked_values(tensor.cpu().double().numpy(), name, low=low)
 
 # %% ../nbs/35_pack.ipynb #ce4a53e6
 def other_state_sections(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
     "What is listed in the header, and one section a dtype."
     listed = [[name, str(tensor.numpy(force=True).dtype), list(tensor.shape)] for name, tensor in tensors.items()]
     kinds = dict.fromkeys(dtype for _, dtype, _ in listed)
-    joined = {dtype: np.concatenate([tensors[name].numpy(force=True).reshape(-1) for name, own, _ in listed if own == dtype]) for dtype in kinds}
-    return listed, [Section(dtype, kind, data) for dtype, values in joined.items() for kind, data in _numbers(dtype, values).items()]
+    sections = []
+    for dtype in kinds:
+        values = np.concatenate([tensors[name].numpy(force=True).reshape(-1) for name, own, _ in listed if own == dtype])
+        sections += [Section(dtype, kind, data) for kind, data in _numbers(dtype, values).items()]
+    return listed, sections
 
 def _numbers(dtype: str, values: np.ndarray) -> dict[str, bytes]:
     return encode_floats("tensors", values) if dtype == "float32" else {"tensors": encode_planes(values)}
@@ -235,9 +108,10 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
          path: str | Path,  # of the file, written whole or not at all
          *,
          recipe: str = "dense",  # what made the module, for those who find the file
-         origin: str = "",  # digest of the network, data and protocol that it came from, for those who rely on it; none by default
+         origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it; none by default
 ) -> int:  # bytes
     "Write everything needed to rebuild a module."
+    path = file_to_write(path)
     check_other_state(module)
     header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
@@ -252,8 +126,8 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     ranged = {name: layer.module.input_range for name, layer in found.items() if hasattr(layer.module, "input_range")}
     ranges = np.array([(own.scale.item(), own.zero.item()) for own in ranged.values()], RANGE)
     listed, tensors = other_state_sections(rest(module))
-    header = dict(arch=module.arch, classes=module.classes, contract=module.contract.record(), recipe=str(parse(recipe)), layers=list(entries.values()),
-                  tensors=listed, ranged=list(ranged))
+    header = dict(arch=module.arch, classes=module.classes, contract=module.contract.record(), recipe=str(parse(recipe)),
+                  layers=list(entries.values()), tensors=listed, ranged=list(ranged))
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
@@ -263,9 +137,11 @@ def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     arch, classes, known = header["arch"], header["classes"], header["contract"]
     try: contract = InputContract(**known)
     except (TypeError, ValueError): contract = None
-    if contract is None or canonical(contract.record()) != canonical(known): raise ValueError(f"{path} is damaged: its input contract is none")
+    if contract is None or canonical(contract.record()) != canonical(known):
+        raise ValueError(f"{path} is damaged: its input contract is none")
     if module is not None: model = network_of_header(plain(module), header, path)
-    elif arch not in ARCHITECTURES: raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
+    elif arch not in ARCHITECTURES:
+        raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
         with torch.device("meta"): model = network_of_header(make_model(arch, classes=classes, contract=contract), header, path)
         model = model.to_empty(device="cpu")
@@ -275,13 +151,14 @@ def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
 
 # %% ../nbs/35_pack.ipynb #4c53f940
 def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
-    "The same network, without the channels that were taken out of it, if names, shapes and types are then those that were packed."
+    "The same network without the channels that were taken out, if names, shapes and types are then those that were packed."
     sizes = {name.rpartition(".")[0]: shape[0] for name, _, shape in header["tensors"] if len(shape) == 1}
-    if shrink(model, {entry["name"]: entry["shape"] for entry in header["layers"]}, sizes) and not coherent(model, header["classes"], header["contract"]["size"]):
+    shapes = {entry["name"]: entry["shape"] for entry in header["layers"]}
+    if shrink(model, shapes, sizes) and not coherent(model, header["classes"], header["contract"]["size"]):
         raise ValueError(f"{path} is damaged: its layers do not fit each other")
-    mine = [(name, list(layer.weight.shape)) for name, layer in layers(model).items()]
+    mine = [[name, list(layer.weight.shape)] for name, layer in layers(model).items()]
     others = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in rest(model).items()]
-    if mine != [(entry["name"], entry["shape"]) for entry in header["layers"]] or others != header["tensors"]:
+    if mine != [[name, shape] for name, shape in shapes.items()] or others != header["tensors"]:
         raise ValueError(f"{path} holds a network of other layers than this {type(model).__name__}: pass the module= it was made from")
     return model
 
@@ -300,8 +177,10 @@ def unpack(path: str | Path,  # as `pack` wrote it
         check_header(header, sections, Path(path).stat().st_size)
         model = empty_network(header, module and copy.deepcopy(module).cpu(), path)
         read_layers(model, header, sections)
-    except CONTRADICTIONS: raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
-    except ValueError as error: raise ValueError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from None
+    except CONTRADICTIONS:
+        raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from None
     return model
 
 # %% ../nbs/35_pack.ipynb #04445f6e
@@ -317,7 +196,8 @@ def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) 
     for entry in header["layers"]: read_layer(found[entry["name"]], entry, parts[entry["name"]])
     ranges = np.frombuffer(parts[""]["ranges"], RANGE)
     checked_values(ranges["scale"], "the input ranges", low=TINY)
-    for name, (scale, zero) in zip(header["ranged"], ranges, strict=True): found[name].round_inputs(float(scale), int(zero))
+    for name, (scale, zero) in zip(header["ranged"], ranges, strict=True):
+        found[name].round_inputs(float(scale), int(zero))
     read_other_state(rest(model), header["tensors"], parts)
     check_other_state(model)
 
@@ -327,14 +207,20 @@ def read_other_state(tensors: Mapping[str, Tensor], listed: Sequence, parts: Map
     for dtype in dict.fromkeys(dtype for _, dtype, _ in listed):
         mine = [tensors[name] for name, own, _ in listed if own == dtype]
         count = sum(tensor.numel() for tensor in mine)
-        values = decode_floats(parts[dtype], "tensors", count) if dtype == "float32" else decode_planes(parts[dtype]["tensors"], count, dtype)
-        for tensor, part in zip(mine, np.split(values, np.cumsum([tensor.numel() for tensor in mine])[:-1])):
+        if dtype == "float32": values = decode_floats(parts[dtype], "tensors", count)
+        else: values = decode_planes(parts[dtype]["tensors"], count, dtype)
+        ends = np.cumsum([tensor.numel() for tensor in mine])[:-1]
+        for tensor, part in zip(mine, np.split(values, ends)):
             tensor.copy_(torch.from_numpy(part.copy()).view(tensor.shape))
 
 # %% ../nbs/35_pack.ipynb #3145e870
 def ledger(path: str | Path,  # a packed file
-) -> pd.DataFrame:  # one row a section: layer, kind, coder (plain, contexts; half: floats in two bytes), count (symbols; NaN where bytes are not coded), bytes, bound_bytes
-    "What each byte of a file is for."
+) -> pd.DataFrame:  # one row a section: layer, kind, coder, count, bytes, bound_bytes
+    """What each byte of a file is for.
+
+    `coder` is plain or contexts, or half for floats in two bytes; `count` is the number of symbols, NaN where bytes are not
+    coded; `bound_bytes` is the order-0 entropy of the symbols. A damaged file raises ValueError.
+    """
     header, sections = read(path)
     rows, size = [dict(layer="", kind="header", coder="", bytes=header_bytes(path))], Path(path).stat().st_size
     try: check_header(header, sections, size)
@@ -348,12 +234,13 @@ def ledger(path: str | Path,  # a packed file
                 symbols = _symbols(entries[name], kind, parts[name])
                 row |= dict(coder=coder or "plain", count=symbols.size, bound_bytes=order0_bytes(symbols))
             rows.append(row)
-    except (ValueError, *CONTRADICTIONS): raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
+    except (ValueError, *CONTRADICTIONS):
+        raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
     return pd.DataFrame(rows, columns=["layer", "kind", "coder", "count", "bytes", "bound_bytes"])
 
 # %% ../nbs/35_pack.ipynb #fcf2c33e
 def _symbols(entry: Mapping, kind: str, parts: Mapping[str, bytes]) -> np.ndarray:
-    values = _book_of(entry, parts) if kind == "codes" else None
+    values = book_of(entry, parts) if kind == "codes" else None
     if kind == "integers" and entry["mask"]:
         count = int(_symbols(entry, "mask", parts).sum())
         return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))

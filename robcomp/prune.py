@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ._compression.channels import cut_and_checked, doomed
+from ._compression.channels import check_fits, cut, doomed
 from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest
@@ -102,12 +102,21 @@ class Zeros:
 # %% ../nbs/31_prune.ipynb #ff5d53a1
 class Narrower:
     "The promise of channel pruning: the layers keep their smaller shapes."
-    def __init__(self, stage: Prune, found: dict[str, Layer]): self.stage, self.shapes = stage, {name: layer.weight.shape for name, layer in found.items()}
+    def __init__(self,
+                 stage: Prune,
+                 found: dict[str, Layer],  # after channels went
+                 *,
+                 split: Sequence[str] = (),  # layers left whole, because the network splits their outputs and does not work with fewer
+    ):
+        self.stage, self.shapes = stage, {name: layer.weight.shape for name, layer in found.items()}
+        self.remark = ""
+        if split: self.remark = f"{stage} leaves {', '.join(split)} whole: the network splits these channels and does not work with fewer"
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer of another shape."
         for name, shape in self.shapes.items():
-            if found[name].weight.shape != shape: raise RuntimeError(f"{self.stage} promised layer {name} the shape {tuple(shape)}, found {tuple(found[name].weight.shape)}")
+            now = found[name].weight.shape
+            if now != shape: raise RuntimeError(f"{self.stage} promised layer {name} the shape {tuple(shape)}, found {tuple(now)}")
 
 # %% ../nbs/31_prune.ipynb #58c340c1
 def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `.classes`
@@ -116,13 +125,20 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
                    keep: Iterable[str] = (),  # names of layers that lose and miss no channel
 ) -> Narrower:  # the promise
     "Remove the channels with the smallest norms."
-    if not hasattr(model, "contract"): raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
+    if not hasattr(model, "contract"):
+        raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
     try:
-        removed = doomed(model, stage.amount, set(keep))
-        if not removed: raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, or reaches a layer that cannot be cut; prune weights instead")
-        cut_and_checked(model, removed)
-    except Unfollowed as error: raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as prune{stage.amount:g}") from None
-    return Narrower(stage, layers(model))
+        removed, split = doomed(model, stage.amount, set(keep))
+        if not removed:
+            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers, "
+                             "or reaches a layer that cannot be cut; prune weights instead")
+        check_fits(model, removed)
+    except Unfollowed as error:
+        raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as prune{stage.amount:g}") from None
+    cut(model, removed)
+    promise = Narrower(stage, layers(model), split=split)
+    if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
+    return promise
 
 # %% ../nbs/31_prune.ipynb #f966099c
 RAMP = .75  # fraction of the steps after which the share is reached

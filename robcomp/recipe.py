@@ -56,7 +56,7 @@ class Cluster(Stage):
                  k: int,  # how many values, 2 to 4096
                  scope: str = "layer",  # layer, one codebook a channel, or entropy-constrained
     ):
-        if int(k) != k or not 2 <= k <= 4096: raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
+        if not 2 <= k <= 4096 or int(k) != k: raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
         _fill(self, k=int(k), scope=_scope("cluster", scope, self.scopes))
 
     def __str__(self): return f"cluster{self.k}" + (f":{self.scope}" if self.scope != "layer" else "")
@@ -71,7 +71,8 @@ class Quantize(Stage):
                  scope: str = "all",  # all: inputs too where bits is 8; weights: weights alone; auto: 8, 4 or 2 by layer
     ):
         _scope(f"int{bits}", scope, self.scopes)
-        if scope == "auto" and not 3 <= bits <= 7: raise ValueError(f"int{bits}:auto: an average of 3 to 7 bits can be shared out, as in int4:auto")
+        if scope == "auto" and bits not in range(3, 8):
+            raise ValueError(f"int{bits}:auto: an average of 3 to 7 whole bits can be shared out, as in int4:auto")
         if scope != "auto" and bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
         _fill(self, bits=int(bits), scope=scope)
 
@@ -134,14 +135,21 @@ def stage_hint(text: str,  # one stage, as somebody typed it
     "What to write instead of the usual slips."
     if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
     if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or write it alone"
+    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\)?", text.lower()):
+        joined = apart[1] + apart[2].replace(",", ".")
+        if joined != text.lower(): return f"a number follows its stage at once, with a point: write {joined}"
     if text != text.lower(): return f"stages are written in lower case: write {text.lower()}"
+    parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
+    if len(parts) > 1 and all(parts): return f"stages are joined by +: write {'+'.join(parts)}"
     if percent := re.fullmatch(r"([a-z_]+)(\d*\.?\d+)\s*%(:\w+)?", text):
         return f"the amount is a fraction: write {percent[1]}{Decimal(percent[2]) / 100:f}{percent[3] or ''}"
     if text in ("fp16", "float16"): return "half precision is called half: write half"
-    if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text): return f"quantization is called by its grid: write int{bits[1] or 8}{bits[2] or ''}"
+    if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
+        return f"quantization is called by its grid: write int{bits[1] or 8}{bits[2] or ''}"
     return ""
 
 # %% ../nbs/30_recipe.ipynb #6a2bb60d
+LONGEST = 300  # characters of a recipe, as many as a packed file holds
 STAGES = {"prune": Prune, "cluster": Cluster, "int": Quantize, "tune": Tune, "recal": Recalibrate, "half": Half}
 _STAGE = re.compile(r"(?P<name>[a-z_]+)(?P<amount>[0-9.]*)(?::(?P<option>\w+))?")
 
@@ -156,7 +164,7 @@ def parse_stage(text: str,  # as `prune0.7:layer`
     if name in ("recal", "half"):
         if amount or option: raise ValueError(f"{text!r}: {name} takes no amount and no option")
         return STAGES[name]()
-    try: number = float(amount) if "." in amount else int(amount)
+    try: number = float(amount) if "." in amount or float(amount) > 1e9 else int(amount)
     except ValueError: raise ValueError(f"{text!r}: {name} takes a number, as in {name}{dict(prune=.7, cluster=16, int=8, tune=3)[name]}") from None
     return STAGES[name](number, *([option] if option else []))
 
@@ -164,7 +172,9 @@ def parse_stage(text: str,  # as `prune0.7:layer`
 def parse(text: str,  # stages joined by `+`, or `dense`
 ) -> Recipe:
     "The recipe that a text names; `str` gives the text back in its canonical form."
-    if not isinstance(text, str) or not text.strip(): raise ValueError("empty recipe: write dense for the network as it is, or stages as in prune0.7+int8")
+    if not isinstance(text, str): raise TypeError(f"a recipe is text as prune0.7+int8, or dense, got {type(text).__name__}")
+    if not text.strip(): raise ValueError("empty recipe: write dense for the network as it is, or stages as in prune0.7+int8")
+    if len(text) > LONGEST: raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")
     if text.strip() == "dense": return Recipe()
     if text.strip().endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
     return Recipe(parse_stage(part) for part in text.split("+"))

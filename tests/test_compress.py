@@ -457,10 +457,20 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
 
 @pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
                                          ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
-                                         ("prune1..2%", "unknown stage")])
+                                         ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
+                                         ("Prune(.5)", "write prune.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
+                                         ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
+                                         ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 400, "allowed: int8, int4, int2$"),
+                                         ("tune" + "1" * 400, "epochs from 0.001 to 1000"), ("cluster" + "9" * 400, "2 to 4096"),
+                                         ("x" * 100_000, "at most 300 characters, got 100,000, from 'xxx")])
 def test_the_usual_slips_are_told_what_to_write(typed, said):
     with pytest.raises(ValueError, match=said) as error: parse(typed)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("recipe", [None, 8, b"int8", ["int8"]])
+def test_what_is_no_text_is_no_recipe(recipe):
+    with pytest.raises(TypeError, match="^a recipe is text as prune0.7[+]int8, or dense, got (NoneType|int|bytes|list)$"): parse(recipe)
 
 
 SHUFFLES = dict(by_hand=lambda x: x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
@@ -578,19 +588,3 @@ def test_layer_by_layer_the_tiny_one_is_left_out():
 def test_asked_to_leave_nothing(text):
     tiny = model_from(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), name="tiny", classes=2, contract=CONTRACT)
     with pytest.raises(ValueError, match=f"{text}: nothing of 2 would be left"): compress(tiny, text)
-
-
-@pytest.mark.parametrize("how", ["chunk", "halves", "fixed"])
-def test_what_is_split_stays_whole_and_the_rest_is_cut(how):
-    """The narrow network says what the whole one says with the lost channels silent."""
-    from robcomp._compression.channels import doomed
-    torch.manual_seed(0)
-    network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
-    narrow, x = compress(network, "prune0.5:channel").module, torch.randn(5, 3, 8, 8)
-    assert narrow.stem.out_channels == 64 and narrow.left.out_channels == 16 and narrow.right.out_channels == 32
-    removed, parts = doomed(network, .5, set()), dict(network.named_modules())
-    with torch.no_grad():
-        for name in ("left", "right"):
-            gone = list(removed.get(name, {}).get(0, ()))
-            parts[name].weight[gone], parts[name].bias[gone] = 0, 0
-        assert torch.allclose(narrow(x), network(x), atol=1e-5)

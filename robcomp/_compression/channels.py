@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .follow import FEWER, OrderKept, Unfollowed, check_cut, followed
+from .parts import AsSlices, is_taken_apart, is_unbound, partly_in, parts_of, place, smallest_of_each, widest
 from .state import COMPRESSIBLE, layers, plain
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -20,38 +21,88 @@ ROUND_TO = 8  # channels: what processors multiply at once
 Removed = dict[str, dict[int, set[int]]]  # name of a module -> dimension (0: outputs, 1: inputs) -> channels
 
 
-def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> Removed:
+def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Removed, list[str]]:
     """Of each set of channels that belong together, the share `amount` with the smallest norms, rounded down so that a multiple of 8 stays.
 
     The scores of the network keep their number. A set that reaches a layer named in `keep`, a tied weight, a grouped layer
     that is not depthwise, a bare parameter, or a module with weights that is none of convolution, linear and batch norm is left
-    whole, and so is one that is split or chunked. A network whose channels cannot be followed is refused.
+    whole. A network whose channels cannot be followed is refused.
+
+    Channels that are split lose the same share of every part. Whether the network works with fewer of them is tried, because
+    its code may split them at fixed numbers (`split(x, [32, 32], 1)`), which cannot be changed from outside. Such a set is
+    left whole, and the layers that give its channels are returned beside what is removed.
     """
     try: import torch_pruning
     except ImportError: raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
     flat = plain(model).eval().cpu().requires_grad_(True)
-    names = {module: name for name, module in flat.named_modules()}
-    whole = {module for module in names if _indivisible(module)}
-    whole |= {module for layer in layers(flat).values() if layer.name in keep or len(layer.modules) > 1 for module in layer.modules}
+    whole = {module for module in flat.modules() if _indivisible(module)}
+    for layer in layers(flat).values():
+        if layer.name in keep or len(layer.modules) > 1: whole.update(layer.modules)
     example = torch.zeros(1, 3, model.contract.size, model.contract.size)
     with OrderKept(): last = followed(lambda: last_used(flat, example), flat)
-    graph = followed(lambda: torch_pruning.DependencyGraph().build_dependency(flat, example_inputs=example), flat)
+    graph = followed(lambda: _graph_of(flat, example), flat)
     rank = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     removed: Removed = {}
+    split: dict[tuple[str, ...], Removed] = {}  # by the layers that give the channels
     for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
-        members = [item.dep.target.module for item in group]
-        # Which part of a split goes where, torch-pruning tells by the order in which it met them, and that may be the wrong one.
-        if any(isinstance(module, Tensor) or module in whole or type(module).__name__ == "_SplitOp" for module in members): continue
-        scores = rank(group)
-        stays = -(-(len(scores) - int(amount * len(scores))) // ROUND_TO) * ROUND_TO
-        if stays >= len(scores): continue
-        root = group[0].dep
-        smallest = scores.argsort(stable=True)[:len(scores) - stays].sort().values.tolist()
-        for dep, channels in graph.get_pruning_group(root.target.module, root.handler, smallest):
-            if dep.target.module not in names: continue  # an addition, a flattening: nothing to cut
-            dimension = 0 if graph.is_out_channel_pruning_fn(dep.handler) else 1
-            removed.setdefault(names[dep.target.module], {}).setdefault(dimension, set()).update(channels)
+        if _members(group) & whole or any(isinstance(module, Tensor) for module in _members(group)): continue
+        if is_taken_apart(group):
+            group = widest(graph, group)
+            if _members(group) & {*whole, last}: continue
+            own = _split_cut(graph, group, rank, amount)
+            if own is not None: split[_givers(graph, group)] = own
+        else: join(removed, _cut_of(graph, group, smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)))
+    fitting = [cut for cut in split.values() if cut]
+    if fitting and not fits(model, fitting): fitting = [cut for cut in fitting if fits(model, [cut])]
+    for cut in fitting: join(removed, cut)
+    left_whole = {name: None for givers, cut in split.items() if cut not in fitting for name in givers}
+    return removed, list(left_whole)
+
+
+def _graph_of(model: nn.Module, example: Tensor):
+    import torch_pruning
+    with AsSlices(): graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
+    place(graph)
+    return graph
+
+
+def _members(group) -> set:
+    return {item.dep.target.module for item in group}
+
+
+def _givers(graph, group) -> tuple[str, ...]:
+    """The layers whose outputs are the channels of a group, by name."""
+    found = {item.dep.target.module for item in group if graph.is_out_channel_pruning_fn(item.dep.handler)}
+    return tuple(name for name, module in graph.model.named_modules() if module in found and isinstance(module, COMPRESSIBLE))
+
+
+def _split_cut(graph, group, rank, amount: float) -> Removed | None:
+    """What goes of a group whose channels are split: empty where they cannot be followed, None where the share is too small to cut."""
+    if partly_in(graph, group) or is_unbound(group): return {}
+    try: gone = smallest_of_each(rank(group), parts_of(graph, group), amount, ROUND_TO)
+    except IndexError: return {}  # torch-pruning took another dimension for the channels
+    if not gone: return None
+    cut = _cut_of(graph, group, gone)
+    root = graph._module2name[group[0].dep.target.module]
+    return cut if cut[root].get(0) == set(gone) else {}
+
+
+def _cut_of(graph, group, gone: list[int]) -> Removed:
+    """Where channels of a group's first layer are to be cut."""
+    names = {module: name for name, module in graph.model.named_modules()}
+    root, removed = group[0].dep, {}
+    for dep, channels in graph.get_pruning_group(root.target.module, root.handler, gone) if gone else ():
+        if dep.target.module not in names: continue  # an addition, a flattening: nothing to cut
+        dimension = 0 if graph.is_out_channel_pruning_fn(dep.handler) else 1
+        join(removed, {names[dep.target.module]: {dimension: set(channels)}})
     return removed
+
+
+def join(removed: Removed, more: Removed) -> None:
+    """Add what else is to be removed."""
+    for name, dimensions in more.items():
+        for dimension, channels in dimensions.items():
+            removed.setdefault(name, {}).setdefault(dimension, set()).update(channels)
 
 
 def _indivisible(module: nn.Module) -> bool:
@@ -75,16 +126,24 @@ def last_used(model: nn.Module, example: Tensor) -> nn.Module:
     return used[-1]
 
 
-def cut_and_checked(model: nn.Module, removed: Removed) -> None:
-    """Take the channels out of a network, in place, once a copy without them says the same as the network while nobody reads them."""
-    narrow, parts = copy.deepcopy(model), dict(model.named_modules())
+def check_fits(model: nn.Module, removed: Removed) -> None:
+    """`Unfollowed` where a copy without the channels does not say what the network says while nobody reads them."""
+    narrow, parts, size = copy.deepcopy(model), dict(model.named_modules()), model.contract.size
     cut(narrow, removed)
-    for own, trouble in ((model, "its shapes cannot be followed without values: it does not run on torch's meta device"), (narrow, FEWER)):
-        if not coherent(own, model.classes, model.contract.size): raise Unfollowed(trouble)
+    if not coherent(model, model.classes, size):
+        raise Unfollowed("its shapes cannot be followed without values: it does not run on torch's meta device")
+    if not coherent(narrow, model.classes, size): raise Unfollowed(FEWER)
     unread = {name: sorted(dimensions[1]) for name, dimensions in removed.items() if 1 in dimensions and not depthwise(parts[name])}
-    size = model.contract.size
     check_cut(model, narrow, unread, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
-    cut(model, removed)
+
+
+def fits(model: nn.Module, cuts: list[Removed]) -> bool:
+    """Does the network work without these channels?"""
+    removed: Removed = {}
+    for own in cuts: join(removed, own)
+    try: check_fits(model, removed)
+    except Unfollowed: return False
+    return True
 
 
 def cut(model: nn.Module, removed: Removed) -> None:

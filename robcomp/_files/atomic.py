@@ -31,6 +31,15 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     _sync_folder(path.parent)
 
 
+def file_to_write(path: str | Path) -> Path:
+    """The path of a file that is to be written; one line of error where no file can have this name."""
+    try: path = Path(path)
+    except TypeError: raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
+    if not path.name or "\0" in str(path) or path.is_dir(): raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
+    if not path.parent.is_dir(): raise ValueError(f"no folder {str(path.parent)!r} to write {path.name!r} in: make it, or name another")
+    return path
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
