@@ -7,28 +7,21 @@ __all__ = ['contrasts']
 
 # %% ../nbs/57_contrasts.ipynb #602d4a53
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from ._text.suggest import unknown
+from .replicates import by_network, recipe_numbers
 from .results import Tables, averaging, outcomes
-from .schema import CLEAN, CORRUPTIONS, ELSEWHERE, EXTRA, GROUPS, STANDARD
+from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
+from .selection import holm  # noqa: F401  a name that this module had
+from .seeds import Runs, SeedSpread, pooled_spread, seed_matters, widened
 from .uncertainty import BLOCK, counts, parts_of, redraw
-
-# %% ../nbs/57_contrasts.ipynb #192522a8
-def by_network(tables: Tables,
-               *,
-               foreign: bool = True,  # models of other tools too? Their recipes say `elsewhere:` and have no stages
-) -> dict[str, Tables]:  # as `vgg19 on cifar10`; the trials that ended well and have rows
-    "A study taken apart by network and data."
-    trials = tables.trials[(tables.trials.status == "ok") & tables.trials.key.isin(tables.rows.key)]
-    if not foreign: trials = trials[~trials.recipe.str.startswith(ELSEWHERE)]
-    parts = trials.groupby(trials.arch + " on " + trials.dataset)
-    return {name: Tables(part, tables.rows[tables.rows.key.isin(part.key)], tables.deals) for name, part in parts}
 
 # %% ../nbs/57_contrasts.ipynb #100eb6b5
 def named_outcomes(tables: Tables,  # trials of one suite
@@ -42,10 +35,11 @@ def named_outcomes(tables: Tables,  # trials of one suite
 # %% ../nbs/57_contrasts.ipynb #2879ef66
 class Profile(NamedTuple):
     "Accuracies by corruption, as measured and in resampled studies."
-    names: list[str]    # of the trials
+    names: list[str]    # of the trials, or of recipes
     parts: list[str]    # `clean` and the corruptions that were evaluated, or other conditions
-    point: np.ndarray   # (trials, parts)
-    values: np.ndarray  # (studies, trials, parts)
+    point: np.ndarray   # (names, parts)
+    values: np.ndarray  # (studies, names, parts)
+    seeds: "Seeds | None" = None  # of a profile of recipes: how far seeds lie apart, see `recipe_profile`
 
 def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an image can have, a column a name
             *,
@@ -65,13 +59,42 @@ def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an im
             blocks.append(np.stack([redraw(part, drawn) for part in parts], -1) @ mean)
     return Profile(list(hits.columns), names, point @ mean, np.concatenate(blocks)[:draws])
 
+# %% ../nbs/57_contrasts.ipynb #4240e93e
+class Seeds(NamedTuple):
+    "What a profile of recipes knows about their seeds."
+    count: np.ndarray    # (recipes,) seeds of each
+    matters: np.ndarray  # (recipes,) bool: does the recipe depend on its seed?
+    spread: SeedSpread   # pooled over the recipes
+    shares: np.ndarray   # (names, recipes): which recipes a name is the mean of
+    first: Profile       # the first seed of each recipe alone
+
+def recipe_profile(tables: Tables,  # one network on one data set, as from `by_network`
+                   *,
+                   arrange: Callable[[pd.DataFrame], pd.DataFrame] = lambda hits: hits,  # as `by_class`
+                   draws: int = 1000,
+                   seed: int = 0,
+) -> Profile:  # a name a recipe
+    "Means by recipe and corruption, on other images of the kind and with what is known about other seeds."
+    trials = pd.concat([study.trials for study in by_network(tables).values()], ignore_index=True)
+    each = profile(arrange(outcomes(tables, list(trials.key))), dataset=trials.dataset[0], draws=draws, seed=seed)
+    places = list(pd.Series(range(len(trials))).groupby(recipe_numbers(trials)).agg(list))
+    runs = [Runs(list(trials.seed[at]), each.point[at], each.values[:, at]) for at in places]
+    first = [at[0] for at in places]
+    matters, names = seed_matters(trials)[first], list(trials.recipe[first])
+    count, spread = np.array([len(at) for at in places]), pooled_spread(own for own, so in zip(runs, matters) if so)
+    alone = Profile(names, each.parts, each.point[first], each.values[:, first])
+    known = Seeds(count, matters, spread, np.eye(len(names)), alone)
+    return Profile(names, each.parts, np.stack([own.point.mean(0) for own in runs]),
+                   np.stack([own.values.mean(1) for own in runs], axis=1), known)
+
 # %% ../nbs/57_contrasts.ipynb #a38404a0
 def signed(text: str,  # as `int4 - int8`, spaces around the signs
 ) -> dict[str, int]:  # name -> weight
     "The names of a sum and their weights."
     first, *rest = re.split(r" ([+-]) ", text.strip())
     weights = {first.strip(): 1}
-    for sign, name in zip(rest[::2], rest[1::2]): weights[name.strip()] = weights.get(name.strip(), 0) + (1 if sign == "+" else -1)
+    for sign, name in zip(rest[::2], rest[1::2]):
+        weights[name.strip()] = weights.get(name.strip(), 0) + (1 if sign == "+" else -1)
     return weights
 
 # %% ../nbs/57_contrasts.ipynb #aa4ae132
@@ -105,38 +128,84 @@ def simultaneous(value: np.ndarray,  # (contrasts,)
 def _clear(low, high): return np.select([low > 0, high < 0, np.isnan(low)], ["better", "worse", "missing"], "undecided")
 
 # %% ../nbs/57_contrasts.ipynb #82f39e77
-def contrasts(measured: Profile,
+def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for recipes with several seeds
               questions: Iterable[tuple[str, str]],  # (trials, conditions), as ("int4 - int8", "robust")
               *,
-              level: float = .95,
-) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing
-    "Signed sums of accuracies, with intervals."
+              level: float = .95,  # 0 < level < 1
+) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds luck
+    "Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds."
     table = pd.DataFrame(list(questions), columns=["trials", "conditions"])
     terms = [signed(text) for text in table.trials]
     absent = [", ".join(name for name in term if name not in measured.names) for term in terms]
-    weights = [[term.get(name, 0) for name in measured.names] for term in terms]
-    across = [condition_weights(text, measured.parts) for text in table.conditions]
-    value, draws = _summed(measured, np.reshape(weights, (-1, len(measured.names))), np.reshape(across, (-1, len(measured.parts))))
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    weights = np.reshape([[term.get(name, 0) for name in measured.names] for term in terms], (-1, len(measured.names)))
+    across = np.reshape([condition_weights(text, measured.parts) for text in table.conditions], (-1, len(measured.parts)))
     known = np.array([not names for names in absent], bool)
-    ends = np.full((2, len(table)), np.nan)
-    ends[:, known] = simultaneous(value[known], draws[:, known], level=level)
-    value, low, high = (np.where(known, part, np.nan) for part in (value, low, high))
-    return table.assign(value=value, low=low, high=high, verdict=_clear(low, high), low_all=ends[0], high_all=ends[1],
-                        verdict_all=_clear(*ends), missing=absent)
+    asked = _Asked(*_summed(measured, weights, across), *_seeds_of(measured, weights, across))
+    ends = np.full((4, len(table)), np.nan)
+    ends[:, known] = _limits(_Asked(*(part[..., known] for part in asked[:4]), asked.free), level)
+    (low, high, *every), value = ends, np.where(known, asked.value, np.nan)
+    return table.assign(value=value, low=low, high=high, verdict=_clear(low, high), low_all=every[0], high_all=every[1],
+                        verdict_all=_clear(*every), missing=absent, **_said_of_seeds(measured, weights))
 
 # %% ../nbs/57_contrasts.ipynb #36356c22
+class _Asked(NamedTuple):
+    "The figures of some questions."
+    value: np.ndarray  # (questions,)
+    draws: np.ndarray  # (studies, questions) on other images
+    luck: np.ndarray   # (questions,) variance that other seeds add, as observed
+    both: np.ndarray   # (questions,) the part of it that depends on the images as well
+    free: int          # degrees of freedom of these variances
+
 def _summed(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.einsum("...tp,qt,qp->...q", part, weights, across, optimize=True) for part in (measured.point, measured.values))
+    parts = (measured.point, measured.values)
+    return tuple(np.einsum("...tp,qt,qp->...q", part, weights, across, optimize=True) for part in parts)
+
+def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    "Variances of questions over seeds: of one seed by the pooled spread, times the squared weights over the numbers of seeds."
+    if measured.seeds is None or not measured.seeds.spread.free: return np.zeros(len(weights)), np.zeros(len(weights)), 0
+    count, matters, spread, shares, _ = measured.seeds
+    times = ((weights @ shares)**2 * (matters / count)).sum(1)
+    luck = ((spread.residuals @ across.T)**2).sum(0)
+    both = sum(((own @ across.T)**2).mean(0) for own in np.moveaxis(spread.both, 1, 0))
+    return times * luck, times * both, spread.free
+
+# %% ../nbs/57_contrasts.ipynb #d333b60a
+def _limits(asked: _Asked, level: float) -> np.ndarray:
+    "Low and high of each question alone and of all together, (4, questions)."
+    value, draws, luck, both, free = asked
+    images = draws.var(0)
+    shared = 1 - np.divide(both, images, out=np.zeros_like(images), where=images > 0)
+    def wider(reach, level): return widened(np.maximum(reach, 0), shared.clip(0, 1), luck, free * (luck > 0), level=level)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    ends = [value - wider(value - low, level), value + wider(high - value, level)] if free else [low, high]
+    every = simultaneous(value, draws, level=level)
+    if not free or not len(value): return np.stack([*ends, *every])
+    spread = np.sqrt(images)
+    factor = np.divide(every[1] - value, spread, out=np.zeros_like(spread), where=spread > 0).max()
+    reach = wider(factor * spread, float(2 * norm.cdf(max(factor, 1e-6)) - 1))
+    return np.stack([*ends, value - reach, value + reach])
+
+# %% ../nbs/57_contrasts.ipynb #3f127ba7
+def _said_of_seeds(measured: Profile, weights: np.ndarray) -> dict[str, list]:
+    "The least number of seeds in each question, and what its interval knows of training."
+    if measured.seeds is None: return dict(seeds=1, luck="left out")
+    count, matters, spread, shares, _ = measured.seeds
+    seeds, luck = [], []
+    for used in (weights @ shares) != 0:
+        trained = used & matters
+        least = int(count[trained if trained.any() else used].min(initial=count.max(initial=1)))
+        seeds.append(least)
+        luck.append("none" if not trained.any() else "its seeds" if least > 1 else "borrowed" if spread.free else "left out")
+    return dict(seeds=seeds, luck=luck)
 
 # %% ../nbs/57_contrasts.ipynb #1268312c
 def by_class(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it, as the clean images
 ) -> pd.DataFrame:  # the same outcomes, with the class for the corruption
     "Outcomes arranged by class."
     labels = hits.index.get_level_values("label")
-    levels = [pd.Categorical.from_codes(labels, [f"class_{label}" for label in range(labels.max() + 1)]), np.zeros(len(hits), int)]
-    numbers = hits.index.get_level_values("number")
-    return hits.set_index(pd.MultiIndex.from_arrays([*levels, numbers, labels], names=hits.index.names)).sort_index(level=0, kind="stable")
+    names = [f"class_{label}" for label in range(labels.max() + 1)]
+    levels = [pd.Categorical.from_codes(labels, names), np.zeros(len(hits), int), hits.index.get_level_values("number"), labels]
+    return hits.set_index(pd.MultiIndex.from_arrays(levels, names=hits.index.names)).sort_index(level=0, kind="stable")
 
 # %% ../nbs/57_contrasts.ipynb #40e83469
 def by_severity(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it
@@ -145,13 +214,17 @@ def by_severity(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it
     hits = hits[hits.index.get_level_values("corruption").isin(STANDARD)]
     corruption, severity, number, label = (hits.index.get_level_values(name) for name in hits.index.names)
     levels = ["severity_" + severity.astype(str), [STANDARD.index(name) for name in corruption], number, label]
-    return hits.set_index(pd.MultiIndex.from_arrays(levels, names=hits.index.names)).sort_index(level=[0, 1], kind="stable")
+    index = pd.MultiIndex.from_arrays(levels, names=hits.index.names)
+    return hits.set_index(index).sort_index(level=[0, 1], kind="stable")
 
 def slope_weights(parts: Iterable[str],  # as `severity_1`
 ) -> np.ndarray:  # (parts,): times the accuracies by severity they make the slope
     "The least-squares slope over severities as weights; one line where there are fewer than two."
-    levels = np.array([int(name.rpartition("_")[2]) if name.startswith("severity_") else 0 for name in parts], float)
-    if len(levels) < 2 or not levels.all(): raise ValueError(f"a slope takes two severities or more, as by_severity gives them: got {', '.join(parts) or 'none'}")
+    levels = [int(name.rpartition("_")[2]) if name.startswith("severity_") else 0 for name in parts]
+    levels = np.array(levels, float)
+    if len(levels) < 2 or not levels.all():
+        got = ", ".join(parts) or "none"
+        raise ValueError(f"a slope takes two severities or more, as by_severity gives them: got {got}")
     return (levels - levels.mean()) / ((levels - levels.mean())**2).sum()
 
 # %% ../nbs/57_contrasts.ipynb #afbf4308
@@ -159,15 +232,8 @@ def with_means(measured: Profile,
                members: Mapping[str, Iterable[str]],  # new name -> names whose mean it is; one without members is left out
 ) -> Profile:
     "A profile with means over trials as further trials."
-    members = {name: [measured.names.index(one) for one in some] for name, some in members.items() if some}
-    point, values = ([part[..., rows, :].mean(-2, keepdims=True) for rows in members.values()] for part in (measured.point, measured.values))
-    return Profile([*measured.names, *members], measured.parts, np.concatenate([measured.point, *point], -2), np.concatenate([measured.values, *values], -2))
-
-# %% ../nbs/57_contrasts.ipynb #4bf357b4
-def holm(p: np.ndarray,  # (tests,) 0 to 1
-) -> np.ndarray:  # (tests,) to be held against the level
-    "p values of a family of tests, adjusted for their number."
-    p = np.asarray(p, float)
-    order = np.argsort(p, kind="stable")
-    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return raised[np.argsort(order, kind="stable")]
+    rows = {name: [measured.names.index(one) for one in some] for name, some in members.items() if some}
+    def longer(part, axis): return np.concatenate([part, *(part.take(at, axis).mean(axis, keepdims=True) for at in rows.values())], axis)
+    names, seeds = [*measured.names, *rows], measured.seeds
+    if seeds is not None: seeds = seeds._replace(shares=longer(seeds.shares, 0), first=with_means(seeds.first, members))
+    return Profile(names, measured.parts, longer(measured.point, -2), longer(measured.values, -2), seeds)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from .results import differences, find
+from .results import Tables, differences, find
+from .schema import ELSEWHERE
 
 # %% ../nbs/52_replicates.ipynb #1674dbd2
 _RECIPE = ["dataset", "arch", "recipe", "configuration"]
@@ -98,3 +99,14 @@ def seeds_of(table: pd.DataFrame,  # summary, of trials
     "The trials of a recipe."
     number = recipe_numbers(table)
     return table[number == number[table.key.to_numpy() == find(by_recipe(table), name)][0]]
+
+# %% ../nbs/52_replicates.ipynb #192522a8
+def by_network(tables: Tables,
+               *,
+               foreign: bool = True,  # models of other tools too? Their recipes say `elsewhere:` and have no stages
+) -> dict[str, Tables]:  # as `vgg19 on cifar10`; the trials that ended well and have rows
+    "A study taken apart by network and data."
+    trials = tables.trials[(tables.trials.status == "ok") & tables.trials.key.isin(tables.rows.key)]
+    if not foreign: trials = trials[~trials.recipe.str.startswith(ELSEWHERE)]
+    parts = trials.groupby(trials.arch + " on " + trials.dataset)
+    return {name: Tables(part, tables.rows[tables.rows.key.isin(part.key)], tables.deals) for name, part in parts}
