@@ -12,6 +12,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from ._text.reasons import name_of
 from ._text.suggest import unknown
 from .choice import (  # noqa: F401  names that this module had
     Choice, choice_probability, choose, condition, price_of_clean)
@@ -43,23 +44,42 @@ def rank(table: pd.DataFrame,
     ranks = moocore.pareto_rank(seen[twice].to_numpy(), maximise=ways) if len(seen) else []
     return answered(pd.Series(ranks, index=seen.index, dtype="Int64").reindex(recipes.index).rename("rank"), table)
 
+# %% ../nbs/60_pareto.ipynb #fb3b1f72
+def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
+    "A column as a share of the dense network's; raises one line where a recipe has no dense network in the table."
+    if name == "size_mb" and "dense_bytes" in recipes: whole = recipes.dense_bytes / 1e6
+    elif {"key", "reference"} <= set(recipes):
+        whole = recipes.reference.map(recipes.drop_duplicates("key").set_index("key")[name])
+    else: whole = pd.Series(np.nan, recipes.index)
+    lacking = whole.isna() & recipes[name].notna()
+    if lacking.any():
+        raise ValueError(f"{name_of(recipes[lacking].iloc[0])} has no dense network in the table: add it, or give bounds=dict({name}=(best, worst))")
+    return recipes[name] / whole
+
 # %% ../nbs/60_pareto.ipynb #8a7cd817
-BOUNDS = (dict.fromkeys(["clean", "robust", "worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
+OF_DENSE = {"clean": (1.1, .9), "robust": (1.1, .9), "size_mb": (1 / 64, 1)}  # (best, worst) in shares of dense; size logarithmic
+BOUNDS = (dict.fromkeys(["worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
           | dict.fromkeys(["drop", "ece_clean", "ece_robust"], (0, 1))
-          | dict(mce=(0, 2), relative_mce=(0, 2), size_mb=(0, 100), latency_s=(0, 1)))
+          | dict(mce=(0, 2), relative_mce=(0, 2), latency_s=(0, 1)))
 
 def hypervolume(table: pd.DataFrame,
                 goals: Goals = Goals(),
                 *,
-                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst): more columns, another box
+                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst) in its own unit, for any column
 ) -> float:  # 0 to 1
     "The share of the box between the worst and the best that the table's front beats."
-    box = {**BOUNDS, **bounds}
+    recipes, losses = by_recipe(table), []
+    seen = goal_values(recipes, goals)
     for name in goals.names:
-        if name not in box: raise ValueError(f"no fixed bounds for {name}: give bounds=dict({name}=(best, worst))")
-    best, worst = np.array([box[name] for name in goals.names], float).T
-    losses = (goal_values(table, goals).to_numpy() - best) / (worst - best)
-    return float(moocore.hypervolume(np.clip(losses, 0, None), ref=np.ones(len(best)))) if len(losses) else 0.
+        if name not in {**BOUNDS, **OF_DENSE, **bounds}:
+            raise ValueError(f"no fixed bounds for {name}: give bounds=dict({name}=(best, worst))")
+        relative = name in OF_DENSE and name not in bounds
+        value = _of_dense(recipes, name)[seen.index] if relative else seen[name]
+        best, worst = OF_DENSE[name] if relative else {**BOUNDS, **bounds}[name]
+        if relative and name == "size_mb": value, best, worst = np.log2(value), np.log2(best), np.log2(worst)
+        losses.append((value.to_numpy(float) - best) / (worst - best))
+    losses = np.clip(np.transpose(losses), 0, None)
+    return float(moocore.hypervolume(losses, ref=np.ones(len(goals.names)))) if len(losses) else 0.
 
 # %% ../nbs/60_pareto.ipynb #bce581b8
 def goal_losses(table: pd.DataFrame,

@@ -74,13 +74,21 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
     rival = "".join(f", {selection.names.get(key, key)} in {100 * share:.0f} %" for key, share in rivals.items() if share >= .005)
-    other = "images and with other seeds" if candidates.seeds.gt(1).any() else "images"
+    luck = selection.table.luck if "luck" in selection.table else pd.Series("", selection.table.index)
+    other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %{rival}; "
             f"picking it costs {amount(own.regret)} of {best} on average.")
     if own.high > own.low:
         said += (f" Being the best of {count} flatters the winner's {best} by {amount(max(selection.flattery, 0))} on average; "
                  f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
-    return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
+    return said + luck_said(luck[first.key])
+
+
+def luck_said(luck: str) -> str:
+    """Where the luck of training of a recipe with one seed comes from."""
+    if luck == "left out": return " It has one seed: the luck of training is left out."
+    if not luck.startswith("borrowed"): return ""
+    return f" It has one seed: how much other seeds would change is taken {luck.removeprefix('borrowed ')} of its network."
 
 
 def amount(value: float) -> str:
