@@ -68,7 +68,7 @@ class Seeds(NamedTuple):
     shares: np.ndarray   # (names, recipes): which recipes a name is the mean of
     first: Profile       # the first seed of each recipe alone
 
-def recipe_profile(tables: Tables,  # one network on one data set, as from `by_network`
+def recipe_profile(tables: Tables,  # one network on one data set, as from `by_network`; or several networks on the same images
                    *,
                    arrange: Callable[[pd.DataFrame], pd.DataFrame] = lambda hits: hits,  # as `by_class`
                    draws: int = 1000,
@@ -80,8 +80,11 @@ def recipe_profile(tables: Tables,  # one network on one data set, as from `by_n
     places = list(pd.Series(range(len(trials))).groupby(recipe_numbers(trials)).agg(list))
     runs = [Runs(list(trials.seed[at]), each.point[at], each.values[:, at]) for at in places]
     first = [at[0] for at in places]
-    matters, names = seed_matters(trials)[first], list(trials.recipe[first])
-    count, spread = np.array([len(at) for at in places]), pooled_spread(own for own, so in zip(runs, matters) if so)
+    matters = seed_matters(trials)[first]
+    full = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe
+    names = list(full[first])
+    count = np.array([len(at) for at in places])
+    spread = pooled_spread(own for own, so in zip(runs, matters) if so)
     alone = Profile(names, each.parts, each.point[first], each.values[:, first])
     known = Seeds(count, matters, spread, np.eye(len(names)), alone)
     return Profile(names, each.parts, np.stack([own.point.mean(0) for own in runs]),
