@@ -138,11 +138,11 @@ def paired(measured: Profile,  # of one cell, from `recipe_profile`
            recipe: Mapping[str, str],  # key -> recipe
            pair: tuple[str, str],  # keys
            level: float = .95,
-) -> tuple[float, float, float]:  # value, low, high of a - b
+) -> tuple[float, float, float, int, str]:  # value, low, high of a - b; least number of seeds, luck as in `contrasts`
     "The difference of two recipes in robust accuracy, on the same images."
     a, b = pair
     found = contrasts(measured, [(f"{recipe[a]} - {recipe[b]}", "robust")], level=level).iloc[0]
-    return float(found["value"]), float(found["low"]), float(found["high"])
+    return float(found["value"]), float(found["low"]), float(found["high"]), int(found["seeds"]), found["luck"]
 
 # %% ../nbs/64_hypotheses.ipynb #77d6f038
 def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
@@ -152,7 +152,7 @@ def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
 
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
-                 compare: Callable[[tuple[str, str], float], tuple[float, float, float]],  # of two keys, at a level
+                 compare: Callable[[tuple[str, str], float], tuple],  # of two keys, at a level: difference, low, high, and seeds and luck
                  who: str,
                  *,
                  asked: int | None = None,  # pairs that could have been chosen; None: all of the table
@@ -167,13 +167,14 @@ def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_r
     level, tests = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1), []
     for (a, b), fits in pairs.items():
         test = f"{names[a]} - {names[b]}, {' and '.join(fits)} times smaller or more"
-        tests.append(from_figure("H3c", test, compare((a, b), level), "above", network=who))
+        *figure, seeds, luck = (*compare((a, b), level), 1, "left out")[:5]
+        tests.append(from_figure("H3c", test, tuple(figure), "above", network=who).assign(seeds=seeds, luck=luck))
     return tests
 
 # %% ../nbs/64_hypotheses.ipynb #7b7948bb
 def at_equal_training(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                       budgets: Iterable[float],
-                      compare: Callable[[tuple[str, str], float], tuple[float, float, float]],
+                      compare: Callable[[tuple[str, str], float], tuple],  # as for `budget_tests`
                       who: str,
 ) -> list[pd.DataFrame]:
     "Tests of H3c between recipes with the same training."

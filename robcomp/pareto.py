@@ -49,7 +49,7 @@ def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
     "A column as a share of the dense network's; raises one line where a recipe has no dense network in the table."
     if name == "size_mb" and "dense_bytes" in recipes: whole = recipes.dense_bytes / 1e6
     elif {"key", "reference"} <= set(recipes):
-        whole = recipes.reference.map(recipes.drop_duplicates("key").set_index("key")[name])
+        whole = recipes.reference.map(recipes.drop_duplicates("key").set_index("key")[name]).astype(float)
     else: whole = pd.Series(np.nan, recipes.index)
     lacking = whole.isna() & recipes[name].notna()
     if lacking.any():
