@@ -22,10 +22,10 @@ FACE = {
     "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
     "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
     "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables study.write_results",
-    "results": "results.collect results.read_tables results.write_tables results.join results.find results.summarise results.Tables "
-               "results.example schema.dictionary schema.SUMMARY_COLUMNS",
-    "uncertainty": "seeds.by_recipe uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
-    "pareto": "pareto.Goals pareto.pareto pareto.choose pareto.knee pareto.front_probability pareto.choice_probability",
+    "results": "tables.collect tables.read_tables tables.write_tables tables.join tables.find results.summarise tables.Tables "
+               "tables.example schema.dictionary schema.SUMMARY_COLUMNS",
+    "uncertainty": "replicates.by_recipe uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",
+    "pareto": "goals.Goals pareto.pareto choice.choose pareto.knee pareto.front_probability choice.choice_probability",
     "charts": "charts.enable_charts charts.save_chart charts.chart_front charts.chart_heat charts.chart_severity charts.chart_differences",
     "explore": "explorer.explore",
     "report": "report.write_report report.to_markdown report.to_latex",

@@ -17,37 +17,42 @@ from .contrasts import Profile, contrasts
 
 # %% ../nbs/62_claims.ipynb #d07d1190
 SIDES = ("above", "below")
+FIGURE = ["value", "low", "high"]
 
 def _expecting(table: pd.DataFrame, expected: str, bound: float) -> pd.DataFrame:
     if expected not in SIDES: raise ValueError(unknown("side", expected, SIDES))
     return table.assign(bound=bound, expected=expected)
 
 def from_contrasts(claim: str,  # its name in `CLAIMS`
-        measured: Profile,  # of one network, or of several
-        questions: Iterable[tuple[str, str]],  # (trials, conditions), as for `contrasts`
-        expected: str,  # above or below the bound
-        *,
-        bound: float = 0,
-        network: str = "",
-) -> pd.DataFrame:  # claim network test value low high bound expected missing; a row a question
-    "The tests of a claim, from contrasts."
+                   measured: Profile,  # of one network, or of several
+                   questions: Iterable[tuple[str, str]],  # (trials, conditions), as for `contrasts`
+                   expected: str,  # above or below the bound
+                   *,
+                   bound: float = 0,
+                   network: str = "",
+) -> pd.DataFrame:  # claim network test value low high missing seeds luck value_first low_first high_first bound expected
+    "The tests of a claim, from contrasts, a row a question."
+    questions = list(questions)
     found = contrasts(measured, questions)
+    first = contrasts(measured.seeds.first, questions) if measured.seeds is not None else found
     parts = dict(claim=claim, network=network, test=found.trials + ", " + found.conditions, value=found.value,
-                 low=found.low_all, high=found.high_all, missing=found.missing)
+                 low=found.low_all, high=found.high_all, missing=found.missing, seeds=found.seeds, luck=found.luck,
+                 value_first=first.value, low_first=first.low_all, high_first=first.high_all)
     return _expecting(pd.DataFrame(parts), expected, bound)
 
 # %% ../nbs/62_claims.ipynb #d2bcc6ec
 def from_figure(claim: str,  # its name in `CLAIMS`
-               test: str,  # what the figure is
-               figure: tuple[float, float, float],  # value, low, high; NaN where it cannot be known
-               expected: str,  # above or below the bound
-               *,
-               bound: float = 0,
-               network: str = "",
+                test: str,  # what the figure is
+                figure: tuple[float, float, float],  # value, low, high; NaN where it cannot be known
+                expected: str,  # above or below the bound
+                *,
+                bound: float = 0,
+                network: str = "",
 ) -> pd.DataFrame:  # one row, as `from_contrasts`
-    "A test of a claim, from a figure."
-    value, low, high = figure
-    row = dict(claim=claim, network=network, test=test, value=value, low=low, high=high, missing="" if value == value else test)
+    "A test of a claim, from a figure that is no contrast; it has one seed."
+    values = dict(zip(FIGURE, figure)) | dict(zip((f"{name}_first" for name in FIGURE), figure))
+    row = dict(claim=claim, network=network, test=test, **values, missing="" if figure[0] == figure[0] else test,
+               seeds=1, luck="left out")
     return _expecting(pd.DataFrame([row]), expected, bound)
 
 # %% ../nbs/62_claims.ipynb #d7afbced
@@ -72,47 +77,72 @@ NEEDS = ("all", "most", "some")
 
 def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contrasts` or `from_figure`
             need: str = "most",  # tests that must support: all, most or some
-) -> pd.Series:  # verdict test value low high supports contradicts tests missing
+) -> pd.Series:  # verdict test value low high supports contradicts tests missing seeds luck
     "What the tests of a claim say together."
     if need not in NEEDS: raise ValueError(unknown("need", need, NEEDS))
     lacking = ", ".join(dict.fromkeys(part for text in tests.missing for part in text.split(", ") if part))
     known, answers = tests[tests.value.notna()], outcome_of_tests(tests)
     n, won, lost = len(known), int((answers == "supports").sum()), int((answers == "contradicts").sum())
-    if not n: return pd.Series(dict(verdict="not testable", test="", tests=0, missing=lacking))
-    stands, falls = {"all": (won == n, lost > 0), "most": (won > n / 2, lost > n / 2), "some": (won > 0, lost == n)}[need]
+    if not n: return pd.Series(dict(verdict="not testable", test="", tests=0, missing=lacking, seeds="", luck=""))
     place = {"all": 0, "most": n // 2 if lost > won else (n - 1) // 2, "some": n - 1}[need]
-    decides = in_order_of_verdict(known).iloc[place][["test", "value", "low", "high"]]
-    found = "supported" if stands else "contradicted" if falls else "undecided"
-    return pd.Series(dict(verdict=found, **decides, supports=won, contradicts=lost, tests=n, missing=lacking))
+    decides = in_order_of_verdict(known).iloc[place][["test", *FIGURE]]
+    return pd.Series(dict(verdict=_stands(need, n, won, lost), **decides, supports=won, contradicts=lost, tests=n,
+                          missing=lacking, seeds=_range(known.seeds), luck=", ".join(dict.fromkeys(known.luck))))
+
+# %% ../nbs/62_claims.ipynb #602791d8
+def _stands(need: str, n: int, won: int, lost: int) -> str:
+    "The verdict from the number of tests, of those that support and of those that contradict."
+    stands = dict(all=won == n, most=won > n / 2, some=won > 0)[need]
+    falls = dict(all=lost > 0, most=lost > n / 2, some=lost == n)[need]
+    return "supported" if stands else "contradicted" if falls else "undecided"
+
+def _range(seeds: pd.Series) -> str:
+    "Numbers of seeds as text: `1`, or `1 to 3`."
+    return f"{seeds.min():.0f}" if seeds.min() == seeds.max() else f"{seeds.min():.0f} to {seeds.max():.0f}"
 
 # %% ../nbs/62_claims.ipynb #22f809ff
-VERDICT = "claim network need verdict test value low high supports contradicts tests missing"
+VERDICT = "claim network need verdict test value low high supports contradicts tests missing seeds luck first"
 
 def verdicts(tests: Iterable[pd.DataFrame],  # from `from_contrasts` and `from_figure`
              *,
              needs: dict[str, str] = {},  # claim -> all, most or some; most where not given
              reasons: dict[str, str] = {},  # claim -> why it has no test
              placebos: Iterable[pd.DataFrame] = (),  # the same tests put to uncompressed networks
-) -> pd.DataFrame:  # as `verdict`, with claim source statement network need why; in the order of `CLAIMS`
+) -> pd.DataFrame:  # as `verdict`, with claim source statement network need first why; in the order of `CLAIMS`
     "The verdicts on all claims."
     tests = [table for table in tests if len(table)]
     given = pd.concat(tests, ignore_index=True) if tests else pd.DataFrame(columns=["claim", "network"])
-    rows = [dict(claim=claim, network=network, need=needs.get(claim, "most"), **verdict(part.reset_index(drop=True), needs.get(claim, "most")))
+    rows = [_row(claim, network, part.reset_index(drop=True), needs.get(claim, "most"))
             for (claim, network), part in given.groupby(["claim", "network"], sort=False)]
-    rows += [dict(claim=claim, network="", need="", verdict="not testable", test="", tests=0, missing="")
+    rows += [dict(claim=claim, network="", need="", verdict="not testable", test="", tests=0, missing="", seeds="", luck="", first="")
              for claim in CLAIMS.claim if claim not in set(given.claim)]
     table = CLAIMS.merge(pd.DataFrame(rows, columns=VERDICT.split()), on="claim")
     why = table.claim.map(lambda claim: reasons.get(claim, "")).where(table.verdict == "not testable", "")
     lacks = ("the study lacks " + table.missing).where(table.missing != "", "")
-    return _unless_placebo(table.assign(why=why.where(why != "", lacks)), placebos)
+    table = _unless_placebo(table.assign(why=why.where(why != "", lacks)), placebos)
+    return table.assign(why=[_with_seeds(row) for row in table.to_dict("records")])
+
+# %% ../nbs/62_claims.ipynb #fd804f40
+def _row(claim: str, network: str, tests: pd.DataFrame, need: str) -> dict:
+    "A verdict, and the one that the first seeds alone would have given."
+    first = tests.assign(**{name: tests[f"{name}_first"] for name in FIGURE})
+    return dict(claim=claim, network=network, need=need, **verdict(tests, need), first=verdict(first, need).verdict)
+
+def _with_seeds(row: dict) -> str:
+    "The remark on a verdict, with what one seed would have said where that differs."
+    if row["first"] in ("", row["verdict"]) or row["why"].startswith("an uncompressed"): return row["why"]
+    said = f"{row['first']} on the first seed alone, {row['verdict']} with the spread of seeds"
+    return "; ".join(filter(None, [row["why"], said]))
 
 def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd.DataFrame:
     "Verdicts, undecided where an uncompressed network passes the tests that support a claim."
-    given = pd.concat([pd.DataFrame(columns=["claim", "network", "test"]), *(part[outcome_of_tests(part) == "supports"] for part in placebos)])
-    passed = given.groupby(["claim", "network"]).test.first().to_dict()
-    names = pd.Series([passed.get(place, "") for place in zip(table.claim, table.network)], table.index, dtype=object)
+    passed = [part[outcome_of_tests(part) == "supports"] for part in placebos]
+    passed = pd.concat([pd.DataFrame(columns=["claim", "network", "test"]), *passed]).groupby(["claim", "network"]).test.first()
+    names = [passed.to_dict().get(place, "") for place in zip(table.claim, table.network)]
+    names = pd.Series(names, table.index, dtype=object)
     undone = (names != "") & (table.verdict == "supported")
-    return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=table.why.mask(undone, "an uncompressed network passes too: " + names))
+    why = table.why.mask(undone, "an uncompressed network passes too: " + names)
+    return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=why)
 
 # %% ../nbs/62_claims.ipynb #111db698
 def published(dataset: str,  # a data set without figures has none

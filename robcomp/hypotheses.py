@@ -6,21 +6,21 @@
 __all__ = []
 
 # %% ../nbs/64_hypotheses.ipynb #f49d1357
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from .choice import choose
 from .claims import from_figure, verdicts
-from .contrasts import by_network
+from .contrasts import Profile, contrasts, recipe_profile
 from .counts import count_differences, rounded_rates, without_epochs
-from .pareto import choose
 from .recipe import parse
-from .results import Tables, controls, summarise, training_alone
+from .replicates import by_network, by_recipe
+from .results import Tables, summarise, training_alone
 from .schema import ELSEWHERE
-from .uncertainty import Draws, comparisons, resample
 
 # %% ../nbs/64_hypotheses.ipynb #0f349772
 def compressed(recipe: str) -> bool: return recipe.startswith(ELSEWHERE) or len(parse(recipe).families) > 0
@@ -39,32 +39,45 @@ def changes_by_counts(tables: Tables,  # a study known by counts, see `counts.fr
                       together: bool = False,  # intervals that hold all at once within a cell?
                       correlation: float = 1.,  # as for `counts.count_differences`; 1 is the cautious bound
                       leave_out: Sequence[str] = (),  # configurations that do not count, such as float files of integer networks
-) -> pd.DataFrame:  # the compressed trials of the summary with printed_mce, printed_rate, cell, difference, low, high, verdict
+) -> pd.DataFrame:  # compressed trials of the summary with printed_mce, printed_rate, cell, difference, low, high, verdict
     "Changes of robust accuracy against the own dense network, unpaired."
     table = summarise(tables).merge(rounded_rates(tables).add_prefix("printed_"), left_on="key", right_index=True)
-    asked = table[(table["recipe"] != "dense") & ~table["configuration"].isin(leave_out)].assign(cell=cell_of).reset_index(drop=True)
-    parts = [part.join(count_differences(tables, list(zip(part["key"], part["reference"])), level=_level(len(part), together), correlation=correlation)
-                       .set_axis(part.index)[CHANGE]) for _, part in asked.groupby("cell", sort=False)]
+    asked = table[(table["recipe"] != "dense") & ~table["configuration"].isin(leave_out)]
+    asked = asked.assign(cell=cell_of).reset_index(drop=True)
+    parts = []
+    for _, part in asked.groupby("cell", sort=False):
+        pairs, level = list(zip(part["key"], part["reference"])), _level(len(part), together)
+        found = count_differences(tables, pairs, level=level, correlation=correlation)
+        parts.append(part.join(found.set_axis(part.index)[CHANGE]))
     return pd.concat(parts, ignore_index=True) if parts else asked.reindex(columns=[*asked, *CHANGE])
 
 # %% ../nbs/64_hypotheses.ipynb #9e4dfde0
 def changes_by_images(tables: Tables,  # a study with the outcome of each image
-                      to: str = "control",  # or reference: against the uncompressed network with the same training, or against dense
+                      to: str = "control",  # or reference, which is dense; control: uncompressed, with the same training
                       *,
-                      recipes: Sequence[str] | None = None,  # patterns without epochs, as `without_epochs` gives them; None: all
+                      recipes: Sequence[str] | None = None,  # patterns without epochs, as `without_epochs`; None: all
                       together: bool = False,  # intervals that hold all at once within a cell?
                       draws: int = 1000,
-) -> pd.DataFrame:  # the compressed trials of the summary that have such a network, with cell, pattern, difference, low, high, verdict
+) -> pd.DataFrame:  # a row a compressed recipe that has such a network: the summary, cell, pattern and `CHANGE`, seeds, luck
     "Paired changes of robust accuracy."
     if to not in ("control", "reference"): raise ValueError(f"to is control or reference, got {to!r}")
-    table = summarise(tables).assign(cell=cell_of, control=lambda table: table["key"].map(controls(tables.trials)))
-    table = table[(table["status"] == "ok") & ~table["recipe"].str.startswith(ELSEWHERE)].assign(pattern=lambda table: table["recipe"].map(without_epochs))
-    kept = table[table["recipe"].map(compressed).astype(bool) & table[to].isin(table["key"]) & (table["pattern"].isin(recipes) if recipes is not None else True)]
-    studies, parts = by_network(tables), []
-    for cell, part in kept.groupby("cell", sort=False):
-        found = comparisons(studies[cell], list(zip(part["key"], part[to])), draws=draws, level=_level(len(part), together))
-        parts.append(part.join(found.set_axis(part.index)[CHANGE]))
-    return pd.concat(parts, ignore_index=True) if parts else kept.reindex(columns=[*kept, *CHANGE])
+    parts = [_changes_of(study, to, recipes, together=together, draws=draws) for study in by_network(tables, foreign=False).values()]
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if not parts: raise ValueError("no trial of this study has ended well: there is nothing to compare")
+    return pd.concat(parts, ignore_index=True)
+
+def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, together: bool, draws: int) -> pd.DataFrame:
+    "The changes of one cell."
+    table = by_recipe(summarise(study))
+    table = table.assign(cell=cell_of, pattern=table["recipe"].map(without_epochs))
+    asked = table["recipe"].map(compressed).astype(bool) & table[to].isin(table["key"])
+    if recipes is not None: asked &= table["pattern"].isin(recipes)
+    kept, name = table[asked], table.set_index("key")["recipe"]
+    pairs = [(f"{recipe} - {name[other]}", "robust") for recipe, other in zip(kept["recipe"], kept[to])]
+    if not pairs: return kept.reindex(columns=[*kept, *CHANGE])
+    found = contrasts(recipe_profile(study, draws=draws), pairs).set_axis(kept.index).rename(columns=dict(value="difference"))
+    if together: found = found.assign(low=found["low_all"], high=found["high_all"], verdict=found["verdict_all"])
+    return kept.drop(columns="seeds").join(found[[*CHANGE, "seeds", "luck"]])
 
 # %% ../nbs/64_hypotheses.ipynb #a6564910
 def tests_of(claim: str,  # its name in `claims.CLAIMS`
@@ -75,8 +88,12 @@ def tests_of(claim: str,  # its name in `claims.CLAIMS`
 ) -> list[pd.DataFrame]:  # tests, as `claims.from_figure`, a network a cell
     "Each change as one test of a claim."
     names = changes["configuration"].where(changes["configuration"] != "", changes["recipe"])
-    return [from_figure(claim, name, (row["difference"], row["low"], row["high"]), "above", bound=bound, network=f"{who}, {row['cell']}")
-            for name, (_, row) in zip(names, changes.iterrows())]
+    tests = []
+    for name, row in zip(names, changes.to_dict("records")):
+        figure = row["difference"], row["low"], row["high"]
+        test = from_figure(claim, name, figure, "above", bound=bound, network=f"{who}, {row['cell']}")
+        tests.append(test.assign(seeds=row.get("seeds", 1), luck=row.get("luck", "left out")))
+    return tests
 
 # %% ../nbs/64_hypotheses.ipynb #8210c12a
 ORDERS = dict(parameters="size_bytes", arithmetic="latency_s")
@@ -89,15 +106,20 @@ def complexity_tests(tables: Tables,  # a study known by counts, with sizes and 
     for words, column in ORDERS.items():
         for dataset, part in dense.groupby("dataset"):
             who, cells = f"theirs, {dataset}, by {words}", list(part.sort_values(column, ascending=False)["cell"])
-            if part[column].isna().any(): tests.append(from_figure("H2", f"{column} of the dense networks", (np.nan,) * 3, "above", network=who))
-            else: tests += [from_figure("H2", f"{a} - {b}, by {words}", _mean_difference(changes, a, b), "above", network=who) for a, b in combinations(cells, 2)]
+            if part[column].isna().any():
+                tests.append(from_figure("H2", f"{column} of the dense networks", (np.nan,) * 3, "above", network=who))
+                continue
+            for a, b in combinations(cells, 2):
+                figure = _mean_difference(changes, a, b)
+                tests.append(from_figure("H2", f"{a} - {b}, by {words}", figure, "above", network=who))
     return tests
 
 def _mean_difference(changes: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:  # value, low, high
     "The mean change of one cell less that of another, over the configurations that work in both."
     usable = [changes[(changes["cell"] == cell) & changes["works"]].set_index("configuration") for cell in (a, b)]
     shared = usable[0].index.intersection(usable[1].index)
-    middle, half = zip(*((part.loc[shared, "difference"].mean(), (part.loc[shared, "high"] - part.loc[shared, "low"]).mean() / 2) for part in usable))
+    middle = [part.loc[shared, "difference"].mean() for part in usable]
+    half = [(part.loc[shared, "high"] - part.loc[shared, "low"]).mean() / 2 for part in usable]
     value, reach = middle[0] - middle[1], np.hypot(*half)
     return value, value - reach, value + reach
 
@@ -107,20 +129,20 @@ def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_rati
 ) -> tuple[str, str] | None:  # keys; None where one kind does not fit the budget
     "The most robust combined recipe and the most robust single technique within a budget."
     table = table[table["recipe"].map(compressed).astype(bool)]
-    found = [choose(table[table["recipe"].map(combined) == mixed], where=f"compression_ratio >= {budget}", best="robust").row for mixed in (True, False)]
+    kinds = [table[table["recipe"].map(combined) == mixed] for mixed in (True, False)]
+    found = [choose(kind, where=f"compression_ratio >= {budget}", best="robust").row for kind in kinds]
     return None if any(row is None for row in found) else (found[0]["key"], found[1]["key"])
 
 # %% ../nbs/64_hypotheses.ipynb #1eeeb9d4
-def paired(drawn: Draws,  # of one cell
+def paired(measured: Profile,  # of one cell, from `recipe_profile`
+           recipe: Mapping[str, str],  # key -> recipe
            pair: tuple[str, str],  # keys
            level: float = .95,
-) -> tuple[float, float, float]:  # value, low, high of a - b
-    "The difference of two trials in robust accuracy, in the same resampled studies."
-    place = pd.Index(drawn.table["key"]).get_indexer(list(pair))
-    robust, values = drawn.table["robust"].to_numpy()[place], drawn.column("robust")[:, place]
-    low, high = np.quantile(values[:, 0] - values[:, 1], [(1 - level) / 2, (1 + level) / 2])
-    return float(robust[0] - robust[1]), float(low), float(high)
-
+) -> tuple[float, float, float, int, str]:  # value, low, high of a - b; least number of seeds, luck as in `contrasts`
+    "The difference of two recipes in robust accuracy, on the same images."
+    a, b = pair
+    found = contrasts(measured, [(f"{recipe[a]} - {recipe[b]}", "robust")], level=level).iloc[0]
+    return float(found["value"]), float(found["low"]), float(found["high"]), int(found["seeds"]), found["luck"]
 
 # %% ../nbs/64_hypotheses.ipynb #77d6f038
 def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
@@ -130,7 +152,7 @@ def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
 
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
-                 compare: Callable[[tuple[str, str], float], tuple[float, float, float]],  # of two keys at a level: difference, low, high
+                 compare: Callable[[tuple[str, str], float], tuple],  # of two keys, at a level: difference, low, high, and seeds and luck
                  who: str,
                  *,
                  asked: int | None = None,  # pairs that could have been chosen; None: all of the table
@@ -139,15 +161,20 @@ def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_r
     pairs, names = {}, table.set_index("key")["recipe"]
     for budget in budgets:
         if pair := best_pair(table, budget): pairs.setdefault(pair, []).append(f"{budget:g}")
-    if not pairs: return [from_figure("H3c", "a single technique and a combination within one budget", (np.nan,) * 3, "above", network=who)]
-    level = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1)
-    return [from_figure("H3c", f"{names[pair[0]]} - {names[pair[1]]}, {' and '.join(fits)} times smaller or more", compare(pair, level), "above", network=who)
-            for pair, fits in pairs.items()]
+    if not pairs:
+        lacking = "a single technique and a combination within one budget"
+        return [from_figure("H3c", lacking, (np.nan,) * 3, "above", network=who)]
+    level, tests = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1), []
+    for (a, b), fits in pairs.items():
+        test = f"{names[a]} - {names[b]}, {' and '.join(fits)} times smaller or more"
+        *figure, seeds, luck = (*compare((a, b), level), 1, "left out")[:5]
+        tests.append(from_figure("H3c", test, tuple(figure), "above", network=who).assign(seeds=seeds, luck=luck))
+    return tests
 
 # %% ../nbs/64_hypotheses.ipynb #7b7948bb
 def at_equal_training(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                       budgets: Iterable[float],
-                      compare: Callable[[tuple[str, str], float], tuple[float, float, float]],
+                      compare: Callable[[tuple[str, str], float], tuple],  # as for `budget_tests`
                       who: str,
 ) -> list[pd.DataFrame]:
     "Tests of H3c between recipes with the same training."
@@ -166,10 +193,13 @@ def paper_tests(theirs: Tables,  # the paper's study, by counts
     "The tests of H1, H2 and H3 on a study that is known by counts."
     wide, single = (changes_by_counts(theirs, together=together, leave_out=leave_out) for together in (True, False))
     tests = tests_of("H1a", wide, "theirs", bound=-margin) + tests_of("H1b", wide, "theirs")
-    tests.append(from_figure("H1c", "dense with the same extra epochs", (np.nan,) * 3, "above", network="theirs, all cells"))
+    lacking = "dense with the same extra epochs"
+    tests.append(from_figure("H1c", lacking, (np.nan,) * 3, "above", network="theirs, all cells"))
     tests += complexity_tests(theirs, single)
-    compare = lambda pair, level: tuple(count_differences(theirs, [pair], level=level).iloc[0][CHANGE[:3]])
-    for cell, part in single.groupby("cell", sort=False): tests += budget_tests(part.assign(compression_ratio=part["printed_rate"]), budgets, compare, f"theirs, {cell}")
+    def compare(pair, level): return tuple(count_differences(theirs, [pair], level=level).iloc[0][CHANGE[:3]])
+    for cell, part in single.groupby("cell", sort=False):
+        rated = part.assign(compression_ratio=part["printed_rate"])
+        tests += budget_tests(rated, budgets, compare, f"theirs, {cell}")
     return tests
 
 # %% ../nbs/64_hypotheses.ipynb #db42f44b
@@ -181,11 +211,14 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
               draws: int = 1000,
 ) -> list[pd.DataFrame]:
     "The tests of H1 and H3 on a study of ours."
-    to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ("reference", "control"))
-    tests = tests_of("H1a", to_dense, "ours", bound=-margin) + tests_of("H1b", to_dense, "ours") + tests_of("H1c", to_control, "ours")
+    ways = ("reference", "control")
+    to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ways)
+    tests = tests_of("H1a", to_dense, "ours", bound=-margin) + tests_of("H1b", to_dense, "ours")
+    tests += tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
-        own, drawn = to_dense[to_dense["cell"] == cell], resample(study, draws=draws)
-        if len(own): tests += at_equal_training(own, budgets, partial(paired, drawn), f"ours, {cell}")
+        own = to_dense[to_dense["cell"] == cell]
+        compare = partial(paired, recipe_profile(study, draws=draws), study.trials.set_index("key")["recipe"])
+        if len(own): tests += at_equal_training(own, budgets, compare, f"ours, {cell}")
     return tests
 
 # %% ../nbs/64_hypotheses.ipynb #9f5f778a

@@ -76,3 +76,12 @@ def selected(values: np.ndarray,  # (studies, recipes), more is better
     table = pd.DataFrame(dict(chosen=count[1:], regret=regrets(values, holds), **ends), index=point.index)
     table.loc[compared, ["low", "high"]] = simultaneous(values[:, compared], measured[compared], level=level)
     return Selection(len(values), table, float(count[0]), flattery(values, measured, chosen))
+
+# %% ../nbs/56_selection.ipynb #4bf357b4
+def holm(p: np.ndarray,  # (tests,) 0 to 1
+) -> np.ndarray:  # (tests,) to be held against the level
+    "p values of a family of tests, adjusted for their number."
+    p = np.asarray(p, float)
+    order = np.argsort(p, kind="stable")
+    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return raised[np.argsort(order, kind="stable")]

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robcomp.contrasts import by_network
+from robcomp.contrasts import by_network, recipe_profile
 from robcomp.hypotheses import at_equal_training, combined, own_tests, paired, pairs_of_kinds
 from robcomp.results import example, summarise, training_alone, write_tables
-from robcomp.uncertainty import compare, resample
+from robcomp.uncertainty import compare
 from test_analysis import run_page, said, where
 
 PAGE = Path(__file__).parents[1] / "nbs/analysis/claims.ipynb"
@@ -20,15 +20,16 @@ def vgg(): return by_network(example())["vgg19 on simulated"]
 
 
 @pytest.fixture(scope="module")
-def drawn(vgg): return resample(vgg, draws=400)
+def drawn(vgg): return partial(paired, recipe_profile(vgg, draws=400), vgg.trials.set_index("key").recipe)
 
 
 def test_paired_is_the_comparison_of_the_two_trials(vgg, drawn):
     keys = vgg.trials.set_index("recipe").key
     known = compare(vgg, keys["int4"], keys["int8"], draws=400)
-    found = paired(drawn, (keys["int4"], keys["int8"]))
-    assert np.isclose(found[0], known.difference) and np.allclose(found[1:], [known.low, known.high], atol=.003)
-    wide = paired(drawn, (keys["int4"], keys["int8"]), level=.999)
+    found = drawn((keys["int4"], keys["int8"]))
+    assert np.isclose(found[0], known.difference) and np.allclose(found[1:3], [known.low, known.high], atol=.003)
+    assert found[3:] == (1, "left out")
+    wide = drawn((keys["int4"], keys["int8"]), level=.999)
     assert wide[1] < found[1] and wide[2] > found[2]
 
 
@@ -36,7 +37,7 @@ def test_pairs_have_the_same_training_and_intervals_allow_for_all_pairs(vgg, dra
     levels = []
     def asked(pair, level):
         levels.append(level)
-        return paired(drawn, pair, level)
+        return drawn(pair, level)
     table = summarise(vgg)
     tests = pd.concat(at_equal_training(table, [2, 4, 6], asked, "ours"))
     for text in tests.test:
@@ -49,14 +50,14 @@ def test_pairs_have_the_same_training_and_intervals_allow_for_all_pairs(vgg, dra
 def test_the_pair_is_the_best_of_each_kind_within_the_budget(vgg, drawn):
     table = summarise(vgg)
     table = table[table.recipe.map(training_alone) == "dense"]
-    text = pd.concat(at_equal_training(table, [4], partial(paired, drawn), "ours")).test.item().split(", ")[0].split(" - ")
+    text = pd.concat(at_equal_training(table, [4], drawn, "ours")).test.item().split(", ")[0].split(" - ")
     fits = table[(table.compression_ratio >= 4) & table.works & (table.recipe != "dense")]
     best = [fits[fits.recipe.map(combined) == mixed].sort_values("robust").recipe.iloc[-1] for mixed in (True, False)]
     assert text == best
 
 
 def test_no_pair_is_one_row_without_a_figure(vgg, drawn):
-    tests = at_equal_training(summarise(vgg), [1000], partial(paired, drawn), "ours")
+    tests = at_equal_training(summarise(vgg), [1000], drawn, "ours")
     assert len(tests) == 1 and tests[0].value.isna().all()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 SHARE = "clean accuracy below 90 % of dense"
@@ -74,13 +75,36 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     first, count = candidates.iloc[0], len(candidates)
     own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
     rival = "".join(f", {selection.names.get(key, key)} in {100 * share:.0f} %" for key, share in rivals.items() if share >= .005)
-    other = "images and with other seeds" if candidates.seeds.gt(1).any() else "images"
+    luck = selection.table.luck if "luck" in selection.table else pd.Series("", selection.table.index)
+    other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %{rival}; "
             f"picking it costs {amount(own.regret)} of {best} on average.")
     if own.high > own.low:
         said += (f" Being the best of {count} flatters the winner's {best} by {amount(max(selection.flattery, 0))} on average; "
                  f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
-    return said + (" It has one seed: the luck of training is left out." if first.seeds == 1 else "")
+    return said + luck_said(luck[first.key])
+
+
+def luck_said(luck: str) -> str:
+    """Where the luck of training of a recipe with one seed comes from."""
+    if luck == "left out": return " It has one seed: the luck of training is left out."
+    if not luck.startswith("borrowed"): return ""
+    return f" It has one seed: how much other seeds would change is taken {luck.removeprefix('borrowed ')} of its network."
+
+
+def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
+    """How many recipes have several seeds, of those that depend on their seed, and what intervals know of the others' training."""
+    several, trained = int((matters & (count > 1)).sum()), int(matters.sum())
+    if not trained: return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
+    if not several: return "Every recipe has one seed: intervals are for other images, and the luck of training is left out."
+    alone = trained - several
+    said = f"{several} of {trained} recipes that depend on their seed have {_span(count[matters & (count > 1)])} seeds: figures are means over them"
+    if not alone: return f"{said}, intervals are for other images and other seeds."
+    return (f"{said}. {alone} {'have' if alone > 1 else 'has'} one, and {'their' if alone > 1 else 'its'} intervals borrow the spread of "
+            f"{recipes} recipe{'s' * (recipes > 1)}.")
+
+
+def _span(count: np.ndarray) -> str: return f"{count.min()}" if count.min() == count.max() else f"{count.min()} to {count.max()}"
 
 
 def amount(value: float) -> str:
