@@ -126,7 +126,8 @@ def _networks_words(data: pd.DataFrame, title: str, panel: str) -> str:
     "The fronts of all panels, for a reader who hears the page."
     fronts = [f"{name}: {', '.join(part['arch'] + ' ' + part['recipe'])}"
               for name, part in data[data["filled"]].groupby(panel)]
-    return f"{title} of {len(data)} trials; on the front of all networks: {'; '.join(fronts)}"
+    kind = "recipes" if "seeds" in data else "trials"
+    return f"{title} of {len(data)} {kind}; on the front of all networks: {'; '.join(fronts)}"
 
 # %% ../nbs/73_study_charts.ipynb #ee2108f3
 def _panel(data: pd.DataFrame, goals: Goals, link: str | None, looks: pd.DataFrame) -> alt.LayerChart:

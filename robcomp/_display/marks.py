@@ -68,9 +68,10 @@ PICKED = alt.selection_point(name="picked", fields=["family"], bind="legend")
 
 
 def dots(base: alt.Chart, tips: list[alt.Tooltip], looks: dict[str, Look]) -> alt.Chart:
-    """Recipes as points: shape and colour by family, filled on the front; a click on the legend leaves one family alone.
+    """Recipes as points: shape and colour by family, filled on the front.
 
-    The chart around them adds the parameter `PICKED`, once, for all its panels.
+    A click on the legend leaves one family alone. The chart around them adds the parameter `PICKED`, once, for all its
+    panels.
     """
     filled = alt.when("datum.front").then(by(alt.Fill, "family", looks)).otherwise(alt.value("white"))
     faded = alt.when(PICKED).then(alt.value(1)).otherwise(alt.value(.1))
@@ -85,7 +86,7 @@ def stair(base: alt.Chart, x: str) -> alt.Chart:
 
 
 def names(base: alt.Chart) -> alt.Chart:
-    """The recipes that found a place; the parameter `wide` lets the page's script hide them where the chart is narrow."""
+    """The recipes that found a place; the parameter `wide` lets the page's script hide them in a narrow chart."""
     place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align")}
     text = base.transform_filter("datum.label != ''").add_params(alt.param(name="wide", value=1))
     return text.mark_text(fontSize=11, color=INK, baseline="middle", opacity=alt.ExprRef("wide"), **place).encode(
@@ -155,7 +156,8 @@ def spanned(data: pd.DataFrame, y: str) -> np.ndarray:
     return np.concatenate([data[name] for name in (y, "low", "high") if name in data])
 
 
-def front(data: pd.DataFrame, axes: tuple[str, str], references: pd.DataFrame | None) -> alt.LayerChart | alt.ConcatChart:
+def front(data: pd.DataFrame, axes: tuple[str, str],
+          references: pd.DataFrame | None) -> alt.LayerChart | alt.ConcatChart:
     """The table of `front_table` as points, stair, intervals and names; a panel a network, each of its own width.
 
     Networks differ tenfold in size, so that panels with one axis across would be empty for the most part. They stand
@@ -281,7 +283,8 @@ def heat(cells: pd.DataFrame, value: str, *, names: tuple[str, str] = ("recipe",
 def heat_scale(values: pd.Series, value: str) -> tuple[alt.Scale, alt.Legend, str]:
     """The colours of a heat map, their legend, and an expression that holds where white words are needed."""
     low, high = float(values.min()), float(values.max())
-    legend = dict(orient="top", gradientLength=180, titleFontSize=12, titleFontWeight="normal", tickCount=5, titleLimit=300)
+    legend = dict(orient="top", gradientLength=180, titleFontSize=12, titleFontWeight="normal", tickCount=5,
+                  titleLimit=300)
     if value == "accuracy":
         legend |= dict(title="accuracy (%)", labelExpr="format(100 * datum.value, '.0f')")
         scale = alt.Scale(scheme="blues", reverse=True, domain=[low, high])

@@ -7,12 +7,13 @@ from numbers import Integral
 import pandas as pd
 
 UNKNOWN = "–"
-SHARES = frozenset("""accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share wins chosen
-    front_probability probability robust_over_clean robust_over_dense""".split())
+SHARES = frozenset("""accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
+    wins chosen front_probability probability robust_over_clean robust_over_dense""".split())
 DIFFERENCES = frozenset("change difference clean_change robust_change".split())
 HEADS = dict(
-    size_mb="MB", compression_ratio="times smaller", gzip_ratio="times smaller (gzip)", worst_corruption="worst corruption",
-    latency_s="latency (ms)", clean_vs_dense="clean, points to dense", robust_vs_dense="robust, points to dense",
+    size_mb="MB", compression_ratio="times smaller", gzip_ratio="times smaller (gzip)",
+    worst_corruption="worst corruption", latency_s="latency (ms)", clean_vs_dense="clean, points to dense",
+    robust_vs_dense="robust, points to dense",
     clean_vs_control="clean, points to equal training", robust_vs_control="robust, points to equal training",
     failed="failed seeds")
 
@@ -48,7 +49,8 @@ def significant(value: float, digits: int = 3) -> str:
     """A number with some significant digits and no exponent, zeros at its end kept: 80.1, 8.40, 0.0123."""
     if value == 0 or not math.isfinite(value): return f"{value:g}"
     rounded = float(f"{value:.{digits - 1}e}")
-    return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}"
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{value:.{max(0, decimals)}f}"
 
 
 def is_difference(name: str) -> bool:
