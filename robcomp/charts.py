@@ -14,24 +14,15 @@ import altair as alt
 import pandas as pd
 
 from ._display import marks as _marks
-from ._files.atomic import replacing
 from ._display.look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
-from ._text.suggest import unknown
 from ._display.svg import described, figure, to_svg
-from .pareto import Goals, pareto
-from .recipe import parse
-from .results import WORKS, Tables, references, works
-from .schema import CLEAN, ELSEWHERE, STANDARD, check
-
-# %% ../nbs/70_charts.ipynb #73488ae2
-_NAMES = dict(prune="pruned", cluster="clustered", quantize="quantized")
-
-def family(recipe: str,  # text of a recipe
-) -> str:  # a name in `FAMILIES`, or `elsewhere`
-    "The technique that a recipe uses, or `combined` where it uses several; `elsewhere` for a model of another tool."
-    if recipe.startswith(ELSEWHERE): return "elsewhere"
-    names = [_NAMES[technique] for technique in sorted(parse(recipe).families)]
-    return names[0] if len(names) == 1 else "combined" if names else "dense"
+from ._files.atomic import replacing
+from ._text.numbers import percent, share as as_share
+from ._text.suggest import unknown
+from .chart_tables import VALUES, by_condition, family, figure_said, front_table, has_seeds, heat_table
+from .chart_tables import left_out, networks, one_network, opened, seeds_said, severity_table, severity_words
+from .chart_tables import working
+from .schema import check
 
 # %% ../nbs/70_charts.ipynb #06b69caa
 def axis_of(name: str,  # column of the summary
@@ -42,9 +33,9 @@ def axis_of(name: str,  # column of the summary
 
 # %% ../nbs/70_charts.ipynb #d12288d1
 def with_title(chart: alt.TopLevelMixin,  # without a title
-           title: str,  # what the chart shows
-           subtitle: str,  # how to read it
-           description: str,  # for a reader who hears the page
+               title: str,  # what the chart shows
+               subtitle: str,  # how to read it
+               description: str,  # for a reader who hears the page
 ) -> alt.TopLevelMixin:
     "A chart with its words."
     lines = textwrap.wrap(title[0].upper() + title[1:], 48)
@@ -74,149 +65,90 @@ def enable_charts() -> None:
 def save_chart(chart: alt.TopLevelMixin,  # any chart
                path: str | Path,  # ends in .svg, .png or .pdf
 ) -> Path:  # the file written
-    "Write a chart to a picture file, whole or not at all."
+    "Write a chart to a picture file, whole or not at all; raises ValueError for another ending."
     import vl_convert
-    path, png = Path(path), lambda svg: vl_convert.svg_to_png(svg, scale=2)
-    forms = {".svg": str.encode, ".png": png, ".pdf": vl_convert.svg_to_pdf}
+    path, svg = Path(path), lambda: to_svg(chart_spec(chart))
+    forms = {".svg": lambda: svg().encode(), ".png": lambda: vl_convert.svg_to_png(svg(), scale=2),
+             ".pdf": lambda: vl_convert.svg_to_pdf(svg())}
     if path.suffix not in forms: raise ValueError(unknown("picture format", path.suffix, forms))
-    content = forms[path.suffix](to_svg(chart_spec(chart)))
+    content = forms[path.suffix]()
     with replacing(path) as file: file.write(content)
     return path
-
-# %% ../nbs/70_charts.ipynb #9044bdcd
-def networks(table: pd.DataFrame,  # with arch and dataset
-) -> pd.Series:  # one text a row
-    "Which network each trial belongs to: architecture and data."
-    return table["arch"] + " on " + table["dataset"]
-
-# %% ../nbs/70_charts.ipynb #5cfa90be
-def working(table: pd.DataFrame,  # summary, or conditions
-) -> pd.DataFrame:  # the rows to draw; all of them where the table does not say which networks work
-    "The trials whose networks work."
-    return table[table["works"].astype(bool)] if "works" in table else table
-
-def left_out(table: pd.DataFrame,  # as given
-              shown: pd.DataFrame,  # from `working`
-) -> str:  # empty where none is left out
-    "How many trials a chart leaves out because their networks do not work."
-    count = table["key"].nunique() - shown["key"].nunique()
-    trials = "1 trial" if count == 1 else f"{count} trials"
-    return f" Left out: {trials} with less than {100 * WORKS:.0f} % of the clean accuracy of dense." if count else ""
-
-# %% ../nbs/70_charts.ipynb #04e4ed77
-def front_table(table: pd.DataFrame,  # summary
-                intervals: pd.DataFrame | None = None,  # key measure low high
-                *,
-                x: str = "size_mb",  # a name in `AXES`
-                y: str = "robust",  # a name in `AXES`
-) -> pd.DataFrame:  # with family, network, front, and low and high where intervals are known
-    "What `chart_front` draws, as a table."
-    for name in (x, y): axis_of(name)
-    data = check(table, ["key", "recipe", x, y]).dropna(subset=[x, y]).reset_index(drop=True)
-    data = data.assign(family=data["recipe"].map(family), network=networks(data), front=False)
-    for _, group in data.groupby("network"): data.loc[group.index, "front"] = pareto(group, Goals(*{x, y})).to_numpy()
-    if intervals is None: return data
-    return data.join(intervals[intervals["measure"] == y].set_index("key")[["low", "high"]], on="key")
 
 # %% ../nbs/70_charts.ipynb #c9dbe753
 def front_words(data: pd.DataFrame,  # from `front_table`
                 x: str, y: str,  # names in `AXES`
                 *,
-                missing: int = 0,  # trials that lack one of the two figures
+                missing: int = 0,  # recipes that lack one of the two figures
                 out: str = "",  # from `left_out`
 ) -> tuple[str, str, str]:  # title, subtitle, description
     "What a front chart says about itself."
-    title = f"{AXES[y].short} against {AXES[x].short}"
-    how = "Filled points, on the line, are the front: no trial beats one of them in both."
-    how += " Bars: intervals over images." if "low" in data else ""
-    how += (f" {missing} trials lack a figure and are left out." if missing else "") + out
+    title, kind = f"{AXES[y].short} against {AXES[x].short}", "recipe" if has_seeds(data) else "trial"
+    how = f"Filled points, on the line, are the front: no {kind} beats one of them in both." + seeds_said(data)
+    if missing: how += f" {missing} {kind}s lack a figure and are left out."
     fronts = data[data["front"]].sort_values(x).groupby("network")
-    said = [f"{network}: " + "; ".join(f"{recipe} at {a:.3g} and {b:.3f}" for recipe, a, b in front[["recipe", x, y]].head(8).to_numpy()) for network, front in fronts]
-    return title, how, f"{title} of {len(data)} trials. On the front, {AXES[x].short} and {AXES[y].short}, {'. '.join(said)}."
+    said = [f"{network}: " + "; ".join(f"{row['recipe']} at {row[x]:.3g} and {as_share(row[y])}"
+                                       for row in front.head(8).to_dict("records")) for network, front in fronts]
+    said = f"On the front, {AXES[x].short} and {AXES[y].short}, {'. '.join(said)}."
+    return title, how + out, f"{title} of {len(data)} {kind}s. {said}"
 
-# %% ../nbs/70_charts.ipynb #dbfc35dc
-def chart_front(table: pd.DataFrame,  # summary, one row a trial
-                intervals: pd.DataFrame | None = None,  # key measure low high
-                *,
-                x: str = "size_mb",  # a name in `AXES`
-                y: str = "robust",  # a name in `AXES`
-                references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
-) -> alt.LayerChart | alt.ConcatChart:
-    "Trials by two figures, the front among them as a stair; one panel a network."
-    shown = working(check(table, ["key"]))
+# %% ../nbs/70_charts.ipynb #2a1cf133
+def _front(table: pd.DataFrame, intervals: pd.DataFrame | None, x: str, y: str) -> tuple[pd.DataFrame, tuple]:
+    "The table of a front chart, and its words."
+    for name in (x, y): axis_of(name)
+    recipes = opened(check(table, ["key", "recipe", x, y]), y)
+    shown = working(recipes)
     data = front_table(shown, intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
+    return data, front_words(data, x, y, missing=len(shown) - len(data), out=left_out(recipes, shown))
+
+# %% ../nbs/70_charts.ipynb #dbfc35dc
+def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the mean is drawn
+                intervals: pd.DataFrame | None = None,  # from `intervals`; of several seeds from `recipe_intervals`
+                *,
+                x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
+                y: str = "robust",  # column up, one of the same
+                references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
+) -> alt.LayerChart | alt.ConcatChart:
+    "Recipes by two figures, the front as a stair, a panel a network; raises ValueError where none has both figures."
+    data, words = _front(table, intervals, x, y)
     if references is not None: check(references, ["name", y])
-    title, how, said = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
+    title, how, said = words
     how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
-    return with_title(_marks.front(data, x, y, references), title, how, said)
+    return with_title(_marks.front(data, (x, y), references), title, how, said)
 
 # %% ../nbs/70_charts.ipynb #7c0f3a11
-def chart_front_menu(table: pd.DataFrame,  # summary, one row a trial
-                     intervals: pd.DataFrame | None = None,  # key measure low high
+def chart_front_menu(table: pd.DataFrame,  # summary; of several seeds a recipe the mean is drawn
+                     intervals: pd.DataFrame | None = None,  # as for `chart_front`
                      *,
                      x: str = "size_mb",  # a name in `AXES`
                      y: str = "robust",  # a name in `AXES`
 ) -> alt.LayerChart:
     "One network at a time as `chart_front` draws it, chosen by a menu."
-    shown = working(check(table, ["key"]))
-    data = front_table(shown, intervals, x=x, y=y)
-    if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
-    words = front_words(data, x, y, missing=len(shown) - len(data), out=left_out(table, shown))
+    data, words = _front(table, intervals, x, y)
     return with_title(_marks.front_menu(data, x, y), *words)
 
-# %% ../nbs/70_charts.ipynb #40b4cc4d
-def by_condition(tables: Tables,
-) -> pd.DataFrame:  # one row a trial and condition: accuracy, change against dense (fractions), and works
-    "Accuracy by trial and condition, and what compression changed."
-    trial = tables.trials[["key", "dataset", "arch", "recipe", "seed"]]
-    rows = tables.rows[["key", "corruption", "severity", "n", "correct"]].assign(accuracy=tables.rows["correct"] / tables.rows["n"])
-    reference = references(tables.trials)
-    clean = trial["key"].map(rows[rows["corruption"] == CLEAN].set_index("key")["accuracy"])
-    trial = trial.assign(works=works(trial.assign(reference=reference.to_numpy(), clean=clean)) | clean.isna())
-    dense = rows.set_index(["key", "corruption", "severity"])["accuracy"]
-    same = [rows["key"].map(reference), rows["corruption"], rows["severity"]]
-    change = rows["accuracy"] - dense.reindex(pd.MultiIndex.from_arrays(same)).to_numpy()
-    return rows.assign(change=change).merge(trial, on="key")
-
-# %% ../nbs/70_charts.ipynb #216c6c69
-def one_network(table: pd.DataFrame,  # with arch and dataset
-) -> pd.DataFrame:  # the same table
-    "The table itself, or one line where it mixes networks."
-    names, first = sorted(set(networks(table))), table["arch"].iloc[0]
-    if len(names) == 1: return table
-    raise ValueError(f"{len(names)} networks in one chart ({', '.join(names)}): choose one, "
-                     f"as table[table['arch'] == {first!r}]")
-
-# %% ../nbs/70_charts.ipynb #165ce6fb
-def heat_table(conditions: pd.DataFrame,  # from `by_condition`, one network
-) -> pd.DataFrame:  # one row a recipe and corruption, recipes from the most robust down
-    "What `chart_heat` draws: means over severities, then over seeds."
-    cells = one_network(conditions).groupby(["key", "recipe", "corruption"])[["accuracy", "change"]].mean()
-    cells = cells.groupby(["recipe", "corruption"]).mean().reset_index()
-    robust = cells[cells["corruption"].isin(STANDARD)].groupby("recipe")["accuracy"].mean()
-    cells = cells.assign(robust=cells["recipe"].map(robust))
-    return cells.sort_values(["robust", "recipe"], ascending=[False, True], ignore_index=True)
-
 # %% ../nbs/70_charts.ipynb #f8f06256
-HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean over severities; darker is lower."),
+HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean over {}; darker is lower."),
              change=("difference to dense by recipe and corruption",
-                     "In points of accuracy, mean over severities; orange is a loss, blue a gain."))
+                     "In points of accuracy, mean over {}; orange is a loss, blue a gain."))
 
 # %% ../nbs/70_charts.ipynb #5050f159
-def chart_heat(conditions: pd.DataFrame,  # from `by_condition`, one network
+def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
                *,
                value: str = "accuracy",  # accuracy, or change against dense
 ) -> alt.LayerChart:
-    "Recipes by corruptions, a colour and a figure a cell."
+    "Recipes by corruptions, a colour and a figure a cell. Raises ValueError where no figure of that kind is known."
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
     shown, (title, how) = working(conditions), HEATS[value]
     cells = heat_table(shown)
-    if cells[value].isna().all(): raise ValueError(f"no {value} is known: it needs the dense network of the study; draw the accuracy instead")
+    if cells[value].isna().all():
+        raise ValueError(f"no {value} is known: it needs the dense network of the study; draw the accuracy instead")
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
-    form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
-    said = "; ".join(f"{end} {form(row[value])}, {row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items())
-    return with_title(_marks.heat(cells, value), title, how + left_out(conditions, shown), f"{title}: {said}.")
+    where = {end: f"{row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items()}
+    said = "; ".join(f"{end} {figure_said(value, row[value])}, {where[end]}" for end, row in ends.items())
+    how = how.format("severities and seeds" if "seeds" in cells else "severities") + left_out(conditions, shown)
+    return with_title(_marks.heat(cells, value), title, how, f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #acab65c2
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
@@ -233,45 +165,33 @@ def recipe_looks(recipes: Sequence[str],  # at most 8
     spare, taken = [*SPARE, *FAMILIES.values()], {}
     if len(recipes) > len(spare): raise ValueError(f"{len(recipes)} recipes: a chart tells at most {len(spare)} apart")
     for recipe in recipes:
-        taken[recipe] = next(look for look in ((FAMILIES | FOREIGN)[family(recipe)], *spare) if look not in taken.values())
+        wanted = [(FAMILIES | FOREIGN)[family(recipe)], *spare]
+        taken[recipe] = next(look for look in wanted if look not in taken.values())
     return taken
 
-# %% ../nbs/70_charts.ipynb #39804183
-def severity_table(conditions: pd.DataFrame,  # from `by_condition`, one network
-                   recipes: Sequence[str],  # to keep
-                   value: str = "accuracy",  # or change
-) -> pd.DataFrame:  # recipe corruption severity and the value
-    "What `chart_severity` draws: means over seeds."
-    absent = [recipe for recipe in recipes if recipe not in set(conditions["recipe"])]
-    if absent: raise ValueError(unknown("recipe", absent[0], conditions["recipe"].unique()))
-    kept = one_network(conditions)[conditions["recipe"].isin(recipes)]
-    means = kept.groupby(["recipe", "corruption", "severity"])[value].mean().reset_index()
-    clean, hurt = (means[(means["corruption"] == CLEAN) == at_rest] for at_rest in (True, False))
-    start = clean.drop(columns="corruption").merge(hurt[["recipe", "corruption"]].drop_duplicates())
-    return pd.concat([start, hurt], ignore_index=True)
-
 # %% ../nbs/70_charts.ipynb #1e287424
-def chart_severity(conditions: pd.DataFrame,  # from `by_condition`, one network
-                   recipes: Sequence[str] | None = None,  # at most 8; where not given, the best of each family that works
+def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
+                   recipes: Sequence[str] | None = None,  # at most 8; if not given, the best of each family that works
                    *,
                    value: str = "change",  # against dense, or accuracy
                    columns: int = 5,  # panels in a row
 ) -> alt.FacetChart:
     "Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean."
     if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
-    best = lambda: [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
-    recipes = best() if recipes is None else list(recipes)
-    data, name = severity_table(conditions, recipes, value), dict(accuracy="accuracy", change="difference to dense")[value]
-    if data[value].isna().all(): raise ValueError(f"no {name} is known: it needs recipes beside the dense network; ask for value='accuracy'")
-    end = data[data["severity"] == data["severity"].max()].groupby("corruption")[value].mean().sort_values()
-    form = "{:.3f}".format if value == "accuracy" else lambda change: f"{100 * change:+.1f} points"
-    said = " and ".join(f"{form(end.loc[at])} under {at.replace('_', ' ')}" for at in (end.index[0], end.index[-1]))
-    said = f"{name.capitalize()} by severity for {', '.join(recipes)}. Means at the highest severity are from {said}."
-    chart = _marks.severities(data, recipe_looks(recipes), columns, value)
-    return with_title(chart, f"{name} by severity", "A panel a corruption; severity 0 is the clean test set.", said)
+    if recipes is None:
+        recipes = [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
+    absent = [recipe for recipe in recipes if recipe not in set(conditions["recipe"])]
+    if absent: raise ValueError(unknown("recipe", absent[0], conditions["recipe"].unique()))
+    data, title = severity_table(conditions, list(recipes), value), f"{VALUES[value]} by severity"
+    if data[value].isna().all():
+        raise ValueError(f"no {VALUES[value]} is known: it needs recipes beside the dense network; "
+                         "ask for value='accuracy'")
+    how = "A panel a corruption; severity 0 is the clean test set." + " Means over seeds." * ("seeds" in data)
+    chart = _marks.severities(data, recipe_looks(list(recipes)), columns, value)
+    return with_title(chart, title, how, severity_words(data, list(recipes), value))
 
 # %% ../nbs/70_charts.ipynb #3ab22384
-def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in the order to show
+def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; luck if seeds are in
                       *,
                       title: str = "difference in robust accuracy",  # what is compared
 ) -> alt.LayerChart:
@@ -279,7 +199,8 @@ def chart_differences(table: pd.DataFrame,  # label difference low high verdict,
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
-    how = "Points: estimates; lines: paired intervals over images."
+    over = "images and seeds" if "luck" in table and table["luck"].all() else "images"
+    how = f"Points: estimates; lines: paired intervals over {over}."
     return with_title(_marks.differences(data), title, how, f"{title}: {counts}.")
 
 # %% ../nbs/70_charts.ipynb #d56c5f72
@@ -290,7 +211,7 @@ def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the o
 ) -> alt.LayerChart:
     "Shares of resampled studies by recipe, as bars."
     data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family))
-    said = ", ".join(f"{recipe} {100 * value:.0f} %" for recipe, value in data.head(5)[["recipe", share]].to_numpy())
+    said = ", ".join(f"{row['recipe']} {percent(row[share])}" for row in data.head(5).to_dict("records"))
     return with_title(_marks.shares(data, share), title, "Of studies with resampled images.", f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #2a28c058

@@ -8,45 +8,43 @@ __all__ = ['to_markdown', 'to_latex', 'write_report']
 # %% ../nbs/72_report.ipynb #b8e7a7b0
 from collections.abc import Sequence
 from html import escape
-from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
 
-from ._files.atomic import replacing, writable_folder
 from ._display.live import live_script
-from ._display.page import STYLE, TABLE, html_table
+from ._display.page import STYLE, TABLE, html_table, seeds_table
 from ._display.svg import figure
-from .charts import working, by_condition, chart_front, chart_heat, chart_severity, networks, chart_spec
+from ._files.atomic import replacing, writable_folder
+from ._text.numbers import cell, head
+from .chart_tables import has_seeds, seeds_said
+from .charts import by_condition, chart_front, chart_heat, chart_severity, chart_spec, networks, working
+from .limits import opened_seeds, recipe_table
 from .pareto import Choice, Goals, pareto
 from .results import Tables, summarise
 from .schema import check
-from .uncertainty import intervals
+from .seeds import by_recipe, recipe_intervals, recipe_numbers
+from .uncertainty import resample
 
 # %% ../nbs/72_report.ipynb #771068d3
-PAPER = dict(recipe="{}", clean="{:.3f}", robust="{:.3f}", worst="{:.3f}", size_mb="{:.2f}", compression_ratio="{:.1f}")
-HEADS = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
+PAPER = ("recipe", "clean", "robust", "worst", "size_mb", "compression_ratio")
 
 def printed_cells(table: pd.DataFrame,  # summary
-            columns: Sequence[str] = tuple(PAPER),  # in this order
+                  columns: Sequence[str] = PAPER,  # in this order
 ) -> pd.DataFrame:  # text, a dash where nothing is known
     "The cells of a table as they are printed."
-    def form(name, value):
-        if pd.isna(value): return "–"
-        if isinstance(value, Integral): return f"{value:,}"
-        return ("{}" if isinstance(value, str) else PAPER.get(name, "{:.3g}")).format(value)
     check(table, columns)
-    return pd.DataFrame({name: [form(name, value) for value in table[name]] for name in columns})
+    return pd.DataFrame({name: [cell(name, value) for value in table[name]] for name in columns})
 
 # %% ../nbs/72_report.ipynb #2fafd2c9
-def to_markdown(table: pd.DataFrame,  # summary
-                columns: Sequence[str] = tuple(PAPER),  # in this order
+def to_markdown(table: pd.DataFrame,  # summary, a row a line
+                columns: Sequence[str] = PAPER,  # in this order
 ) -> str:  # a pipe table, ending in a new line
-    "A summary as a Markdown table."
+    "A summary as a Markdown table; raises ValueError for a column that it lacks."
     cells = printed_cells(table, columns)
     if "recipe" in cells: cells["recipe"] = "`" + cells["recipe"] + "`"
-    rule = [":--" if not pd.api.types.is_numeric_dtype(table[name]) else "--:" for name in columns]
-    lines = [[HEADS.get(name, name) for name in columns], rule, *cells.to_numpy().tolist()]
+    rule = ["--:" if pd.api.types.is_numeric_dtype(table[name]) else ":--" for name in columns]
+    lines = [[head(name) for name in columns], rule, *cells.to_numpy().tolist()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 # %% ../nbs/72_report.ipynb #7de373a9
@@ -58,24 +56,24 @@ def latex(text: str) -> str:
     return "".join(SPECIAL.get(sign, sign) for sign in text)
 
 # %% ../nbs/72_report.ipynb #1ac81473
-def to_latex(table: pd.DataFrame,  # summary
-             columns: Sequence[str] = tuple(PAPER),  # in this order
+def to_latex(table: pd.DataFrame,  # summary, a row a line
+             columns: Sequence[str] = PAPER,  # in this order
 ) -> str:  # a tabular of booktabs
-    "A summary as a LaTeX table."
+    "A summary as a LaTeX table; raises ValueError for a column that it lacks."
     cells = printed_cells(table, columns).map(latex)
     if "recipe" in cells: cells["recipe"] = r"\texttt{" + cells["recipe"] + "}"
     sides = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in columns)
-    heads = [latex(HEADS.get(name, name)) for name in columns]
-    head, *rows = (" & ".join(line) + r" \\" for line in [heads, *cells.to_numpy().tolist()])
+    heads = [latex(head(name)) for name in columns]
+    first, *rows = (" & ".join(line) + r" \\" for line in [heads, *cells.to_numpy().tolist()])
     start, end = rf"\begin{{tabular}}{{{sides}}}", r"\end{tabular}"
-    return "\n".join([start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end, ""])
+    return "\n".join([start, r"\toprule", first, r"\midrule", *rows, r"\bottomrule", end, ""])
 
 # %% ../nbs/72_report.ipynb #301229ca
 def front_of(table: pd.DataFrame,  # summary of one network
              goals: Goals = Goals(),
-) -> pd.DataFrame:  # the front by size
-    "The trials that no other one beats."
-    ended = table.dropna(subset=goals.names)
+) -> pd.DataFrame:  # the front by size, a row a recipe; with seeds and failed where there are several
+    "The recipes that no other one beats."
+    ended = recipe_table(table).dropna(subset=goals.names)
     return ended[pareto(ended, goals)].sort_values(["size_mb", "recipe"])
 
 # %% ../nbs/72_report.ipynb #07d86937
@@ -83,15 +81,17 @@ def section(title: str,  # of the section
             *parts: str,  # HTML
 ) -> str:
     "A titled piece of a page."
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+    return f'<section><h2>{escape(title)}</h2>{"".join(parts)}</section>'
 
-def sections(table: pd.DataFrame,  # summary of one network
+def sections(table: pd.DataFrame,  # summary of one network, a row a trial
              rows: pd.DataFrame,  # from `by_condition`, the same network
-             bounds: pd.DataFrame,  # from `intervals`
+             bounds: pd.DataFrame,  # from `recipe_intervals`
 ) -> str:  # HTML
     "Front, map of corruptions and severities of one network."
     name, drawn = networks(table).iloc[0], lambda chart: figure(chart_spec(chart))
-    front = html_table(front_of(working(table)), caption="No other trial is better in clean accuracy, robust accuracy and size at once.")
+    members = front_of(working(by_recipe(table)))
+    caption = "No other recipe is better in clean accuracy, robust accuracy and size at once."
+    front = html_table(members, caption=caption) + seeds_table(opened_seeds(table, members))
     known = [value for value in ("change", "accuracy") if rows[value].notna().any()]  # no dense network: no change
     return (section(f"Front: {name}", drawn(chart_front(table, bounds)), front)
             + section(f"By corruption: {name}", *[drawn(chart_heat(rows, value=value)) for value in known])
@@ -113,8 +113,9 @@ def failures(table: pd.DataFrame,  # summary
 ) -> str:  # HTML, empty where none failed
     "The trials that did not end well."
     failed = table[table["status"] == "failed"]
-    lines = [f"<li><code>{escape(row.recipe)}</code> ({escape(row.arch)}): {escape(row.error)}</li>"
-             for row in failed.itertuples()]
+    seeds = [f", seed {seed}" for seed in failed["seed"]] if has_seeds(by_recipe(table)) else [""] * len(failed)
+    lines = [f"<li><code>{escape(row.recipe)}</code> ({escape(row.arch)}{seed}): {escape(row.error)}</li>"
+             for row, seed in zip(failed.itertuples(), seeds)]
     return section("Failed trials", "<ul>", *lines, "</ul>") if lines else ""
 
 # %% ../nbs/72_report.ipynb #09faf939
@@ -122,6 +123,15 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><style>{style}</style></head>
 <body><main><h1>{title}</h1>{body}</main><footer><p>{made}</p></footer><script>{script}</script></body></html>
 """
+
+def _ended(table: pd.DataFrame) -> pd.DataFrame:
+    "The trials of recipes of which some seed ended well."
+    return table[table["status"].ne("failed").groupby(recipe_numbers(table)).transform("any")]
+
+def _counts(table: pd.DataFrame) -> str:
+    "How many trials, of which networks, and with how many seeds a recipe."
+    recipes, trials = by_recipe(table), f"{len(table)} trials of {', '.join(sorted(set(networks(table))))}."
+    return trials if not has_seeds(recipes) else f"{trials} {len(recipes)} recipes." + seeds_said(recipes)
 
 # %% ../nbs/72_report.ipynb #a2b0ca22
 def write_report(tables: Tables,
@@ -132,13 +142,14 @@ def write_report(tables: Tables,
                  name: str = "report.html",  # of the file
                  draws: int = 500,  # resampled studies behind the intervals
 ) -> Path:  # the file written
-    "One HTML file with the choice, the front, the map of corruptions and the severities."
-    table, rows, bounds = summarise(tables), by_condition(tables), intervals(tables, draws=draws)
-    ended = table[table["status"] != "failed"]
+    "One HTML file: the choice, the front, corruptions, severities; raises ValueError for seeds that differ in more."
+    table, rows = summarise(tables), by_condition(tables)
+    bounds = recipe_intervals(resample(tables, draws=draws))
+    ended = _ended(table)
     parts = [sections(part, rows[networks(rows) == name], bounds) for name, part in ended.groupby(networks(ended))]
-    said = f"<p>{len(ended)} trials of {escape(', '.join(sorted(set(networks(ended)))))}.</p>"
-    body, made = "".join([said, decision(choice), *parts, failures(table)]), f"Made from {len(tables.rows)} rows of results."
-    page = PAGE.format(title=escape(title), style=STYLE + TABLE, body=body, made=made, script=live_script())
+    body = "".join([f"<p>{escape(_counts(ended))}</p>", decision(choice), *parts, failures(table)])
+    page = PAGE.format(title=escape(title), style=STYLE + TABLE, body=body, script=live_script(),
+                       made=f"Made from {len(tables.rows)} rows of results.")
     path = writable_folder(folder) / name
     with replacing(path) as file: file.write(page.encode())
     return path

@@ -69,8 +69,11 @@ def referenced_file(page: str,  # path of the page that refers
           files: set[str],  # every file of the site, by path
 ) -> str:  # path from the top of the site
     "The file that a reference means; a folder means its index, and a site may stand in a folder of its host."
-    if path.startswith("/") and path.count("/") > 1 and path.lstrip("/") not in files: path = "/" + path.split("/", 2)[2]
-    full = path.lstrip("/") if path.startswith("/") else normpath(f"{page}/../{path}") if path else page
+    full = page
+    if path.startswith("/"):
+        full = path.lstrip("/")
+        if full not in files: full = full.partition("/")[2] or full
+    elif path: full = normpath(f"{page}/../{path}")
     return full if full in files else normpath(f"{full}/index.html")
 
 # %% ../nbs/80_site.ipynb #1c41e3e8
@@ -174,7 +177,8 @@ def preview(root: str | Path = ".",  # of the repository
 ) -> pd.DataFrame:  # as `site_faults`
     "Plain pages of all notebooks, or of some, without Quarto."
     absent = [name for name in only if not (Path(root) / name).is_file() or not name.startswith("nbs/")]
-    if absent: raise ValueError(f"no notebook {absent[0]}: name one as nbs/explore.ipynb, from the top of the repository")
+    if absent:
+        raise ValueError(f"no notebook {absent[0]}: name one as nbs/explore.ipynb, from the top of the repository")
     made = write_pages(Path(root), Path(root) / out, [name.removeprefix("nbs/") for name in only])
     wrong, names = finish(Path(root) / out), [path.relative_to(Path(root) / out).as_posix() for path in made]
     if not only: return wrong
@@ -204,7 +208,7 @@ def main(arguments: list[str] | None = None,  # of the command line
     "The tasks of the site, by name."
     parser = ArgumentParser(prog="python -m robcomp.site", description="Make and check the site and the README.")
     parser.add_argument("task", nargs="?", default="finish", choices=["finish", "build", "preview", "readme"])
-    parser.add_argument("pages", nargs="*", help="preview: notebooks to make pages of, as nbs/explore.ipynb; all where none is named")
+    parser.add_argument("pages", nargs="*", help="preview: notebooks to make pages of, as nbs/explore.ipynb; or all")
     parser.add_argument("--check", action="store_true", help="readme: only say whether it is in step")
     asked = parser.parse_args(arguments)
     if asked.pages and asked.task != "preview": parser.error(f"{asked.task} takes no pages: preview does")

@@ -13,7 +13,9 @@ import pandas as pd
 
 from ._display.look import AXES, KINDS, Look, scale_of
 from ._display.marks import GREY, INK, POINTS, by, channel, heat
-from .charts import left_out, working, axis_of, with_title
+from ._text.numbers import in_points, percent, tooltip_format
+from .chart_tables import recipes_of
+from .charts import axis_of, left_out, with_title, working
 from .pareto import Goals, pareto
 from .schema import check
 
@@ -23,55 +25,66 @@ SHAPES = ("circle", "triangle-up", "square", "diamond", "triangle-down", "cross"
 def network_looks(names: Sequence[str],  # at most 8 networks
 ) -> dict[str, Look]:  # colour and shape of each, all different
     "How networks are told apart."
-    names = sorted(set(names))
-    if len(names) > len(KINDS): raise ValueError(f"{len(names)} networks: a chart tells at most {len(KINDS)} apart, choose some")
+    names, most = sorted(set(names)), len(KINDS)
+    if len(names) > most: raise ValueError(f"{len(names)} networks: a chart tells at most {most} apart, choose some")
     return {name: Look(*look) for name, *look in zip(names, KINDS, SHAPES)}
 
 # %% ../nbs/73_study_charts.ipynb #1929b15d
 def change_table(table: pd.DataFrame,  # summary
-) -> pd.DataFrame:  # the trials that have a dense reference, with clean_change and robust_change (fractions)
+) -> pd.DataFrame:  # the recipes that have a dense reference, with clean_change and robust_change (fractions)
     "Changes of clean and robust accuracy against the dense reference."
-    known = check(table, ["key", "reference", "clean", "robust"]).set_index("key")[["clean", "robust"]]
+    table = recipes_of(check(table, ["key", "reference", "clean", "robust"]))
+    known = table.set_index("key")[["clean", "robust"]]
     kept = table[table["reference"].isin(known.index) & (table["reference"] != table["key"])]
-    dense = known.loc[kept["reference"]].to_numpy()
-    return kept.assign(clean_change=kept["clean"].to_numpy() - dense[:, 0], robust_change=kept["robust"].to_numpy() - dense[:, 1])
+    change = kept[["clean", "robust"]].to_numpy() - known.loc[kept["reference"]].to_numpy()
+    return kept.assign(clean_change=change[:, 0], robust_change=change[:, 1])
 
 # %% ../nbs/73_study_charts.ipynb #2fa3b3f9
 def _points(base: alt.Chart, data: pd.DataFrame, shown: Sequence[str]) -> alt.Chart:
-    "Trials as points: colour and shape by architecture, filled where `filled` is true."
-    looks = network_looks(data["arch"])
+    "Recipes as points: colour and shape by architecture, filled where `filled` is true."
+    looks, tips = network_looks(data["arch"]), []
+    for name in shown:
+        number = pd.api.types.is_numeric_dtype(data[name])
+        form = "+.1f" if name.endswith("_points") else "d" if name == "seeds" else tooltip_format(name)
+        tips.append(alt.Tooltip(name, **(dict(format=form) if number else {})))
     fill = alt.when("datum.filled").then(by(alt.Fill, "arch", looks)).otherwise(alt.value("white"))
-    tips = [alt.Tooltip(name, **(dict(format=".3~f") if pd.api.types.is_numeric_dtype(data[name]) else {})) for name in shown]
-    return base.mark_point(size=70, strokeWidth=1.6).encode(by(alt.Stroke, "arch", looks), by(alt.Shape, "arch", looks), fill=fill, tooltip=tips)
+    return base.mark_point(size=70, strokeWidth=1.6).encode(
+        by(alt.Stroke, "arch", looks), by(alt.Shape, "arch", looks), fill=fill, tooltip=tips)
 
+# %% ../nbs/73_study_charts.ipynb #c416c5c9
 def chart_changes(table: pd.DataFrame,  # summary
                   *,
                   marked: Sequence[str] = ("int8",),  # recipes drawn filled
 ) -> alt.LayerChart:
-    "Change of robust accuracy against change of clean accuracy, in points, a point a trial."
+    "Change of robust accuracy against change of clean accuracy, in points, a point a recipe."
     data = change_table(table)
-    shown = working(data)
-    data, out = shown, left_out(data, shown)
     if data.empty: raise ValueError("no trial has its dense network in the table: there is no change to draw")
-    data = data.assign(clean_points=100 * data["clean_change"], robust_points=100 * data["robust_change"], filled=data["recipe"].isin(marked))
-    alike = (data["clean_change"] > 0).eq(data["robust_change"] > 0).mean()
-    how = f"Filled: {', '.join(marked)}. On the slanted line both change alike." if len(marked) else "On the slanted line both change alike."
-    said = f"Changes of {len(data)} compressed networks against dense; clean and robust accuracy change in the same direction in {100 * alike:.0f} %."
-    return with_title(_change_marks(data), "difference to the dense network", how + out, said)
+    shown = working(data)
+    points = dict(clean_points=100 * shown["clean_change"], robust_points=100 * shown["robust_change"])
+    alike = (shown["clean_change"] > 0).eq(shown["robust_change"] > 0).mean()
+    how = f"Filled: {', '.join(marked)}. " if len(marked) else ""
+    how += "On the slanted line both change alike." + " Means over seeds." * ("seeds" in shown)
+    said = (f"Changes of {len(shown)} compressed networks against dense; clean and robust accuracy change in the same "
+            f"direction in {percent(alike)}.")
+    drawn = _change_marks(shown.assign(**points, filled=shown["recipe"].isin(marked)))
+    return with_title(drawn, "difference to the dense network", how + left_out(data, shown), said)
 
 # %% ../nbs/73_study_charts.ipynb #d9fedeb8
 def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
     "Points over two lines at zero and the line of equal change."
-    shown = [name for name in ("arch", "dataset", "configuration", "recipe", "clean_points", "robust_points") if name in data]
+    shown = ("arch", "dataset", "configuration", "recipe", "clean_points", "robust_points", "seeds")
+    shown = [name for name in shown if name in data]
     across, up = (scale_of([0, *data[name]]) for name in ("clean_points", "robust_points"))
     ends = [max(across["domain"][0], up["domain"][0]), min(across["domain"][1], up["domain"][1])]
-    x, y = (alt.Axis(title=f"difference in {name} accuracy (points)", labelExpr=POINTS.format("+.0f"), tickCount=6) for name in ("clean", "robust"))
+    x, y = (alt.Axis(title=f"difference in {name} accuracy (points)", labelExpr=POINTS.format("+.0f"), tickCount=6)
+            for name in ("clean", "robust"))
     base = alt.Chart(data[list(dict.fromkeys([*shown, "filled"]))].round(3)).encode(
-        alt.X("clean_points:Q", scale=alt.Scale(**across), axis=x), alt.Y("robust_points:Q", scale=alt.Scale(**up), axis=y))
-    zero = alt.Chart(pd.DataFrame(dict(zero=[0])))
-    equal = alt.Chart(pd.DataFrame(dict(at=ends))).mark_line(strokeDash=[4, 3], color=GREY).encode(alt.X("at:Q"), alt.Y("at:Q"))
-    return (zero.mark_rule(color=GREY).encode(alt.X("zero:Q")) + zero.mark_rule(color=GREY).encode(alt.Y("zero:Q")) + equal
-            + _points(base, data, shown)).properties(width=560, height=360)
+        alt.X("clean_points:Q", scale=alt.Scale(**across), axis=x),
+        alt.Y("robust_points:Q", scale=alt.Scale(**up), axis=y))
+    zero, equal = alt.Chart(pd.DataFrame(dict(zero=[0]))), alt.Chart(pd.DataFrame(dict(at=ends)))
+    rests = zero.mark_rule(color=GREY).encode(alt.X("zero:Q")) + zero.mark_rule(color=GREY).encode(alt.Y("zero:Q"))
+    slanted = equal.mark_line(strokeDash=[4, 3], color=GREY).encode(alt.X("at:Q"), alt.Y("at:Q"))
+    return (rests + slanted + _points(base, data, shown)).properties(width=560, height=360)
 
 # %% ../nbs/73_study_charts.ipynb #50d15ce0
 def pooled_front(table: pd.DataFrame,  # summary, or any table with the goals' columns
@@ -79,43 +92,56 @@ def pooled_front(table: pd.DataFrame,  # summary, or any table with the goals' c
                  *,
                  panel: str = "dataset",  # column: one front for each of its values
 ) -> pd.Series:  # bool, indexed as the table; false where a goal is missing
-    "Is a trial on the front of all networks of its panel?"
+    "Is a recipe on the front of all networks of its panel?"
     known = check(table, [panel, *goals.names]).dropna(subset=goals.names)
-    fronts = [pareto(part, goals) for _, part in known.groupby(panel)]
-    return pd.concat([pd.Series(dtype=bool), *fronts]).reindex(table.index, fill_value=False).astype(bool).rename("front")
+    fronts = pd.concat([pd.Series(dtype=bool), *(pareto(part, goals) for _, part in known.groupby(panel))])
+    return fronts.reindex(table.index, fill_value=False).astype(bool).rename("front")
 
 # %% ../nbs/73_study_charts.ipynb #bbe21fd3
 def chart_networks(table: pd.DataFrame,  # summary
                    goals: Goals = Goals("size_mb", "robust"),  # two columns, across and up, each a name in `AXES`
                    *,
                    panel: str = "dataset",  # column: a panel and a front for each of its values
-                   link: str | None = None,  # column: trials of one value and architecture are joined by a line
+                   link: str | None = None,  # column: points of one value and architecture are joined by a line
 ) -> alt.ConcatChart:
     "Networks together, with the front over all of them filled and joined."
     if len(goals.names) != 2: raise ValueError(f"a chart has two axes: give two goals, got {len(goals.names)}")
     for name in goals.names: axis_of(name)
-    shown = working(check(table, ["key", panel, *goals.names]))
+    recipes = recipes_of(check(table, ["key", panel, *goals.names]), apart=panel)
+    shown = working(recipes)
     data = shown.dropna(subset=goals.names).reset_index(drop=True)
     if data.empty: raise ValueError(f"no trial has both {' and '.join(goals.names)}: there is nothing to draw")
     data = data.assign(filled=pooled_front(data, goals, panel=panel).to_numpy())
-    panels = [_panel(part, goals, link, looks=data).properties(title=alt.TitleParams(str(name), fontSize=12, anchor="middle", frame="group", offset=6))
+    titles = {name: alt.TitleParams(str(name), fontSize=12, anchor="middle", frame="group", offset=6)
+              for name in data[panel]}
+    panels = [_panel(part, goals, link, looks=data).properties(title=titles[name])
               for name, part in data.groupby(panel, sort=False)]
-    x, y = (AXES[name].short for name in goals.names)
-    said = f"{y} against {x} of {len(data)} trials; on the front of all networks: " + "; ".join(
-        f"{name}: {', '.join(part['arch'] + ' ' + part['recipe'])}" for name, part in data[data["filled"]].groupby(panel))
-    how = "Filled points, on the line, are the front over all networks." + (" Thin lines join files of one network." if link else "") + left_out(table, shown)
-    return with_title(alt.concat(*panels, columns=2), f"{y} against {x}", how, said)
+    how = "Filled points, on the line, are the front over all networks." + " Means over seeds." * ("seeds" in data)
+    how += " Thin lines join files of one network." * (link is not None) + left_out(recipes, shown)
+    title = f"{AXES[goals.names[1]].short} against {AXES[goals.names[0]].short}"
+    return with_title(alt.concat(*panels, columns=2), title, how, _networks_words(data, title, panel))
 
 # %% ../nbs/73_study_charts.ipynb #d7e405db
+def _networks_words(data: pd.DataFrame, title: str, panel: str) -> str:
+    "The fronts of all panels, for a reader who hears the page."
+    fronts = [f"{name}: {', '.join(part['arch'] + ' ' + part['recipe'])}"
+              for name, part in data[data["filled"]].groupby(panel)]
+    kind = "recipes" if "seeds" in data else "trials"
+    return f"{title} of {len(data)} {kind}; on the front of all networks: {'; '.join(fronts)}"
+
+# %% ../nbs/73_study_charts.ipynb #ee2108f3
 def _panel(data: pd.DataFrame, goals: Goals, link: str | None, looks: pd.DataFrame) -> alt.LayerChart:
     "One panel of `chart_networks`; `looks` holds all architectures, so that panels share their colours."
     x, y = goals.names
-    shown = [name for name in ("arch", "configuration", "recipe", x, y) if name in data]
-    base = alt.Chart(data[list(dict.fromkeys([*shown, "filled", *([link] if link else [])]))].round(5)).encode(
+    shown = [name for name in ("arch", "configuration", "recipe", x, y, "seeds") if name in data]
+    kept = dict.fromkeys([*shown, "filled", *([link] if link else [])])
+    base = alt.Chart(data[list(kept)].round(5)).encode(
         alt.X(**channel(x, scale_of(data[x], AXES[x].log))), alt.Y(**channel(y, scale_of(data[y], AXES[y].log))))
     bend = "step-after" if goals.ways[x] == "min" else "step-before"
     layers = [base.transform_filter("datum.filled").mark_line(interpolate=bend, color="#999999", strokeWidth=1.5)]
-    if link: layers.insert(0, base.mark_line(color="#cccccc", strokeWidth=1).encode(detail=["arch:N", f"{link}:N"]))
+    if link:
+        joined = base.mark_line(color="#cccccc", strokeWidth=1).encode(detail=["arch:N", f"{link}:N"])
+        layers.insert(0, joined)
     return alt.layer(*layers, _points(base, looks, shown)).properties(width=250, height=270)
 
 # %% ../nbs/73_study_charts.ipynb #97ee335c
@@ -126,18 +152,33 @@ def chart_ranks(ranks: pd.Series,  # from `ranks.mean_ranks`
                 title: str = "mean rank",  # of what
 ) -> alt.LayerChart:
     "Mean ranks with the groups that cannot be told apart."
-    data = pd.DataFrame(dict(technique=ranks.index, rank=ranks.to_numpy(), shown=ranks.map("{:.1f}".format).to_numpy())).round(3)
+    said = ", ".join(f"{name} {rank:.1f}" for name, rank in ranks.items())
+    how = "Grey bars: techniques within the critical difference of the best of their group are not told apart."
+    chart = _rank_marks(ranks, reach, _spans(ranks, groups)).properties(width=420, height=24 * len(ranks))
+    return with_title(chart, title, how, f"{title}: {said}. Critical difference {reach:.2f}.")
+
+# %% ../nbs/73_study_charts.ipynb #d4b4d78e
+def _spans(ranks: pd.Series, groups: Sequence[Sequence[str]]) -> pd.DataFrame:
+    "From the best to the worst rank of each group, a row for each of its techniques."
+    rows = [dict(first=group[0], last=group[-1], rank=ranks[list(group)].min(), end=ranks[list(group)].max(),
+                 technique=name) for group in groups for name in group]
+    return pd.DataFrame(rows, columns=["first", "last", "rank", "end", "technique"]).round(3)
+
+# %% ../nbs/73_study_charts.ipynb #6af6cbb5
+def _rank_marks(ranks: pd.Series, reach: float, spans: pd.DataFrame) -> alt.LayerChart:
+    "Bars, points and figures of a critical-difference diagram."
+    order = list(ranks.index)
+    data = pd.DataFrame(dict(technique=order, rank=ranks.to_numpy(), shown=ranks.map("{:.1f}".format).to_numpy()))
     scale = alt.Scale(domain=[.5, len(ranks) + .5], nice=False)
-    base = alt.Chart(data).encode(alt.Y("technique:N", sort=list(ranks.index), title=None, axis=alt.Axis(labelLimit=300, domain=False, ticks=False)))
-    across = alt.X("rank:Q", scale=scale, title=f"mean rank, 1 is the best; critical difference {reach:.1f}", axis=alt.Axis(tickMinStep=1, format="d"))
+    across = alt.X("rank:Q", scale=scale, title=f"mean rank, 1 is the best; critical difference {reach:.1f}",
+                   axis=alt.Axis(tickMinStep=1, format="d"))
+    rows = alt.Axis(labelLimit=300, domain=False, ticks=False)
+    base = alt.Chart(data.round(3)).encode(alt.Y("technique:N", sort=order, title=None, axis=rows))
     dots = base.mark_point(filled=True, size=80, opacity=1, color=KINDS[0]).encode(across)
     words = base.mark_text(dy=-9, fontSize=11, color=INK).encode(across, text="shown:N")
-    spans = pd.DataFrame([dict(first=group[0], last=group[-1], rank=ranks[list(group)].min(), end=ranks[list(group)].max(), technique=name)
-                          for group in groups for name in group], columns=["first", "last", "rank", "end", "technique"]).round(3)
-    bars = alt.Chart(spans).mark_bar(height=3, color="#cccccc").encode(alt.Y("technique:N", sort=list(ranks.index)), alt.X("rank:Q", scale=scale), alt.X2("end:Q"))
-    said = f"{title}: " + ", ".join(f"{name} {rank:.1f}" for name, rank in ranks.items()) + f". Critical difference {reach:.2f}."
-    how = "Grey bars: techniques within the critical difference of the best of their group are not told apart."
-    return with_title((bars + dots + words).properties(width=420, height=24 * len(ranks)), title, how, said)
+    bars = alt.Chart(spans).mark_bar(height=3, color="#cccccc").encode(
+        alt.Y("technique:N", sort=order), alt.X("rank:Q", scale=scale), alt.X2("end:Q"))
+    return bars + dots + words
 
 # %% ../nbs/73_study_charts.ipynb #abe54b99
 def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, change (fraction), n
@@ -149,5 +190,7 @@ def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, 
     if cells.empty: raise ValueError("the table has no layer: there is nothing to draw")
     worst, title = cells.loc[cells["change"].idxmin()], f"{stage} on one layer at a time: change of accuracy"
     how = f"In points; {cells['n'].min():,} to {cells['n'].max():,} images a cell; orange is a loss, blue a gain."
-    chart = heat(cells, "change", names=("layer", "group")).properties(width=max(240, 26 * cells["corruption"].nunique()))
-    return with_title(chart, title, how, f"{title}: lowest {100 * worst['change']:+.1f} points, layer {worst['recipe']} under {worst['corruption']}.")
+    width = max(240, 26 * cells["corruption"].nunique())
+    chart = heat(cells, "change", names=("layer", "group")).properties(width=width)
+    said = f"{in_points(worst['change'])} points, layer {worst['recipe']} under {worst['corruption']}"
+    return with_title(chart, title, how, f"{title}: lowest {said}.")

@@ -17,8 +17,11 @@ from robcomp._display.svg import Box, compact, described, figure, place_labels, 
 from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
                             enable_charts, family, recipe_looks, save_chart, chart_spec)
 from robcomp.explorer import chart_explorer
-from robcomp.results import example, summarise
-from robcomp.uncertainty import intervals
+from robcomp.pareto import Goals, pareto
+from robcomp.results import example, join, summarise
+from robcomp.seeds import recipe_intervals
+from robcomp.study_charts import chart_changes, chart_networks
+from robcomp.uncertainty import intervals, resample
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,97 @@ def test_a_logarithmic_axis_holds_far_references(table):
 def test_every_axis_can_be_drawn(table, x):
     measured = table[table["arch"] == "vgg19"].assign(energy_j=lambda part: 1e3 * part["latency_s"])
     assert svg_size(to_svg(chart_spec(chart_front(measured, x=x))))[0] > 400
+
+
+# ---- several seeds -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def three(): return join(*(example(seed=seed) for seed in range(3)))
+
+
+@pytest.fixture(scope="module")
+def trials(three): return summarise(three)
+
+
+def points_of(chart):
+    return {(row["network"], row["recipe"]): row for row in next(iter(chart_spec(chart)["datasets"].values()))}
+
+
+def words_of(chart): return " ".join(chart.title.subtitle)
+
+
+def test_a_recipe_is_one_point_the_mean_of_its_seeds_with_their_interval(three, trials):
+    bounds = recipe_intervals(resample(three, draws=100))
+    chart = chart_front(trials[trials["arch"] == "vgg19"], bounds)
+    points, robust = points_of(chart), bounds[bounds["measure"] == "robust"].set_index("key")
+    assert len(points) == 12 and "mean over the seeds of a recipe, 3." in words_of(chart)
+    assert "images and seeds." in words_of(chart) and "of 12 recipes." in chart.description
+    own = trials.query("arch == 'vgg19' and recipe == 'int8'")
+    point, row = points["vgg19 on simulated", "int8"], robust.loc[own["key"].iloc[0]]
+    for name in ("robust", "clean", "worst", "size_mb"): assert point[name] == pytest.approx(own[name].mean(), abs=1e-5)
+    assert [point["low"], point["high"]] == pytest.approx([row["low"], row["high"]], abs=1e-5) and point["seeds"] == 3
+    assert point["each"] == ", ".join(f"{value:.3f} (seed {seed})" for seed, value in zip(own["seed"], own["robust"]))
+    tips = json.dumps(chart.to_dict())
+    assert '"failed seeds"' in tips and '"each seed"' in tips
+
+
+def test_the_front_of_means_is_not_the_front_of_the_luckiest_seeds(trials):
+    """A recipe whose one lucky seed beats all others, and whose mean does not."""
+    own = trials[trials["arch"] == "vgg19"].copy()
+    lucky = (own["recipe"] == "int4") & (own["seed"] == 1)
+    own.loc[lucky, "robust"] = own["robust"].max() + .01
+    assert not own.loc[own["recipe"] == "int4", "robust"].mean() > own["robust"].quantile(.8), "the mean is low"
+    front = {row["recipe"] for row in points_of(chart_front(own)).values() if row["front"]}
+    assert front == set(own.loc[pareto(own, Goals("robust", "size_mb")), "recipe"])
+
+
+def test_intervals_of_single_trials_are_refused_beside_means(three, trials):
+    with pytest.raises(ValueError, match="is the mean of 3 seeds and the intervals are those of single trials: give"):
+        chart_front(trials, intervals(three, draws=20))
+
+
+def test_failed_seeds_are_counted_and_recipes_that_failed_whole_are_left_out(trials):
+    own = trials[trials["arch"] == "vgg19"]
+    failed = ((own["recipe"] == "int4") & (own["seed"] > 0)) | (own["recipe"] == "int8")
+    figures = ["clean", "robust", "worst", "size_mb"]
+    own = own.assign(status=own["status"].mask(failed, "failed"), **{name: own[name].mask(failed) for name in figures})
+    chart = chart_front(own)
+    points = points_of(chart)
+    assert len(points) == 11 and points["vgg19 on simulated", "int4"]["failed"] == 2
+    assert "2 failed seeds are not in the means." in words_of(chart) and "1 recipes lack a figure" in words_of(chart)
+
+
+def test_a_recipe_works_if_all_its_seeds_do(three, trials):
+    broken = trials.assign(works=(trials["recipe"] != "int4") | (trials["seed"] != 2))
+    assert "Left out: 2 recipes with less than" in words_of(chart_front(broken))
+    rows = by_condition(three)
+    rows = rows.assign(works=(rows["recipe"] != "int4"))[rows["arch"] == "vgg19"]
+    assert "Left out: 1 recipe with" in words_of(chart_heat(rows))
+
+
+def test_conditions_are_means_over_seeds(three):
+    rows = by_condition(three).query("arch == 'vgg19'")
+    heat, lines = chart_heat(rows), chart_severity(rows, ["int8", "int4"], value="accuracy")
+    assert "mean over severities and seeds" in words_of(heat) and "Means over seeds." in words_of(lines)
+    cells = next(iter(chart_spec(heat)["datasets"].values()))
+    fog = next(row for row in cells if (row["recipe"], row["corruption"]) == ("int8", "fog"))
+    own = rows.query("recipe == 'int8' and corruption == 'fog'")
+    assert fog["accuracy"] == pytest.approx(own["accuracy"].mean(), abs=1e-4) and fog["seeds"] == 3
+
+
+def test_with_one_seed_charts_say_that_training_luck_is_left_out_and_nothing_else(tables, table):
+    chart = chart_front(table, intervals(tables, draws=20))
+    assert "Bars: intervals over images; one seed a recipe, so training luck is not in them." in words_of(chart)
+    again = chart_front(table, recipe_intervals(resample(tables, draws=20)))
+    assert chart.to_dict() == again.to_dict() and "failed seeds" not in json.dumps(chart.to_dict())
+    assert "seed" not in words_of(chart_front(table)) + words_of(chart_heat(by_condition(tables).query("arch == 'vgg19'")))
+
+
+def test_networks_and_changes_have_a_point_a_recipe(trials, table):
+    changes, together = chart_changes(trials), chart_networks(trials)
+    assert "Changes of 22 compressed networks" in changes.description and "Means over seeds." in words_of(changes)
+    assert " of 24 recipes" in together.description and "Means over seeds." in words_of(together)
+    assert "seeds" not in words_of(chart_changes(table)) + words_of(chart_networks(table))
 
 
 def test_a_single_trial_is_a_chart(table): assert to_svg(chart_spec(chart_front(table.head(1))))

@@ -8,13 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from robcomp._display.page import html_table
+from robcomp._text import numbers
 from robcomp.charts import by_condition, chart_heat
 from robcomp.pareto import choose
 from robcomp.report import to_latex, to_markdown, write_report
-from robcomp.results import Tables, example, summarise
+from robcomp.results import Tables, example, join, summarise
+from robcomp.seeds import by_recipe
 
-SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")], worst=[.655, .5],
-                          size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))
+SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")],
+                          worst=[.655, .5], size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))
 
 
 def test_markdown():
@@ -22,7 +25,25 @@ def test_markdown():
         "| recipe | clean | robust | worst | MB | times smaller |\n"
         "| :-- | --: | --: | --: | --: | --: |\n"
         "| `dense` | 0.954 | 0.829 | 0.655 | 8.46 | 1.1 |\n"
-        "| `prune0.5:2of4+int8` | 0.900 | – | 0.500 | 0.89 | 10.2 |\n")
+        "| `prune0.5:2of4+int8` | 0.900 | – | 0.500 | 0.891 | 10.2 |\n")
+
+
+@pytest.mark.parametrize("name, value, text", [
+    ("clean", .9, "0.900"), ("sparsity", .5, "0.500"), ("size_mb", 8.4, "8.40"), ("size_mb", .01234, "0.0123"),
+    ("size_mb", 80.12, "80.1"), ("size_mb", 1234., "1234"), ("size_mb", 9.996, "10.0"), ("compression_ratio", 13.06, "13.1"),
+    ("robust_vs_dense", .0051, "+0.5"), ("robust_vs_control", -.0004, "0.0"), ("change", -.123, "-12.3"),
+    ("latency_s", .00414, "4.14"), ("macs", 1234567, "1,234,567"), ("seeds", 3, "3"), ("robust", float("nan"), "–"),
+    ("worst_corruption", "snow", "snow")])
+def test_one_format_for_a_number_in_every_table(name, value, text):
+    assert numbers.cell(name, value) == text
+    table = pd.DataFrame({"key": ["a"], name: [value]})
+    assert f">{text}<" in html_table(table, columns=[name]) and f"| {text} |" in to_markdown(table, [name])
+
+
+def test_numbers_in_sentences():
+    row = pd.Series(dict(difference=.0051, low=-.001, high=.0123))
+    assert numbers.points(row) == "+0.5 points (-0.1 to +1.2)" and numbers.percent(.95) == "95 %"
+    assert numbers.percent(.9114, 1) == "91.1 %" and numbers.times(13.06) == "13.1"
 
 
 def test_latex():
@@ -80,10 +101,12 @@ def test_charts_come_alive_without_network(page, width):
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     requests, errors = [], []
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", headless=True,
+                                       args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport=dict(width=width, height=900))
         tab.on("request", lambda request: requests.append(request.url))
-        tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        noisy = ("error", "warning")
+        tab.on("console", lambda message: errors.append(message.text) if message.type in noisy else None)
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(page.as_uri())
         sync_api.expect(tab.locator(".rc-chart svg.marks")).to_have_count(8, timeout=30_000)
@@ -103,4 +126,36 @@ def test_a_study_without_its_dense_network_has_a_report(tmp_path):
     part = Tables(tables.trials[tables.trials.key.isin(keys)], tables.rows[tables.rows.key.isin(keys)], tables.deals)
     page = write_report(part, tmp_path).read_text(encoding="utf-8")
     assert "By corruption" in page and "By severity" in page
-    with pytest.raises(ValueError, match="no change is known"): chart_heat(by_condition(part).query("arch == 'vgg19'"), value="change")
+    conditions = by_condition(part).query("arch == 'vgg19'")
+    with pytest.raises(ValueError, match="no change is known"): chart_heat(conditions, value="change")
+
+
+# ---- several seeds -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def three():
+    """Three seeds of every recipe; of int8 on VGG-19 the second failed."""
+    tables = join(*(example(seed=seed) for seed in range(3)))
+    trials = tables.trials
+    lost = (trials["recipe"] == "int8") & (trials["seed"] == 1) & (trials["arch"] == "vgg19")
+    trials = trials.assign(status=trials["status"].mask(lost, "failed"), error=trials["error"].mask(lost, "no memory"))
+    return tables._replace(trials=trials, rows=tables.rows[~tables.rows["key"].isin(trials["key"][lost])])
+
+
+def test_a_report_has_a_row_a_recipe_and_opens_it_into_its_seeds(three, tmp_path):
+    text = write_report(three, tmp_path, draws=100).read_text()
+    recipes = by_recipe(summarise(three)).query("arch == 'vgg19'").set_index("recipe")
+    assert "72 trials of mobilenetv2 on simulated, vgg19 on simulated. 24 recipes. A point is the mean" in text
+    fronts = re.findall(r'<section><h2>Front: (.*?)</section>', text, re.S)
+    assert len(fronts) == 2 and all(front.count("<details") == 1 for front in fronts)
+    table, _, opened = fronts[1].partition("<details")
+    names = re.findall(r"<tr><td class=\"word\"><code>(.*?)</code>", table)
+    assert len(names) == len(set(names)) and f"<td>{recipes.loc[names[0], 'robust']:.3f}</td>" in table
+    assert opened.count("<code>") == sum(recipes.loc[name, "seeds"] + recipes.loc[name, "failed"] for name in names)
+    assert "1 failed seed is not in the means" in text
+    assert "<code>int8</code> (vgg19, seed 1): no memory" in text
+
+
+def test_with_one_seed_a_report_has_no_seeds_to_open(page):
+    text = page.read_text().partition("<script>")[0]
+    assert 'class="rc-seeds"' not in text and ">seeds</th>" not in text and "24 trials of mobilenetv2" in text

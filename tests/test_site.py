@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from robcomp._display.preview import sidebar
-from robcomp.results import find, read_tables
-from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, preview, site_faults, readme
+from robcomp._display.dashboard import explorer_html
+from robcomp._display.live import live_script
+from robcomp._display.preview import shell, sidebar
+from robcomp.results import example, find, join, read_tables, summarise
+from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, preview, readme, site_faults
 from robcomp.uncertainty import compare
 
 ROOT = Path(__file__).parents[1]
@@ -396,6 +398,53 @@ def explorer(site, tab):
 def answer(tab): return tab.locator(".rcx-answer").inner_text()
 def left(tab): return int(re.search(r"The (\d+) recipes", tab.locator(".rcx-rows summary").inner_text())[1])
 def chosen(tab): return tab.locator(".rcx-answer code").first.inner_text()
+
+
+@pytest.fixture
+def seeds(tab, tmp_path):
+    """The explorer on a simulated study with three seeds of every recipe, of which int8 lost one."""
+    tables = join(*(example(seed=seed) for seed in range(3)))
+    trials = tables.trials
+    lost = (trials["recipe"] == "int8") & (trials["seed"] == 1)
+    tables = tables._replace(trials=trials.assign(status=trials["status"].mask(lost, "failed")),
+                             rows=tables.rows[~tables.rows["key"].isin(trials["key"][lost])])
+    page = shell("Explorer", "", "", explorer_html(tables, draws=60), head="")
+    path = tmp_path / "seeds.html"
+    path.write_text(page.replace("</body>", f"<script>{live_script()}</script></body>"), encoding="utf-8")
+    tab.goto(path.as_uri())
+    tab.wait_for_selector(".rcx-chart svg.marks", timeout=30_000)
+    tab.study = summarise(tables)
+    return tab
+
+
+def test_the_explorer_has_a_point_a_recipe_and_opens_it_into_its_seeds(seeds):
+    own = seeds.study.query("arch == 'mobilenetv2' and status == 'ok'").groupby("recipe")["robust"]
+    name = chosen(seeds)
+    assert f"{own.mean()[name]:.3f}" in answer(seeds) and "Mean of 3 seeds" in answer(seeds)
+    assert f"{own.min()[name]:.3f} to {own.max()[name]:.3f}" in answer(seeds)
+    opened = seeds.locator(".rcx-opened details")
+    assert opened.locator("tbody tr").first.is_hidden()
+    opened.locator("summary").click()
+    shown = [float(text) for text in opened.locator("tbody tr td:nth-child(3)").all_inner_texts()]
+    assert shown == pytest.approx(list(own.get_group(name)), abs=6e-4)
+    assert "Intervals: over images and seeds" in seeds.locator(".rcx-note").inner_text()
+    assert "over the same test images and over seeds" in seeds.locator(".rcx-compare").inner_text()
+
+
+def test_failed_seeds_are_counted_in_the_explorer(seeds):
+    seeds.locator(".rcx-rows summary").click()
+    assert seeds.locator(".rcx-rows th").last.inner_text() == "seeds"
+    counts = dict(zip(seeds.locator(".rcx-rows td code").all_inner_texts(),
+                      seeds.locator(".rcx-rows td:last-child").all_inner_texts()))
+    assert counts["int8"] == "2" and counts[chosen(seeds)] == "3"
+    seeds.goto(f"{seeds.url.partition('#')[0]}#size_mb=2.1&clean=any&best=robust&brush=2,2.1,0,1")
+    seeds.wait_for_function("document.querySelector('.rcx-answer code').textContent === 'int8'")
+    assert "Mean of 2 seeds" in answer(seeds) and "1 failed and is not in the mean." in answer(seeds)
+
+
+def test_with_one_seed_the_explorer_says_that_training_luck_is_left_out(explorer):
+    assert "one seed a recipe, so training luck is not in them" in explorer.locator(".rcx-note").inner_text()
+    assert explorer.locator(".rcx-opened details, .rcx-compare details").count() == 0
 
 
 def test_the_explorer_is_light(site):

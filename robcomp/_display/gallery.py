@@ -23,21 +23,24 @@ def scene(size: int = 32) -> np.ndarray:
               (grass, np.array([.2, .5, .15]) + blades[..., None] * np.array([.1, .2, .05])),
               ((abs(x - .785) < .025) & (y > .5) & (y < .78), [.4, .25, .12]), (crown, [.1, .38, .16]),
               ((abs(x - .36) < .2) & (y > .42) & (y < .8), [.93, .88, .78]), (roof, [.75, .2, .15]),
-              ((abs(x - .27) < .05) & (abs(y - .56) < .055), [.2, .3, .45]), ((abs(x - .44) < .05) & (y > .6) & (y < .8), [.45, .25, .15]))
+              ((abs(x - .27) < .05) & (abs(y - .56) < .055), [.2, .3, .45]),
+              ((abs(x - .44) < .05) & (y > .6) & (y < .8), [.45, .25, .15]))
     for inside, colour in shapes: picture = np.where(inside[..., None], colour, picture)
     return np.rint(picture.reshape(size, 8, size, 8, 3).mean((1, 3)).clip(0, 1) * 255).astype(np.uint8)
 
 
 def conditions_of(image: np.ndarray) -> np.ndarray:
     """(19, 5, size, size, 3): one image under every corruption at every severity."""
-    return np.stack([np.concatenate([corrupt(image[None], name, severity) for severity in SEVERITIES]) for name in CORRUPTIONS])
+    return np.stack([np.concatenate([corrupt(image[None], name, severity) for severity in SEVERITIES])
+                     for name in CORRUPTIONS])
 
 
 def _png(pixels: np.ndarray) -> bytes:
     """A PNG of 255 colours: noise in true colour would weigh three times as much."""
     from PIL import Image
     file = io.BytesIO()
-    Image.fromarray(pixels).quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    few = Image.fromarray(pixels).quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(file, "png", optimize=True)
     return file.getvalue()
 
 
@@ -51,11 +54,15 @@ def sheet(grid: np.ndarray, clean: np.ndarray, *, scale: int = 2) -> bytes:
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for k, name in enumerate(("clean", *CORRUPTIONS)):
         left, top = k // 10 * width, k % 10 * cell + 20
-        pen.text((left + 6, top + side / 2), name.replace("_", " ") + (" *" if name in EXTRA else ""), "black", font, anchor="lm")
+        words = name.replace("_", " ") + (" *" if name in EXTRA else "")
+        pen.text((left + 6, top + side / 2), words, "black", font, anchor="lm")
         for j, image in enumerate(grid[k - 1] if k else [clean]):
-            page.paste(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST), (left + name_width + j * cell, top))
+            tile = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
+            page.paste(tile, (left + name_width + j * cell, top))
     for column in range(2):
-        for j in SEVERITIES: pen.text((column * width + name_width + (j - .5) * cell, 10), str(j), "black", font, anchor="mm")
+        for j in SEVERITIES:
+            across = column * width + name_width + (j - .5) * cell
+            pen.text((across, 10), str(j), "black", font, anchor="mm")
     return _png(np.asarray(page))
 
 
@@ -63,8 +70,9 @@ def slider(grid: np.ndarray) -> str:
     """HTML: every corruption at the severity of a slider; one picture, moved about by style alone, no network."""
     kinds, levels, side = grid.shape[:3]
     sprite = grid.transpose(0, 2, 1, 3, 4).reshape(kinds * side, levels * side, 3)
-    tiles = "".join(f'<figure><i role="img" aria-label="{name.replace("_", " ")} at the chosen severity" style="--k:{k}"></i>'
-                    f"<figcaption>{name.replace('_', ' ')}</figcaption></figure>" for k, name in enumerate(CORRUPTIONS))
+    words = [name.replace("_", " ") for name in CORRUPTIONS]
+    tiles = "".join(f'<figure><i role="img" aria-label="{name} at the chosen severity" style="--k:{k}"></i>'
+                    f"<figcaption>{name}</figcaption></figure>" for k, name in enumerate(words))
     return _SLIDER.format(tiles=tiles, data=b64encode(_png(sprite)).decode(), width=80 * levels, height=80 * kinds)
 
 
@@ -76,6 +84,7 @@ _SLIDER = """<div class="rc-severity" style="--s:3">
   background-size:{width}px {height}px;background-position:calc((1 - var(--s))*80px) calc(var(--k)*-80px)}}
 </style>
 <label>severity <input type="range" min="1" max="5" value="3" list="rc-severities" aria-label="severity"
-  oninput="const box=this.closest('.rc-severity');box.style.setProperty('--s',this.value);box.querySelector('output').value=this.value">
+  oninput="const box=this.closest('.rc-severity');box.style.setProperty('--s',this.value);\
+box.querySelector('output').value=this.value">
   <output>3</output></label>
 <div class="tiles" style="--sprite:url(data:image/png;base64,{data})">{tiles}</div></div>"""

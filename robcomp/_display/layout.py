@@ -1,4 +1,4 @@
-"""What a rendered page lacks: its answers under the title, words for its pictures, tables that fit a narrow column, checks folded."""
+"""What a rendered page lacks: answers under the title, words for pictures, tables that fit, folded checks."""
 from __future__ import annotations
 
 import re
@@ -11,8 +11,11 @@ TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
 CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
-TITLE = re.compile(r'<header id="title-block-header".*?</header>|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
-CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
+TITLE = re.compile(r'<header id="title-block-header".*?</header>'
+                   r'|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
+CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?'
+                  r'<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>'
+                  r'(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
 CHECK = re.compile(r"\s*(assert\b|test_\w+\()")
 MESSAGES = re.compile(r"<pre[^>]*><code>(?:robcomp: compiling [^\n<]*\n?)+</code></pre>")
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
@@ -34,13 +37,18 @@ def worded(html: str) -> str:
 
 
 def fitting(cell: re.Match) -> str:
-    """A cell of a table: names may break after a plus or an underscore, a number stays on one line, its interval may take the next."""
+    """A cell of a table: names may break after a plus or an underscore, a number stays on one line.
+
+    The interval of a number may take the next line.
+    """
     start, content, end = cell.groups()
     content = re.sub(r"(?<=\d)%", "\u00a0%", content)
-    if "<" not in content and len(content) <= 32 and re.search(r"\d", content) and not WORD.search(unescape(content)):
+    if "<" in content:
+        broken = lambda code: re.sub(r"\+(?!<wbr>)", "+<wbr>", code[0])
+        return start + re.sub(r"<code>[^<]*\+.*?</code>", broken, content) + end
+    if len(content) <= 32 and re.search(r"\d", content) and not WORD.search(unescape(content)):
         return start + re.sub(r" (?!\()", "\u00a0", content.strip()) + end
-    if "<" not in content: return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
-    return start + re.sub(r"<code>[^<]*\+.*?</code>", lambda code: re.sub(r"\+(?!<wbr>)", "+<wbr>", code[0]), content) + end
+    return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
 
 
 def boxed(html: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from robcomp._display.dashboard import SCRIPT as EXPLORER
+from robcomp._display.dashboard_script import SCRIPT as EXPLORER
 from robcomp._display.svg import VEGA_LITE
 
 SCRIPT = r"""
@@ -24,8 +24,8 @@ function wrapped(text, letters) {
   return lines;
 }
 
-// On a phone: fewer columns in legends, names of rows above their rows and names of columns upright, so that the plot keeps its width.
-// The field of the rows, if there are any.
+// On a phone: fewer columns in legends, names of rows above their rows and names of columns upright, so that the plot
+// keeps its width. The field of the rows, if there are any.
 const NARROW = 480, ROW = 36;
 function narrowed(node, room) {
   let field = null;
@@ -34,11 +34,13 @@ function narrowed(node, room) {
     if (name === "datasets") continue;
     if (name === "legend" && part?.columns) part.columns = part.columns > 2 ? 3 : 1;
     if (name === "y" && part?.type === "nominal") {
-      part.axis = {...part.axis, labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 2, labelLimit: room - 24};
+      const above = {labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 2, labelLimit: room - 24};
+      part.axis = {...part.axis, ...above};
       part.scale = {...part.scale, type: "band", paddingInner: .5};
       field = part.field;
     }
-    if (name === "x" && typeof part?.title === "string") part.title = wrapped(part.title, Math.floor(room / 6.5));
+    if (name === "x" && typeof part?.title === "string")
+      part.title = wrapped(part.title, Math.floor(room / 6.5));
     if (name === "x" && part?.type === "nominal") part.axis = {...part.axis, labelAngle: -90};
     field = narrowed(part, room) ?? field;
   }
@@ -51,7 +53,14 @@ function panelled(room, drawn, most, margin, gap) {
   return [columns, Math.floor((room - margin - gap * (columns - 1)) / columns)];
 }
 
-// The chart as it was drawn where there is room for it; else words wrap, names beside points go, panels move under each other.
+// How many rows a chart has: the values of a field in its data.
+function countRows(spec, field) {
+  const all = Object.values(spec.datasets ?? {}).flat().map(row => row[field]);
+  return new Set(all.filter(name => name !== undefined)).size;
+}
+
+// The chart as it was drawn where there is room for it; else words wrap, names beside points go, panels move under each
+// other.
 function fitted(source, room, natural) {
   const spec = structuredClone(source);
   for (const name of Object.keys(spec.datasets ?? {})) spec.datasets[name] = rows(spec.datasets[name]);
@@ -62,7 +71,7 @@ function fitted(source, room, natural) {
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
   const field = room < NARROW ? narrowed(spec, room) : null;
-  if (field && spec.height) spec.height = ROW * new Set(Object.values(spec.datasets ?? {}).flat().map(row => row[field]).filter(name => name !== undefined)).size;
+  if (field && spec.height) spec.height = ROW * countRows(spec, field);
   for (const param of spec.params ?? []) if (param.name === "wide") param.value = 0;
   if (spec.facet) {
     [spec.columns, spec.spec.width] = panelled(room, Math.min(spec.spec.width, 100), spec.columns ?? 1, 72, 16);
@@ -77,7 +86,8 @@ function fitted(source, room, natural) {
   return spec;
 }
 
-// A chart in its box; drawn again where words took more room than was set aside for them, as other fonts than the picture's do.
+// A chart in its box; drawn again where words took more room than was set aside for them, as other fonts than the
+// picture's do.
 async function embedded(box, source, room, natural, options) {
   for (let pass = 0, aim = room; pass < 6; pass++) {
     const {view} = await vegaEmbed(box, fitted(source, aim, natural), options);

@@ -27,10 +27,11 @@ class Axis(NamedTuple):
 FAMILIES = dict(
     dense=Look("#000000", "cross"), pruned=Look("#D55E00", "triangle-up"), clustered=Look("#009E73", "square"),
     quantized=Look("#0072B2", "circle"), combined=Look("#AA4499", "diamond"))
-FOREIGN = dict(elsewhere=Look("#777777", "triangle-right"))  # compressed by other tools: in a legend only where there are some
+FOREIGN = dict(elsewhere=Look("#777777", "triangle-right"))  # of other tools: in a legend only where there are some
 SPARE = (Look("#56B4E9", "triangle-down"), Look("#E69F00", "stroke"), *FOREIGN.values())
 VERDICTS = dict(
-    better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"), worse=Look("#D55E00", "triangle-left"))
+    better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"),
+    worse=Look("#D55E00", "triangle-left"))
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
 AXES = dict(
     clean=Axis("clean accuracy", "accuracy on clean images"),
@@ -46,7 +47,8 @@ AXES = dict(
     latency_s=Axis("latency", "seconds an image (log scale)", True),
     energy_j=Axis("energy", "energy (J, log scale)", True))
 LOOK = dict(
-    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16), concat=dict(spacing=24),
+    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
+    concat=dict(spacing=24),
     title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",
                subtitlePadding=4, subtitleLineHeight=16, offset=12),
     axis=dict(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titleColor="#333333", labelColor="#333333",
@@ -57,7 +59,7 @@ LOOK = dict(
 
 
 def families_in(data: pd.DataFrame) -> dict[str, Look]:
-    """The looks for a table's column `family`: all of our techniques, and models from elsewhere where there are some."""
+    """The looks for a table's column `family`: all of our techniques, and models from elsewhere if there are any."""
     return FAMILIES | {name: look for name, look in FOREIGN.items() if (data["family"] == name).any()}
 
 
@@ -92,24 +94,34 @@ def ticks(scale: dict) -> list[float]:
     return [step for step in steps if scale["domain"][0] <= step <= scale["domain"][1]]
 
 
-def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True, obstacles: Sequence[Box] = ()) -> pd.DataFrame:
+def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True,
+                obstacles: Sequence[Box] = ()) -> pd.DataFrame:
     """`data` with label, dx, dy and align: a name for each point of the front that finds a free place beside it.
 
-    `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would
-    hit a point, its interval (from `top` to `bottom`), the stair, an obstacle or another name is left empty. `after`: the stair leaves a point level and then rises.
+    `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would hit
+    a point, its interval (from `top` to `bottom`), the stair, an obstacle or another name is left empty. `after`: the
+    stair leaves a point level and then rises.
     """
     front = data["front"].to_numpy(bool)
     order = np.lexsort((at[:, 1], ~front))
     names = [data["recipe"].iloc[i] if front[i] else "" for i in order]
-    corners = at[front][np.argsort(at[front][:, 0])]
-    stair = [*obstacles]
+    taken, reach = [*obstacles, *stair_boxes(at[front], after)], None
+    if "top" in data:
+        top, bottom = data["top"].to_numpy(), data["bottom"].to_numpy()
+        reach = [(at[i, 1] - top[i], bottom[i] - at[i, 1]) for i in order]
+        taken += [Box(x - 1, up, x + 1, down) for x, up, down in zip(at[:, 0], top, bottom)]
+    points = [tuple(at[i]) for i in order]
+    rows = []
+    for name, place in zip(names, place_labels(points, names, size, obstacles=taken, reach=reach)):
+        rows.append(dict(dx=0, dy=0, align="left", label="") if place is None else dict(place, label=name))
+    return data.join(pd.DataFrame(rows, index=data.index[order]))
+
+
+def stair_boxes(corners: np.ndarray, after: bool) -> list[Box]:
+    """The steps of a stair through some points, each a level and a rise."""
+    corners, boxes = corners[np.argsort(corners[:, 0])], []
     for left, right in zip(corners, corners[1:]):
         level, rise = (left[1], right[0]) if after else (right[1], left[0])
-        stair += [Box(left[0], level - 1, right[0], level + 1),
-                  Box(rise - 1, min(left[1], right[1]), rise + 1, max(left[1], right[1]))]
-    reach = None
-    if "top" in data: reach = [(at[i, 1] - data["top"].iloc[i], data["bottom"].iloc[i] - at[i, 1]) for i in order]
-    if "top" in data: stair += [Box(x - 1, top, x + 1, bottom) for x, top, bottom in zip(at[:, 0], data["top"], data["bottom"])]
-    places = place_labels([tuple(at[i]) for i in order], names, size, obstacles=stair, reach=reach)
-    rows = [dict(place or dict(dx=0, dy=0, align="left"), label=name if place else "") for place, name in zip(places, names)]
-    return data.join(pd.DataFrame(rows, index=data.index[order]))
+        boxes.append(Box(left[0], level - 1, right[0], level + 1))
+        boxes.append(Box(rise - 1, min(left[1], right[1]), rise + 1, max(left[1], right[1])))
+    return boxes

@@ -9,10 +9,12 @@ import pandas as pd
 
 from robcomp._display.look import dressed
 from robcomp._display.svg import figure
+from robcomp._text.numbers import cell, head, percent, points
 
-NAMES = dict(size_mb="MB", compression_ratio="times smaller", worst_corruption="worst corruption")
-DIGITS = dict(size_mb=".3g", compression_ratio=".1f", macs=".3g", latency_s=".2g")
-SHOWN = ("recipe", "clean", "robust", "worst", "worst_corruption", "size_mb", "compression_ratio")
+__all__ = ["Answers", "STYLE", "TABLE", "html_table", "percent", "points", "seeds_table"]
+
+SHOWN = ("recipe", "clean", "robust", "worst", "worst_corruption", "size_mb", "compression_ratio", "seeds", "failed")
+SEED = ("recipe", "seed", "clean", "robust", "worst", "worst_corruption", "size_mb")
 
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #dddddd; --accent: #0072B2; }
@@ -27,55 +29,57 @@ code.rc-recipe { font-size: 1.15em; font-weight: 600; }
 footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); }
 """
 TABLE = """
-table.rc { border-collapse: collapse; font: 14px/1.4 system-ui, Helvetica, Arial, sans-serif; font-variant-numeric: tabular-nums; }
+table.rc { border-collapse: collapse; font: 14px/1.4 system-ui, Helvetica, Arial, sans-serif;
+           font-variant-numeric: tabular-nums; }
 table.rc caption { text-align: left; color: #595959; padding: .25rem 0; }
 table.rc th { text-align: right; font-weight: 600; border-bottom: 1px solid #888; vertical-align: bottom; }
 table.rc td { text-align: right; border-bottom: 1px solid #ddd; }
 table.rc th, table.rc td { padding: .25rem .6rem; white-space: nowrap; }
 table.rc .word { text-align: left; } table.rc tr.rc-picked td { background: #f4f8fb; font-weight: 600; }
+details.rc-seeds { margin: .5rem 0; } details.rc-seeds summary { cursor: pointer; }
 """
 
 
-def said(value: object, digits: str = ".3f") -> str:
-    """A cell's text, a dash where nothing is known."""
-    if isinstance(value, str): return value
-    return "–" if pd.isna(value) else format(value, digits)
-
-
-def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "") -> str:
-    """An accessible HTML table; the row whose key is `picked` stands out."""
-    names = [name for name in SHOWN if name in table] or [name for name in table if name != "key"]
-    word = {name: ' class="word"' if not pd.api.types.is_numeric_dtype(table[name]) else "" for name in names}
-    head = "".join(f'<th scope="col"{word[name]}>{escape(NAMES.get(name, name.replace("_", " ")))}</th>' for name in names)
+def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "", columns: Sequence[str] = SHOWN) -> str:
+    """An accessible HTML table of those `columns` that it has; the row whose key is `picked` stands out."""
+    names = [name for name in columns if name in table] or [name for name in table if name != "key"]
+    if "failed" in names and not table["failed"].any(): names.remove("failed")
+    word = {name: "" if pd.api.types.is_numeric_dtype(table[name]) else ' class="word"' for name in names}
+    heads = "".join(f'<th scope="col"{word[name]}>{escape(head(name).replace("_", " "))}</th>' for name in names)
     rows = []
     for row in table.to_dict("records"):
+        mark = " class=rc-picked" if picked and row.get("key") == picked else ""
         cells = "".join(f"<td{word[name]}>{_cell(name, row[name])}</td>" for name in names)
-        rows.append(f'<tr{" class=rc-picked" if picked and row.get("key") == picked else ""}>{cells}</tr>')
-    said_above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="rc-scroll"><table class="rc">{said_above}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        rows.append(f"<tr{mark}>{cells}</tr>")
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (f'<div class="rc-scroll"><table class="rc">{above}<thead><tr>{heads}</tr></thead>'
+            f'<tbody>{"".join(rows)}</tbody></table></div>')
+
+
+def seeds_table(trials: pd.DataFrame) -> str:
+    """The seeds of some recipes behind a click, one row each; failed ones say why."""
+    if trials.empty: return ""
+    shown, names = trials, list(SEED)
+    if "status" in trials and trials["status"].eq("failed").any():
+        shown, names = trials.assign(error=trials["error"].where(trials["status"] == "failed", "")), [*SEED, "error"]
+    recipes, count = trials["recipe"].nunique(), len(trials)
+    said = f"The {count} seeds of {trials['recipe'].iloc[0]}"
+    if recipes > 1: said = f"The seeds of these {recipes} recipes, {count} trials"
+    table = html_table(shown, columns=names)
+    return f'<details class="rc-seeds"><summary>{escape(said)}</summary>{table}</details>'
 
 
 def _cell(name: str, value: object) -> str:
-    text = escape(said(value, DIGITS.get(name, ".3f")))
+    text = escape(cell(name, value))
     return f"<code>{text}</code>" if name == "recipe" else text.replace("_", " ")
 
 
-def percent(share: float, digits: int = 0) -> str:
-    """A share as it is written in a sentence."""
-    return f"{100 * share:.{digits}f} %"
-
-
-def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
-    """A difference of accuracies with its interval, in points; `low` and `high` name the ends."""
-    value = difference["difference" if "difference" in difference else "value"]
-    return f"{100 * value:+.1f} points ({100 * difference[low]:+.1f} to {100 * difference[high]:+.1f})"
-
-
 class Answers:
-    """What a page has found, in a few sentences and one chart. The finishing step of the site shows the first one under the title.
+    """What a page has found, in a few sentences and one chart.
 
-    With `cards` the sentences stand beside each other. Where only text can be shown, as in the README, it is a list, and
-    `picture`, an image in Markdown, stands for the chart.
+    The finishing step of the site shows the first one under the title. With `cards` the sentences stand beside each
+    other. Where only text can be shown, as in the README, it is a list, and `picture`, an image in Markdown, stands for
+    the chart.
     """
 
     def __init__(self, sentences: Sequence[str], chart=None, *, cards: bool = False, picture: str = ""):
@@ -83,10 +87,14 @@ class Answers:
 
     def _repr_html_(self) -> str:
         said = "".join(f"<li>{_marked(text)}</li>" for text in self.sentences)
+        listed = f"<ul>{said}</ul>" if said else ""
         drawn = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
-        return f'<section class="rc-answers{" rc-cards" * self.cards}">{f"<ul>{said}</ul>" if said else ""}{drawn}</section>'
+        kind = "rc-answers rc-cards" if self.cards else "rc-answers"
+        return f'<section class="{kind}">{listed}{drawn}</section>'
 
-    def __str__(self) -> str: return "\n".join([*(f"- {text}" for text in self.sentences), *([self.picture] if self.picture else [])])
+    def __str__(self) -> str:
+        lines = [f"- {text}" for text in self.sentences]
+        return "\n".join([*lines, self.picture] if self.picture else lines)
 
     __repr__ = __str__
 
@@ -94,4 +102,5 @@ class Answers:
 def _marked(text: str) -> str:
     """A sentence with its code, its bold words and its links, as HTML."""
     text = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
-    return re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text))
+    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    return re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', text)

@@ -14,29 +14,38 @@ from tempfile import TemporaryDirectory
 
 from robcomp._display.svg import data_address
 
-# The widths that Quarto's theme gives with the `grid` of _quarto.yml: 358 pixels of text on a screen of 390, 678 on 1280, 764
-# on 1366 and 809 from 1440 on. What fits here fits there.
+# The widths that Quarto's theme gives with the `grid` of _quarto.yml: 358 pixels of text on a screen of 390, 678 on
+# 1280, 764 on 1366 and 809 from 1440 on. What fits here fits there.
 PLAIN = """
 :root { color-scheme: light; } * { box-sizing: border-box; }
 body { margin: 0; color: #343a40; font: 17px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-a { color: #0057b3; } h1 { font-size: 2rem; line-height: 1.2; margin: 1.5rem 0 .5rem; } h2 { font-size: 1.65rem; margin: 2rem 0 .75rem; }
+a { color: #0057b3; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 1.5rem 0 .5rem; } h2 { font-size: 1.65rem; margin: 2rem 0 .75rem; }
 code, pre { font-family: SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .875em; }
 code { background: #f6f6f6; } p, ul, ol { margin: 0 0 1rem; }
 main pre { background: #f6f6f6; line-height: 1.45; overflow-x: auto; padding: .6rem; } main pre code { font-size: 1em; }
 main table { border-collapse: collapse; } main :is(td, th) { border: 0 solid #ddd; text-align: left; }
 main table.dataframe :is(td, th) { text-align: right; } main img { max-width: 100%; height: auto; }
-details.code { color: #595959; font-size: .9rem; margin: .3rem 0; } .description { font-weight: 300; margin-bottom: 1rem; }
-header { background: #2780e3; color: #fff; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; min-height: 58px; padding: .9rem 16px; }
+details.code { color: #595959; font-size: .9rem; margin: .3rem 0; }
+.description { font-weight: 300; margin-bottom: 1rem; }
+header { background: #2780e3; color: #fff; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; min-height: 58px;
+         padding: .9rem 16px; }
 header a { color: #fff; text-decoration: none; } header a:first-child { font-size: 1.1rem; }
-.menu, main, footer { padding: 0 16px; } .menu { font-size: .925rem; } .menu ul { list-style: none; margin: 0; padding-left: .8rem; }
+.menu, main, footer { padding: 0 16px; } .menu { font-size: .925rem; }
+.menu ul { list-style: none; margin: 0; padding-left: .8rem; }
 .menu h2 { font-size: 1rem; margin: .6rem 0 0; } .menu [aria-current] { font-weight: 600; }
-footer { border-top: 1px solid #ddd; color: #595959; display: flex; flex-wrap: wrap; font-size: .875rem; gap: 1rem; justify-content: space-between; margin-top: 3rem; padding-block: 1rem; }
+footer { border-top: 1px solid #ddd; color: #595959; display: flex; flex-wrap: wrap; font-size: .875rem; gap: 1rem;
+         justify-content: space-between; margin-top: 3rem; padding-block: 1rem; }
 @media (min-width: 75rem) {
-  .columns { display: grid; grid-template-columns: 1fr min(809px, 100vw - 602px) 1fr; } .columns main { min-width: 0; padding: 0; }
+  .columns { display: grid; grid-template-columns: 1fr min(809px, 100vw - 602px) 1fr; }
+  .columns main { min-width: 0; padding: 0; }
 }
 """
 # Above the content instead of beside it, the menu would fill a phone's first screen.
-FOLDED = '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
+FOLDED = ('<script>document.currentScript.previousElementSibling.open = '
+          'matchMedia("(min-width: 75rem)").matches</script>')
+EMPTY = re.compile(r'<div class="sourceCode"[^>]*><pre[^>]*><code[^>]*></code></pre></div>'
+                   r'|<pre[^>]*><code></code></pre>')
 SOURCE = re.compile(r'(<div class="sourceCode"[^>]*><pre.*?</pre></div>)', re.S)
 PREPARE = """
 import sys
@@ -51,11 +60,12 @@ if __name__ == "__main__":
 
 
 def prepared(root: Path, only: Sequence[str] = ()) -> dict[str, str]:
-    """Let nbdev prepare the notebooks in `_proc`, or `only` some of them; which page each of those there becomes, by path.
+    """Let nbdev prepare the notebooks in `_proc`, or `only` some of them; which page each becomes, by path.
 
     The command nbdev_proc_nbs is not used: without Quarto it tries to install it.
     """
-    for name in only: (root / "_proc" / name).unlink(missing_ok=True)  # nbdev takes what changed while it last ran for up to date
+    for name in only:  # nbdev takes what changed while it last ran for up to date
+        (root / "_proc" / name).unlink(missing_ok=True)
     with TemporaryDirectory() as folder:
         script = Path(folder) / "prepare.py"
         script.write_text(PREPARE)
@@ -86,14 +96,15 @@ def as_html(path: Path, *, fold: bool = False) -> str:
     import pypandoc
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
-    html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=["--mathml", "--columns=10000"])  # else a long row spreads its columns over the page
+    asked = ["--mathml", "--columns=10000"]  # with fewer columns a long row would spread over the page
+    html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=asked)
     html = re.sub(r'<div class="output [^"]*"', '<div class="cell-output cell-output-display"', html)
-    html = re.sub(r"<div class=\"sourceCode\"[^>]*><pre[^>]*><code[^>]*></code></pre></div>|<pre[^>]*><code></code></pre>", "", html)
+    html = EMPTY.sub("", html)
     return SOURCE.sub(r'<details class="code"><summary>Code</summary>\1</details>', html) if fold else html
 
 
 def plain_cells(cell: dict) -> list[dict]:
-    """A cell without the directives that only Quarto obeys: what is not to be echoed is gone, Markdown results are text."""
+    """A cell without the directives that only Quarto obeys: no code that is not echoed, Markdown results as text."""
     if cell["cell_type"] != "code": return [cell] if cell["cell_type"] == "markdown" else []
     source = "".join(cell["source"])
     asked = dict(re.findall(r"^#\|\s*([\w-]+):\s*(.+)$", source, re.M))
@@ -104,8 +115,9 @@ def plain_cells(cell: dict) -> list[dict]:
     said = ["".join(output["data"]["text/markdown"]) for output in outputs if "text/markdown" in output.get("data", {})]
     texts = [dict(cell_type="markdown", metadata={}, source=re.sub(r"\)\{[^}]*\}", ")", text)) for text in said]
     outputs = [output for output in outputs if "text/markdown" not in output.get("data", {})]
-    shown = dict(cell, source="" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M), outputs=outputs)
-    return ([shown] if shown["source"].strip() or outputs else []) + texts
+    code = "" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M)
+    shown = [dict(cell, source=code, outputs=outputs)] if code.strip() or outputs else []
+    return shown + texts
 
 
 def inlined(data: dict, words: str) -> None:
@@ -126,7 +138,8 @@ def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
         pattern = "/" + pattern.lstrip("/")
         if pattern.endswith("/**"):
             return [name for name in notebooks if f"/{name}".startswith(pattern[:-2])]
-        return [name for name in notebooks if PurePosixPath(f"/{name}").match(pattern) and name.count("/") == pattern.count("/") - 1]
+        level = [name for name in notebooks if name.count("/") == pattern.count("/") - 1]
+        return [name for name in level if PurePosixPath(f"/{name}").match(pattern)]
 
     def flat(entry: str | dict) -> list[tuple[str, list[str]]]:
         if isinstance(entry, str): return [("", matching(entry))]
@@ -147,13 +160,16 @@ def linked(html: str, name: str, targets: Mapping[str, str]) -> str:
     return re.sub(r'href="([^":#]+\.ipynb)(#[^"]*)?"', page, html)
 
 
-def navigation(sections: list[tuple[str, list[str]]], name: str, targets: Mapping[str, str], titles: Mapping[str, str]) -> str:
+def navigation(sections: list[tuple[str, list[str]]], name: str, targets: Mapping[str, str],
+               titles: Mapping[str, str]) -> str:
     """The links to all pages, the present one marked."""
     here, parts = PurePosixPath(targets[name]).parent.as_posix(), []
     for title, members in sections:
         current = {path: ' aria-current="page"' if path == name else "" for path in members}
-        links = "".join(f'<li><a href="{relpath(targets[path], here)}"{current[path]}>{escape(titles[path])}</a></li>' for path in members)
-        parts += ([f"<h2>{escape(title)}</h2>"] if title and title != "Home" and links else []) + ([f"<ul>{links}</ul>"] if links else [])
+        links = "".join(f'<li><a href="{relpath(targets[path], here)}"{current[path]}>{escape(titles[path])}</a></li>'
+                        for path in members)
+        if title and title != "Home" and links: parts.append(f"<h2>{escape(title)}</h2>")
+        if links: parts.append(f"<ul>{links}</ul>")
     return "".join(parts)
 
 
@@ -162,38 +178,47 @@ def bar(entries: list[dict], name: str, targets: Mapping[str, str]) -> str:
     here, links = PurePosixPath(targets[name]).parent.as_posix(), []
     for entry in entries:
         address = relpath(targets[entry["href"]], here) if entry["href"] in targets else entry["href"]
-        links.append(f'<a href="{escape(address)}">{escape(entry.get("text") or entry.get("aria-label", entry["href"]))}</a>')
+        words = entry.get("text") or entry.get("aria-label", entry["href"])
+        links.append(f'<a href="{escape(address)}">{escape(words)}</a>')
     return "".join(links)
 
 
 def shell(title: str, top: str, menu: str, body: str, *, foot: str = "", head: str = "") -> str:
     """A plain page around its content: the bar, the menu of all pages, the footer."""
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(title)}</title><style>{PLAIN}</style>{head}</head><body><header>{top}</header>"
-            f'<div class="columns"><details class="menu" open><summary>Pages</summary><nav>{menu}</nav></details>{FOLDED}<main>'
-            f"<h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>")
+            f'<div class="columns"><details class="menu" open><summary>Pages</summary><nav>{menu}</nav></details>'
+            f"{FOLDED}<main><h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>")
 
 
 def write_pages(root: Path, out: Path, only: Sequence[str] = ()) -> list[Path]:
-    """All notebooks of the repository as pages in `out`, which is emptied first; or `only` some, and the others stay as they are."""
+    """All notebooks of the repository as pages in `out`, which is emptied first; or `only` some: the others stay."""
     import yaml
     targets, site = prepared(root, only), yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]
     fields = {name: front_matter(root / "_proc" / name) for name in targets}
     titles = {name: fields[name].get("title", PurePosixPath(name).stem) for name in targets}
     sections = sidebar(root, list(targets))
+    entries = [dict(text=site["title"], href="index.ipynb"), *site["navbar"]["left"], *site["navbar"].get("right", [])]
     if not only: shutil.rmtree(out, ignore_errors=True)
     for name in only or targets:
-        lead = f'<div class="description">{escape(fields[name]["description"])}</div>' if "description" in fields[name] else ""
-        body = linked(lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold"))), name, targets)
-        up = "../" * name.count("/")
+        given, up = fields[name].get("description"), "../" * name.count("/")
+        lead = f'<div class="description">{escape(given)}</div>' if given else ""
+        body = lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold")))
         head = f'<link rel="stylesheet" href="{up}styles.css"><link rel="icon" href="{up}{site["favicon"]}">'
-        top = bar([dict(text=site["title"], href="index.ipynb"), *site["navbar"]["left"], *site["navbar"].get("right", [])], name, targets)
+        page = shell(titles[name], bar(entries, name, targets), navigation(sections, name, targets, titles),
+                     linked(body, name, targets), foot=site["page-footer"]["left"], head=head)
         place = out / targets[name]
         place.parent.mkdir(parents=True, exist_ok=True)
-        menu = navigation(sections, name, targets, titles)
-        place.write_text(shell(titles[name], top, menu, body, foot=site["page-footer"]["left"], head=head), encoding="utf-8")
-    for picture in (path for end in ("svg", "png", "css") for path in (root / "nbs").rglob(f"*.{end}")):
-        place = out / picture.relative_to(root / "nbs")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, place)
+        place.write_text(page, encoding="utf-8")
+    copy_pictures(root / "nbs", out)
     return [out / targets[name] for name in only or targets]
+
+
+def copy_pictures(folder: Path, out: Path) -> None:
+    """The pictures and styles that pages refer to."""
+    for end in ("svg", "png", "css"):
+        for picture in folder.rglob(f"*.{end}"):
+            place = out / picture.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, place)

@@ -27,7 +27,7 @@ def cell(text: str) -> str:
 
 
 class ShowInternal(Processor):
-    """What a lesson shows of its exported cells: the source of internal definitions (`#| exporti`), each with an anchor.
+    """What a lesson shows of its exported cells: internal definitions (`#| exporti`), each with an anchor.
 
     Public definitions have their reference instead. It stands in for nbdev's `rm_export`, which hides both.
     """
@@ -51,9 +51,12 @@ class Reference(BasicMarkdownRenderer):
     def call(self) -> str:
         """The call on lines that fit a narrow column."""
         parameters = [part for part in self.sig.parameters.values() if part.name != "self"]
-        parts = str(self.sig.replace(parameters=[part.replace(annotation=inspect.Parameter.empty) for part in parameters], return_annotation=inspect.Signature.empty))[1:-1]
+        bare = [part.replace(annotation=inspect.Parameter.empty) for part in parameters]
+        parts = str(self.sig.replace(parameters=bare, return_annotation=inspect.Signature.empty))[1:-1]
         text = f"{self.nm}({parts})"
-        return text if len(text) <= 72 else f"{self.nm}(\n" + "\n".join(wrap(parts, 68, initial_indent="    ", subsequent_indent="    ", break_long_words=False)) + ")"
+        if len(text) <= 72: return text
+        lines = wrap(parts, 68, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+        return f"{self.nm}(\n" + "\n".join(lines) + ")"
 
     def table(self) -> str:
         """Name, type, default and meaning of each parameter, and of what is returned."""
@@ -61,16 +64,19 @@ class Reference(BasicMarkdownRenderer):
         for name, part in self.sig.parameters.items():
             if name == "self": continue
             default = "" if part.default is inspect.Parameter.empty else f"`{cell(repr(part.default))}`"
-            rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell((said.get(name) or {}).get("docment") or "")])
+            meaning = (said.get(name) or {}).get("docment") or ""
+            rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell(meaning)])
         made = (said.get("return") or {}).get("docment") or ""
         returned = "" if inspect.isclass(self.sym) else type_words(self.sig.return_annotation)
         if returned not in ("", "None") or made: rows.append(["returns", cell(returned), "", cell(made)])
         if not rows: return ""
-        return "".join(f"| {' | '.join(row)} |\n" for row in [["parameter", "type", "default", "meaning"], [":--"] * 4, *rows])
+        heads = [["parameter", "type", "default", "meaning"], [":--"] * 4]
+        return "".join(f"| {' | '.join(row)} |\n" for row in heads + rows)
 
     def _repr_markdown_(self) -> str:
         source = NbdevLookup().code(self.fn)
-        parts = ["---", _ext_link(source, "source", 'style="float:right; font-size:smaller"') if source else "", f"{'#' * self.title_level} {self.nm}"]
+        link = _ext_link(source, "source", 'style="float:right; font-size:smaller"') if source else ""
+        parts = ["---", link, f"{'#' * self.title_level} {self.nm}"]
         if self.docs and self.docs.strip() != INHERITED: parts.append(self.docs)
         if self.sig is not None: parts += [f"```python\n{self.call()}\n```", self.table()]
         return "\n\n".join(part for part in parts if part)

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 VEGA_LITE = "6.4"
-_NOISE = re.compile(r' (?:(?:aria-[\w-]+|role|class|pointer-events)="[^"]*"|(?:fill-|stroke-)?opacity="1"|stroke-width="1"'
-                    r'|transform="translate\(0,0\)")')
+_NOISE = re.compile(r' (?:(?:aria-[\w-]+|role|class|pointer-events)="[^"]*"|(?:fill-|stroke-)?opacity="1"'
+                    r'|stroke-width="1"|transform="translate\(0,0\)")')
 _PLACES = re.compile(r' (?:d|transform|x|y|x2|y2|width|height)="[^"]*"')
 _DECIMAL = re.compile(r"-?\d+\.\d{2,}")
 _RGB = re.compile(r"rgb\((\d+), ?(\d+), ?(\d+)\)")
-_NOTHING = re.compile(r'<g>\s*</g>|<path d="(?:M0,0h0v0h0Z)?"[^>]*/>|<path d="[^"]*"\s*/>|<path d="[^"]*" display="none"[^>]*/>')
+_NOTHING = re.compile(r'<g>\s*</g>|<path d="(?:M0,0h0v0h0Z)?"[^>]*/>'
+                      r'|<path d="[^"]*"\s*/>|<path d="[^"]*" display="none"[^>]*/>')
 
 
 def to_svg(spec: dict) -> str:
@@ -34,7 +35,8 @@ def compact(svg: str, label: str) -> str:
     """The same picture in about half the characters; `label` becomes its title and accessible name."""
     head, _, body = svg.partition(">")
     tenth = lambda hit: f"{float(hit[0]):.1f}".removesuffix(".0")
-    numbers = {name: f"gradient_{at}" for at, name in enumerate(dict.fromkeys(re.findall(r"\bgradient_\d+", body)))}  # the renderer counts on from picture to picture
+    given = dict.fromkeys(re.findall(r"\bgradient_\d+", body))  # the renderer counts on from picture to picture
+    numbers = {name: f"gradient_{at}" for at, name in enumerate(given)}
     body = re.sub(r"\bgradient_\d+", lambda hit: numbers[hit[0]], body)
     body = _PLACES.sub(lambda hit: _DECIMAL.sub(tenth, hit[0]), _NOISE.sub("", body))
     body = _RGB.sub(lambda hit: "#" + "".join(f"{int(part):02x}" for part in hit.groups()), body)
@@ -102,30 +104,37 @@ def text_width(text: str, size: float = 11) -> float:
     return len(text) * size * 0.56
 
 
+LETTERS, GAP = 11, 8  # height of the letters of a label, and its distance from the point, in pixels
+
+
 def place_labels(points: list[tuple[float, float]], texts: list[str], frame: tuple[float, float], *,
-                 obstacles: list[Box] = (), size: float = 11, gap: float = 8, reach: list[tuple[float, float]] | None = None) -> list[dict | None]:
+                 obstacles: list[Box] = (), reach: list[tuple[float, float]] | None = None) -> list[dict | None]:
     """For each point, in order of importance, the first free place for its text, or None where there is none.
 
     A place is `dx`, `dy` (pixels from the point) and `align`; those beside the point are tried before those above and
-    below it. A point may `reach` up and down by some pixels, as one with an interval does. An empty text takes no place.
+    below it. A point may `reach` up and down by some pixels, as one with an interval does. An empty text takes none.
     """
-    taken = [Box(x - gap * .6, y - gap * .6, x + gap * .6, y + gap * .6) for x, y in points] + list(obstacles)
-    places, step = [], size + 2
-    beside = [(side, gap, rise) for rise in (0, -step, step) for side in (1, -1)]
-    for (x, y), text, (up, down) in zip(points, texts, reach or [(0, 0)] * len(points)):
-        rises = (-step - 3, step + 3, -2 * step, 2 * step, -up - step, down + step)
-        apart = [(side, -gap / 2, rise) for rise in rises for side in (1, -1)]
-        wide, found = text_width(text, size), None
-        if not text:
-            places.append(None)
-            continue
-        for side, shift, rise in beside + apart:
-            left = x + shift if side > 0 else x - shift - wide
-            box = Box(left, y + rise - size / 2, left + wide, y + rise + size / 2)
-            inside = box.left >= 0 and box.top >= 0 and box.right <= frame[0] and box.bottom <= frame[1]
-            if inside and not any(box.hits(other) for other in taken):
-                found = dict(dx=side * shift, dy=rise, align="left" if side > 0 else "right")
-                taken.append(box)
-                break
-        places.append(found)
+    around = GAP * .6
+    taken = [Box(x - around, y - around, x + around, y + around) for x, y in points] + list(obstacles)
+    places = []
+    for point, text, ends in zip(points, texts, reach or [(0, 0)] * len(points)):
+        found = free_place(point, text, ends, frame, taken) if text else None
+        places.append(found and found[0])
+        if found: taken.append(found[1])
     return places
+
+
+def free_place(point: tuple[float, float], text: str, reach: tuple[float, float], frame: tuple[float, float],
+               taken: list[Box]) -> tuple[dict, Box] | None:
+    """The first place for a text about a point that hits nothing that is taken, and the box that it fills."""
+    (x, y), (up, down), step, wide = point, reach, LETTERS + 2, text_width(text, LETTERS)
+    beside = [(side, GAP, rise) for rise in (0, -step, step) for side in (1, -1)]
+    rises = (-step - 3, step + 3, -2 * step, 2 * step, -up - step, down + step)
+    apart = [(side, -GAP / 2, rise) for rise in rises for side in (1, -1)]
+    for side, shift, rise in beside + apart:
+        left = x + shift if side > 0 else x - shift - wide
+        box = Box(left, y + rise - LETTERS / 2, left + wide, y + rise + LETTERS / 2)
+        inside = box.left >= 0 and box.top >= 0 and box.right <= frame[0] and box.bottom <= frame[1]
+        if inside and not any(box.hits(other) for other in taken):
+            return dict(dx=side * shift, dy=rise, align="left" if side > 0 else "right"), box
+    return None

@@ -1,0 +1,83 @@
+"""Numbers as they are written everywhere: shares, per cent, points, factors, megabytes."""
+from __future__ import annotations
+
+import math
+from numbers import Integral
+
+import pandas as pd
+
+UNKNOWN = "–"
+SHARES = frozenset("""accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
+    wins chosen front_probability probability robust_over_clean robust_over_dense""".split())
+DIFFERENCES = frozenset("change difference clean_change robust_change".split())
+HEADS = dict(
+    size_mb="MB", compression_ratio="times smaller", gzip_ratio="times smaller (gzip)",
+    worst_corruption="worst corruption", latency_s="latency (ms)", clean_vs_dense="clean, points to dense",
+    robust_vs_dense="robust, points to dense",
+    clean_vs_control="clean, points to equal training", robust_vs_control="robust, points to equal training",
+    failed="failed seeds")
+
+
+def share(value: float) -> str:
+    """A share as it stands in a table: 0.911."""
+    return f"{value:.3f}"
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share as it is written in a sentence: 95 %."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def in_points(value: float) -> str:
+    """A difference of shares, in points and without the word: +0.5; nothing that rounds to zero has a sign."""
+    text = f"{100 * value:+.1f}"
+    return text if float(text) else "0.0"
+
+
+def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
+    """A difference of accuracies with its interval, in points; `low` and `high` name the ends."""
+    value = difference["difference" if "difference" in difference else "value"]
+    return f"{100 * value:+.1f} points ({100 * difference[low]:+.1f} to {100 * difference[high]:+.1f})"
+
+
+def times(value: float) -> str:
+    """A factor: 13.1."""
+    return f"{value:.1f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with some significant digits and no exponent, zeros at its end kept: 80.1, 8.40, 0.0123."""
+    if value == 0 or not math.isfinite(value): return f"{value:g}"
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{value:.{max(0, decimals)}f}"
+
+
+def is_difference(name: str) -> bool:
+    """Does a column hold a difference of accuracies, which is written in points?"""
+    return name in DIFFERENCES or "_vs_" in name
+
+
+def cell(name: str, value: object) -> str:
+    """A value of a column as it stands in every table; a dash where nothing is known."""
+    if isinstance(value, str): return value
+    if pd.isna(value): return UNKNOWN
+    if isinstance(value, Integral): return f"{value:,}"
+    if name in SHARES: return share(value)
+    if is_difference(name): return in_points(value)
+    if name.endswith("_ratio"): return times(value)
+    if name == "size_mb": return significant(value)
+    if name == "latency_s": return significant(1e3 * value)
+    return f"{value:.3g}"
+
+
+def head(name: str) -> str:
+    """What a column is called at the top of a table."""
+    return HEADS.get(name, name)
+
+
+def tooltip_format(name: str) -> str:
+    """The same digits, as the charts ask for them."""
+    if name.endswith("_ratio"): return ".1f"
+    if name in ("size_mb", "latency_s", "macs", "energy_j"): return ".3r"
+    return ".3f"
