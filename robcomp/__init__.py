@@ -21,7 +21,7 @@ FACE = {
     "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",
     "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
     "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
-    "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables study.write_results",
+    "sweep": "baseline.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables study.write_results",
     "results": "results.collect results.read_tables results.write_tables results.join results.find results.summarise results.Tables "
                "results.example schema.dictionary schema.SUMMARY_COLUMNS",
     "uncertainty": "seeds.by_recipe uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
+from warnings import warn
 
 import numpy as np
 import pandas as pd
 
 from ._store import example as _example
+from ._store.devices import mixed_devices
 from ._store.shards import empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial
 from .recipe import Recipe, parse
 from .schema import CLEAN, DEAL_COLUMNS, ELSEWHERE, EXTRA, ROW_COLUMNS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
@@ -39,8 +41,7 @@ def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fil
     if not Path(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
     records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
-    rows = [table for table in rows if len(table)]
-    return Tables(trials, pd.concat(rows, ignore_index=True) if rows else empty(ROW_COLUMNS), read_deals(store))
+    return Tables(trials, rows, read_deals(store))
 
 # %% ../nbs/50_results.ipynb #3709741a
 def put_back(tables: Tables,
@@ -109,6 +110,7 @@ def deal_of(tables: Tables,
     suites = tables.trials.set_index("key").suite[list(keys)].unique()
     deal = tables.deals[tables.deals.suite == suites[0]] if len(suites) == 1 else tables.deals[:0]
     if deal.empty: raise ValueError(_not_shared(tables, keys, suites))
+    if mixed := mixed_devices(tables.trials, keys): warn(mixed, stacklevel=3)
     return deal
 
 def _not_shared(tables: Tables, keys: Sequence[str], suites: Sequence[str]) -> str:
