@@ -21,7 +21,7 @@ FACE = {
     "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",
     "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
     "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
-    "sweep": "sweep.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables study.write_results",
+    "sweep": "baseline.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables study.write_results",
     "results": "tables.collect tables.read_tables tables.write_tables tables.join tables.find results.summarise tables.Tables "
                "tables.example schema.dictionary schema.SUMMARY_COLUMNS",
     "uncertainty": "replicates.by_recipe uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts",

@@ -3,10 +3,12 @@ from .data import (
     load as load,
     from_folder as from_folder,
     contract_of as contract_of,
-    Data as Data,
-    Images as Images,
     InputContract as InputContract,
     CIFAR_CONTRACT as CIFAR_CONTRACT,
+)
+from .images import (
+    Data as Data,
+    Images as Images,
 )
 from .schema import (
     CORRUPTIONS as CORRUPTIONS,
@@ -64,8 +66,8 @@ from .elsewhere import (
     from_onnx as from_onnx,
     from_predict as from_predict,
 )
+from .baseline import Study as Study
 from .sweep import (
-    Study as Study,
     sweep as sweep,
     store_status as store_status,
 )
@@ -74,33 +76,35 @@ from .study import (
     gather_tables as gather_tables,
     write_results as write_results,
 )
-from .results import (
+from .tables import (
     collect as collect,
     read_tables as read_tables,
     write_tables as write_tables,
     join as join,
     find as find,
-    summarise as summarise,
     Tables as Tables,
     example as example,
 )
+from .results import summarise as summarise
 from .schema import (
     dictionary as dictionary,
     SUMMARY_COLUMNS as SUMMARY_COLUMNS,
 )
-from .seeds import by_recipe as by_recipe
+from .replicates import by_recipe as by_recipe
 from .uncertainty import (
     intervals as intervals,
     compare as compare,
     comparisons as comparisons,
 )
 from .contrasts import contrasts as contrasts
+from .goals import Goals as Goals
 from .pareto import (
-    Goals as Goals,
     pareto as pareto,
-    choose as choose,
     knee as knee,
     front_probability as front_probability,
+)
+from .choice import (
+    choose as choose,
     choice_probability as choice_probability,
 )
 from .charts import (

@@ -23,13 +23,14 @@ from ._files.digest import tensors_sha256
 from ._compression.coming import coming_bits
 from ._text.errors import first_line, is_foreign, where
 from ._compression.entry import made_plain
+from ._compression.place import placed
 from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
 from .prune import Gradual, Narrower, Zeros, prune
 from .quantize import Grid, Halves, halve, quantize
 from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
-from .training import Training, epoch_seed, fit, steps_by_epoch
+from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
 
 # %% ../nbs/34_compress.ipynb #459774de
 class Artifact:
@@ -100,10 +101,12 @@ class Means:
                  keep: Iterable[str] = (),  # names of layers that no stage touches
                  checkpoints: str | Path | None = None,  # folder where an interrupted `tune` is taken up again
                  progress: bool = True,  # show a bar while training?
+                 device: str | torch.device | None = None,  # where to train, recalibrate, calibrate; None: a GPU if any
     ):
         if not isinstance(data, Data | None): raise TypeError(f"data is a Data with training and calibration images, as load gives it, got {type(data).__name__}")
         self.data, self.tune, self.seed = data, tune or Training(1, peak=.01, warmup=0.), seed
         self.keep, self.checkpoints, self.progress = tuple(keep), checkpoints and Path(checkpoints), progress
+        self.device = pick_device(device)
 
     def needed(self, stage: Stage) -> Data:
         "The data, or one line that says which stage misses them."
@@ -124,7 +127,7 @@ def tune(module: nn.Module,  # changed in place
     checkpoint = means.checkpoints and means.checkpoints / f"{tensors_sha256(module.state_dict())[:16]}-{stage.epochs}.tune"
     with within(module, steps) if within else nullcontext():
         history = fit(module, means.data, training, seed=means.seed, progress=means.progress, checkpoint=checkpoint,
-                      teacher=dense if stage.option == "distill" else None)
+                      teacher=dense if stage.option == "distill" else None, device=means.device)
     for layer in layers(module.eval()).values(): layer.settle()
     if checkpoint: checkpoint.unlink(missing_ok=True)
     return history
@@ -183,18 +186,24 @@ def told_in_one_line(stage: Stage, module: nn.Module):
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
 
+def is_asked(stage: Quantize) -> bool:
+    "Does a quantization send images through the network?"
+    return stage.scope == "auto" or (stage.bits == 8 and stage.scope == "all")
+
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
     match stage:
         case Prune(): return prune(module, stage, keep=means.keep), None
         case Cluster(): return cluster(module, stage, keep=means.keep, bits=bits), None
-        case Quantize():
-            batches = inputs(means.data.calibration.images, module) if means.data else None
-            return quantize(module, stage, batches, keep=means.keep), None
+        case Quantize() if means.data and is_asked(stage):
+            with placed(module, means.device):
+                return quantize(module, stage, inputs(means.data.calibration.images, module), keep=means.keep), None
+        case Quantize(): return quantize(module, stage, keep=means.keep), None
         case Half(): return halve(module, stage, keep=means.keep), None
         case Tune(): return None, tune(module, stage, means, dense=dense)
         case Recalibrate():
             images = means.needed(stage).train
-            return None, recalibrate(module, inputs(images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images, module))
+            images = images.take(shuffled(len(images), means.seed)[:RECALIBRATION_IMAGES]).images
+            with placed(module, means.device): return None, recalibrate(module, inputs(images, module))
 
 def _gradually(module: nn.Module, asked: Prune, stage: Tune, means: Means, dense: nn.Module | None):
     epochs = tune(module, stage, means, dense=dense, within=lambda net, steps: Gradual(net, asked, steps, keep=means.keep))
@@ -263,7 +272,7 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
 def compress(model: nn.Module,  # stays as it is
              recipe: Recipe | str,  # as `prune0.7+tune1+int8`
              data: Data | None = None,  # training and calibration images, where a stage needs them
-             **means,  # options of `Means`: tune, seed, keep, checkpoints, progress
+             **means,  # options of `Means`: tune, seed, keep, checkpoints, progress, device
 ) -> Artifact:
     "Apply a recipe to a copy of a model."
     recipe, artifact, means = parse(recipe) if isinstance(recipe, str) else recipe, uncompressed(model), Means(data, **means)

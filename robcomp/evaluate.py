@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ._files.progress import progress as progress_bar
+from ._compression.place import full_precision
 from ._compression.state import layers
 from ._text.suggest import unknown
 from .compress import recalibrate, running_norms
@@ -186,7 +187,7 @@ def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract;
     contract = shared_contract(models, classes)
     if suite.adapt and engine == "onnxruntime": raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
     ready, rows = {name: prepared(model, first, engine="torch" if suite.adapt else engine, device=device) for name, model in models.items()}, []
-    with torch.inference_mode(), progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar:
+    with full_precision(), torch.inference_mode(), progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar:
         for condition in suite.conditions:
             found = {name: [] for name in ready}
             if suite.adapt:

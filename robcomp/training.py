@@ -135,9 +135,18 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
 
 # %% ../nbs/21_training.ipynb #4712ad16
+def devices() -> list[str]:
+    "The devices of this machine, as torch names them."
+    kind = torch.accelerator.current_accelerator()
+    return ["cpu", *(f"{kind.type}:{number}" for number in range(torch.accelerator.device_count()))]
+
 def pick_device(device: str | torch.device | None = None) -> torch.device:
-    "The device named, or a GPU where there is one."
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    "The device named, or a GPU where there is one; one line about a device that this machine does not have."
+    if not device: return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = devices()
+    if str(device) not in {*there, *(name.removesuffix(":0") for name in there), "cpu:0"}:
+        raise ValueError(f"device {str(device)!r} is not on this machine: it has {', '.join(there)}")
+    return torch.device(device)
 
 # %% ../nbs/21_training.ipynb #694ab485
 def shrunk(images: Tensor,  # (n, side, side, 3) uint8

@@ -354,6 +354,16 @@ def test_a_forking_pool_is_refused_before_anything_is_done(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("wrong, said", [("dask", "got 'dask'"), (4, "got 4"), (0, "got 0"), ("", "got ''"), (object(), "got <object"),
+                                         (ThreadPoolExecutor, "got <class"), (pd.DataFrame([[1], [2]]), "got 0 0 1 1 2")])
+def test_what_is_no_executor_is_one_line_that_says_what_to_pass(tmp_path, wrong, said):
+    with pytest.raises(TypeError, match="executor is None or an object with submit") as error:
+        sweep(study(), RECIPES, tmp_path / "store", executor=wrong, progress=False)
+    text = str(error.value)
+    assert said in text and "\n" not in text and not (tmp_path / "store").exists()
+    assert "get_context('spawn')" in text and "get_executor(pure=False)" in text and "AutoExecutor" in text
+
+
 class Losing:
     """An executor that loses some of what it is given."""
 

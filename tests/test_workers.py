@@ -163,7 +163,7 @@ def test_data_travels_as_a_path(tmp_path):
 def test_what_was_read_whole_is_not_read_again(whole, monkeypatch):
     keys = [path.stem for path in trial_files(whole[1])]
     assert set(statuses(whole[1], keys).values()) == {"ok"}
-    monkeypatch.setattr("robcomp._store.checked.read_trial", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr("robcomp._store.checked.read_record", lambda path: pytest.fail(f"{path} was read again"))
     assert len(statuses(whole[1], keys)) == len(keys)
 
 

@@ -1,7 +1,7 @@
-"""What of a store was read whole and found sound, remembered by file number, time and size: a second look costs one `stat` a file.
+"""What of a store was read whole and found sound, by file number, time and size: a second look costs one `stat` a file.
 
-The list is the file `checked` of a store. It is a saving, no evidence: without it every file is read again, and a file that was replaced, copied or
-written to since is read again in any case. `collect` reads everything and does not ask it.
+The list is the file `checked` of a store. It is a saving, no evidence: without it every file is read again, and a file
+that was replaced, copied or written to since is read again in any case. `collect` reads everything and does not ask it.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robcomp._files.atomic import replacing
 from robcomp._packing.container import read as read_container
-from robcomp._store.shards import quarantine, read_trial, stamp_of
+from robcomp._store.shards import quarantine, read_record, stamp_of
 
 
 class Checked:
@@ -24,7 +24,7 @@ class Checked:
         self.known = found if isinstance(found, dict) else {}
 
     def save(self) -> None:
-        """Keep what was looked at; of two processes that save at once the last wins, and what it does not know is read again."""
+        """Keep what was looked at; of two processes that save at once the last wins, what it does not know is read again."""
         if self.new:
             with replacing(self.store / "checked", "w") as file: json.dump(self.known | self.new, file)
         self.new = {}
@@ -41,7 +41,7 @@ class Checked:
     def trial(self, path: Path) -> tuple[str, float]:
         """Status and packed size of a trial, from its file; ValueError in one line where it is damaged."""
         def read(path: Path) -> list:
-            record = read_trial(path)[0]
+            record = read_record(path)
             return [record["status"], record["size_bytes"] if record["status"] == "ok" else 0.]
         return tuple(self.seen(path, read))
 

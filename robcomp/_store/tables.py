@@ -1,0 +1,134 @@
+"""Tables as parquet files: the columns of a schema, in its order, of its kinds. No state, nothing half-written.
+
+    write_table(path, table, columns, **metadata) -> Path     atomically
+    read_table(path, columns) -> (DataFrame, metadata)        one line of error for a damaged or foreign file
+    read_columns(path, columns) -> (lists by name, metadata)  without a DataFrame, which costs more than the file
+    frame(values, columns) -> DataFrame                       lists as a table with the schema's kinds
+    content_sha256(table, columns) -> str                     the digest of what a table says, whatever file it is in
+
+A table is given as a DataFrame or as a mapping of names to sequences.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from robcomp._files.atomic import replacing
+from robcomp._text.errors import first_line
+from robcomp.schema import LATER_COLUMNS, Column, check
+
+AGAIN = "delete it and run again"
+DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
+PLAIN = dict(str=str, int=int, float=float, bytes=bytes)
+_ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
+              numbers=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
+_PANDAS = dict(str="str", int="int64", float="float64", bytes=object, list=object)
+_NUMPY = dict(numbers=np.int32, labels=np.int16)
+_LITTLE = dict(int="<i8", float="<f8")
+
+
+def write_table(path: Path, table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column],
+                **metadata: str) -> Path:
+    """One table as parquet, atomically: the columns of the schema in its order, nothing else."""
+    if isinstance(table, pd.DataFrame): check(table, columns)
+    arrays = [pa.array(_plain(table[name], column), _arrow(name, column)) for name, column in columns.items()]
+    arrow = pa.table(dict(zip(columns, arrays))).replace_schema_metadata(metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        pq.write_table(arrow, file, compression="zstd", write_page_checksum=True, store_schema=True)
+    return path
+
+
+def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A table and its metadata; ValueError in one line for a file that is damaged or holds something else."""
+    values, metadata = read_columns(path, columns)
+    return frame(values, columns), metadata
+
+
+def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, list], dict[str, str]]:
+    """The columns of a table as lists, and its metadata; ValueError in one line as `read_table`."""
+    try:
+        arrow = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
+        metadata = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
+    except FileNotFoundError: raise ValueError(f"{path} is absent") from None
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {AGAIN}") from None
+    missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
+    if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
+    values = {}
+    for name, column in columns.items():
+        if name not in arrow.column_names:
+            values[name] = [DEFAULT[column.dtype]] * len(arrow)
+            continue
+        own = arrow.column(name)
+        if trouble := _another_kind(name, own, column): raise ValueError(f"{path} is damaged ({trouble}): {AGAIN}")
+        values[name] = own.to_pylist()
+    return values, metadata
+
+
+def _another_kind(name: str, own: pa.ChunkedArray, column: Column) -> str:
+    """What is wrong with the kind of a column or with empty places in it; or nothing."""
+    if own.type != _arrow(name, column): return f"column {name} is of type {own.type}"
+    if own.null_count: return f"column {name} has empty places"
+    if column.dtype == "list" and own.combine_chunks().flatten().null_count: return f"column {name} has empty places"
+    return ""
+
+
+def frame(values: Mapping[str, Sequence], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Columns of values as a table with the schema's kinds."""
+    def series(name: str, column: Column) -> pd.Series:
+        entries = values.get(name, [])
+        if column.dtype == "list": entries = [np.asarray(entry, _NUMPY[name]) for entry in entries]
+        return pd.Series(list(entries), dtype=_PANDAS[column.dtype])
+    return pd.DataFrame({name: series(name, column) for name, column in columns.items()})
+
+
+def empty(columns: Mapping[str, Column]) -> pd.DataFrame:
+    """A table without rows."""
+    return frame({}, columns)
+
+
+def plain_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list]:
+    """The columns of the schema as lists of plain values; later ones are empty where the table lacks them."""
+    later = {name: [DEFAULT[columns[name].dtype]] * len(table)
+             for name in columns if name in LATER_COLUMNS and name not in table}
+    check(table, [name for name in columns if name not in later])
+    return {name: later[name] if name in later else _plain(table[name], column) for name, column in columns.items()}
+
+
+def content_sha256(table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column]) -> str:
+    """The digest of what a table says: its columns in the schema's order, whatever file it is in. A column of bytes that
+    came later and is empty says nothing, so that files from before it keep their digests."""
+    digest = sha256()
+    for name, column in columns.items():
+        entries = table[name]
+        if name in LATER_COLUMNS and column.dtype == "bytes" and not any(entries): continue
+        digest.update(f"{name} {len(entries)}\n".encode())
+        if column.dtype in _LITTLE: digest.update(np.ascontiguousarray(entries, _LITTLE[column.dtype]).tobytes())
+        else: digest.update(b"".join(_counted(_bytes_of(entry, name, column)) for entry in entries))
+    return digest.hexdigest()
+
+
+def _bytes_of(entry: object, name: str, column: Column) -> bytes:
+    if column.dtype == "str": return entry.encode()
+    if column.dtype == "bytes": return bytes(entry)
+    return np.asarray(entry, _NUMPY[name]).astype("<i4").tobytes()
+
+
+def _counted(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data
+
+
+def _arrow(name: str, column: Column) -> pa.DataType:
+    return _ARROW[name if column.dtype == "list" else column.dtype]
+
+
+def _plain(values: Sequence, column: Column) -> list:
+    if column.dtype == "list": return [np.asarray(entry) for entry in values]
+    return [PLAIN[column.dtype](entry) for entry in values]

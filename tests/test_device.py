@@ -1,0 +1,138 @@
+"""Everything of a trial on its device, devices that are absent, and bits of several devices in one comparison."""
+import json
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from robcomp._compression.place import full_precision, placed
+from robcomp._store.claims import Claims
+from robcomp._store.small import small_study
+from robcomp._store.tree import jobs
+from robcomp.compress import Means, compress
+from robcomp.evaluate import evaluate
+from robcomp.jobs import Worker, drain
+from robcomp.models import weights_sha256
+from robcomp.recipe import parse
+from robcomp.results import example, outcomes
+from robcomp.sweep import sweep
+from robcomp.training import Training, devices, fit, pick_device
+from robcomp.uncertainty import comparisons
+from robcomp.workshop import workshop_of
+
+ONE = "cpu:0"  # the processor under a name that is told from its usual one
+ABSENT = "device 'cuda:99' is not on this machine: it has cpu"
+
+
+@pytest.fixture
+def moves(monkeypatch):
+    """Devices that networks are sent to."""
+    seen, own = [], nn.Module.to
+    def recorded(module, *given, **options):
+        seen.extend(str(value) for value in given if isinstance(value, torch.device))
+        return own(module, *given, **options)
+    monkeypatch.setattr(nn.Module, "to", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("recipe", ["tune1", "recal", "int8", "int4:auto", "prune0.5:gradual+tune1"])
+def test_what_shows_images_to_a_network_does_so_on_the_device(moves, recipe):
+    study = small_study()
+    compress(study._model, recipe, study.data, device=ONE, progress=False)
+    assert ONE in moves
+
+
+@pytest.mark.parametrize("recipe", ["prune0.5", "cluster4", "int4", "int8:weights", "half"])
+def test_what_looks_at_weights_alone_stays_where_it_is(moves, recipe):
+    study = small_study()
+    compress(study._model, recipe, study.data, device=ONE, progress=False)
+    assert ONE not in moves
+
+
+@pytest.mark.parametrize("recipe", ["prune0.5+tune1+int8", "int8+recal", "cluster4+tune1+recal+int8", "int4:auto"])
+def test_the_processor_by_name_gives_the_same_bits(recipe):
+    study = small_study()
+    made = [compress(study._model, recipe, study.data, device=device, progress=False).module for device in ("cpu", ONE)]
+    assert len({weights_sha256(module) for module in made}) == 1
+
+
+def test_a_trial_is_made_and_evaluated_on_the_device_of_its_study(monkeypatch, tmp_path):
+    seen = {}
+    def watched(name, function):
+        def call(*given, device=None, **options):
+            seen[name] = str(device)
+            return function(*given, device=device, **options)
+        return call
+    monkeypatch.setattr("robcomp.compress.fit", watched("fit", fit))
+    monkeypatch.setattr("robcomp.filing.evaluate", watched("evaluate", evaluate))
+    study = small_study(device=ONE)
+    assert str(workshop_of(study, tmp_path, study._model).means.device) == ONE
+    sweep(study, ["tune1"], tmp_path, progress=False)
+    assert seen == dict(fit=ONE, evaluate=ONE)
+
+
+def test_a_network_is_brought_back_whatever_happens(moves):
+    net, before = nn.Linear(2, 2), (torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.benchmark)
+    with pytest.raises(KeyError), placed(net, torch.device(ONE)):
+        assert moves == [ONE]
+        raise KeyError
+    assert moves == [ONE, "cpu"]
+    with full_precision():
+        assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.benchmark) == before
+
+
+def test_an_absent_device_is_one_line_and_no_failed_trial(tmp_path):
+    study = small_study(device="cuda:99")
+    data, net = study.data, study._model
+    for use in (lambda: Means(data, device="cuda:99"), lambda: fit(net, data, Training(1), device="cuda:99"),
+                lambda: evaluate(dict(net=net), study.suite, device="cuda:99"),
+                lambda: compress(net, "recal", data, device="cuda:99"),
+                lambda: Worker(study, tmp_path, Claims(tmp_path)), lambda: sweep(study, ["dense"], tmp_path / "store")):
+        with pytest.raises(ValueError, match=ABSENT) as error: use()
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "store").exists() and devices()[0] == "cpu" and pick_device("cpu").type == "cpu"
+
+
+def test_a_dense_network_that_cannot_be_made_ends_the_work(monkeypatch, tmp_path):
+    """It is no failure of a beginning, which would be tried again for ever."""
+    def broken(*_, **__): raise ValueError("the loss is nan")
+    monkeypatch.setattr("robcomp.jobs.baseline", broken)
+    claims = Claims(tmp_path)
+    worker = Worker(small_study(), tmp_path, claims, kept={"tune1"}, progress=False)
+    tree = jobs([parse("tune1"), parse("tune1+int8")])
+    assert tree[0].length == 1
+    with pytest.raises(ValueError, match="the loss is nan"): drain([(worker, job) for job in tree])
+
+
+# -- bits of several devices --
+
+def with_devices(**devices):
+    """The simulated study with a device for each recipe that is named."""
+    tables = example()
+    told = [json.dumps(dict(device=devices[name])) if name in devices else "{}" for name in tables.trials.recipe]
+    trials = tables.trials.assign(versions=told)
+    return tables._replace(trials=trials[trials.arch == "vgg19"])
+
+
+def said_of(work):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        work()
+    return [str(warning.message) for warning in said if "bits of several devices" in str(warning.message)]
+
+
+def test_bits_of_several_devices_in_one_comparison_are_said():
+    mixed = with_devices(dense="cpu", int8="NVIDIA H100")
+    lines = said_of(lambda: comparisons(mixed, [("int8", "dense")], draws=100))
+    assert lines and "\n" not in lines[0] and "1 from NVIDIA H100 (as vgg19 int8 seed 0)" in lines[0] and "from cpu" in lines[0]
+    assert said_of(lambda: outcomes(mixed, ["int8", "dense"]))
+    assert not said_of(lambda: outcomes(mixed, ["int8", "int4"])), "of int4 no device is known"
+
+
+def test_bits_of_one_device_need_no_words():
+    alike = with_devices(dense="NVIDIA H100", int8="NVIDIA H100", int4="NVIDIA H100")
+    assert not said_of(lambda: outcomes(alike, ["int8", "dense", "int4"]))
+    assert not said_of(lambda: outcomes(example(), list(example().trials.key)))
