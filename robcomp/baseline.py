@@ -18,6 +18,7 @@ from torch import nn
 
 # %% ../nbs/42_baseline.ipynb #b0420005
 from ._files.atomic import replacing, writable_folder
+from ._files.shipped import starting_weights
 from ._store.claims import Claims
 from ._store.pictures import read_data, write_data
 from ._store.tree import ordered
@@ -34,6 +35,10 @@ def _read(what: str | Path) -> Data:
     return read_data(what) if isinstance(what, Path) else load(what)
 
 # %% ../nbs/42_baseline.ipynb #a298aad2
+def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed: int) -> Path | None:
+    if weights is None or isinstance(weights, Path): return weights
+    return starting_weights(weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
+
 class Study:
     "What the trials of a sweep have in common."
     def __init__(self,
@@ -42,7 +47,7 @@ class Study:
                  *,
                  name: str = "study",  # stands in every row
                  train: Training | None = None,  # of a network given by name without weights; None: Training(10)
-                 weights: str | Path | None = None,  # safetensors file of starting weights for a network given by name
+                 weights: str | Path | None = None,  # safetensors file ({seed} is filled in); auto: what comes with robcomp
                  tune: Training | None = None,  # how `tune` stages train; None: Training(1, peak=.01, warmup=0.)
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
                  seed: int = 0,  # of training, tuning and calibration
@@ -50,7 +55,7 @@ class Study:
     ):
         self._data, self._model, self.name, self.seed, self.device = data, model, name, int(seed), device
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
-        self.weights, self.conditions = weights and Path(weights), dict(conditions or {})
+        self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in vars(self).items() if name not in ("data", "suite")}
