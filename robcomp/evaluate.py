@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from ._files.progress import progress as progress_bar
 from ._compression.place import full_precision
-from ._compression.state import layers
+from ._compression.state import Layer, layers
 from ._text.suggest import unknown
 from .compress import recalibrate, running_norms
-from .data import as_input
+from .corruptions import Condition, Suite
+from .data import InputContract, as_input
 from .deploy import export_onnx, in_integers, library, session
 from .training import pick_device
 
@@ -36,8 +37,10 @@ def deployed(module: nn.Module,  # stays as it is
 # %% ../nbs/40_evaluate.ipynb #443736ee
 def multiplies_integers(module: nn.Module) -> bool:
     "Has every compressible layer integer weights and rounded inputs?"
+    def rounded(layer: Layer) -> bool:
+        return layer.integers is not None and all(hasattr(part, "input_range") for part in layer.modules)
     found = layers(module).values()
-    return bool(found) and all(layer.integers is not None and all(hasattr(part, "input_range") for part in layer.modules) for layer in found)
+    return bool(found) and all(map(rounded, found))
 
 # %% ../nbs/40_evaluate.ipynb #338e47b7
 def in_onnxruntime(module: nn.Module,  # with `.contract`; stays as it is
@@ -55,8 +58,8 @@ def doubtful_lead(scores: Tensor,  # (n, classes)
     return (scores.max() - scores.min()).item() * 4 / 255
 
 def exact_where_close(fast: Callable[[Tensor], Tensor],  # inputs to scores
-            exact: Callable[[Tensor], Tensor],  # the same, slower
-            lead: float,  # in units of scores
+                      exact: Callable[[Tensor], Tensor],  # the same, slower
+                      lead: float,  # in units of scores
 ) -> Callable[[Tensor], Tensor]:  # inputs to scores
     "The fast answers; where the first class leads the second by no more than `lead`, the exact ones."
     def answer(x: Tensor) -> Tensor:
@@ -72,7 +75,8 @@ ENGINES = ("auto", "torch", "onnxruntime")
 
 def scores_agree(one: Tensor, other: Tensor) -> bool:  # scores (n, classes)
     "No score moved by more than half a doubtful lead, and none at all on nine images in ten?"
-    return (one - other).abs().max().item() <= doubtful_lead(one) / 2 and (one == other).all(1).float().mean().item() >= .9
+    moved, same = (one - other).abs().max().item(), (one == other).all(1).float().mean().item()
+    return moved <= doubtful_lead(one) / 2 and same >= .9
 
 def prepared(module: nn.Module,  # with `.contract`; stays as it is
              images: np.ndarray,  # (n, size, size, 3) uint8: on which the engines have to agree
@@ -82,16 +86,20 @@ def prepared(module: nn.Module,  # with `.contract`; stays as it is
 ) -> tuple[str, Callable[[Tensor], Tensor]]:  # the engine's name, and what turns inputs into scores
     "A network made ready to answer."
     if engine not in ENGINES: raise ValueError(unknown("engine", engine, ENGINES))
-    if engine == "onnxruntime" and device.type != "cpu": raise ValueError("onnxruntime answers on the processor: pass device='cpu' or engine='torch'")
+    if engine == "onnxruntime" and device.type != "cpu":
+        raise ValueError("onnxruntime answers on the processor: pass device='cpu' or engine='torch'")
     if engine == "onnxruntime": return f"onnxruntime {library('onnxruntime').__version__}", in_onnxruntime(module)
     ready = deployed(module, device)
-    if engine == "torch" or device.type != "cpu" or not multiplies_integers(module): return "torch", ready
-    x = as_input(images, module.contract)
-    try:
-        fast = in_onnxruntime(module)
-        with torch.inference_mode(): expected, found = ready(x), fast(x)
-    except (ImportError, ValueError) as error: return warn(f"evaluated in torch, not in ONNX Runtime: {error}") or ("torch", ready)
-    if not scores_agree(expected, found): return warn("evaluated in torch: on this processor ONNX Runtime gives other scores") or ("torch", ready)
+    if engine == "auto" and device.type == "cpu" and multiplies_integers(module):
+        try: return proved(module, ready, as_input(images, module.contract))
+        except (ImportError, ValueError) as error: warn(f"evaluated in torch, not in ONNX Runtime: {error}")
+    return "torch", ready
+
+def proved(module: nn.Module, ready: nn.Module, x: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "ONNX Runtime, or an error that says why not."
+    fast = in_onnxruntime(module)
+    with torch.inference_mode(): expected, found = ready(x), fast(x)
+    if not scores_agree(expected, found): raise ValueError("it gives other scores on this processor")
     return f"onnxruntime {library('onnxruntime').__version__}", exact_where_close(fast, ready, doubtful_lead(expected))
 
 # %% ../nbs/40_evaluate.ipynb #c9d43084
@@ -107,12 +115,13 @@ def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the class na
 
 # %% ../nbs/40_evaluate.ipynb #f5f456c1
 def kept_answers(scores: Tensor,  # (n, classes)
-            labels: Tensor,  # (n,) int64, on the same device
+                 labels: Tensor,  # (n,) int64, on the same device
 ) -> Tensor:  # (4, n) float32: right (0 or 1), confidence, cross-entropy in nats, class named
     "What is kept of a network's answers."
     logs = scores.float().log_softmax(1)
     best = logs.max(1)
-    return torch.stack([(best.indices == labels).float(), best.values.exp(), -logs.gather(1, labels[:, None]).squeeze(1), best.indices.float()])
+    right, entropy = best.indices == labels, -logs.gather(1, labels[:, None]).squeeze(1)
+    return torch.stack([right.float(), best.values.exp(), entropy, best.indices.float()])
 
 # %% ../nbs/40_evaluate.ipynb #b9e19b62
 def confidence_bytes(confidence: np.ndarray,  # (n,) 0 to 1
@@ -128,8 +137,8 @@ def class_bytes(named: np.ndarray,  # (n,) whole numbers
 
 # %% ../nbs/40_evaluate.ipynb #e1c4b87c
 def condition_row(found: np.ndarray,  # (4, n): right, confidence, cross-entropy, class named
-        *,
-        classes: int = 10,
+                  *,
+                  classes: int = 10,
 ) -> dict:  # n, correct, loss, ece, bits, predicted, confidence
     "The row of one condition."
     right = found[0] > .5
@@ -145,7 +154,9 @@ def batches(suite, condition, batch: int) -> Iterator[tuple[np.ndarray, np.ndarr
     step = batch * max(1, BLOCK // (batch * suite.data.size**2 * 3))
     for start in range(0, len(suite.positions(condition)), step):
         images, labels, _ = suite.batch(condition, slice(start, start + step))
-        for first in range(0, len(images), batch): yield images[first:first + batch], labels[first:first + batch]
+        for first in range(0, len(images), batch):
+            part = slice(first, first + batch)
+            yield images[part], labels[part]
 
 # %% ../nbs/40_evaluate.ipynb #212b9321
 def adapted(module: nn.Module,  # with `.contract`; stays as it is
@@ -156,46 +167,72 @@ def adapted(module: nn.Module,  # with `.contract`; stays as it is
             device: torch.device = torch.device("cpu"),
 ) -> nn.Module:
     "A copy whose batch normalisation has the statistics of the images under a condition."
-    if not running_norms(module): raise ValueError(f"{name} has no batch normalisation with running statistics: it cannot adapt, leave adapt out")
+    if not running_norms(module):
+        raise ValueError(f"{name} has no batch normalisation with running statistics: it cannot adapt, leave adapt out")
     module, n = copy.deepcopy(module).to(device), len(suite.positions(condition))
-    even = -(-n // -(-n // batch))
-    recalibrate(module, (as_input(images, module.contract, device=device) for images, _ in batches(suite, condition, even)))
+    parts = -(-n // batch)
+    shown = batches(suite, condition, -(-n // parts))
+    recalibrate(module, (as_input(images, module.contract, device=device) for images, _ in shown))
     return module
 
 # %% ../nbs/40_evaluate.ipynb #9fdb85cb
-def shared_contract(models: Mapping[str, nn.Module], classes: int):
+def shared_contract(models: Mapping[str, nn.Module], classes: int) -> InputContract:
     "The one input contract of all models, or one line about the model that does not fit."
     if not models: raise ValueError("no model to evaluate: pass a mapping of names to networks")
     for name, model in models.items():
-        if not hasattr(model, "contract"): raise ValueError(f"{name} has no input contract: pass it through model_from first")
-        if model.classes != classes: raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {classes}")
+        if not hasattr(model, "contract"):
+            raise ValueError(f"{name} has no input contract: pass it through model_from first")
+        if model.classes != classes:
+            raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {classes}")
     contracts = {model.contract for model in models.values()}
     if len(contracts) > 1: raise ValueError("the models take different inputs: evaluate those of one contract at a time")
     return contracts.pop()
 
+# %% ../nbs/40_evaluate.ipynb #e0400001
+def ready_for(models: Mapping[str, nn.Module], suite: Suite, condition: Condition, *,
+              batch: int, device: torch.device) -> dict[str, tuple[str, nn.Module]]:
+    "Networks adapted to a condition and made ready to answer."
+    moved = {name: adapted(model, suite, condition, name=name, batch=batch, device=device)
+             for name, model in models.items()}
+    return {name: ("torch, adapted", deployed(model, device)) for name, model in moved.items()}
+
+# %% ../nbs/40_evaluate.ipynb #e0400002
+def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and network by name
+                   suite: Suite, condition: Condition, contract: InputContract, *,
+                   batch: int, device: torch.device, bar=None) -> list[dict]:
+    "The rows of one condition, each image corrupted once for all networks."
+    answers = {name: [] for name in ready}
+    for images, labels in batches(suite, condition, batch):
+        x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
+        for name, (_, answer) in ready.items():
+            answers[name].append(kept_answers(answer(x), y))
+            if bar: bar.update(len(y))
+    where, rows = dict(corruption=condition.corruption, severity=condition.severity), []
+    for name, parts in answers.items():
+        found = condition_row(torch.cat(parts, 1).cpu().numpy(), classes=len(suite.data.classes))
+        rows.append(dict(name=name, **where, **found, engine=ready[name][0]))
+    return rows
+
 # %% ../nbs/40_evaluate.ipynb #72335c20
 def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
-             suite,  # a `Suite`: conditions and their images, and whether the models adapt to them
+             suite: Suite,  # conditions and their images, and whether the models adapt to them
              *,
              batch: int = 200,  # images at a time
-             device: str | torch.device | None = None,  # None: a GPU where there is one
+             device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
              engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
              progress: bool = True,  # show a bar?
 ) -> pd.DataFrame:  # a row a model and condition: name corruption severity n correct loss ece bits predicted confidence engine
-    "Ask every model about every image of every condition, each image corrupted once."
-    classes, device, first = len(suite.data.classes), pick_device(device), suite.data.test.images[:32]
-    contract = shared_contract(models, classes)
-    if suite.adapt and engine == "onnxruntime": raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
-    ready, rows = {name: prepared(model, first, engine="torch" if suite.adapt else engine, device=device) for name, model in models.items()}, []
-    with full_precision(), torch.inference_mode(), progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar:
+    "Ask every model about every image of every condition, each image corrupted once; ValueError for what does not fit."
+    device, first, rows = pick_device(device), suite.data.test.images[:32], []
+    contract = shared_contract(models, len(suite.data.classes))
+    if suite.adapt and engine == "onnxruntime":
+        raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
+    options = dict(engine="torch" if suite.adapt else engine, device=device)
+    ready = {name: prepared(model, first, **options) for name, model in models.items()}
+    with (full_precision(), torch.inference_mode(),
+          progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar):
         for condition in suite.conditions:
-            found = {name: [] for name in ready}
-            if suite.adapt:
-                ready = {name: ("torch, adapted", deployed(adapted(model, suite, condition, name=name, batch=batch, device=device), device)) for name, model in models.items()}
-            for images, labels in batches(suite, condition, batch):
-                x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
-                for name, (_, answer) in ready.items(): found[name].append(kept_answers(answer(x), y)); bar.update(len(y))
+            if suite.adapt: ready = ready_for(models, suite, condition, batch=batch, device=device)
+            rows += condition_rows(ready, suite, condition, contract, batch=batch, device=device, bar=bar)
             bar.set_postfix_str(f"{condition.corruption} {condition.severity}")
-            rows += [dict(name=name, corruption=condition.corruption, severity=condition.severity,
-                          **condition_row(torch.cat(parts, 1).cpu().numpy(), classes=classes), engine=ready[name][0]) for name, parts in found.items()]
     return pd.DataFrame(rows)

@@ -45,8 +45,10 @@ def digest_of(model: Elsewhere,
 
 def trial_of(name: str, model: Elsewhere, study: Study, *, arch: str, weights: str, few: Images) -> Trial:
     "The trial of a model from elsewhere in a study."
-    seen = dict(digest=digest_of(model, few), contract=model.contract.record(), order=None if model.order is None else model.order.tolist())
-    return Trial(study.data.name, arch, recipe_of(name), seed=study.seed, protocol=study.protocol() | dict(elsewhere=seen), weights=weights, suite=study.suite.text)
+    order = None if model.order is None else model.order.tolist()
+    seen = dict(digest=digest_of(model, few), contract=model.contract.record(), order=order)
+    return Trial(study.data.name, arch, recipe_of(name), seed=study.seed, weights=weights, suite=study.suite.text,
+                 protocol=study.protocol() | dict(elsewhere=seen))
 
 # %% ../nbs/47_judge.ipynb #e357f130
 def dense_of(study: Study,
@@ -56,15 +58,17 @@ def dense_of(study: Study,
 ) -> dict:  # weights (sha256) and dense_bytes
     "The network that a study starts from, as its trials name it."
     model = baseline(study, folder, progress=progress)
-    return dict(weights=weights_sha256(model), dense_bytes=4 * sum(tensor.numel() for tensor in deployed_tensors(model).values()))
+    numbers = sum(tensor.numel() for tensor in deployed_tensors(model).values())
+    return dict(weights=weights_sha256(model), dense_bytes=4 * numbers)
 
 # %% ../nbs/47_judge.ipynb #384e24c9
 def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path, *, dense_bytes: int | None) -> None:
     "Evaluate one model and write its file."
     start = perf_counter()
-    try: rows, failed = evaluate({trial.key: model}, study.suite, progress=False), {}
+    try: rows, failed = evaluate({trial.key: model}, study.suite, progress=False, device=study.device), {}
     except Exception as error: rows, failed = None, dict(status="failed", error=one_line(error))
-    weighed = model.figures | dict(dense_bytes=dense_bytes or 4 * model.figures.get("params", np.nan), evaluate_s=perf_counter() - start)
+    whole = dense_bytes or 4 * model.figures.get("params", np.nan)
+    weighed = model.figures | dict(dense_bytes=whole, evaluate_s=perf_counter() - start)
     write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
 
 # %% ../nbs/47_judge.ipynb #087b15ca
@@ -79,18 +83,21 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
     "Evaluate models from elsewhere on a study's suite, and file them beside its trials."
     for name, model in models.items():
         recipe_of(name)
-        if not isinstance(model, Elsewhere): raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+        if not isinstance(model, Elsewhere):
+            raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
     folder, few = writable_folder(folder), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:
         for name, model in models.items(): checked_answers(model, few, study.data.classes, name=name)
     writable_folder(folder / "trials")
     dense = dict(weights="") if arch else dense_of(study, folder, progress=progress)
-    trials = {trial_of(name, model, study, arch=arch or study.arch, weights=dense["weights"], few=few): model for name, model in models.items()}
+    shared = dict(arch=arch or study.arch, weights=dense["weights"], few=few)
+    trials = {trial_of(name, model, study, **shared): model for name, model in models.items()}
     write_deal(folder, study.suite.deal())
     done = finished(folder)
     with progress_bar(len(trials), "judge", unit="model", shown=progress) as bar:
         for trial, model in trials.items():
-            if trial.key not in done: evaluate_and_file(trial, model, study, folder, dense_bytes=dense.get("dense_bytes"))
+            if trial.key not in done:
+                evaluate_and_file(trial, model, study, folder, dense_bytes=dense.get("dense_bytes"))
             bar.update(1)
     return list(trials)

@@ -30,25 +30,32 @@ def read_parameters(path: Path) -> Mapping:
 def plan_text(plan: Plan) -> str:
     "What a plan comes to, for a terminal."
     table = plan_table(plan)
-    kinds = table.groupby("kind", sort=False).agg(nodes=("kind", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
-    spans = pd.DataFrame([dict(workers=n, hours=schedule(table, n).end.max() / 3600, at_least=bound(table, n) / 3600) for n in (1, 4, 16, 64)])
-    parts = [str(plan), *(frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (spans, False)))]
-    return "\n\n".join(parts)
+    hours = dict(nodes=("kind", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
+    kinds = table.groupby("kind", sort=False).agg(**hours)
+    spans = [(n, schedule(table, n).end.max() / 3600, bound(table, n) / 3600) for n in (1, 4, 16, 64)]
+    spans = pd.DataFrame(spans, columns=["workers", "hours", "at_least"])
+    shown = [frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (spans, False))]
+    return "\n\n".join([str(plan), *shown])
 
 # %% ../nbs/91_many.ipynb #70a4223c
+_INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on"
+
 class _OneLine(click.Command):
     def invoke(self, context):
         try: return super().invoke(context)
-        except KeyboardInterrupt: raise click.ClickException("interrupted: what is finished is kept, and the same command goes on") from None
-        except (ValueError, TypeError, OSError, RuntimeError) as error: raise click.ClickException(" ".join(str(error).split())) from None
+        except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            raise click.ClickException(" ".join(str(error).split())) from None
 
 _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--help"]))
 
 # %% ../nbs/91_many.ipynb #878a6d94
 @click.command("plan", **_NAMED)
 @click.argument("parameters", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), default="plan.json", show_default=True, help="The file to write.")
-@click.option("--history", type=click.Path(path_type=Path), help="A trials.parquet of an earlier study: what stages took there.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default="plan.json", show_default=True,
+              help="The file to write.")
+@click.option("--history", type=click.Path(path_type=Path),
+              help="A trials.parquet of an earlier study: what stages took there.")
 def plan_command(parameters, out, history):
     """Write what is to be done for the parameters in a YAML file, and say what it may take.
 
@@ -67,8 +74,10 @@ def plan_command(parameters, out, history):
 # %% ../nbs/91_many.ipynb #3e8c4db9
 @click.command("work", **_NAMED)
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--store", type=click.Path(path_type=Path), help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
-@click.option("--task", default="1/1", show_default=True, help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
+@click.option("--store", type=click.Path(path_type=Path),
+              help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
+@click.option("--task", default="1/1", show_default=True,
+              help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
 @click.option("--device", help="cpu, cuda or cuda:1. Default: a GPU where there is one.")
 def work_command(plan, store, task, device):
     """Do what is open of a plan until all of it is done.
@@ -83,9 +92,11 @@ def status_text(table: pd.DataFrame) -> str:
     "A status for a terminal."
     counts = table[table.cell != ""].state.value_counts()
     left = table[table.state.isin(["open", "claimed"])].seconds.sum() / 3600
-    lines = [", ".join(f"{count} {state}" for state, count in counts.items()) or "no plan was begun in this store", f"about {left:.1f} hours of one worker are left"]
+    stands = ", ".join(f"{count} {state}" for state, count in counts.items())
+    lines = [stands or "no plan was begun in this store", f"about {left:.1f} hours of one worker are left"]
     lines += [f"claimed by {row.who}: {row.cell} {row.what}" for row in table[table.state == "claimed"].itertuples()]
-    return "\n".join(lines + [f"failed: {row.cell} {row.what}: {row.error}" for row in table[table.state == "failed"].itertuples()])
+    failed = table[table.state == "failed"].itertuples()
+    return "\n".join(lines + [f"failed: {row.cell} {row.what}: {row.error}" for row in failed])
 
 @click.command("status", **_NAMED)
 @click.argument("store", type=click.Path(path_type=Path))

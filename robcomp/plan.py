@@ -21,18 +21,20 @@ from ._files.atomic import replacing
 from ._files.shipped import starting_weights
 from ._store.tree import Job, jobs, looks_at_images, steps
 from ._text.suggest import unknown
-from .recipe import Recipe, Tune, parse
+from .recipe import Recalibrate, Recipe, Stage, Tune, parse
 from .schema import canonical
 
 # %% ../nbs/48_plan.ipynb #86612736
-DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=.1, batch=64, tune_peak=.02, recipes=["dense"], where="", best="robust", extra=False,
-                per_condition=10, frost="own", together=4, folder="runs/many")
+DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=.1, batch=64,
+                tune_peak=.02, recipes=["dense"], where="", best="robust", extra=False, per_condition=10, frost="own", together=4,
+                folder="runs/many")
 CROSSED = dict(datasets="dataset", archs="arch", seeds="seed")
 
 def settings(parameters: Mapping) -> dict:
     "The parameters with defaults, or one line about the first that is not one."
     for name in parameters:
-        if name not in DEFAULTS and name not in CROSSED: raise ValueError(unknown("parameter", name, [*DEFAULTS, *CROSSED]))
+        if name in DEFAULTS or name in CROSSED: continue
+        raise ValueError(unknown("parameter", name, [*DEFAULTS, *CROSSED]))
     for many, one in CROSSED.items():
         if many in parameters and (not isinstance(parameters[many], list) or not parameters[many]):
             raise ValueError(f"{many} is a list such as [{DEFAULTS[one]}], got {parameters[many]!r:.80}")
@@ -45,22 +47,31 @@ def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is tr
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
     "One cell a network, data set and seed."
     sides = [given.get(many, [given[one]]) for many, one in CROSSED.items()]
-    return [dict(dataset=dataset, arch=arch, seed=seed, weights=str(given["weights"]).format(dataset=dataset, arch=arch, seed=seed)) for dataset, arch, seed in product(*sides)]
+    cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*sides)]
+    return [cell | dict(weights=str(given["weights"]).format(**cell)) for cell in cells]
 
 # %% ../nbs/48_plan.ipynb #4ea75e7c
 KINDS = ("tune", "recal", "int8", "other")
 
 def amounts(stages: Sequence) -> np.ndarray:  # (4,): epochs of tuning, recalibrations, calibrations, other stages
     "What a list of stages holds of each kind."
-    kinds = ["tune" if isinstance(stage, Tune) else "recal" if str(stage) == "recal" else "int8" if looks_at_images(stage) else "other" for stage in stages]
-    return np.array([sum(stage.epochs if kind == "tune" else 1 for stage, kind in zip(stages, kinds) if kind == name) for name in KINDS], float)
+    found = dict.fromkeys(KINDS, 0.)
+    for stage in stages: found[kind_of(stage)] += stage.epochs if isinstance(stage, Tune) else 1
+    return np.array(list(found.values()))
+
+def kind_of(stage: Stage) -> str:
+    "Which of the kinds that differ in time a stage is."
+    if isinstance(stage, Tune): return "tune"
+    if isinstance(stage, Recalibrate): return "recal"
+    return "int8" if looks_at_images(stage) else "other"
 
 def learned(history: pd.DataFrame,  # trials of one network: recipe, compress_s, evaluate_s, status
 ) -> dict[str, float]:  # seconds by kind, and `evaluate` of one trial
     "What stages and an evaluation take, from trials that ended well."
     from scipy.optimize import nnls
     ended = history[history.status == "ok"]
-    seconds, _ = nnls(np.array([amounts(parse(recipe).stages) for recipe in ended.recipe]), ended.compress_s.to_numpy(float))
+    held = np.array([amounts(parse(recipe).stages) for recipe in ended.recipe])
+    seconds, _ = nnls(held, ended.compress_s.to_numpy(float))
     return dict(zip(KINDS, seconds.tolist()), evaluate=float(ended.evaluate_s.median()))
 
 # %% ../nbs/48_plan.ipynb #6020170d
@@ -72,11 +83,12 @@ def guessed(cell: Mapping, given: Mapping) -> dict[str, float]:  # seconds by ki
     "What stages take where nothing is known but the size of the work."
     macs, (train, test) = MACS.get(cell["arch"], 1e8), IMAGES.get(cell["dataset"], (10_000, 1_000))
     answers = test + 75 * (given["per_condition"] or test)
-    return dict(tune=3 * macs * train / RATE, recal=macs * min(train, 5_000) / RATE, int8=macs * 1_000 / RATE, other=.5, evaluate=macs * answers / RATE)
+    return dict(tune=3 * macs * train / RATE, recal=macs * min(train, 5_000) / RATE, int8=macs * 1_000 / RATE,
+                other=.5, evaluate=macs * answers / RATE)
 
 # %% ../nbs/48_plan.ipynb #6881bec7
 def cell_seconds(cell: Mapping, given: Mapping, history: pd.DataFrame | None) -> dict[str, float]:
-    "What stages take in a cell: learned where there are at least four trials of its network and data, guessed otherwise."
+    "What stages take in a cell: learned from at least four trials of its network and data, guessed otherwise."
     if history is None: return guessed(cell, given)
     own = history[(history.arch == cell["arch"]) & (history.dataset == cell["dataset"]) & (history.status == "ok")]
     return learned(own) if len(own) >= 4 else guessed(cell, given)
@@ -86,20 +98,24 @@ def job_seconds(job: Job, seconds: Mapping) -> float:
     "What a job takes when the beginning that it needs is there."
     skip = steps(job.recipes[0]).index(job.needs) + 1 if job.needs else 0
     stages = [recipe.stages[skip:job.length or None] for recipe in job.recipes]
-    return float(sum(amounts(part) @ [seconds[kind] for kind in KINDS] for part in stages) + (0 if job.length else len(job.recipes) * seconds["evaluate"]))
+    made = sum(amounts(part) @ [seconds[kind] for kind in KINDS] for part in stages)
+    return float(made + (0 if job.length else len(job.recipes) * seconds["evaluate"]))
 
 def cell_nodes(number: int, recipes: Sequence[Recipe], given: Mapping, seconds: Mapping) -> list[dict]:
     "The nodes of one cell: its dense network, then the jobs of its recipes."
     tree = jobs(recipes, together=given["together"])
     trained = 0. if given["weights"] else given["epochs"] * seconds["tune"]
-    nodes = [dict(cell=number, kind="dense", what="dense network", needs="", name="dense", seconds=trained, recipes=[], length=0)]
+    nodes = [dict(cell=number, kind="dense", what="dense network", needs="", name="dense", seconds=trained,
+                  recipes=[], length=0)]
     for job in tree:
         kind, name = ("beginning", job.makes) if job.length else ("trials", "")
-        nodes.append(dict(cell=number, kind=kind, what=str(job), needs=job.needs or "dense", name=name, seconds=job_seconds(job, seconds), recipes=list(map(str, job.recipes)), length=job.length))
+        nodes.append(dict(cell=number, kind=kind, what=str(job), needs=job.needs or "dense", name=name,
+                          seconds=job_seconds(job, seconds), recipes=list(map(str, job.recipes)), length=job.length))
     return nodes
 
 # %% ../nbs/48_plan.ipynb #f01d177c
 PLAN_VERSION = 1
+FREE = (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best")  # change no trial
 
 class Plan:
     "What is to be done and what it may take; plain data."
@@ -116,34 +132,44 @@ class Plan:
             places = {node["name"]: len(self.nodes) + place for place, node in enumerate(own) if node["name"]}
             self.nodes += [dict(node, needs=places.get(node["needs"], -1)) for node in own]
 
-    def __repr__(self): return f"Plan({len(self.cells)} cells, {len(self.parameters['recipes']) * len(self.cells)} trials, {len(self.nodes)} nodes, {self.hours:.1f} hours of one worker)"
+    def __repr__(self) -> str:
+        trials = len(self.parameters["recipes"]) * len(self.cells)
+        return (f"Plan({len(self.cells)} cells, {trials} trials, {len(self.nodes)} nodes, "
+                f"{self.hours:.1f} hours of one worker)")
     @property
     def hours(self) -> float: return sum(node["seconds"] for node in self.nodes) / 3600
     def digest(self, cell: int) -> str:
         "What names a cell in a store: all that its trials rest on, and nothing of costs."
-        own = {name: value for name, value in self.parameters.items() if name not in (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best")}
+        own = {name: value for name, value in self.parameters.items() if name not in FREE}
         return sha256(canonical(own | self.cells[cell]).encode()).hexdigest()[:16]
 
 # %% ../nbs/48_plan.ipynb #69fcd73c
-def plan_table(plan: Plan) -> pd.DataFrame:  # a row a node: cell kind what needs (number of a node or -1) seconds begins ends (seconds, with unlimited workers)
-    "The nodes of a plan as a table."
+def plan_table(plan: Plan,
+) -> pd.DataFrame:  # a row a node: cell kind what needs (number of a node or -1) seconds begins ends
+    "The nodes of a plan as a table; `begins` and `ends` in seconds, with unlimited workers."
     ends = []
     for node in plan.nodes: ends.append(node["seconds"] + (ends[node["needs"]] if node["needs"] >= 0 else 0))
-    label = [" ".join(str(plan.cells[node["cell"]][name]) for name in ("arch", "dataset", "seed")) for node in plan.nodes]
+    label = [cell_label(plan.cells[node["cell"]]) for node in plan.nodes]
     table = pd.DataFrame(plan.nodes)[["kind", "what", "needs", "seconds"]].assign(ends=ends)
     table.insert(0, "cell", label)
     return table.assign(begins=table.ends - table.seconds)
+
+def cell_label(cell: Mapping) -> str: return " ".join(str(cell[name]) for name in ("arch", "dataset", "seed"))
 
 # %% ../nbs/48_plan.ipynb #d4fe9ef2
 def chart_plan(table: pd.DataFrame,  # of `plan_table`
 ):
     "The tree as bars: each node at the earliest time at which it can begin."
     import altair as alt
-    hours = table.assign(begins=table.begins / 3600, ends=table.ends / 3600, label=table.what.str.slice(0, 60), place=range(len(table)))
-    chart = alt.Chart(hours[["cell", "kind", "label", "begins", "ends", "place"]].round(4)).mark_bar(stroke="white", strokeWidth=.5).encode(
-        alt.X("begins:Q").title("hours, with unlimited workers"), alt.X2("ends:Q"), alt.Y("place:O").axis(None), alt.Tooltip(["cell", "kind", "label"]),
-        alt.Color("kind:N").sort(["dense", "beginning", "trials"]).scale(domain=["dense", "beginning", "trials"], range=["#555555", "#0072B2", "#E69F00"]))
-    words = f"A plan of {len(table)} nodes; the longest chain takes {hours.ends.max():.1f} hours, all of it {table.seconds.sum() / 3600:.1f}."
+    kinds, colours = ["dense", "beginning", "trials"], ["#555555", "#0072B2", "#E69F00"]
+    hours = table.assign(begins=table.begins / 3600, ends=table.ends / 3600, label=table.what.str.slice(0, 60),
+                         place=range(len(table)))
+    shown = hours[["cell", "kind", "label", "begins", "ends", "place"]].round(4)
+    chart = alt.Chart(shown).mark_bar(stroke="white", strokeWidth=.5).encode(
+        alt.X("begins:Q").title("hours, with unlimited workers"), alt.X2("ends:Q"), alt.Y("place:O").axis(None),
+        alt.Tooltip(["cell", "kind", "label"]), alt.Color("kind:N").sort(kinds).scale(domain=kinds, range=colours))
+    words = (f"A plan of {len(table)} nodes; the longest chain takes {hours.ends.max():.1f} hours, "
+             f"all of it {table.seconds.sum() / 3600:.1f}.")
     return chart.properties(width=480, height=max(120, min(4 * len(table), 400)), title="The plan", description=words)
 
 # %% ../nbs/48_plan.ipynb #fcdcd377
@@ -183,7 +209,8 @@ def bound(table: pd.DataFrame, workers: int) -> float:  # seconds
 # %% ../nbs/48_plan.ipynb #bb2012f7
 def write_plan(plan: Plan, path: str | Path) -> Path:
     "Write a plan as JSON."
-    with replacing(path, "w") as file: json.dump(dict(plan=PLAN_VERSION, parameters=plan.parameters, cells=plan.cells, nodes=plan.nodes), file, indent=1)
+    found = dict(plan=PLAN_VERSION, parameters=plan.parameters, cells=plan.cells, nodes=plan.nodes)
+    with replacing(path, "w") as file: json.dump(found, file, indent=1)
     return Path(path)
 
 def read_plan(path: str | Path) -> Plan:
@@ -191,9 +218,13 @@ def read_plan(path: str | Path) -> Plan:
     try: found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValueError: found = None
-    if not isinstance(found, dict) or "plan" not in found: raise ValueError(f"{path} is no plan: make one with robcomp plan")
-    if found["plan"] != PLAN_VERSION: raise ValueError(f"{path} is a plan of version {found['plan']}, this robcomp reads version {PLAN_VERSION}: make it again with robcomp plan")
+    if not isinstance(found, dict) or "plan" not in found:
+        raise ValueError(f"{path} is no plan: make one with robcomp plan")
+    if found["plan"] != PLAN_VERSION:
+        raise ValueError(f"{path} is a plan of version {found['plan']}, this robcomp reads version {PLAN_VERSION}: "
+                         "make it again with robcomp plan")
     plan = Plan(found["parameters"])
-    if plan.cells != found.get("cells") or len(plan.nodes) != len(found.get("nodes", ())): raise ValueError(f"{path} is damaged or was changed by hand: make it again with robcomp plan")
+    if plan.cells != found.get("cells") or len(plan.nodes) != len(found.get("nodes", ())):
+        raise ValueError(f"{path} is damaged or was changed by hand: make it again with robcomp plan")
     plan.nodes = found["nodes"]
     return plan

@@ -26,7 +26,8 @@ def one_stage(stage: Stage | str) -> Stage:
     stage = parse_stage(stage) if isinstance(stage, str) else stage
     scope = getattr(stage, "scope", "")
     if isinstance(stage, (Prune, Cluster, Quantize)) and scope not in ("channel", "gradual", "auto"): return stage
-    raise ValueError(f"{stage} is not applied to one layer alone: allowed are prune, cluster and int, without :channel, :gradual and :auto, as in prune0.7 or int4")
+    raise ValueError(f"{stage} is not applied to one layer alone: allowed are prune, cluster and int, "
+                     "without :channel, :gradual and :auto, as in prune0.7 or int4")
 
 # %% ../nbs/41_sensitivity.ipynb #f4adabde
 def one_layer(model: nn.Module, stage: Stage, name: str, data: Data) -> nn.Module:
@@ -43,15 +44,18 @@ def moved(own: bytes, dense: bytes) -> tuple[int, int]:  # bits as `evaluate` gi
     return (dense & ~own).bit_count(), (own & ~dense).bit_count()
 
 def by_group(rows: pd.DataFrame,  # of `evaluate`; the dense network's name is ""
-) -> pd.DataFrame:  # layer, group, n, dense and accuracy (fractions), change, lost, gained (images), loss_change (nats an image)
+) -> pd.DataFrame:  # layer, group, n, dense, accuracy (fractions), change, lost, gained (images), loss_change (nats an image)
     "What each layer costs in each group."
-    rows = rows.rename(columns=dict(name="layer")).assign(group=rows["corruption"].map(GROUP_OF).fillna("other"), total=rows["loss"] * rows["n"])
+    group, total = rows["corruption"].map(GROUP_OF).fillna("other"), rows["loss"] * rows["n"]
+    rows = rows.rename(columns=dict(name="layer")).assign(group=group, total=total)
     dense = rows[rows["layer"] == ""][["corruption", "severity", "correct", "total", "bits"]]
     both = rows[rows["layer"] != ""].merge(dense, on=["corruption", "severity"], suffixes=("", "_dense"))
     both[["lost", "gained"]] = [moved(*pair) for pair in zip(both["bits"], both["bits_dense"])]
-    found = both.groupby(["layer", "group"], sort=False)[["n", "correct", "correct_dense", "total", "total_dense", "lost", "gained"]].sum().reset_index()
-    shares = dict(dense=found["correct_dense"] / found["n"], accuracy=found["correct"] / found["n"], loss_change=(found["total"] - found["total_dense"]) / found["n"])
-    found = found.assign(**shares, change=shares["accuracy"] - shares["dense"])
+    summed = ["n", "correct", "correct_dense", "total", "total_dense", "lost", "gained"]
+    found = both.groupby(["layer", "group"], sort=False)[summed].sum().reset_index()
+    dense, accuracy = found["correct_dense"] / found["n"], found["correct"] / found["n"]
+    found = found.assign(dense=dense, accuracy=accuracy, change=accuracy - dense,
+                         loss_change=(found["total"] - found["total_dense"]) / found["n"])
     return found[["layer", "group", "n", "dense", "accuracy", "change", "lost", "gained", "loss_change"]]
 
 # %% ../nbs/41_sensitivity.ipynb #63f09b24

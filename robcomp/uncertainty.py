@@ -237,7 +237,7 @@ def _on_clean(tables: Tables, pairs: pd.DataFrame, level: float) -> dict:
 def compare(tables: Tables,
             a: str,  # name of a trial, see `results.find`
             b: str,  # name of the trial it is held against
-            **options,  # as for `comparisons`
+            **options: Any,  # as for `comparisons`
 ) -> pd.Series:  # difference (a - b) low high verdict p
     "One comparison."
     return comparisons(tables, [(a, b)], **options).iloc[0]

@@ -17,12 +17,12 @@ import torch
 # %% ../nbs/49_workers.ipynb #8c841d8c
 from ._files.atomic import replacing, writable_folder
 from ._store.checked import statuses
-from ._store.claims import Claims
+from ._store.claims import Claim, Claims
 from ._store.shards import read_record, read_trial, stamp_of, trial_files, write_deal
 from ._store.tree import Job
 from .baseline import Study, plan as trials_of, start_digest
 from .jobs import Worker, drain
-from .plan import Plan, cell_weights, plan_table, read_plan, schedule, tails, write_plan
+from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, tails, write_plan
 from .recipe import parse
 from .schema import CORRUPTIONS, STANDARD
 from .sweep import check_executor, reopen
@@ -37,9 +37,11 @@ def study_of(plan: Plan,
     "The study of one network, data set and seed of a plan."
     cell, given = plan.cells[number], plan.parameters
     train = Training(given["epochs"], peak=given["peak"], batch=given["batch"], sizes=given["sizes"])
-    conditions = dict(corruptions=CORRUPTIONS if given["extra"] else STANDARD, per_condition=given["per_condition"], frost=given["frost"])  # all seeds see the same images
-    return Study(cell["dataset"], cell["arch"], name=f"{cell['arch']}-{cell['dataset']}", train=train, weights=cell_weights(cell), seed=cell["seed"],
-                 tune=Training(1, peak=given["tune_peak"], batch=given["batch"], warmup=0.), conditions=conditions, device=device)
+    tune = Training(1, peak=given["tune_peak"], batch=given["batch"], warmup=0.)
+    conditions = dict(corruptions=CORRUPTIONS if given["extra"] else STANDARD, per_condition=given["per_condition"],
+                      frost=given["frost"])  # all seeds see the same images
+    return Study(cell["dataset"], cell["arch"], name=f"{cell['arch']}-{cell['dataset']}", train=train, tune=tune,
+                 weights=cell_weights(cell), conditions=conditions, seed=cell["seed"], device=device)
 
 # %% ../nbs/49_workers.ipynb #cb0af892
 def _keys_file(plan: Plan, number: int, store: Path) -> Path: return store / "keys" / f"{plan.digest(number)}.json"
@@ -53,13 +55,15 @@ def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys 
     try: found = json.loads(_keys_file(plan, number, store).read_text(encoding="utf-8"))
     except (OSError, ValueError): return {}
     wanted = [str(parse(text)) for text in plan.parameters["recipes"]]
-    if found.get("weights") != _weights(plan, number) or not set(wanted) <= set(found.get("keys", ())): return {}
+    if found.get("weights") != _weights(plan, number): return {}
+    if not set(wanted) <= set(found.get("keys", ())): return {}
     return {recipe: found["keys"][recipe] for recipe in wanted}
 
 def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str]) -> None:
     path = _keys_file(plan, number, store)
     writable_folder(path.parent)
-    with replacing(path, "w") as file: json.dump(dict(weights=_weights(plan, number), keys=dict(keys)), file)
+    known = dict(weights=_weights(plan, number), keys=dict(keys))
+    with replacing(path, "w") as file: json.dump(known, file)
 
 # %% ../nbs/49_workers.ipynb #1d859dc1
 class CellWorker(Worker):
@@ -67,7 +71,8 @@ class CellWorker(Worker):
     def __init__(self, plan: Plan, number: int, claims: Claims, folder: Path, **options):
         self.plan, self.number = plan, number
         kept = {node["name"] for node in plan.nodes if node["cell"] == number and node["kind"] == "beginning"}
-        super().__init__(study_of(plan, number, device=options.pop("device")), folder, claims, kept=kept, **options)
+        study = study_of(plan, number, device=options.pop("device"))
+        super().__init__(study, folder, claims, kept=kept, **options)
 
     @cached_property
     def digest(self) -> str:
@@ -116,13 +121,17 @@ def work(plan: Plan | str | Path,  # or the file of one
     "Do what is open of a plan until all of it is done, by this worker or by others."
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
     number, count = parse_task(task)
-    device, folder = check_device(device, number), writable_folder(store or Path(plan.parameters["folder"]) / "store").absolute()
-    if not left_cells(plan, folder): return 0
-    write_plan(plan, writable_folder(folder / "plans") / f"{'-'.join(plan.digest(cell)[:4] for cell in range(min(len(plan.cells), 8)))}.json")
+    options = dict(device=check_device(device, number), progress=progress)
+    folder = writable_folder(store or Path(plan.parameters["folder"]) / "store").absolute()
+    left = left_cells(plan, folder)
+    if not left: return 0
+    name = "-".join(plan.digest(cell)[:4] for cell in range(min(len(plan.cells), 8)))
+    write_plan(plan, writable_folder(folder / "plans") / f"{name}.json")
     with Claims(folder).beating() as claims:
-        workers = {cell: CellWorker(plan, cell, claims, folder, device=device, progress=progress) for cell in left_cells(plan, folder)}
+        workers = {cell: CellWorker(plan, cell, claims, folder, **options) for cell in left}
         nodes = [plan.nodes[place] for place in own_order(plan, number, count)]
-        return drain([(workers[node["cell"]], job_of(node, plan)) for node in nodes if node["cell"] in workers and node["kind"] != "dense"])
+        nodes = [node for node in nodes if node["cell"] in workers and node["kind"] != "dense"]
+        return drain([(workers[node["cell"]], job_of(node, plan)) for node in nodes])
 
 def left_cells(plan: Plan, store: Path) -> list[int]:
     "The cells that are not known to be done."
@@ -138,25 +147,28 @@ def status(store: str | Path) -> pd.DataFrame:  # cell what state (done, failed,
     watch = Claims(store)
     claims = {claim.name: claim for claim in watch.all() if claim.state == "held" and not watch.abandoned(claim)}
     for path in sorted((store / "plans").glob("*.json")): rows += plan_rows(read_plan(path), store, claims)
-    rows += [dict(cell="", what=name, state="claimed", who=who(claim), seconds=0., error="") for name, claim in claims.items() if not name.startswith("trial-")]
-    return pd.DataFrame(rows, columns=["cell", "what", "state", "who", "seconds", "error"]).drop_duplicates(["cell", "what"])
+    others = {name: claim for name, claim in claims.items() if not name.startswith("trial-")}
+    rows += [("", name, "claimed", who(claim), 0., "") for name, claim in others.items()]
+    table = pd.DataFrame(rows, columns=["cell", "what", "state", "who", "seconds", "error"])
+    return table.drop_duplicates(["cell", "what"])
 
-def plan_rows(plan: Plan, store: Path, claims: Mapping) -> list[dict]:
+def plan_rows(plan: Plan, store: Path, claims: Mapping[str, Claim]) -> list[tuple]:
     "One row a trial of a plan."
     rows = []
     for number, cell in enumerate(plan.cells):
-        keys, label = known_keys(plan, number, store), " ".join(str(cell[name]) for name in ("arch", "dataset", "seed"))
+        keys = known_keys(plan, number, store)
         there = statuses(store, keys.values())
         for node in [node for node in plan.nodes if node["cell"] == number and node["kind"] == "trials"]:
+            seconds = node["seconds"] / len(node["recipes"])
             for recipe in node["recipes"]:
                 key = keys.get(recipe, "")
-                claim, found = claims.get(f"trial-{key}"), there.get(key)
-                state = dict(ok="done", failed="failed").get(found, "claimed" if claim else "open")
+                claim = claims.get(f"trial-{key}")
+                state = dict(ok="done", failed="failed").get(there.get(key), "claimed" if claim else "open")
                 error = read_record(store / "trials" / f"{key}.parquet")["error"] if state == "failed" else ""
-                rows.append(dict(cell=label, what=recipe, state=state, who=who(claim) if claim else "", seconds=node["seconds"] / len(node["recipes"]), error=error))
+                rows.append((cell_label(cell), recipe, state, who(claim) if claim else "", seconds, error))
     return rows
 
-def who(claim) -> str: return f"{claim.owner.host} {claim.owner.pid}"
+def who(claim: Claim) -> str: return f"{claim.owner.host} {claim.owner.pid}"
 
 # %% ../nbs/49_workers.ipynb #a085830c
 def retry(store: str | Path) -> list[str]:  # keys
@@ -172,7 +184,8 @@ def disagreement(one: Path, other: Path) -> str:
     (mine, my_rows), (theirs, their_rows) = read_trial(one), read_trial(other)
     if "failed" in (mine["status"], theirs["status"]): return ""
     for name in mine:
-        if name not in FREE and mine[name] != theirs[name] and not (mine[name] != mine[name] and theirs[name] != theirs[name]): return name
+        missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
+        if name not in FREE and mine[name] != theirs[name] and not missing: return name
     for name in my_rows:
         if not my_rows[name].equals(their_rows[name]): return name
     return ""
@@ -183,14 +196,17 @@ def merge(stores: Iterable[str | Path],
 ) -> int:  # files copied
     "Copy what several stores hold into one; refused where two disagree on a trial."
     stores, into = [Path(store) for store in stores], Path(into)
-    if absent := [str(store) for store in stores if not store.is_dir()]: raise ValueError(f"no store {absent[0]!r}: check the path")
+    if absent := [str(store) for store in stores if not store.is_dir()]:
+        raise ValueError(f"no store {absent[0]!r}: check the path")
     found = {}
     for path in [path for store in [into, *stores] for path in trial_files(store)]:
         held = found.setdefault(path.name, path)
         if field := held != path and disagreement(held, path):
-            raise ValueError(f"{held} and {path} disagree: trial {path.stem} ({read_record(path)['recipe']}) has another {field}; nothing was merged")
+            raise ValueError(f"{held} and {path} disagree: trial {path.stem} ({read_record(path)['recipe']}) "
+                             f"has another {field}; nothing was merged")
         if read_record(held)["status"] == "failed": found[path.name] = path
-    parts = [path for store in stores for part in ("deals", "artifacts", "beginnings", "plans", "keys") for path in sorted((store / part).glob("*.*")) if path.suffix != ".partial"]
+    folders = [store / part for store in stores for part in ("deals", "artifacts", "beginnings", "plans", "keys")]
+    parts = [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix != ".partial"]
     return sum(copied(path, into / path.parent.name / path.name) for path in [*parts, *found.values()])
 
 def copied(source: Path, target: Path) -> bool:
