@@ -8,7 +8,7 @@ __all__ = ['intervals', 'comparisons', 'compare']
 # %% ../nbs/51_uncertainty.ipynb #e0bdb3d9
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
