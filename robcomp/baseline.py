@@ -34,11 +34,13 @@ from .training import Training, fit
 def _read(what: str | Path) -> Data:
     return read_data(what) if isinstance(what, Path) else load(what)
 
-# %% ../nbs/42_baseline.ipynb #a298aad2
+# %% ../nbs/42_baseline.ipynb #6d9e53ac
 def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed: int) -> Path | None:
+    "The file of weights of a study; None: its network is trained."
     if weights is None or isinstance(weights, Path): return weights
     return starting_weights(weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
+# %% ../nbs/42_baseline.ipynb #a298aad2
 class Study:
     "What the trials of a sweep have in common."
     def __init__(self,

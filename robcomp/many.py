@@ -27,6 +27,7 @@ def read_parameters(path: Path) -> Mapping:
     if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
     return found
 
+# %% ../nbs/91_many.ipynb #d72a8145
 def plan_text(plan: Plan) -> str:
     "What a plan comes to, for a terminal."
     table = plan_table(plan)
@@ -98,6 +99,7 @@ def status_text(table: pd.DataFrame) -> str:
     failed = table[table.state == "failed"].itertuples()
     return "\n".join(lines + [f"failed: {row.cell} {row.what}: {row.error}" for row in failed])
 
+# %% ../nbs/91_many.ipynb #e9a7d7de
 @click.command("status", **_NAMED)
 @click.argument("store", type=click.Path(path_type=Path))
 def status_command(store):

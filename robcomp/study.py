@@ -112,6 +112,7 @@ def a_start(value: object) -> bool:
 def a_folder(value: object) -> bool: return isinstance(value, str) and Path(value).is_dir()
 def a_rate(value: object) -> bool: return type(value) in (int, float) and 0 < value < float("inf")
 
+# %% ../nbs/90_study.ipynb #a74e4a4a
 VALUES = dict(
     dataset=(lambda value: value in ("digits", "cifar10", "cifar100", "cifar10.1"), "digits, cifar10, cifar100 or cifar10.1"),
     weights=(a_start, "auto, a safetensors file that exists, or nothing: train"),
@@ -140,6 +141,7 @@ def check_values(given: Mapping) -> None:
         if budget: choose(summarise(example_tables()), where=given.get("where", ""), best=given.get("best", "robust"))
     except (TypeError, ValueError) as error: raise ParameterError(str(error)) from None
 
+# %% ../nbs/90_study.ipynb #1f45b2ec
 def _check_network(arch: str, name: str) -> None:
     "Raises one line where an experiment notebook that comes with robcomp is given a network that has another one."
     if (EXPERIMENTS / f"{name}.ipynb").exists() and experiment(str(arch)) != experiment(name):
