@@ -25,6 +25,7 @@ def read_parameters(path: Path) -> Mapping:
     if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
     return found
 
+# %% ../nbs/91_many.ipynb #f0910001
 def plan_text(plan: Plan) -> str:
     "What a plan comes to, for a terminal."
     table = plan_table(plan)

@@ -39,6 +39,7 @@ def settings(parameters: Mapping) -> dict:
             raise ValueError(f"{many} is a list such as [{DEFAULTS[one]}], got {parameters[many]!r:.80}")
     return DEFAULTS | dict(parameters)
 
+# %% ../nbs/48_plan.ipynb #f0480001
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
     "One cell a network, data set and seed."
     sides = [given.get(many, [given[one]]) for many, one in CROSSED.items()]
@@ -60,6 +61,7 @@ def kind_of(stage: Stage) -> str:
     if isinstance(stage, Recalibrate): return "recal"
     return "int8" if looks_at_images(stage) else "other"
 
+# %% ../nbs/48_plan.ipynb #f0480003
 def learned(history: pd.DataFrame,  # trials of one network: recipe, compress_s, evaluate_s, status
 ) -> dict[str, float]:  # seconds by kind, and `evaluate` of one trial
     "What stages and an evaluation take, from trials that ended well."
