@@ -40,6 +40,7 @@ def settings(parameters: Mapping) -> dict:
             raise ValueError(f"{many} is a list such as [{DEFAULTS[one]}], got {parameters[many]!r:.80}")
     return DEFAULTS | dict(parameters)
 
+# %% ../nbs/48_plan.ipynb #f0480001
 def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is trained
     "The file of weights that a cell starts from, looked up on the machine that asks."
     return starting_weights(cell["weights"], arch=cell["arch"], dataset=cell["dataset"], seed=cell["seed"])
@@ -65,6 +66,7 @@ def kind_of(stage: Stage) -> str:
     if isinstance(stage, Recalibrate): return "recal"
     return "int8" if looks_at_images(stage) else "other"
 
+# %% ../nbs/48_plan.ipynb #f0480003
 def learned(history: pd.DataFrame,  # trials of one network: recipe, compress_s, evaluate_s, status
 ) -> dict[str, float]:  # seconds by kind, and `evaluate` of one trial
     "What stages and an evaluation take, from trials that ended well."

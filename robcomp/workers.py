@@ -59,6 +59,7 @@ def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys 
     if not set(wanted) <= set(found.get("keys", ())): return {}
     return {recipe: found["keys"][recipe] for recipe in wanted}
 
+# %% ../nbs/49_workers.ipynb #f0490001
 def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str]) -> None:
     path = _keys_file(plan, number, store)
     writable_folder(path.parent)
@@ -92,6 +93,7 @@ def check_device(device: str | None,
     if pick_device(device).type == "cuda": torch.cuda.set_device(device)
     return device
 
+# %% ../nbs/49_workers.ipynb #f0490003
 def parse_task(text: str) -> tuple[int, int]:
     "Number and count of a task, or one line about what is neither."
     number, slash, count = str(text).partition("/")
