@@ -69,11 +69,9 @@ def referenced_file(page: str,  # path of the page that refers
           files: set[str],  # every file of the site, by path
 ) -> str:  # path from the top of the site
     "The file that a reference means; a folder means its index, and a site may stand in a folder of its host."
-    full = page
-    if path.startswith("/"):
-        full = path.lstrip("/")
-        if full not in files: full = full.partition("/")[2] or full
-    elif path: full = normpath(f"{page}/../{path}")
+    full = normpath(f"{page}/../{path}") if path else page
+    if path.startswith("/"): full = path.lstrip("/")
+    if path.startswith("/") and full not in files: full = full.partition("/")[2] or full
     return full if full in files else normpath(f"{full}/index.html")
 
 # %% ../nbs/80_site.ipynb #1c41e3e8
@@ -176,9 +174,8 @@ def preview(root: str | Path = ".",  # of the repository
             only: Sequence[str] = (),  # notebooks, as nbs/explore.ipynb; where none is named, all
 ) -> pd.DataFrame:  # as `site_faults`
     "Plain pages of all notebooks, or of some, without Quarto."
-    absent = [name for name in only if not (Path(root) / name).is_file() or not name.startswith("nbs/")]
-    if absent:
-        raise ValueError(f"no notebook {absent[0]}: name one as nbs/explore.ipynb, from the top of the repository")
+    lost = [name for name in only if not (Path(root) / name).is_file() or not name.startswith("nbs/")]
+    if lost: raise ValueError(f"no notebook {lost[0]}: name one as nbs/explore.ipynb, from the top of the repository")
     made = write_pages(Path(root), Path(root) / out, [name.removeprefix("nbs/") for name in only])
     wrong, names = finish(Path(root) / out), [path.relative_to(Path(root) / out).as_posix() for path in made]
     if not only: return wrong

@@ -14,8 +14,8 @@ import vl_convert
 
 from robcomp._display.look import FAMILIES, dressed, pixels, scale_of, ticks
 from robcomp._display.svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
-from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat, chart_severity,
-                            enable_charts, family, recipe_looks, save_chart, chart_spec)
+from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat,
+                            chart_severity, chart_spec, enable_charts, family, recipe_looks, save_chart)
 from robcomp.explorer import chart_explorer
 from robcomp.pareto import Goals, pareto
 from robcomp.results import example, join, summarise
@@ -36,11 +36,13 @@ def table(tables): return summarise(tables)
 def drawn(tables, table):
     rows, one = by_condition(tables), table[table["arch"] == "vgg19"]
     mobile = rows[rows["arch"] == "mobilenetv2"]
-    seen = pd.DataFrame(dict(label=["a - b", "c - b"], difference=[.01, -.2], low=[-.01, -.3], high=[.03, -.1], verdict=["undecided", "worse"]))
+    seen = pd.DataFrame(dict(label=["a - b", "c - b"], difference=[.01, -.2], low=[-.01, -.3], high=[.03, -.1],
+                             verdict=["undecided", "worse"]))
     history = pd.DataFrame(dict(epoch=[1, 2, 3], loss=[2, 1, .5], rate=[.1, .2, 0]))
     ledger = pd.DataFrame(dict(layer=["a", "a", "b"], kind=["codes", "scale", "weight"], bytes=[10, 2, 30]))
-    return dict(front=chart_front(one, intervals(tables, draws=50)), clean=chart_front(one, y="clean"), both=chart_front(table), heat=chart_heat(mobile),
-                change=chart_heat(mobile, value="change"), severity=chart_severity(mobile), forest=chart_differences(seen), curve=chart_curve(history),
+    return dict(front=chart_front(one, intervals(tables, draws=50)), clean=chart_front(one, y="clean"),
+                both=chart_front(table), heat=chart_heat(mobile), change=chart_heat(mobile, value="change"),
+                severity=chart_severity(mobile), forest=chart_differences(seen), curve=chart_curve(history),
                 bytes=chart_bytes(ledger))
 
 
@@ -68,20 +70,25 @@ def test_a_picture_keeps_its_words(drawn):
     spec = chart_spec(drawn["forest"])
     words = lambda svg: re.findall(r"<text[^>]*>([^<]+)", svg)
     assert words(to_svg(spec)) == words(vl_convert.vegalite_to_svg(spec, vl_version="6.4"))
-    assert compact('<svg a="b"><text x="1.234">0.12345</text></svg>', "x").endswith('<text x="1.2">0.12345</text></svg>')
+    short = compact('<svg a="b"><text x="1.234">0.12345</text></svg>', "x")
+    assert short.endswith('<text x="1.2">0.12345</text></svg>')
 
 
 def test_families_differ_in_shape_and_in_grey(table):
     assert len({look.shape for look in FAMILIES.values()}) == len({look.colour for look in FAMILIES.values()}) == 5
     assert {family(recipe) for recipe in table["recipe"]} == set(FAMILIES)
-    assert len(set(recipe_looks(["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]).values())) == 8
+    eight = ["int8", "int4", "int2", "dense", "cluster16", "cluster8", "prune0.5", "prune0.7"]
+    assert len(set(recipe_looks(eight).values())) == 8
 
 
 def test_a_model_from_elsewhere_has_its_own_mark_and_only_then_a_place_in_the_legend(table):
-    def legend(spec): return {name for scale in re.findall(r'"domain": (\[[^\]]*"dense"[^\]]*\])', json.dumps(spec)) for name in json.loads(scale)}
+    def legend(spec):
+        scales = re.findall(r'"domain": (\[[^\]]*"dense"[^\]]*\])', json.dumps(spec))
+        return {name for scale in scales for name in json.loads(scale)}
     theirs = table.assign(recipe=table["recipe"].replace("int8", "elsewhere:ort"))
     for chart in (chart_front, lambda table: chart_explorer(table[table["arch"] == table["arch"].iloc[0]])):
-        assert legend(chart(theirs).to_dict()) == {*FAMILIES, "elsewhere"} and legend(chart(table).to_dict()) == set(FAMILIES)
+        assert legend(chart(theirs).to_dict()) == {*FAMILIES, "elsewhere"}
+        assert legend(chart(table).to_dict()) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -103,9 +110,10 @@ def test_the_front_on_the_chart_is_the_best_at_no_more_than_the_size(table):
     one = table[table["arch"] == "vgg19"]
     data = next(iter(chart_spec(chart_front(one))["datasets"].values()))
     front = {row["recipe"] for row in data if row["front"]}
-    best = {row["recipe"] for row in one.to_dict("records") if not ((one["size_mb"] <= row["size_mb"]) & (one["robust"] >= row["robust"])
-            & ((one["size_mb"] < row["size_mb"]) | (one["robust"] > row["robust"]))).any()}
-    assert front == best
+    def is_beaten(row):
+        no_worse = (one["size_mb"] <= row["size_mb"]) & (one["robust"] >= row["robust"])
+        return (no_worse & ((one["size_mb"] < row["size_mb"]) | (one["robust"] > row["robust"]))).any()
+    assert front == {row["recipe"] for row in one.to_dict("records") if not is_beaten(row)}
 
 
 def test_trials_without_a_figure_are_counted_not_drawn(table):
@@ -116,16 +124,24 @@ def test_trials_without_a_figure_are_counted_not_drawn(table):
     assert len(next(iter(chart_spec(chart)["datasets"].values()))) == len(one) - 1
 
 
+def scale_up(spec):
+    """The scale of the vertical axis."""
+    scales = [layer.get("encoding", {}).get("y", {}).get("scale", {}) for layer in spec["layer"]]
+    return next(scale for scale in scales if "domain" in scale)
+
+
 def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(table):
     one = table[table["arch"] == "vgg19"]
     low, high = one["robust"].min(), one["robust"].max()
     span = high - low
-    others = pd.DataFrame(dict(name=["far below", "near", "far above", "farther above"], robust=[low - 2 * span, high + .2 * span, high + span, high + 2 * span]))
+    others = pd.DataFrame(dict(name=["far below", "near", "far above", "farther above"],
+                               robust=[low - 2 * span, high + .2 * span, high + span, high + 2 * span]))
     spec = chart_spec(chart_front(one, references=others))
-    axis = next(layer["encoding"]["y"]["scale"]["domain"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
+    axis = scale_up(spec)["domain"]
     assert axis[1] - axis[0] < 1.6 * span
     marks = {row["words"]: row for rows in spec["datasets"].values() for row in rows if "words" in row}
-    assert {words.split()[0] for words, row in marks.items() if row["beyond"]} == {"\u25bc", "\u25b2"} and not marks["near"]["beyond"]
+    arrows = {words.split()[0] for words, row in marks.items() if row["beyond"]}
+    assert arrows == {"\u25bc", "\u25b2"} and not marks["near"]["beyond"]
     assert [row["beyond"] for row in marks.values()] == [-1, 0, 1, 1] and f"\u25b2 far above {high + span:.3f}" in marks
     place = [pixels([row["robust"]], dict(type="linear", domain=axis), 380)[0] - row["dy"] for row in marks.values()]
     assert (np.diff(place) > 11.9).all() and 0 < min(place) and max(place) < 380
@@ -135,7 +151,7 @@ def test_a_logarithmic_axis_holds_far_references(table):
     one = table[table["arch"] == "vgg19"]
     others = pd.DataFrame(dict(name=["far"], size_mb=[100 * one["size_mb"].max()]))
     spec = chart_spec(chart_front(one, x="robust", y="size_mb", references=others))
-    scale = next(layer["encoding"]["y"]["scale"] for layer in spec["layer"] if "domain" in layer.get("encoding", {}).get("y", {}).get("scale", {}))
+    scale = scale_up(spec)
     assert scale["type"] == "log" and scale["domain"][1] > others["size_mb"][0] and to_svg(spec)
 
 
@@ -145,7 +161,7 @@ def test_every_axis_can_be_drawn(table, x):
     assert svg_size(to_svg(chart_spec(chart_front(measured, x=x))))[0] > 400
 
 
-# ---- several seeds -----------------------------------------------------------------------------------------------------
+# ---- several seeds ---------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def three(): return join(*(example(seed=seed) for seed in range(3)))
@@ -226,7 +242,8 @@ def test_with_one_seed_charts_say_that_training_luck_is_left_out_and_nothing_els
     assert "Bars: intervals over images; one seed a recipe, so training luck is not in them." in words_of(chart)
     again = chart_front(table, recipe_intervals(resample(tables, draws=20)))
     assert chart.to_dict() == again.to_dict() and "failed seeds" not in json.dumps(chart.to_dict())
-    assert "seed" not in words_of(chart_front(table)) + words_of(chart_heat(by_condition(tables).query("arch == 'vgg19'")))
+    heat = chart_heat(by_condition(tables).query("arch == 'vgg19'"))
+    assert "seed" not in words_of(chart_front(table)) + words_of(heat)
 
 
 def test_networks_and_changes_have_a_point_a_recipe(trials, table):

@@ -1,4 +1,4 @@
-"""The explorer: its decisions as functions, and the widget in JupyterLab, driven in headless Chromium without network."""
+"""The explorer: its decisions as functions, and the widget in JupyterLab, driven in Chromium without network."""
 from __future__ import annotations
 
 import json
@@ -67,7 +67,8 @@ def test_every_axis_that_is_offered_draws(table):
 
 
 SPREAD = dict(recipe=["dense", "int8", "cluster32", "prune0.7+tune1", "prune0.7+int8", "int2"],
-              size_mb=[8, 4, 2, 1, .5, .25], clean=[.93, .92, .91, .88, .8, .7], robust=[.7, .69, .66, .6, .5, .4], worst=[.6, .6, .5, .5, .4, .3],
+              size_mb=[8, 4, 2, 1, .5, .25], clean=[.93, .92, .91, .88, .8, .7], robust=[.7, .69, .66, .6, .5, .4],
+              worst=[.6, .6, .5, .5, .4, .3],
               key=list("abcdef"), arch="small", dataset="spread")
 
 
@@ -110,7 +111,7 @@ def test_two_recipes_are_compared_on_the_same_images(opened, digits):
     assert opened.compared.value.startswith(opened.recipe.value)
 
 
-# ---- several seeds -----------------------------------------------------------------------------------------------------
+# ---- several seeds ---------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def three():
@@ -182,7 +183,8 @@ def lab(tmp_path_factory):
     (home / "work").mkdir()
     for name, source in dict(explore=CELL, study=STUDY).items():
         cells = [dict(cell_type="code", metadata={}, source=source, execution_count=None, outputs=[], id=name)]
-        (home / "work" / f"{name}.ipynb").write_text(json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)))
+        notebook = dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)
+        (home / "work" / f"{name}.ipynb").write_text(json.dumps(notebook))
     quiet = home / "config" / "labconfig" / "default_setting_overrides.json"
     quiet.parent.mkdir(parents=True)
     news = dict(fetchNews="false", checkForUpdates=False)
@@ -237,7 +239,8 @@ def test_in_jupyterlab(lab, tmp_path):
     shots = Path(os.environ.get("ROBCOMP_SHOTS", tmp_path))
     with sync_api.sync_playwright() as play:
         context = play.chromium.launch_persistent_context(str(tmp_path / "profile"), executable_path=str(CHROMIUM),
-                                                          headless=True, args=FLAGS, viewport=dict(width=1280, height=1150))
+                                                          headless=True, args=FLAGS,
+                                                          viewport=dict(width=1280, height=1150))
         page = context.pages[0]
         page.set_default_timeout(60_000)
         page.on("request", lambda request: requests.append(request.url))
@@ -274,8 +277,8 @@ def test_in_jupyterlab(lab, tmp_path):
 
         page.set_viewport_size(dict(width=1280, height=2200))
         run_all(page, f"{lab}/lab/tree/study.ipynb")
-        charts, said = page.locator(".jp-OutputArea-output svg.marks"), page.get_by_text(re.compile("against dense: robust accuracy"))
-        said.wait_for()
+        charts = page.locator(".jp-OutputArea-output svg.marks")
+        page.get_by_text(re.compile("against dense: robust accuracy")).wait_for()
         sync_api.expect(charts).to_have_count(2)
         count = charts.first.locator(".mark-symbol path").count()
         assert charts.first.locator(".mark-rule line").count() >= 5, "intervals are drawn"

@@ -30,8 +30,9 @@ def test_markdown():
 
 @pytest.mark.parametrize("name, value, text", [
     ("clean", .9, "0.900"), ("sparsity", .5, "0.500"), ("size_mb", 8.4, "8.40"), ("size_mb", .01234, "0.0123"),
-    ("size_mb", 80.12, "80.1"), ("size_mb", 1234., "1234"), ("size_mb", 9.996, "10.0"), ("compression_ratio", 13.06, "13.1"),
-    ("robust_vs_dense", .0051, "+0.5"), ("robust_vs_control", -.0004, "0.0"), ("change", -.123, "-12.3"),
+    ("size_mb", 80.12, "80.1"), ("size_mb", 1234., "1234"), ("size_mb", 9.996, "10.0"),
+    ("compression_ratio", 13.06, "13.1"), ("robust_vs_dense", .0051, "+0.5"),
+    ("robust_vs_control", -.0004, "0.0"), ("change", -.123, "-12.3"),
     ("latency_s", .00414, "4.14"), ("macs", 1234567, "1,234,567"), ("seeds", 3, "3"), ("robust", float("nan"), "–"),
     ("worst_corruption", "snow", "snow")])
 def test_one_format_for_a_number_in_every_table(name, value, text):
@@ -47,7 +48,8 @@ def test_numbers_in_sentences():
 
 
 def test_latex():
-    assert to_latex(SMALL.assign(worst_corruption="snow_50%"), ["recipe", "clean", "robust", "worst_corruption"]) == "\n".join([
+    table = SMALL.assign(worst_corruption="snow_50%")
+    assert to_latex(table, ["recipe", "clean", "robust", "worst_corruption"]) == "\n".join([
         r"\begin{tabular}{lrrl}", r"\toprule", r"recipe & clean & robust & worst corruption \\", r"\midrule",
         r"\texttt{dense} & 0.954 & 0.829 & snow\_50\% \\", r"\texttt{prune0.5:2of4+int8} & 0.900 & -- & snow\_50\% \\",
         r"\bottomrule", r"\end{tabular}", ""])
@@ -130,7 +132,7 @@ def test_a_study_without_its_dense_network_has_a_report(tmp_path):
     with pytest.raises(ValueError, match="no change is known"): chart_heat(conditions, value="change")
 
 
-# ---- several seeds -----------------------------------------------------------------------------------------------------
+# ---- several seeds ---------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def three():

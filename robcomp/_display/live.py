@@ -91,6 +91,7 @@ function fitted(source, room, natural) {
 async function embedded(box, source, room, natural, options) {
   for (let pass = 0, aim = room; pass < 6; pass++) {
     const {view} = await vegaEmbed(box, fitted(source, aim, natural), options);
+    await view.resize().runAsync();  // a title stands where the axes ended in the pass before: lay out once more
     const over = Math.ceil(view.container().querySelector("svg").viewBox.baseVal.width - room);
     if (over <= 0) return;
     if (room >= natural) natural = Infinity; else aim -= over;
