@@ -61,6 +61,7 @@ def _returned(own: Corruption, image: np.ndarray, severity: int, seed: int, numb
         raise ValueError(f"corruption {own.name!r} returns images of {found.shape}, it was given {given}")
     return found[0]
 
+# %% ../nbs/13_conditions.ipynb #a8362a70
 def owned(images: np.ndarray, own: Corruption, severity: int, seed: int, numbers: np.ndarray) -> np.ndarray:  # as given
     "The images under a corruption of one's own."
     found = np.stack([_returned(own, image, severity, seed, number) for image, number in zip(images, numbers)])

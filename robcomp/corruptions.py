@@ -49,7 +49,7 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     """Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone.
 
     The corruptions are those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261). Raises TypeError for images
-    that are not uint8, ValueError for another shape, an unknown name, severity or set of strengths, or unfit numbers."""
+    that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers."""
     severity = checked_call(name, severity)
     images, seed, numbers = checked_images(images), whole_number("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()

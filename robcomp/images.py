@@ -70,8 +70,7 @@ def shuffled(n: int,  # how many
 # %% ../nbs/10_images.ipynb #8cab2264
 def split(labels: np.ndarray,  # (n,) int
           share: float,  # of each class on the right-hand side, between 0 and 1
-          *,
-          seed: int = 0,
+          *, seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:  # positions left and right, in ascending order
     "Split positions in two, class by class."
     if not 0 < share < 1: raise ValueError(f"the share to set aside is between 0 and 1, got {share}")
