@@ -15,11 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
 
+# %% ../nbs/37_deploy.ipynb #b2d1ef03
 import numpy as np
 import pandas as pd
 import torch
 from torch import fx, nn
 
+# %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.codes import folded_codes, on_integers, to_integers, weight_codes, with_bias
 from ._deployment.entry import batches, check_exportable, library, pad_explicitly, whole
@@ -60,11 +62,10 @@ def in_integers(module: nn.Module,  # stays as it is
 ) -> nn.Module:  # a plain copy in evaluation mode, on the processor; what is on no grid computes in float
     "A network in the arithmetic of integer kernels."
     ready = folded(module).cpu()
-    grids = {part: layer.integers for layer in layers(module).values() for part in layer.modules}
+    grids = {part: layer.integers for layer in layers(module).values() if layer.integers is not None for part in layer.modules}
     parts = dict(ready.named_modules())
     for name, part in module.named_modules():
-        codes = grids.get(part)
-        if codes is not None and hasattr(parts.get(name), "input_range"): on_integers(parts[name], codes.cpu().numpy())
+        if part in grids and hasattr(parts.get(name), "input_range"): on_integers(parts[name], grids[part].cpu().numpy())
     if hasattr(module, "sums"): round_points(ready, module.sums, SumLevels)
     if rescaled: round_once(ready)
     return ready
@@ -155,6 +156,7 @@ def session(path: str | Path,  # an ONNX file
 # %% ../nbs/37_deploy.ipynb #ae25e6b9
 INTEGER_KERNELS = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
 
+# %% ../nbs/37_deploy.ipynb #b2d1ef05
 def operations(path: str | Path,  # an ONNX file
 ) -> pd.DataFrame:  # a row a kind of node after optimization: nodes, integer (does it multiply or add integers?)
     "What ONNX Runtime makes of a file."
