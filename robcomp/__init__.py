@@ -15,7 +15,7 @@ FACE = {
     "data": "data.load data.from_folder data.contract_of images.Data images.Images data.InputContract data.CIFAR_CONTRACT",
     "corruptions": "schema.CORRUPTIONS schema.STANDARD corruptions.corrupt corruptions.corruption corruptions.Suite",
     "models": "models.make_model models.model_from models.load_weights models.save_weights models.weights_sha256",
-    "training": "training.Training training.fit training.accuracy",
+    "training": "schedule.Training training.fit training.accuracy",
     "recipe": "recipe.Recipe recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune recipe.Recalibrate recipe.Half",
     "compress": "compress.compress compress.Artifact",
     "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",

@@ -9,22 +9,22 @@ __all__ = ['Artifact', 'compress']
 import copy
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ._files.digest import tensors_sha256
 from ._compression.coming import coming_bits
-from ._text.errors import first_line, is_foreign, where
-from ._compression.entry import made_plain
+from ._compression.entry import check_float, left_float, made_plain, out_of_reach, told_in_one_line
+from ._compression.norms import recalibrate, running_norms
 from ._compression.place import placed
-from ._compression.state import COMPRESSIBLE, Layer, layers, state_of
+from ._compression.state import Layer, layers
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
 from .prune import Gradual, Narrower, Zeros, prune
@@ -54,7 +54,10 @@ class Artifact:
 
     def summary(self) -> pd.DataFrame: return layer_table(self.module)
     def out_of_reach(self) -> pd.DataFrame: return out_of_reach(self.module)
-    def remarks(self) -> list[str]: return [line for line in (left_float(self.module), *(getattr(own, "remark", "") for own in self.promises)) if line]
+    def remarks(self) -> list[str]:
+        lines = [left_float(self.module), *(getattr(promise, "remark", "") for promise in self.promises)]
+        return [line for line in lines if line]
+
     def __repr__(self): return "; ".join([f"Artifact({self.recipe}, {len(self.promises)} promises kept)", *self.remarks()])
     def _repr_html_(self):
         remarks = "".join(f"<p>{escape(line)}</p>" for line in self.remarks())
@@ -74,21 +77,6 @@ def layer_table(module: nn.Module,
                        zeros=(layer.weight == 0).double().mean().item(), codes=distinct_codes(layer),
                        bits=stored_bits(layer)) for name, layer in layers(module).items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
-
-# %% ../nbs/34_compress.ipynb #a19c0de2
-def out_of_reach(module: nn.Module,
-) -> pd.DataFrame:  # one row a parameter of two or more dimensions that no stage compresses: shape, parameters
-    "What no stage compresses; biases and normalisations, which are vectors, are left out."
-    within = {id(layer.original) for layer in layers(module).values()}
-    rows = {name: dict(shape=" x ".join(map(str, value.shape)), parameters=value.numel())
-            for name, value in module.named_parameters() if value.ndim > 1 and id(value) not in within}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["shape", "parameters"]).rename_axis("parameter")
-
-# %% ../nbs/34_compress.ipynb #babae20c
-def left_float(module: nn.Module) -> str:
-    "One line about what no stage compresses; empty where there is nothing."
-    left = out_of_reach(module)
-    return f"no stage compresses {', '.join(left.index[:6])}{', ...' * (len(left) > 6)}: {left.parameters.sum():,} parameters stay float32" if len(left) else ""
 
 # %% ../nbs/34_compress.ipynb #a82ad75e
 class Means:
@@ -140,24 +128,6 @@ def seed_of(stage: Stage, before: Recipe, seed: int) -> int:
     earlier = sum(map(is_fraction, before))
     return epoch_seed(seed, earlier) if is_fraction(stage) and earlier else seed
 
-# %% ../nbs/34_compress.ipynb #9cfa4512
-def running_norms(module: nn.Module) -> list[nn.Module]:
-    "The batch normalisations that keep running statistics."
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return [layer for layer in module.modules() if isinstance(layer, kinds) and layer.track_running_stats]
-
-# %% ../nbs/34_compress.ipynb #3383e8e7
-@torch.no_grad()
-def recalibrate(module: nn.Module,  # changed in place, left in evaluation mode
-                batches: Iterable[Tensor],  # inputs as the model takes them
-) -> None:
-    "Replace the running statistics by those of the batches, each batch counting the same."
-    norms = running_norms(module.eval())
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms: layer.reset_running_stats(); layer.momentum = None; layer.train()
-    for batch in batches: module(batch)
-    for layer, momentum in zip(norms, momenta): layer.momentum = momentum; layer.eval()
-
 # %% ../nbs/34_compress.ipynb #d2f16922
 def inputs(images, module: nn.Module, *, batch: int = 250) -> Iterable[Tensor]:
     "Batches of uint8 images as a network takes them, where it is."
@@ -169,19 +139,12 @@ def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and
 
 def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
     "One line about a gradual stage in the wrong place."
-    if not later or not isinstance(later[0], Tune): raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
-    clusters = [str(other) for other in before if isinstance(other, Cluster)]
-    if clusters: raise ValueError(f"{stage} cannot follow {clusters[0]}, whose shared values would have to be taken apart as they train: write prune{stage.amount:g}")
-
-# %% ../nbs/34_compress.ipynb #19de6ec8
-@contextmanager
-def told_in_one_line(stage: Stage, module: nn.Module):
-    "Within the block, an error of a library or of the network's own code becomes one line."
-    try: yield
-    except Exception as error:
-        if not is_foreign(error): raise
-        raise ValueError(f"{stage} failed{where(error, module)} ({type(error).__name__}: {first_line(error)[:200]}): "
-                         f"see whether the network takes a batch of images, or name layers in keep") from error
+    if not later or not isinstance(later[0], Tune):
+        raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
+    for other in before:
+        if isinstance(other, Cluster):
+            raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
+                             f"write prune{stage.amount:g}")
 
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
@@ -223,15 +186,20 @@ def extend(artifact: Artifact,  # stays as it is
     means.seed = seed_of(stage, artifact.recipe, means.seed)
     before = artifact.recipe.stages[-1] if len(artifact.recipe) else None
     with told_in_one_line(stage, module):
-        if is_gradual(stage): promise, epochs = check_gradual(stage, artifact.recipe, later), None
+        if is_gradual(stage):
+            check_gradual(stage, artifact.recipe, later)
+            promise, epochs = None, None
         elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
         else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
     # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
     kept = promises_of(module, artifact.recipe) if isinstance(promise, Narrower) else artifact.promises
     for halves in kept:
         if isinstance(halves, Halves): halves.renew(module)
-    history = artifact.history if epochs is None else pd.concat([artifact.history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
-    return Artifact(module, recipe, (*kept, promise) if promise else kept, seconds=artifact.seconds + perf_counter() - start, history=history).check()
+    history = artifact.history
+    if epochs is not None:
+        history = pd.concat([history, epochs.assign(stage=f"{len(recipe)} {stage}")], ignore_index=True)
+    promises = (*kept, promise) if promise else kept
+    return Artifact(module, recipe, promises, seconds=artifact.seconds + perf_counter() - start, history=history).check()
 
 # %% ../nbs/34_compress.ipynb #041c7f55
 def promises_of(module: nn.Module,  # with joint states
@@ -246,15 +214,6 @@ def promises_of(module: nn.Module,  # with joint states
             Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits}),
             Half: lambda stage: Halves(stage, [name for name, state in states.items() if state.in_half])}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
-
-# %% ../nbs/34_compress.ipynb #f0577368
-def check_float(model: nn.Module) -> None:
-    "One line about the first layer that cannot be compressed as it is."
-    for name, module in model.named_modules():
-        if callable(getattr(module, "weight", None)): raise ValueError(f"layer {name} is quantized already ({type(module).__name__}): compress the float network")
-        if not isinstance(module, COMPRESSIBLE): continue
-        if parametrize.is_parametrized(module, "weight") and state_of(module) is None:
-            raise ValueError(f"layer {name} has a parametrization of its own: remove it before compressing")
 
 # %% ../nbs/34_compress.ipynb #fe05a873
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
@@ -272,10 +231,15 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
 def compress(model: nn.Module,  # stays as it is
              recipe: Recipe | str,  # as `prune0.7+tune1+int8`
              data: Data | None = None,  # training and calibration images, where a stage needs them
-             **means,  # options of `Means`: tune, seed, keep, checkpoints, progress, device
-) -> Artifact:
-    "Apply a recipe to a copy of a model."
-    recipe, artifact, means = parse(recipe) if isinstance(recipe, str) else recipe, uncompressed(model), Means(data, **means)
+             **means: Any,  # options of `Means`: tune, seed, keep, checkpoints, progress, device
+) -> Artifact:  # the compressed network, its recipe, its promises and the time that it took
+    """Apply a recipe to a copy of a model.
+
+    ValueError where the recipe cannot be read, misses images, or fails on this network; RuntimeError where a promise of an
+    earlier stage would be broken.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else parse(recipe)
+    artifact, means = uncompressed(model), Means(data, **means)
     for position, stage in enumerate(recipe):
         artifact = extend(artifact, stage, means, later=recipe.stages[position + 1:], dense=model)
     return artifact

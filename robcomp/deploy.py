@@ -9,50 +9,29 @@ __all__ = ['export_onnx', 'session', 'predict', 'agreement']
 import copy
 import io
 import json
-from collections.abc import Callable, Mapping
-from importlib import import_module
+import os
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
 from warnings import catch_warnings, simplefilter
 
+# %% ../nbs/37_deploy.ipynb #b2d1ef03
 import numpy as np
 import pandas as pd
 import torch
 from torch import fx, nn
 
-from ._files.atomic import replacing
-from ._text.errors import first_line
-from ._deployment.integers import FixedLevels, SumLevels, Watched, multiply_codes, round_once, round_points, sum_points
+# %% ../nbs/37_deploy.ipynb #b2d1ef04
+from ._compression.state import folded, layers, plain
+from ._deployment.codes import folded_codes, on_integers, to_integers, weight_codes, with_bias
+from ._deployment.entry import batches, check_exportable, library, pad_explicitly, whole
+from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
-from ._compression.state import Layer, folded, layers, plain
+from ._deployment.timing import asked_of_file, processor_seconds, seconds_of_calls
+from ._files.atomic import file_to_write, replacing
+from ._text.errors import first_line
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
-
-# %% ../nbs/37_deploy.ipynb #c2161b4f
-def library(name: str):  # onnx or onnxruntime
-    "A library of the `onnx` extra, or one line that says how to get it."
-    try: return import_module(name)
-    except ImportError: raise ImportError(f"{name} is not installed: pip install 'robcomp[onnx]'") from None
-
-# %% ../nbs/37_deploy.ipynb #92d45f2d
-def pad_explicitly(module: nn.Module) -> nn.Module:  # the same, changed in place
-    "Padding in numbers where it was given as a word."
-    for part in module.modules():
-        if not isinstance(getattr(part, "padding", None), str) or part.padding_mode != "zeros": continue
-        sides = part._reversed_padding_repeated_twice  # left, right, top, bottom, ...
-        if sides[::2] == sides[1::2]: part.padding = tuple(sides[::-2])
-        else:
-            part.padding = (0,) * (len(sides) // 2)
-            part.register_forward_pre_hook(lambda own, inputs, sides=sides: (nn.functional.pad(inputs[0], sides), *inputs[1:]))
-    return module
-
-# %% ../nbs/37_deploy.ipynb #9e7e3e86
-def check_exportable(module: nn.Module) -> None:
-    "One line about a layer whose answer for an image depends on the others."
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
-            raise ValueError(f"layer {name} normalises by the batch it is in (track_running_stats=False), so no file can answer for one image: keep running statistics")
 
 # %% ../nbs/37_deploy.ipynb #021fe350
 def float_graph(module: nn.Module,  # with `.contract`
@@ -69,42 +48,12 @@ def float_graph(module: nn.Module,  # with `.contract`
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
     with catch_warnings(), silenced(), attention_in_parts():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
-        try: torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
-                               training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
-        except Exception as error: raise ValueError(f"this network cannot be written as ONNX: {first_line(error)}") from None
+        try:
+            torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
+                              training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
+        except Exception as error:
+            raise ValueError(f"this network cannot be written as ONNX: {first_line(error)}") from None
     return library("onnx").load_model_from_string(file.getvalue())
-
-# %% ../nbs/37_deploy.ipynb #5a5fff4d
-def folded_codes(integers: np.ndarray,  # (channels, ...) int8: the codes before folding
-                 weight: np.ndarray,  # the same shape: the folded weight
-) -> tuple[np.ndarray, np.ndarray]:  # int8 codes, and a float32 step a channel; both 0 where nothing is left
-    "The codes of a folded weight, and their steps."
-    rows, values = integers.reshape(len(integers), -1).astype(np.int32), weight.reshape(len(weight), -1)
-    at = np.arange(len(rows)), np.abs(rows).argmax(1)
-    step = values[at] / np.where(rows[at] == 0, 1, rows[at])
-    codes = rows * np.sign(step).astype(np.int32)[:, None]
-    return codes.astype(np.int8).reshape(integers.shape), np.abs(step).astype(np.float32)
-
-# %% ../nbs/37_deploy.ipynb #50619b83
-def with_bias(codes: np.ndarray, step: np.ndarray,  # of `folded_codes`
-              bias: np.ndarray,  # (channels,) float32
-              input_step: float,  # of the 256 levels of the layer's input
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # codes, positive steps, int32 bias
-    "Codes, steps, and the bias in units of both steps."
-    wide = np.maximum(step, np.abs(bias) / (input_step * 2 ** 30)).astype(np.float32)
-    wide = np.where(wide > 0, wide, np.float32(1))
-    codes = np.rint(codes * (step / wide).reshape(-1, *[1] * (codes.ndim - 1))).astype(np.int8)
-    return codes, wide, np.rint(bias.astype(float) / (input_step * wide)).astype(np.int32)
-
-# %% ../nbs/37_deploy.ipynb #47d6c982
-def on_integers(module: nn.Module,  # a folded layer with plain weights, changed in place
-                integers: np.ndarray,  # its codes before folding
-) -> None:
-    "Let a layer that rounds its input compute with codes."
-    scale = module.input_range.scale.item()
-    bias = np.zeros(len(integers), np.float32) if module.bias is None else module.bias.numpy()
-    codes, step, offset = with_bias(*folded_codes(integers, module.weight.numpy()), bias, scale)
-    multiply_codes(module, torch.from_numpy(codes), torch.from_numpy(offset), torch.from_numpy(np.float32(scale) * step))
 
 # %% ../nbs/37_deploy.ipynb #701af662
 def in_integers(module: nn.Module,  # stays as it is
@@ -112,10 +61,11 @@ def in_integers(module: nn.Module,  # stays as it is
                 rescaled: bool = True,  # sums to the next levels at once?
 ) -> nn.Module:  # a plain copy in evaluation mode, on the processor; what is on no grid computes in float
     "A network in the arithmetic of integer kernels."
-    ready, grids = folded(module).cpu(), {id(part): layer.integers for layer in layers(module).values() for part in layer.modules}
+    ready = folded(module).cpu()
+    grids = {part: layer.integers for layer in layers(module).values() if layer.integers is not None for part in layer.modules}
     parts = dict(ready.named_modules())
     for name, part in module.named_modules():
-        if (codes := grids.get(id(part))) is not None and hasattr(parts.get(name), "input_range"): on_integers(parts[name], codes.cpu().numpy())
+        if part in grids and hasattr(parts.get(name), "input_range"): on_integers(parts[name], grids[part].cpu().numpy())
     if hasattr(module, "sums"): round_points(ready, module.sums, SumLevels)
     if rescaled: round_once(ready)
     return ready
@@ -127,12 +77,14 @@ def sum_levels(ready: nn.Module,  # of `in_integers`, not rescaled
                contract: InputContract,
 ) -> dict[str, tuple[float, int]]:  # scale and zero by node
     "Levels for what stays float."
-    if not isinstance(ready, fx.GraphModule): raise ValueError("the sums of this network cannot be found: torch.fx cannot trace it")
-    if not len(images): raise ValueError("no images to find the levels of sums on: pass some of the calibration images")
+    if not isinstance(ready, fx.GraphModule):
+        raise ValueError("the sums of this network cannot be found: torch.fx cannot trace it")
+    if not len(images):
+        raise ValueError("no images to find the levels of sums on: pass some of the calibration images")
     points = sum_points(ready)
     seen = {name: InputHistogram() for name, own in points.items() if own is None}
     watched = Watched(ready, seen)
-    for start in range(0, len(images), 100): watched.run(as_input(images[start:start + 100], contract))
+    for part in batches(images, 100): watched.run(as_input(part, contract))
     found = {name: affine_range(histogram.values, histogram.counts) for name, histogram in seen.items()}
     return {name: found[name] if own is None else (own.scale.item(), own.zero.item()) for name, own in points.items()}
 
@@ -145,27 +97,6 @@ def round_sums(model,  # an `Artifact`, or a network with `.contract`; stays as 
     module.sums = sum_levels(in_integers(module, rescaled=False), images, module.contract)
     module.recipe = str(getattr(model, "recipe", ""))
     return module
-
-# %% ../nbs/37_deploy.ipynb #7bf929ce
-def to_integers(graph,  # a `_qdq.Graph`, changed in place
-                layer: Layer, module: nn.Module,  # one that is on a grid, and a module that uses it
-                name: str,  # of the module
-) -> None:
-    "Replace a layer's weight and bias by integers, and round its input."
-    weight, levels = f"{name}.weight", getattr(module, "input_range", None)
-    codes, step = folded_codes(layer.integers.cpu().numpy(), graph.constants[weight])
-    for node in graph.products(weight):
-        bias = node.input[2] if len(node.input) > 2 else ""
-        user = node if weight in node.input else graph.maker(node.input[1])
-        if levels is None: value = graph.dequantized(weight, codes, np.where(step > 0, step, np.float32(1)))
-        else:
-            scale, zero = levels.scale.item(), levels.zero.item()
-            node.input[0] = graph.rounded(node.input[0], scale, zero)
-            offset = graph.constants[bias] if bias else np.zeros(len(codes), np.float32)
-            own, steps, offset = with_bias(codes, step, offset, scale)
-            value = graph.dequantized(weight, own, steps)
-            if bias: node.input[2] = graph.dequantized(bias, offset, np.float32(scale) * steps)
-        user.input[list(user.input).index(weight)] = value
 
 # %% ../nbs/37_deploy.ipynb #6327bec3
 def integer_graph(module: nn.Module,  # with `.contract`
@@ -184,48 +115,48 @@ def integer_graph(module: nn.Module,  # with `.contract`
 def export_onnx(model,  # an `Artifact`, or a network with `.contract`
                 path: str | Path,  # the file to write; its folder exists
                 *,
-                opset: int = 17,  # 17 or later
-) -> Path:
-    "Write a network as ONNX: a whole file or none."
+                opset: int = 17,  # version of the ONNX operators, 17 or later
+) -> Path:  # the same path
+    """Write a network as ONNX: a whole file or none.
+
+    What is on a grid is written in integers, the rest in float32; normalisation of images, recipe and maker stand in the file's
+    notes. ValueError where the network cannot be written, ImportError without the extra `onnx`.
+    """
     library("onnx")
-    module = model if isinstance(model, nn.Module) else model.module
-    if not hasattr(module, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
-    if opset < 17: raise ValueError(f"opset {opset} is too old for this export: allowed are 17 and later")
+    path, module = file_to_write(path), model if isinstance(model, nn.Module) else model.module
+    if not hasattr(module, "contract"):
+        raise ValueError("this network has no input contract: pass it through model_from first")
+    if whole(opset, "opset", 1, 1_000) < 17: raise ValueError(f"opset {opset} is too old for this export: allowed are 17 and later")
     graph = integer_graph(module, opset=opset)
     graph.round_early()
     graph.channels_last()
     notes = dict(contract=json.dumps(module.contract.record()), recipe=str(getattr(model, "recipe", "")), made_by="robcomp")
     with replacing(path) as file: file.write(graph.close(**notes).SerializeToString())
-    return Path(path)
-
-# %% ../nbs/37_deploy.ipynb #63410a9a
-def weight_codes(path: str | Path,  # as `export_onnx` wrote it
-) -> dict[str, np.ndarray]:  # int8, by name of the layer
-    "The integers that stand in a file for weights."
-    onnx = library("onnx")
-    found = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer if ".weight" in tensor.name and "_codes" in tensor.name}
-    return {name.rpartition(".weight")[0]: onnx.numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    return path
 
 # %% ../nbs/37_deploy.ipynb #05ac61e7
 def session(path: str | Path,  # an ONNX file
             *,
-            threads: int = 1,
+            threads: int = 1,  # of the processor, 1 to 256
             optimized: str | Path | None = None,  # where the graph that is really run is written
 ):  # an onnxruntime.InferenceSession on the processor
-    "A file made ready to run."
+    "A file made ready to run; ValueError where ONNX Runtime cannot read it."
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4  # errors are raised, not printed
+    options.intra_op_num_threads = whole(threads, "threads", 1, 256)
+    options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
-    if not Path(path).is_file(): raise ValueError(f"no ONNX file {str(path)!r}: write it with export_onnx")
-    if b"QuantizeLinear" not in Path(path).read_bytes(): options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if not isinstance(path, (str, Path)) or not os.path.isfile(path): raise ValueError(f"no ONNX file {str(path)[:200]!r}: write it with export_onnx")
+    if b"QuantizeLinear" not in Path(path).read_bytes():
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error: raise ValueError(f"{str(path)!r} cannot be run: {first_line(error)}") from None
 
 # %% ../nbs/37_deploy.ipynb #ae25e6b9
 INTEGER_KERNELS = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
 
+# %% ../nbs/37_deploy.ipynb #b2d1ef05
 def operations(path: str | Path,  # an ONNX file
 ) -> pd.DataFrame:  # a row a kind of node after optimization: nodes, integer (does it multiply or add integers?)
     "What ONNX Runtime makes of a file."
@@ -241,13 +172,14 @@ def predict(running,  # a session, or the path of a file of `export_onnx`
             *,
             batch: int = 100,  # images at a time
 ) -> np.ndarray:  # (n, classes) float32 scores
-    "What a file says of images."
-    if isinstance(running, (str, Path)): running = session(running)
+    "The scores that a file gives for images; ValueError where it cannot be run on them."
+    if not hasattr(running, "get_modelmeta"): running = session(running)
     notes = running.get_modelmeta().custom_metadata_map
-    if "contract" not in notes: raise ValueError("this file does not say how its images are normalised: write it with export_onnx")
+    if "contract" not in notes:
+        raise ValueError("this file does not say how its images are normalised: write it with export_onnx")
     contract = InputContract(**json.loads(notes["contract"]))
-    parts = (as_input(images[start:start + batch], contract).numpy() for start in range(0, len(images), batch))
-    try: return np.concatenate([running.run(None, {"images": part})[0] for part in parts])
+    inputs = (as_input(part, contract).numpy() for part in batches(images, batch))
+    try: return np.concatenate([running.run(None, {"images": part})[0] for part in inputs])
     except Exception as error: raise ValueError(f"this file cannot be run: {first_line(error)[:200]}") from None
 
 # %% ../nbs/37_deploy.ipynb #5f2d47af
@@ -257,61 +189,32 @@ def agreement(module: nn.Module,  # as compressed, with `.contract`
               images: np.ndarray,  # (n, size, size, 3) uint8
               *,
               batch: int = 100,  # images at a time
-) -> dict:  # n, same (fraction of images with the same answer), exact (with the same scores), mean_steps and largest_steps between scores
-    "How far a file says what is evaluated."
+) -> dict:  # n, same, exact, mean_steps, largest_steps
+    """How far a file gives the scores that were evaluated.
+
+    `same` and `exact` are fractions of the images, with the same answer and with the same scores; `mean_steps` and
+    `largest_steps` are distances between scores, in 255ths of the range of all scores. ValueError as `predict` raises it.
+    """
     ready = in_integers(module)
-    parts = (images[start:start + batch] for start in range(0, len(images), batch))
-    wanted = torch.cat([ready(as_input(part, module.contract)) for part in parts]).numpy()
+    wanted = torch.cat([ready(as_input(part, module.contract)) for part in batches(images, batch)]).numpy()
     found = predict(running, images, batch=batch)
     apart = np.abs(found - wanted) * 255 / max(np.ptp(wanted), np.finfo(np.float32).tiny)
     same, exact = (found.argmax(1) == wanted.argmax(1)).mean(), (found == wanted).all(1).mean()
     return dict(n=len(images), same=float(same), exact=float(exact), mean_steps=float(apart.mean()), largest_steps=float(apart.max()))
 
-# %% ../nbs/37_deploy.ipynb #07de86bb
-def processor_seconds(runs: Mapping[str, Callable[[], object]],  # what to time, by name
-                      *,
-                      rounds: int = 5,  # turns
-                      repeats: int = 1,  # calls a turn
-) -> pd.Series:  # seconds a call: the least of all turns
-    "Time of several things that take turns."
-    found = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = process_time()
-            for _ in range(repeats): run()
-            found[name].append((process_time() - start) / repeats)
-    return pd.Series({name: min(times) for name, times in found.items()}, name="seconds")
-
 # %% ../nbs/37_deploy.ipynb #5d0f9008
 def _asked_in_torch(module: nn.Module, batch: int) -> Callable[[], object]:
     "A network and a batch of noise, ready to be timed."
-    if next(module.parameters(), None) is None: raise ValueError(f"{type(module).__name__} holds no weights of its own: pass the path of its file, or a function of no arguments")
+    if next(module.parameters(), None) is None:
+        raise ValueError(f"{type(module).__name__} holds no weights of its own: "
+                         "pass the path of its file, or a function of no arguments")
     ready, size = in_integers(module), module.contract.size
     x = as_input(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8), module.contract)
     return lambda: ready(x)
 
-# %% ../nbs/37_deploy.ipynb #456b8155
-def _asked_of_file(running, batch: int, threads: int) -> Callable[[], object]:
-    "A session and a batch of noise, ready to be timed."
-    own, face = running.get_session_options().intra_op_num_threads, running.get_inputs()[0]
-    if own != threads: raise ValueError(f"this session runs on {own} threads, not {threads}: pass the path of its file")
-    if not all(isinstance(side, int) for side in face.shape[1:]): raise ValueError(f"this file does not fix the size of its images ({face.shape}): export it for one size")
-    x = np.random.default_rng(0).random((batch, *face.shape[1:]), np.float32)
-    return lambda: running.run(None, {face.name: x})
-
-# %% ../nbs/37_deploy.ipynb #a5ad9a80
-def _seconds(call: Callable[[], object], repeats: int, warmup: int) -> list[float]:
-    "The time of each call after the first ones."
-    times = []
-    for _ in range(warmup + repeats):
-        start = perf_counter()
-        call()
-        times.append(perf_counter() - start)
-    return times[warmup:]
-
 # %% ../nbs/37_deploy.ipynb #8653a38e
 @torch.inference_mode()
-def measure_latency(runner,  # the path of an ONNX file, a session, a network with `.contract`, or a function of no arguments
+def measure_latency(runner,  # path of an ONNX file, session, network with `.contract`, or function of no arguments
                     *,
                     batch: int = 1,  # images at a time
                     threads: int = 1,  # of the processor; a function uses those that it was made with
@@ -321,9 +224,11 @@ def measure_latency(runner,  # the path of an ONNX file, a session, a network wi
     "Wall-clock time of a call: good for a ratio within one run on one machine."
     if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(whole(threads, "threads", 1, 256))
     try:
-        call = _asked_in_torch(runner, batch) if isinstance(runner, nn.Module) else _asked_of_file(runner, batch, threads) if hasattr(runner, "get_inputs") else runner
-        median, p90 = np.quantile(_seconds(call, repeats, warmup), [.5, .9])
+        call = runner
+        if isinstance(runner, nn.Module): call = _asked_in_torch(runner, batch)
+        elif hasattr(runner, "get_inputs"): call = asked_of_file(runner, batch, threads)
+        median, p90 = np.quantile(seconds_of_calls(call, repeats, warmup), [.5, .9])
     finally: torch.set_num_threads(before)
     return dict(batch=batch, threads=threads, repeats=repeats, median_s=float(median), p90_s=float(p90))

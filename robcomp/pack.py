@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ._compression.channels import coherent, shrink
 from ._files.atomic import file_to_write
 from ._packing.coder import decode, depth_of, encode, order0_bytes
-from ._packing.container import Section, header_bytes, read, write
+from ._packing.container import Section, header_bytes, parts_of, read, write
 from ._packing.header import IN_HALF, NUMBERS, check_header
 from ._packing.layer import TINY, book_of, checked_values, read_layer, symbol_values, weight_symbols
 from ._packing.streams import decode_floats, decode_planes, decode_weights, encode_floats, encode_planes, encode_weights, in_half
@@ -184,12 +184,6 @@ def unpack(path: str | Path,  # as `pack` wrote it
     return model
 
 # %% ../nbs/35_pack.ipynb #04445f6e
-def parts_of(sections: Sequence[Section]) -> dict[str, dict[str, bytes]]:
-    "Bytes by name and kind."
-    parts: dict[str, dict[str, bytes]] = {}
-    for section in sections: parts.setdefault(section.name, {})[section.kind] = section.data
-    return parts
-
 def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) -> None:
     "Give a blank network its layers, its input ranges and the rest."
     found, parts = layers(model), parts_of(sections)

@@ -187,6 +187,7 @@ class Gradual:
 # %% ../nbs/31_prune.ipynb #b9b78416
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four, "gradual": ranked_globally}
 
+# %% ../nbs/31_prune.ipynb #b2d1ef02
 def prune(model: nn.Module,  # changed in place
           stage: Prune,  # amount and scope
           *,

@@ -153,6 +153,7 @@ LONGEST = 300  # characters of a recipe, as many as a packed file holds
 STAGES = {"prune": Prune, "cluster": Cluster, "int": Quantize, "tune": Tune, "recal": Recalibrate, "half": Half}
 _STAGE = re.compile(r"(?P<name>[a-z_]+)(?P<amount>[0-9.]*)(?::(?P<option>\w+))?")
 
+# %% ../nbs/30_recipe.ipynb #b2d1ef01
 def parse_stage(text: str,  # as `prune0.7:layer`
 ) -> Stage:
     "The stage that a text names."

@@ -16,6 +16,7 @@ from robcomp.data import Data, Images, InputContract
 from robcomp.deploy import agreement, export_onnx, folded_codes, operations, predict, processor_seconds, round_sums, session, weight_codes, with_bias
 from robcomp.models import make_model, model_from
 from robcomp.pack import pack, unpack
+from tests.networks import Attending
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
@@ -330,28 +331,13 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-class Attending(nn.Module):
-    """Attention over the places of a small picture, or a matrix held as a bare parameter in its stead."""
-
-    def __init__(self, bare):
-        super().__init__()
-        self.stem, self.last = nn.Conv2d(3, 16, 3, 2), nn.Linear(16, 6)
-        if bare: self.mix = nn.Parameter(torch.randn(16, 16) / 4)
-        else: self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
-
-    def forward(self, x):
-        x = self.stem(x).flatten(2).transpose(1, 2)
-        x = x @ self.mix if hasattr(self, "mix") else self.attention(x, x, x, need_weights=False)[0]
-        return self.last(x.relu().mean(1))
-
-
 @needs_onnx
 @pytest.mark.parametrize("bare, count", [(True, 256), (False, 1024)])
 @pytest.mark.parametrize("recipe", ["dense", "prune0.5+cluster4+int8"])
 def test_what_no_stage_reaches_is_float_in_the_file(tmp_path, bare, count, recipe, capsys):
     import onnx
     torch.manual_seed(0)
-    artifact = compress(model_from(Attending(bare), name="attending", classes=6, contract=CONTRACT), recipe, DATA)
+    artifact = compress(model_from(Attending(bare, classes=6), name="attending", classes=6, contract=CONTRACT), recipe, DATA)
     assert capsys.readouterr().err.endswith(f"{count:,} parameters stay float32\n")
     path = export_onnx(artifact, tmp_path / "net.onnx")
     found = agreement(artifact.module, path, DATA.test.images)
@@ -440,3 +426,45 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
     assert 0 <= found["median_s"] <= found["p90_s"]
     with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
     assert torch.get_num_threads() == before
+
+
+@needs_onnx
+@pytest.mark.parametrize("name, said", [("", "names no file"), ("no/net.onnx", "no folder .* to write 'net.onnx' in"), (".", "names no file"), ("a\0b", "names no file")])
+def test_a_name_that_no_file_can_have_is_one_line(name, said, tmp_path):
+    path = tmp_path / name if name else name
+    for write in (lambda: export_onnx(NETWORK, path), lambda: pack(NETWORK, path)):
+        with pytest.raises(ValueError, match=said) as refused: write()
+        assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+NETWORK = model_from(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head(8)), name="little", classes=6, contract=CONTRACT)
+
+
+@needs_onnx
+@pytest.mark.parametrize("call, said", [
+    (lambda path: session(path, threads=-1), "threads is a whole number from 1 to 256, got -1"),
+    (lambda path: session(path, threads=10**6), "threads is a whole number from 1 to 256, got 1000000"),
+    (lambda path: session(path, threads=1.5), "threads is a whole number from 1 to 256, got 1.5"),
+    (lambda path: session(path, threads="2"), "threads is a whole number from 1 to 256, got '2'"),
+    (lambda path: predict(path, DATA.test.images, batch=0), "batch is a whole number from 1 to 1,000,000, got 0"),
+    (lambda path: predict(path, DATA.test.images, batch=-1), "batch is a whole number from 1 to 1,000,000, got -1"),
+    (lambda path: predict(path, DATA.test.images[:0]), "there are no images to answer for"),
+    (lambda path: predict(None, DATA.test.images), "no ONNX file 'None'"),
+    (lambda path: predict(3, DATA.test.images), "no ONNX file '3'"),
+    (lambda path: agreement(NETWORK, path, DATA.test.images[:0]), "there are no images to answer for"),
+    (lambda path: agreement(NETWORK, path, DATA.test.images, batch=None), "batch is a whole number"),
+    (lambda path: export_onnx(NETWORK, path, opset="17"), "opset is a whole number from 1 to 1,000, got '17'"),
+    (lambda path: export_onnx(NETWORK, path, opset=17.5), "opset is a whole number from 1 to 1,000, got 17.5"),
+])
+def test_what_is_no_setting_of_a_run_is_one_line(call, said, tmp_path):
+    with pytest.raises(ValueError) as refused: call(export_onnx(NETWORK, tmp_path / "net.onnx"))
+    assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
+
+
+@needs_onnx
+@pytest.mark.parametrize("images", [None, [[1, 2]], "pictures"])
+def test_what_is_no_array_of_images_is_one_line(images, tmp_path):
+    path = export_onnx(NETWORK, tmp_path / "net.onnx")
+    for call in (lambda: predict(path, images), lambda: agreement(NETWORK, path, images)):
+        with pytest.raises(TypeError, match="images are an array of .n, size, size, 3. uint8, got (NoneType|list|str)$"): call()

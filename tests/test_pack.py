@@ -928,3 +928,13 @@ def test_fuzz(files, tmp_path):
     count, grown, longest = map(float, run.stdout.split())
     assert count > 20 and grown < 64_000, f"{count:.0f} files, memory grew by {grown:.0f} kB, longest {longest:.1f} s"
     print(f"{count:.0f} files, memory grew by {grown:.0f} kB, longest {longest:.2f} s")
+
+
+@pytest.mark.parametrize("kind", ["complex64", "uint16", "float8_e4m3fn", "sparse"])
+def test_a_tensor_that_no_file_holds_is_named(kind, tmp_path):
+    model = net()
+    tensor = torch.eye(3).to_sparse() if kind == "sparse" else torch.zeros(3, dtype=getattr(torch, kind))
+    model.register_buffer("odd", tensor)
+    with pytest.raises(ValueError, match="^odd is a tensor of .*, a packed file holds float32, .*: convert it, or register it with persistent=False$"):
+        pack(model, tmp_path / "odd.robcomp")
+    assert not list(tmp_path.iterdir())

@@ -1,13 +1,19 @@
-"""A network as it enters: weight and spectral normalisation folded into the weights, everything in float32, in place."""
+"""A network as it enters: normalisation of weights folded into them, everything in float32, and what no stage can compress."""
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
+
+from robcomp._text.errors import first_line, is_foreign, where
+
+from .state import COMPRESSIBLE, layers, state_of
 
 FOLDED = (parametrizations._WeightNorm, parametrizations._SpectralNorm)
 
@@ -34,3 +40,41 @@ def _fold(module: nn.Module) -> bool:
     module.__class__ = type(module).__bases__[0]
     for name, value in values.items(): setattr(module, name, nn.Parameter(value))
     return True
+
+
+def out_of_reach(module: nn.Module,
+) -> pd.DataFrame:  # one row a parameter of two or more dimensions that no stage compresses: shape, parameters
+    """What no stage compresses; biases and normalisations, which are vectors, are left out."""
+    within = {id(layer.original) for layer in layers(module).values()}
+    rows = {name: dict(shape=" x ".join(map(str, value.shape)), parameters=value.numel())
+            for name, value in module.named_parameters() if value.ndim > 1 and id(value) not in within}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["shape", "parameters"]).rename_axis("parameter")
+
+
+def left_float(module: nn.Module) -> str:
+    """One line about what no stage compresses; empty where there is nothing."""
+    left = out_of_reach(module)
+    if not len(left): return ""
+    names = ", ".join(left.index[:6]) + ", ..." * (len(left) > 6)
+    return f"no stage compresses {names}: {left.parameters.sum():,} parameters stay float32"
+
+
+def check_float(model: nn.Module) -> None:
+    """One line about the first layer that cannot be compressed as it is."""
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if callable(weight) and not isinstance(weight, nn.Module):
+            raise ValueError(f"layer {name} is quantized already ({type(module).__name__}): compress the float network")
+        if not isinstance(module, COMPRESSIBLE): continue
+        if parametrize.is_parametrized(module, "weight") and state_of(module) is None:
+            raise ValueError(f"layer {name} has a parametrization of its own: remove it before compressing")
+
+
+@contextmanager
+def told_in_one_line(stage: object, module: nn.Module):
+    """Within the block, an error of a library or of the network's own code becomes one line that names the stage."""
+    try: yield
+    except Exception as error:
+        if not is_foreign(error): raise
+        raise ValueError(f"{stage} failed{where(error, module)} ({type(error).__name__}: {first_line(error)[:200]}): "
+                         "see whether the network takes a batch of images, or name layers in keep") from error

@@ -107,3 +107,10 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number")
+
+
+def parts_of(sections: Sequence[Section]) -> dict[str, dict[str, bytes]]:
+    """Bytes by name and kind."""
+    parts: dict[str, dict[str, bytes]] = {}
+    for section in sections: parts.setdefault(section.name, {})[section.kind] = section.data
+    return parts
