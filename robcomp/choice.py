@@ -75,6 +75,7 @@ def _resampled(study: pd.DataFrame | Tables | Draws, draws: int) -> Draws | None
 def _summary(study: pd.DataFrame | Tables) -> pd.DataFrame:
     return summarise(study) if isinstance(study, Tables) else study
 
+# %% ../nbs/59_choice.ipynb #d425775f
 def _sign(best: str) -> int: return 1 if DIRECTIONS[best] == "max" else -1
 
 def _values(column: pd.Series) -> np.ndarray:

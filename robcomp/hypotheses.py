@@ -66,6 +66,7 @@ def changes_by_images(tables: Tables,  # a study with the outcome of each image
     if not parts: raise ValueError("no trial of this study has ended well: there is nothing to compare")
     return pd.concat(parts, ignore_index=True)
 
+# %% ../nbs/64_hypotheses.ipynb #ab703156
 def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, together: bool, draws: int) -> pd.DataFrame:
     "The changes of one cell."
     table = by_recipe(summarise(study))
@@ -114,6 +115,7 @@ def complexity_tests(tables: Tables,  # a study known by counts, with sizes and 
                 tests.append(from_figure("H2", f"{a} - {b}, by {words}", figure, "above", network=who))
     return tests
 
+# %% ../nbs/64_hypotheses.ipynb #992055be
 def _mean_difference(changes: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:  # value, low, high
     "The mean change of one cell less that of another, over the configurations that work in both."
     usable = [changes[(changes["cell"] == cell) & changes["works"]].set_index("configuration") for cell in (a, b)]
@@ -150,6 +152,7 @@ def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
     mixed, techniques = recipes.map(combined).sum(), recipes.map(compressed).sum()
     return int(mixed * (techniques - mixed))
 
+# %% ../nbs/64_hypotheses.ipynb #2d3780d0
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
                  compare: Callable[[tuple[str, str], float], tuple],  # of two keys, at a level: difference, low, high, and seeds and luck

@@ -106,6 +106,7 @@ def _with_luck(runs: Runs, spread: SeedSpread, place: tuple[str, str, str | None
     borrowed = f"borrowed from {spread.recipes} recipe{'s' * (spread.recipes > 1)} with several seeds"
     return runs.values[:, 0] + normal @ (spread.residuals * _without_both(spread)), borrowed
 
+# %% ../nbs/55_seeds.ipynb #1c748a17
 def _without_both(spread: SeedSpread) -> np.ndarray:
     "By what factor a spread shrinks, (columns,), without the part that depends on images as well."
     total, both = (spread.residuals**2).sum(0), (spread.both**2).sum(1).mean(0)
@@ -159,6 +160,7 @@ def _factor(share: np.ndarray, free: int, a: float, b: float, *, level: float) -
     normal, tail = norm.ppf((1 + level) / 2), student.ppf((1 + level) / 2, free)
     return normal + (tail - normal) * (1 - (1 - share**a)**b)
 
+# %% ../nbs/55_seeds.ipynb #9a44a312
 RATIOS = 10.**np.arange(-2, 3.1, .25)  # variance from seeds over variance from images
 
 def coverage_of(free: int,  # degrees of freedom of the seeds' variance

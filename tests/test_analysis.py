@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control
 from robcomp.charts import notebook_bundle
 from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
 from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, holm, named_outcomes, profile, signed, simultaneous, with_means
-from robcomp.results import Tables, example, join, summarise, write_tables
+from robcomp.results import example, join, summarise, Tables, write_tables
 from robcomp.schema import GROUPS, STANDARD
 
 ROOT = Path(__file__).parents[1]
@@ -236,3 +236,12 @@ def test_pages_say_when_nothing_was_measured(path, monkeypatch):
 def test_committed_pages_show_what_they_computed(path):
     code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert any(cell["outputs"] for cell in code) and not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
+
+
+@pytest.mark.parametrize("name", ["tradeoffs", "combinations", "claims", "choosing", "corruptions"])
+def test_pages_take_recipes_with_one_seed_and_with_several(name, tmp_path, monkeypatch):
+    three = join(*(example(seed=seed) for seed in range(3)))
+    kept = three.trials[(three.trials.seed == 0) | three.trials.recipe.isin(["dense", "int4", "prune0.5+tune1"])]
+    write_tables(Tables(kept, three.rows[three.rows.key.isin(kept.key)], three.deals), tmp_path / "seeds")
+    shown = run_page(ROOT / f"nbs/analysis/{name}.ipynb", monkeypatch, **where(tmp_path / "seeds"))
+    assert "3 of 12 recipes that depend on their seed have 3 seeds" in said(shown)
