@@ -26,8 +26,8 @@ from .models import (
     save_weights as save_weights,
     weights_sha256 as weights_sha256,
 )
+from .schedule import Training as Training
 from .training import (
-    Training as Training,
     fit as fit,
     accuracy as accuracy,
 )

@@ -19,8 +19,8 @@ from ._display.svg import described, figure, to_svg
 from ._files.atomic import replacing
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
-from .chart_tables import VALUES, by_condition, family, figure_said, front_table, has_seeds, heat_table
-from .chart_tables import left_out, networks, one_network, opened, seeds_said, severity_table, severity_words
+from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
+from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words
 from .chart_tables import working
 from .schema import check
 

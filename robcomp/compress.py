@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ._files.digest import tensors_sha256
 from ._compression.coming import coming_bits
 from ._compression.entry import check_float, left_float, made_plain, out_of_reach, told_in_one_line
-from ._compression.norms import recalibrate, running_norms
+from ._compression.norms import recalibrate
 from ._compression.place import placed
 from ._compression.state import Layer, layers
 from .cluster import Shared, cluster, distinct_codes

@@ -23,11 +23,11 @@ from torch import fx, nn
 
 # %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
-from ._deployment.codes import folded_codes, on_integers, to_integers, weight_codes, with_bias
+from ._deployment.codes import on_integers, to_integers
 from ._deployment.entry import batches, check_exportable, library, pad_explicitly, whole
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
-from ._deployment.timing import asked_of_file, processor_seconds, seconds_of_calls
+from ._deployment.timing import asked_of_file, seconds_of_calls
 from ._files.atomic import file_to_write, replacing
 from ._text.errors import first_line
 from .data import InputContract, as_input

@@ -18,12 +18,12 @@ from ._display.controls import menus, pair_menus, recipe_names, sliders
 from ._display.look import AXES, LOOK, scale_of
 from ._display.page import TABLE, html_table, seeds_table
 from .chart_tables import opened
-from .charts import axis_of, by_condition, chart_severity, front_table, networks
-from .limits import FREE, LIMITS, Answer, Evidence, brushed_rows, budget, evidence_of, explorer_answer
+from .charts import axis_of, chart_severity, front_table
+from .chart_tables import networks
+from .limits import FREE, LIMITS, Answer, Evidence, evidence_of, explorer_answer
 from .limits import opened_seeds, pair_said, recipe_table, seeds_said
-from .results import Tables, summarise
+from .results import Tables
 from .schema import check
-from .seeds import by_recipe
 
 # %% ../nbs/71_explorer.ipynb #0ee7e492
 def chart_parameters(limits: Mapping[str, float],  # where the sliders stand

@@ -18,7 +18,8 @@ from ._display.svg import figure
 from ._files.atomic import replacing, writable_folder
 from ._text.numbers import cell, head
 from .chart_tables import has_seeds, seeds_said
-from .charts import by_condition, chart_front, chart_heat, chart_severity, chart_spec, networks, working
+from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
+from .chart_tables import by_condition, networks
 from .limits import opened_seeds, recipe_table
 from .pareto import Choice, Goals, pareto
 from .results import Tables, summarise

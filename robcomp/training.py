@@ -25,7 +25,7 @@ from ._files.digest import tensors_sha256
 from ._text.errors import first_line
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, InputContract, as_input, augment
-from .schedule import MOMENTUM, SHARE, Training, epoch_seed, in_range, rates, sizes_by_epoch, steps_by_epoch
+from .schedule import MOMENTUM, SHARE, Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
 
 # %% ../nbs/21_training.ipynb #eb1824ae
 def optimizer_of(model: nn.Module, training: Training) -> torch.optim.SGD:

@@ -14,7 +14,8 @@ import vl_convert
 
 from robcomp._display.look import FAMILIES, dressed, pixels, scale_of, ticks
 from robcomp._display.svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
-from robcomp.charts import (AXES, by_condition, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat,
+from robcomp.chart_tables import by_condition
+from robcomp.charts import (AXES, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat,
                             chart_severity, chart_spec, enable_charts, family, recipe_looks, save_chart)
 from robcomp.explorer import chart_explorer
 from robcomp.pareto import Goals, pareto

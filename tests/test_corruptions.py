@@ -873,7 +873,7 @@ def test_own_corruption_in_a_store(few, tmp_path):
     import torch
     from robcomp.data import contract_of
     from robcomp.models import model_from
-    from robcomp.charts import by_condition
+    from robcomp.chart_tables import by_condition
     from robcomp.results import collect, summarise
     from robcomp.sweep import Study, sweep
 

@@ -13,7 +13,9 @@ from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
-from robcomp.deploy import agreement, export_onnx, folded_codes, operations, predict, processor_seconds, round_sums, session, weight_codes, with_bias
+from robcomp.deploy import agreement, export_onnx, operations, predict, round_sums, session
+from robcomp._deployment.codes import folded_codes, weight_codes, with_bias
+from robcomp._deployment.timing import processor_seconds
 from robcomp.models import make_model, model_from
 from robcomp.pack import pack, unpack
 from tests.networks import Attending

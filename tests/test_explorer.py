@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 from robcomp._text.numbers import points
-from robcomp.explorer import FREE, Explorer, brushed_rows, budget, chart_explorer, explorer_answer, sliders
+from robcomp.explorer import FREE, Explorer, chart_explorer, explorer_answer, sliders
+from robcomp.limits import brushed_rows, budget
 from robcomp.results import example, find, join, read_tables, summarise
 from robcomp.seeds import recipe_comparisons, recipe_intervals
 from robcomp.uncertainty import comparisons

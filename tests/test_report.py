@@ -10,7 +10,8 @@ import pytest
 
 from robcomp._display.page import html_table
 from robcomp._text import numbers
-from robcomp.charts import by_condition, chart_heat
+from robcomp.charts import chart_heat
+from robcomp.chart_tables import by_condition
 from robcomp.pareto import choose
 from robcomp.report import to_latex, to_markdown, write_report
 from robcomp.results import Tables, example, join, summarise

@@ -9,7 +9,8 @@ import pandas as pd
 
 from robcomp._display.look import AXES, FAMILIES, LOOK
 from robcomp.chart_tables import has_seeds
-from robcomp.charts import family, networks
+from robcomp.chart_tables import networks
+from robcomp.charts import family
 from robcomp.claims import published
 from robcomp.limits import opened_seeds
 from robcomp.results import Tables, summarise
