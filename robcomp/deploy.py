@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 # %% ../nbs/37_deploy.ipynb #b2d1ef03
@@ -112,7 +113,7 @@ def integer_graph(module: nn.Module,  # with `.contract`
     return graph
 
 # %% ../nbs/37_deploy.ipynb #be77aea5
-def export_onnx(model,  # an `Artifact`, or a network with `.contract`
+def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
                 path: str | Path,  # the file to write; its folder exists
                 *,
                 opset: int = 17,  # version of the ONNX operators, 17 or later
@@ -139,7 +140,7 @@ def session(path: str | Path,  # an ONNX file
             *,
             threads: int = 1,  # of the processor, 1 to 256
             optimized: str | Path | None = None,  # where the graph that is really run is written
-):  # an onnxruntime.InferenceSession on the processor
+) -> Any:  # an onnxruntime.InferenceSession on the processor
     "A file made ready to run; ValueError where ONNX Runtime cannot read it."
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
@@ -167,7 +168,7 @@ def operations(path: str | Path,  # an ONNX file
     return table.assign(integer=[kind.startswith(INTEGER_KERNELS) for kind in table.index])
 
 # %% ../nbs/37_deploy.ipynb #1a6ecba8
-def predict(running,  # a session, or the path of a file of `export_onnx`
+def predict(running: Any,  # a session, or the path of a file of `export_onnx`
             images: np.ndarray,  # (n, size, size, 3) uint8
             *,
             batch: int = 100,  # images at a time
@@ -185,7 +186,7 @@ def predict(running,  # a session, or the path of a file of `export_onnx`
 # %% ../nbs/37_deploy.ipynb #5f2d47af
 @torch.inference_mode()
 def agreement(module: nn.Module,  # as compressed, with `.contract`
-              running,  # a session, or the path of a file of `export_onnx`
+              running: Any,  # a session, or the path of a file of `export_onnx`
               images: np.ndarray,  # (n, size, size, 3) uint8
               *,
               batch: int = 100,  # images at a time

@@ -5,14 +5,12 @@ import pandas as pd
 from torch import nn
 
 import robcomp
-from robcomp.sweep import Study
-from robcomp.training import Training
 
 
 def compressed(network: nn.Module, folder: Path) -> Path:
     data = robcomp.load("digits")
     model = robcomp.model_from(network, name="own", classes=len(data.classes), contract=robcomp.contract_of(data))
-    curve: pd.DataFrame = robcomp.fit(model, data, Training(3), seed=1)
+    curve: pd.DataFrame = robcomp.fit(model, data, robcomp.Training(3), seed=1)
     print(curve.train_accuracy, robcomp.accuracy(model, data.test) + .5)
     artifact = robcomp.compress(model, "prune0.5+int8", data=data)
     robcomp.pack(artifact.module, folder / "own.robcomp", recipe=str(artifact.recipe))
@@ -24,7 +22,7 @@ def compressed(network: nn.Module, folder: Path) -> Path:
 
 
 def studied(folder: Path) -> str:
-    study = Study("digits", "mobilenetv2", train=Training(2), seed=1)
+    study = robcomp.Study("digits", "mobilenetv2", train=robcomp.Training(2), seed=1)
     trials = robcomp.sweep(study, ["dense", "int8"], folder / "store")
     tables = robcomp.gather_tables(folder / "store", trials)
     table = robcomp.summarise(tables)
