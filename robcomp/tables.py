@@ -41,8 +41,7 @@ def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fil
     if not Path(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
     records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
-    rows = [table for table in rows if len(table)]
-    return Tables(trials, pd.concat(rows, ignore_index=True) if rows else empty(ROW_COLUMNS), read_deals(store))
+    return Tables(trials, rows, read_deals(store))
 
 # %% ../nbs/49_tables.ipynb #3709741a
 def put_back(tables: Tables,
