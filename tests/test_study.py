@@ -108,8 +108,8 @@ def test_a_parameter_file_names_its_network():
     for path in files:
         given = with_file(dict(parameters=path.stem))
         notebook = experiment(given["arch"])
-        assert checked(given, notebook) == given and given["folder"] == f"runs/{path.stem}"
-    assert len(files) == 9 and experiment("resnet50_pooled") == experiment("resnet50")
+        assert checked(given, notebook) == given and given["folder"] == f"runs/{path.stem.removesuffix('-seeds')}"
+    assert len(files) == 10 and experiment("resnet50_pooled") == experiment("resnet50")
     with pytest.raises(ParameterError, match="mobilenetv2 has a notebook of its own: run that one, not vgg19"):
         check_parameters(dict(arch="mobilenetv2"), "vgg19")
 
@@ -121,7 +121,7 @@ def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
     for path in (EXPERIMENTS / "parameters").glob("*.yaml"):
         if path.stem.startswith("baseline"): continue
         plan = Plan(read_parameters(path.stem))
-        assert plan.cells[0]["arch"].replace("_", "-") + "-" + plan.cells[0]["dataset"] == path.stem
+        assert plan.cells[0]["arch"].replace("_", "-") + "-" + plan.cells[0]["dataset"] == path.stem.removesuffix("-seeds")
     assert cell_weights(dict(weights="auto", arch="mobilenetv2", dataset="cifar10", seed=0)).is_file()
     assert cell_weights(dict(weights="auto", arch="vgg19", dataset="cifar10", seed=0)) is None
 
