@@ -19,7 +19,7 @@ def entry(word: str,  # module.name
 ) -> str:
     """A row of the table. Functions and classes have a place of their own on the page of their module."""
     module, name = word.split(".")
-    page = next(folder.glob(f"[0-9]*_{module}.ipynb")).name
+    page = next(folder.glob(f"[0-9][0-9]_{module}.ipynb")).name
     thing = getattr(robcomp, name)
     shown = getattr(thing, name) if inspect.ismodule(thing) else thing
     place = f"#{name.lower()}" if callable(shown) else ""
