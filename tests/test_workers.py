@@ -179,12 +179,23 @@ def test_stores_that_disagree_are_not_merged(whole, tmp_path):
     same(tmp_path / "into", whole)
 
 
+def test_a_truncated_packed_file_does_not_replace_a_whole_one(whole, tmp_path):
+    sound, damaged = tmp_path / "sound", tmp_path / "damaged"
+    for store in (sound, damaged): merge([whole[1]], store)
+    victim = next((damaged / "artifacts").iterdir())
+    victim.write_bytes(victim.read_bytes()[:100])
+    merge([sound, damaged], tmp_path / "into")
+    merge([damaged], sound)
+    for store in (sound, tmp_path / "into"):
+        assert (store / "artifacts" / victim.name).read_bytes() == (whole[1] / "artifacts" / victim.name).read_bytes()
+
+
 def test_a_plan_makes_the_trials_of_the_experiment_notebooks():
     given = dict(seeds=[3], epochs=2, batch=32, peak=.05, tune_peak=.01, per_condition=10, recipes=["int8"])
     from robcomp.schema import STANDARD
     from robcomp.training import Training
     direct = Study("digits", "mobilenetv2", name="mobilenetv2-digits", weights=None, seed=3, train=Training(2, peak=.05, batch=32, sizes=""),
-                   tune=Training(1, peak=.01, batch=32, warmup=0.), conditions=dict(corruptions=STANDARD, per_condition=10, frost="own", seed=3))
+                   tune=Training(1, peak=.01, batch=32, warmup=0.), conditions=dict(corruptions=STANDARD, per_condition=10, frost="own"))
     assert plan(study_of(Plan(given), 0), ["int8"], "f" * 64) == plan(direct, ["int8"], "f" * 64)
 
 
