@@ -22,7 +22,7 @@ import yaml
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
-from robcomp._files.shipped import parameter_file, shipped
+from robcomp._files.shipped import parameter_file, shipped, starting_weights
 from robcomp._text.suggest import unknown
 from robcomp.pareto import Choice, Goals, choose, pareto
 from robcomp.report import write_report
@@ -107,8 +107,9 @@ def whole_number(least: int):
     return lambda value: type(value) is int and value >= least, f"a whole number from {least} on"
 def a_text(value: object) -> bool: return isinstance(value, str) and value.strip() != ""
 def a_start(value: object) -> bool:
-    if value in ("", "auto"): return True
-    return isinstance(value, str) and ("{" in value or Path(value).is_file())
+    if not isinstance(value, str): return False
+    file = starting_weights(value, arch="", dataset="")
+    return file is None or "{" in value or file.is_file()
 def a_folder(value: object) -> bool: return isinstance(value, str) and Path(value).is_dir()
 def a_rate(value: object) -> bool: return type(value) in (int, float) and 0 < value < float("inf")
 
@@ -132,7 +133,9 @@ def check_values(given: Mapping) -> None:
     "One line about the first value that no study can run with."
     for name, value in given.items():
         holds, said = VALUES.get(name, (lambda value: True, ""))
-        if not holds(value): raise ParameterError(f"{name} is {said}, got {value!r:.80}")
+        try: sound = holds(value)
+        except ValueError as error: raise ParameterError(str(error)) from None
+        if not sound: raise ParameterError(f"{name} is {said}, got {value!r:.80}")
     recipes, budget = given.get("recipes", ["dense"]), {"where", "best"} & set(given)
     if not isinstance(recipes, list) or not recipes:
         raise ParameterError(f"recipes is a list of texts such as [dense, prune0.7+int8], got {recipes!r:.80}")
@@ -270,7 +273,8 @@ def main(words):
     try:
         given = with_file(parameters(words))
         notebook = experiment(str(given.get("arch", "mobilenetv2")))
-        if notebook.suffix == str(given.get("arch"))[-6:] or "arch" not in allowed_parameters(notebook): given.pop("arch", None)
+        own = str(given.get("arch", "")).endswith(".ipynb")
+        if own or "arch" not in allowed_parameters(notebook): given.pop("arch", None)
         checked(given, notebook)
         kind = f"-{given.get('dataset', 'digits')}" if "dataset" in allowed_parameters(notebook) else ""
         folder = Path(given.setdefault("folder", f"runs/{notebook.stem}{kind}"))

@@ -16,7 +16,7 @@ import torch
 
 # %% ../nbs/49_workers.ipynb #8c841d8c
 from ._files.atomic import replacing, writable_folder
-from ._store.checked import statuses
+from ._store.checked import Checked, statuses
 from ._store.claims import Claim, Claims
 from ._store.shards import read_record, read_trial, stamp_of, trial_files, write_deal
 from ._store.tree import Job
@@ -196,7 +196,7 @@ def disagreement(one: Path, other: Path) -> str:
 def merge(stores: Iterable[str | Path],
           into: str | Path,  # a store, new or old
 ) -> int:  # files copied
-    "Copy what several stores hold into one; refused where two disagree on a trial. A packed file of the wrong length stays behind."
+    "Copy what several stores hold into one; refused where two disagree on a trial. A damaged packed file stays behind."
     stores, into = [Path(store) for store in stores], Path(into)
     if absent := [str(store) for store in stores if not store.is_dir()]:
         raise ValueError(f"no store {absent[0]!r}: check the path")
@@ -210,7 +210,8 @@ def merge(stores: Iterable[str | Path],
     folders = [store / part for store in stores for part in ("deals", "artifacts", "beginnings", "plans", "keys")]
     parts = [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix != ".partial"]
     sizes = {path.stem: read_record(path)["size_bytes"] for path in found.values()}
-    parts = [path for path in parts if path.parent.name != "artifacts" or path.stat().st_size == sizes.get(path.stem)]
+    sound = lambda path: Checked(path.parents[1]).packed(path, sizes.get(path.stem)) == "whole"
+    parts = [path for path in parts if path.parent.name != "artifacts" or sound(path)]
     return sum(copied(path, into / path.parent.name / path.name) for path in [*parts, *found.values()])
 
 def copied(source: Path, target: Path) -> bool:

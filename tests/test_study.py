@@ -65,6 +65,7 @@ def test_every_data_set_that_loads_is_a_data_set_of_a_study():
     (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
     (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
     (["ARCH=vgg19", "WEIGHTS=absent.safetensors"], "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
+    (["WEIGHTS='{arhc}.safetensors'"], "weights '{arhc}.safetensors': what stands in braces is arch, dataset or seed"),
     (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
 ])

@@ -179,11 +179,12 @@ def test_stores_that_disagree_are_not_merged(whole, tmp_path):
     same(tmp_path / "into", whole)
 
 
-def test_a_truncated_packed_file_does_not_replace_a_whole_one(whole, tmp_path):
+@pytest.mark.parametrize("spoil", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])], ids=["truncated", "altered"])
+def test_a_damaged_packed_file_does_not_replace_a_whole_one(whole, tmp_path, spoil):
     sound, damaged = tmp_path / "sound", tmp_path / "damaged"
     for store in (sound, damaged): merge([whole[1]], store)
     victim = next((damaged / "artifacts").iterdir())
-    victim.write_bytes(victim.read_bytes()[:100])
+    victim.write_bytes(spoil(victim.read_bytes()))
     merge([sound, damaged], tmp_path / "into")
     merge([damaged], sound)
     for store in (sound, tmp_path / "into"):

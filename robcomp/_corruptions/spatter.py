@@ -110,6 +110,15 @@ def _equalize(grey, counts):
 
 
 @njit(cache=True, nogil=True)
+def _pour(draws, liquid, between, weights, mean, deviation):
+    size = len(liquid)
+    for y in range(size):
+        for x in range(size):
+            liquid[y, x] = mean + deviation * draws[y * size + x]
+    smooth(liquid, between, weights, 1, False, False)
+
+
+@njit(cache=True, nogil=True)
 def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opacity, cap):
     size = images.shape[1]
     liquid, between = np.empty((size, size)), np.empty((size, size + 2 * (len(weights) // 2)))
@@ -120,10 +129,7 @@ def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opaci
     far, mass = np.empty((size + 4, size + 4), np.float32), np.empty((size, size), np.float32)
     colour = (np.float32(175 / 255.), np.float32(238 / 255.), np.float32(238 / 255.))  # pale turquoise
     for i in range(len(images)):
-        for y in range(size):
-            for x in range(size):
-                liquid[y, x] = mean + deviation * draws[i, y * size + x]
-        smooth(liquid, between, weights, 1, False, False)
+        _pour(draws[i], liquid, between, weights, mean, deviation)
         for y in range(size):
             for x in range(size):
                 level[y, x] = int(liquid[y, x] * 255) & 255 if liquid[y, x] >= threshold else 0
@@ -168,10 +174,7 @@ def _mud_kernel(images, draws, out, weights, mean, deviation, threshold, soft):
     liquid, between = np.empty((size, size)), np.empty((size, size + 2 * max(len(weights) // 2, len(soft) // 2)))
     colour = (np.float32(63 / 255.), np.float32(42 / 255.), np.float32(20 / 255.))  # mud brown
     for i in range(len(images)):
-        for y in range(size):
-            for x in range(size):
-                liquid[y, x] = mean + deviation * draws[i, y * size + x]
-        smooth(liquid, between, weights, 1, False, False)
+        _pour(draws[i], liquid, between, weights, mean, deviation)
         for y in range(size):
             for x in range(size):
                 liquid[y, x] = 1. if liquid[y, x] > threshold else 0.
