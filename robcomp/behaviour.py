@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from .contrasts import Profile, by_class, by_severity, contrasts, profile, simultaneous
+from .contrasts import Profile, by_class, by_severity, contrasts, profile
 from .results import Tables, averaging, controls, deal_of, outcomes, references
 from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
+from .selection import simultaneous
 from .uncertainty import BLOCK, counts
 
 # %% ../nbs/58_behaviour.ipynb #1ab68f51
@@ -178,7 +179,7 @@ def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.Data
     own = {f"calibration_{kind}": [part[..., at] for part in errors(kind)] for kind in kinds}
     if "robust" in kinds: own["calibration_change"] = [part[..., at] - part[..., to] for part in errors("robust")]
     def limits(value, drawn):
-        ends = [*np.quantile(drawn, [.025, .975], axis=0), *simultaneous(value, drawn)]
+        ends = [*np.quantile(drawn, [.025, .975], axis=0), *simultaneous(drawn, value).T]
         return dict(zip(LIMITS, [value, *ends]), missing="", key=[a for a, _ in pairs])
     return [pd.DataFrame(limits(*parts)).assign(measure=measure) for measure, parts in own.items()]
 

@@ -19,7 +19,7 @@ from ._text.suggest import unknown
 from .replicates import by_network, recipe_numbers
 from .results import Tables, averaging, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
-from .selection import holm  # noqa: F401  a name that this module had
+from .selection import simultaneous
 from .seeds import Runs, SeedSpread, pooled_spread, seed_matters, widened
 from .uncertainty import BLOCK, counts, parts_of, redraw
 
@@ -115,18 +115,6 @@ def condition_weights(text: str,  # as `clean - robust`
         total += weight * np.array(members) / sum(members)
     return total
 
-# %% ../nbs/57_contrasts.ipynb #639db534
-def simultaneous(value: np.ndarray,  # (contrasts,)
-                 draws: np.ndarray,  # (studies, contrasts)
-                 *,
-                 level: float = .95,
-) -> tuple[np.ndarray, np.ndarray]:  # low, high
-    "Intervals that hold all at once."
-    spread = draws.std(0)
-    away = np.divide(np.abs(draws - value), spread, out=np.zeros_like(draws), where=spread > 0)
-    reach = np.quantile(away.max(1), level) if away.size else 0
-    return value - reach * spread, value + reach * spread
-
 # %% ../nbs/57_contrasts.ipynb #408404dd
 def _clear(low, high): return np.select([low > 0, high < 0, np.isnan(low)], ["better", "worse", "missing"], "undecided")
 
@@ -181,7 +169,7 @@ def _limits(asked: _Asked, level: float) -> np.ndarray:
     def wider(reach, level): return widened(np.maximum(reach, 0), shared.clip(0, 1), luck, free * (luck > 0), level=level)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     ends = [value - wider(value - low, level), value + wider(high - value, level)] if free else [low, high]
-    every = simultaneous(value, draws, level=level)
+    every = simultaneous(draws, value, level=level).T
     if not free or not len(value): return np.stack([*ends, *every])
     spread = np.sqrt(images)
     factor = np.divide(every[1] - value, spread, out=np.zeros_like(spread), where=spread > 0).max()

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, studentized_range, wilcoxon
 
-from .contrasts import holm
+from .selection import holm
 
 # %% ../nbs/63_ranks.ipynb #b7eb3508
 def mean_ranks(scores: pd.DataFrame,  # a row a cell, a column a technique, no gaps

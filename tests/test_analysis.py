@@ -16,9 +16,10 @@ from scipy.stats import false_discovery_control
 
 from robcomp.charts import notebook_bundle
 from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
-from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, holm, named_outcomes, profile, signed, simultaneous, with_means
+from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, named_outcomes, profile, signed, with_means
 from robcomp.results import example, join, summarise, Tables, write_tables
 from robcomp.schema import GROUPS, STANDARD
+from robcomp.selection import holm
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))
@@ -74,16 +75,6 @@ def test_missing_recipes_keep_their_rows(measured):
 @pytest.mark.parametrize("text, weights", [("a", dict(a=1)), ("a - b", dict(a=1, b=-1)), ("prune0.5+int8 - int8 + dense", {"prune0.5+int8": 1, "int8": -1, "dense": 1}),
                                            ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}), ("a + a - b", dict(a=2, b=-1)), ("a - a", dict(a=0))])
 def test_signed(text, weights): assert signed(text) == weights
-
-
-def test_simultaneous_intervals_cover_all_at_once():
-    rng, misses = np.random.default_rng(0), 0
-    for _ in range(300):
-        spread = rng.uniform(.5, 2, 30)
-        value = spread * rng.normal(size=30)
-        low, high = simultaneous(value, value + spread * rng.normal(size=(400, 30)))
-        misses += ((low > 0) | (high < 0)).any()
-    assert .01 < misses / 300 < .11
 
 
 def test_seeds_are_averaged(vgg):

@@ -80,7 +80,7 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %{rival}; "
             f"picking it costs {amount(own.regret)} of {best} on average.")
     if own.high > own.low:
-        said += (f" Being the best of {count} flatters the winner's {best} by {amount(max(selection.flattery, 0))} on average; "
+        said += (f" The best of {count} looks better than it is: its {best} by {amount(max(selection.optimism, 0))} on average; "
                  f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
     return said + luck_said(luck[first.key])
 
