@@ -75,25 +75,29 @@ def _cell(name: str, value: object) -> str:
 
 
 class Answers:
-    """What a page has found, in a few sentences and one chart.
+    """What a page has found, in a few sentences, one small table and one chart.
 
-    The finishing step of the site shows the first one under the title. With `cards` the sentences stand beside each
-    other. Where only text can be shown, as in the README, it is a list, and `picture`, an image in Markdown, stands for
-    the chart.
+    The finishing step of the site shows the first one under the title. What is said of each network stands in the
+    table, a row a network. With `cards` the sentences stand beside each other. Where only text can be shown, as in the
+    README, it is a list, and `picture`, an image in Markdown, stands for the chart.
     """
 
-    def __init__(self, sentences: Sequence[str], chart=None, *, cards: bool = False, picture: str = ""):
+    def __init__(self, sentences: Sequence[str], chart=None, *, table: pd.DataFrame | None = None, cards: bool = False,
+                 picture: str = ""):
         self.sentences, self.chart, self.cards, self.picture = list(sentences), chart, cards, picture
+        self.table = table if table is not None and len(table) else None
 
     def _repr_html_(self) -> str:
         said = "".join(f"<li>{_marked(text)}</li>" for text in self.sentences)
         listed = f"<ul>{said}</ul>" if said else ""
+        rows = "" if self.table is None else html_table(self.table, columns=list(self.table))
         drawn = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
         kind = "rc-answers rc-cards" if self.cards else "rc-answers"
-        return f'<section class="{kind}">{listed}{drawn}</section>'
+        return f'<section class="{kind}">{listed}{rows}{drawn}</section>'
 
     def __str__(self) -> str:
         lines = [f"- {text}" for text in self.sentences]
+        if self.table is not None: lines += ["", self.table.to_string(index=False, float_format="{:.3g}".format)]
         return "\n".join([*lines, self.picture] if self.picture else lines)
 
     __repr__ = __str__
