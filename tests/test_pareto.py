@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from robcomp._text.condition import clauses, parse_condition
+from robcomp.goals import candidates, ordered
 from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, goal_losses, pareto,
                             price_of_clean, rank, stability, topsis)
 from robcomp.results import example, read_tables, summarise, works
+from robcomp.selection import other_studies, own_luck, true_figures
 from robcomp.uncertainty import resample
 
 quick = settings(deadline=None, max_examples=150)
@@ -92,7 +94,7 @@ def test_topsis_respects_dominance(table, goals):
 def test_failed_trials_and_gaps(table):
     failed = table.assign(status=["failed"] + ["ok"] * 23, robust=table.robust.where(table.index > 0))
     assert not pareto(failed)[0] and pd.isna(rank(failed)[0]) and np.isnan(topsis(failed)[0]) and stability(failed, draws=10)[0] == 0
-    assert pareto(failed)[1:].equals(pareto(table[1:])) and "23 trials" in str(choose(failed))
+    assert pareto(failed)[1:].equals(pareto(table[1:])) and "23 recipes" in str(choose(failed))
     gap = table.assign(robust=table.robust.where(table.index != 5))
     for call in (pareto, rank, knee, topsis, hypervolume, stability):
         with pytest.raises(ValueError, match=f"{table.arch[5]} .* has robust = nan: leave the trial out") as error: call(gap)
@@ -225,11 +227,14 @@ def test_a_card_is_escaped(table):
 
 
 def test_choice_probability_by_hand(table, draws):
-    where = "size_mb <= 10 and robust >= 0.81"
+    """The column that decides is that of other studies, and the condition is asked of each resampled one."""
+    where, kept = "size_mb <= 10 and robust >= 0.81", ordered(candidates(draws.table))
+    place = pd.Index(draws.table.key).get_indexer(kept.key)
+    values, point = draws.column("clean")[:, place], kept.clean.to_numpy()
+    clean = other_studies(values, point, true_figures(point, own_luck(values), draws=120))
     expected = {}
     for study in range(120):
-        one = draws.table.assign(**{name: draws.column(name)[study] for name in ("clean", "robust")})
-        row = choose(one, where=where).row
+        row = choose(kept.assign(clean=clean[study], robust=draws.column("robust")[study, place]), where=where).row
         key = "" if row is None else row.key
         expected[key] = expected.get(key, 0) + 1 / 120
     found = choice_probability(draws, where=where)

@@ -37,23 +37,22 @@ def numbers_in(where: str, row: pd.Series) -> list[str]:
 def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFrame, excluded: pd.Series) -> str:
     """Why the first candidate is chosen, and what comes next."""
     (where, best), first, count = asked, candidates.iloc[0], len(candidates) + len(others)
-    kind = "recipes" if any(table.seeds.gt(1).any() for table in (candidates, others)) else "trials"
     under = f", {len(candidates)} of which satisfy {where!r} ({parts(excluded)})" if where.strip() else ""
     said = figures(first, best, *numbers_in(where, first))
     then = "".join(f" Next is {name_of(row)}: {figures(row, best)}." for _, row in candidates.iloc[1:2].iterrows())
-    return f"{name_of(first)} has the best {best} of {count} {kind}{under}: {said}.{then}"
+    return f"{name_of(first)} has the best {best} of {count} recipes{under}: {said}.{then}"
 
 
 def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
     """Why nothing is chosen, and what is nearest."""
     if others.empty: return "No trial has ended well: there is nothing to choose from."
     near, named = others.iloc[0], re.findall(r"[^\W\d]\w*", where)
-    return (f"None of {len(others)} trials satisfies {where!r}: {parts(excluded)}. "
+    return (f"None of {len(others)} recipes satisfies {where!r}: {parts(excluded)}. "
             f"Nearest is {name_of(near)}: {figures(near, *named)}.")
 
 
 def broken_said(broken: int) -> str:
-    """How many trials were not considered because their networks do not work."""
+    """How many recipes were not considered because their networks do not work."""
     if not broken: return ""
     does, are = ("does", "is") if broken == 1 else ("do", "are")
     return f" {broken} more {does} not work ({SHARE}) and {are} left out."
