@@ -208,6 +208,7 @@ def by_severity(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it
     index = pd.MultiIndex.from_arrays(levels, names=hits.index.names)
     return hits.set_index(index).sort_index(level=[0, 1], kind="stable")
 
+# %% ../nbs/57_contrasts.ipynb #0f057187
 def slope_weights(parts: Iterable[str],  # as `severity_1`
 ) -> np.ndarray:  # (parts,): times the accuracies by severity they make the slope
     "The least-squares slope over severities as weights; one line where there are fewer than two."
