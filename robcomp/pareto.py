@@ -47,17 +47,22 @@ def rank(table: pd.DataFrame,
 # %% ../nbs/60_pareto.ipynb #fb3b1f72
 def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
     "A column as a share of the dense network's; raises one line where a recipe has no dense network in the table."
-    if name == "size_mb" and "dense_bytes" in recipes: whole = recipes.dense_bytes / 1e6
+    if name == "size_mb" and "dense_bytes" in recipes:
+        whole = recipes.dense_bytes / 1e6
     elif {"key", "reference"} <= set(recipes):
-        whole = recipes.reference.map(recipes.drop_duplicates("key").set_index("key")[name]).astype(float)
-    else: whole = pd.Series(np.nan, recipes.index)
+        known = recipes.drop_duplicates("key").set_index("key")[name]
+        whole = recipes.reference.map(known).astype(float)
+    else:
+        whole = pd.Series(np.nan, recipes.index)
     lacking = whole.isna() & recipes[name].notna()
     if lacking.any():
-        raise ValueError(f"{name_of(recipes[lacking].iloc[0])} has no dense network in the table: add it, or give bounds=dict({name}=(best, worst))")
+        row = recipes[lacking].iloc[0]
+        raise ValueError(f"{name_of(row)} has no dense network in the table: "
+                         f"add it, or give bounds=dict({name}=(best, worst))")
     return recipes[name] / whole
 
 # %% ../nbs/60_pareto.ipynb #8a7cd817
-OF_DENSE = {"clean": (1.1, .9), "robust": (1.1, .9), "size_mb": (1 / 64, 1)}  # (best, worst) in shares of dense; size logarithmic
+OF_DENSE = dict(clean=(1.1, .9), robust=(1.1, .9), size_mb=(1 / 64, 1))  # (best, worst) as shares of dense
 BOUNDS = (dict.fromkeys(["worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
           | dict.fromkeys(["drop", "ece_clean", "ece_robust"], (0, 1))
           | dict(mce=(0, 2), relative_mce=(0, 2), latency_s=(0, 1)))
@@ -65,7 +70,7 @@ BOUNDS = (dict.fromkeys(["worst", "extra_robust", "sparsity"], (1, 0))  # (best,
 def hypervolume(table: pd.DataFrame,
                 goals: Goals = Goals(),
                 *,
-                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst) in its own unit, for any column
+                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst) in its own unit
 ) -> float:  # 0 to 1
     "The share of the box between the worst and the best that the table's front beats."
     recipes, losses = by_recipe(table), []

@@ -1,1 +1,1 @@
-"""Words: conditions as text, reasons, suggestions for misspelt names, numbers, errors in one line, published sentences."""
+"""Words: conditions as text, reasons, suggestions for misspelt names, numbers, one-line errors, published sentences."""
