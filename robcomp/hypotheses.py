@@ -77,10 +77,9 @@ def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, togeth
     kept, name = table[asked], table.set_index("key")["recipe"]
     pairs = [(f"{recipe} - {name[other]}", "robust") for recipe, other in zip(kept["recipe"], kept[to])]
     if not pairs: return kept.reindex(columns=[*kept, *CHANGE])
-    found = contrasts(recipe_profile(study, draws=draws), pairs).set_axis(kept.index)
-    found = found.rename(columns=dict(value="difference"))
+    found = contrasts(recipe_profile(study, draws=draws), pairs).rename(columns=dict(value="difference"))
     if together: found = found.assign(low=found["low_all"], high=found["high_all"], verdict=found["verdict_all"])
-    return kept.drop(columns="seeds").join(found[[*CHANGE, "seeds", "luck"]])
+    return kept.drop(columns="seeds").join(found.set_axis(kept.index)[[*CHANGE, "seeds", "luck"]])
 
 # %% ../nbs/64_hypotheses.ipynb #a6564910
 def tests_of(claim: str,  # its name in `claims.CLAIMS`
