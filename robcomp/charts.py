@@ -109,8 +109,12 @@ def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the m
                 x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
                 y: str = "robust",  # column up, one of the same
                 references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
-) -> alt.LayerChart | alt.ConcatChart:
-    "Recipes by two figures, the front as a stair, a panel a network; raises ValueError where none has both figures."
+) -> alt.LayerChart | alt.ConcatChart:  # a panel a network
+    """Recipes by two figures, the front as a stair, a panel a network.
+
+    Raises ValueError for a column that cannot be drawn, where no recipe has both figures, and for intervals of single
+    trials beside means over seeds.
+    """
     data, words = _front(table, intervals, x, y)
     if references is not None: check(references, ["name", y])
     title, how, said = words
@@ -137,8 +141,11 @@ HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean o
 def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
                *,
                value: str = "accuracy",  # accuracy, or change against dense
-) -> alt.LayerChart:
-    "Recipes by corruptions, a colour and a figure a cell. Raises ValueError where no figure of that kind is known."
+) -> alt.LayerChart:  # recipes down, the most robust first; corruptions across
+    """Recipes by corruptions, a colour and a figure a cell.
+
+    Raises ValueError for a table of several networks, and where no figure of that kind is known.
+    """
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
     shown, (title, how) = working(conditions), HEATS[value]
     cells = heat_table(shown)
@@ -174,9 +181,13 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
                    recipes: Sequence[str] | None = None,  # at most 8; if not given, the best of each family that works
                    *,
                    value: str = "change",  # against dense, or accuracy
-                   columns: int = 5,  # panels in a row
-) -> alt.FacetChart:
-    "Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean."
+                   columns: int = 5,  # panels in a row, 1 or more
+) -> alt.FacetChart:  # a panel a corruption
+    """Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean.
+
+    Raises ValueError for a table of several networks, a recipe that is not in it, more recipes than a chart tells
+    apart, and where no figure of that kind is known.
+    """
     if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
     if recipes is None:
         recipes = [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
@@ -194,8 +205,11 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; luck if seeds are in
                       *,
                       title: str = "difference in robust accuracy",  # what is compared
-) -> alt.LayerChart:
-    "Differences of accuracies (fractions) with their intervals, in points, one row each."
+) -> alt.LayerChart:  # a row a difference, in the order of the table
+    """Differences of accuracies (fractions) with their intervals, in points, one row each.
+
+    Raises ValueError where the table lacks one of those columns.
+    """
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())

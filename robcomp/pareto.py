@@ -22,10 +22,13 @@ from .seeds import recipe_draws
 from .uncertainty import Draws, resample  # noqa: F401
 
 # %% ../nbs/60_pareto.ipynb #c34eb17e
-def pareto(table: pd.DataFrame,
-           goals: Goals = Goals(),
-) -> pd.Series:  # bool, indexed as the table
-    "Is no other trial better?"
+def pareto(table: pd.DataFrame,  # summary, with one or several seeds a recipe
+           goals: Goals = Goals(),  # columns, and whether more or less of each is better
+) -> pd.Series:  # bool, indexed as the table; `attrs["left_out"]` says what was not considered
+    """Is no other recipe at least as good in every goal and better in one?
+
+    Raises ValueError where the table lacks a goal, or a recipe that is considered has no figure for it.
+    """
     recipes = by_recipe(table)
     seen = goal_values(recipes, goals)
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
@@ -98,10 +101,14 @@ def goal_losses(table: pd.DataFrame,
     return (seen - front.min()) / span.mask(span == 0, 1)
 
 # %% ../nbs/60_pareto.ipynb #1b5bc5ac
-def knee(table: pd.DataFrame,
-         goals: Goals = Goals(),
-) -> pd.Series:  # the row
-    "The recipe of the front where it bends most; of equal ones the smallest."
+def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
+         goals: Goals = Goals(),  # columns, and whether more or less of each is better
+) -> pd.Series:  # the row, a mean over seeds where there are several
+    """The recipe of the front where it bends most; of equal ones the smallest.
+
+    The method is that of Das (Structural Optimization 18, 1999). Raises ValueError where no trial has ended well, where
+    the table lacks a goal, or a recipe that is considered has no figure for it.
+    """
     recipes = by_recipe(table)
     front = ordered(recipes[pareto(recipes, goals)])
     if front.empty: raise ValueError("no trial has ended well: there is no front")
@@ -193,9 +200,12 @@ def regret(study: pd.DataFrame | Draws,  # as for `stability`
 
 # %% ../nbs/60_pareto.ipynb #f1e5c9d6
 def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
-                      goals: Goals = Goals(),
+                      goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # 0 to 1, indexed by key of the trials; candidates alone
-    "The share of studies, on other images and with other seeds where there are any, with a recipe on the front."
+    """The share of studies, on other images and with other seeds where there are any, with a recipe on the front.
+
+    Raises ValueError where the table or some of the resampled studies lack a goal.
+    """
     goal_values(draws.table, goals)
     table, draws = draws.table, recipe_draws(draws)
     kept = draws.table.key.isin(candidates(draws.table).key).to_numpy()

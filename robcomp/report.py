@@ -135,15 +135,18 @@ def _counts(table: pd.DataFrame) -> str:
     return trials if not has_seeds(recipes) else f"{trials} {len(recipes)} recipes." + seeds_said(recipes)
 
 # %% ../nbs/72_report.ipynb #a2b0ca22
-def write_report(tables: Tables,
+def write_report(tables: Tables,  # a study, with one or several seeds a recipe
                  folder: str | Path,  # made if absent
                  *,
                  choice: Choice | None = None,  # as `choose` gives it
                  title: str = "Compressed and corrupted",  # of the page
                  name: str = "report.html",  # of the file
-                 draws: int = 500,  # resampled studies behind the intervals
+                 draws: int = 500,  # resampled studies behind the intervals, 1 or more
 ) -> Path:  # the file written
-    "One HTML file: the choice, the front, corruptions, severities; raises ValueError for seeds that differ in more."
+    """One HTML file that fetches nothing: the choice, the front, corruptions, severities, failures.
+
+    Raises ValueError where the seeds of a recipe differ in more than their seed.
+    """
     table, rows = summarise(tables), by_condition(tables)
     bounds = recipe_intervals(resample(tables, draws=draws))
     ended = _ended(table)
