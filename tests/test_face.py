@@ -161,7 +161,8 @@ CALLED = [word for word in WORDS if callable(of_face(word))]
 UNSAID = """recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune pack.pack pack.unpack footprint.latency
     judge.judge elsewhere.from_onnx elsewhere.from_predict study.check_parameters study.gather_tables
     study.write_results tables.collect tables.read_tables tables.write_tables tables.join tables.find tables.example
-    results.summarise uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts goals.Goals choice.choose
+    results.summarise uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts goals.Goals
+    choice.choose
     choice.choice_probability""".split()
 SAID = [word for word in CALLED if word not in UNSAID]
 
