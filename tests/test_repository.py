@@ -157,6 +157,37 @@ def test_lines_of_code_have_at_most_120_characters(path):
     assert not long, f"open up: {long[0].strip()[:80]} ..."
 
 
+# Functions with more than six parameters, by file and name; nothing joins them without a reason
+MANY_PARAMETERS = {
+    # values that hold settings: made once, by keyword, each setting with a default, and passed on as one thing
+    *"schedule.Training corruptions.Suite baseline.Study compress.Means schema.Trial".split(),
+    # what decides the result, and besides where it runs, what it shows and where it is kept: options of one call
+    *"training.fit sweep.sweep corruptions.corrupt".split(),
+    # the arguments of `corrupt`, known to be right, on their way to the loops; one condition on its way to the network
+    *"published_corruptions.corrupt_checked published_corruptions.corrupt_with_draws evaluate.condition_rows".split(),
+    # loops that numba compiles: they take arrays and numbers, and no values of ours
+    *"""kmeans._lloyd draws._draw draws._drawn frost._frost_kernel kernels.sample snow._snow_kernel
+    spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split()}
+
+
+def parameters(path):
+    """Names and numbers of parameters of all functions of a file; a class is called as its `__init__`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        inside = node.body if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else []
+        for own in inside:
+            if not isinstance(own, ast.FunctionDef): continue
+            name = node.name if own.name == "__init__" else own.name
+            given = own.args
+            taken = [part.arg for part in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            yield f"{path.stem}.{name}", len(taken) - (taken[:1] == ["self"])
+
+
+def test_functions_have_at_most_six_parameters():
+    files = [path for path in (ROOT / "robcomp").rglob("*.py") if path.name != "_modidx.py"]
+    many = {name for path in files for name, number in parameters(path) if number > 6}
+    assert many - MANY_PARAMETERS == set(), "what belongs together becomes a value"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "nbs/experiments").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_experiments_hold_no_code_of_their_own(path):
     found = cells(path)
