@@ -20,8 +20,7 @@ from ._files.atomic import replacing
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
 from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
-from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words
-from .chart_tables import working
+from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words, working
 from .schema import check
 
 # %% ../nbs/70_charts.ipynb #06b69caa
@@ -161,8 +160,9 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, on
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> list[str]:  # recipes, in the order of `FAMILIES`
     "The recipe with the highest mean accuracy over the standard corruptions in each family."
-    robust = heat_table(working(conditions)).drop_duplicates("recipe")
-    best = robust.assign(family=robust["recipe"].map(family)).drop_duplicates("family").set_index("family")["recipe"]
+    recipes = heat_table(working(conditions)).drop_duplicates("recipe")  # the most robust first
+    first = recipes.assign(family=recipes["recipe"].map(family)).drop_duplicates("family")
+    best = dict(zip(first["family"], first["recipe"]))
     return [best[name] for name in FAMILIES | FOREIGN if name in best]
 
 # %% ../nbs/70_charts.ipynb #1b96e1b9
@@ -245,8 +245,8 @@ def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
 def chart_bytes(ledger: pd.DataFrame,  # layer kind bytes, in the order of the file
 ) -> alt.Chart:
     "The bytes of a packed file by layer and kind."
-    data = check(ledger, ["layer", "kind", "bytes"]).groupby(["layer", "kind"], sort=False)["bytes"].sum().reset_index()
-    data = data.assign(kb=data["bytes"] / 1e3)
+    entries = check(ledger, ["layer", "kind", "bytes"]).groupby(["layer", "kind"], sort=False)["bytes"]
+    data = entries.sum().reset_index().assign(kb=lambda table: table["bytes"] / 1e3)
     top = data.loc[data["kb"].idxmax()]
     said = f"Bytes by layer; the largest entry is {top['kind']} of {top['layer']} with {top['kb']:.1f} kB."
     return with_title(_marks.stacked(data), "bytes by layer", f"{data['kb'].sum():,.1f} kB in all.", said)

@@ -64,6 +64,8 @@ def _profile(evidence: Evidence,
     return chart_severity(rows, beside or recipes, value=value).configure(**LOOK)
 
 # %% ../nbs/71_explorer.ipynb #fa89f56d
+def _blank() -> alt.JupyterChart: return alt.JupyterChart(alt.Chart().mark_point(), embed_options=dict(actions=False))
+
 class Panel(widgets.VBox):
     "The parts of an explorer, laid out."
 
@@ -74,9 +76,9 @@ class Panel(widgets.VBox):
         self.trials = check(given if self.evidence is None else self.evidence.trials,
                             ["key", "recipe", "arch", "dataset", *LIMITS])
         self.table = recipe_table(self.trials).dropna(subset=list(LIMITS))
-        self.limits, self.menus, self.pair, self.ranges = sliders(self.table), menus(self.table), pair_menus(), {}
-        blank = alt.Chart().mark_point()
-        self.chart, self.profile = (alt.JupyterChart(blank, embed_options=dict(actions=False)) for _ in range(2))
+        self.limits, self.menus, self.pair = sliders(self.table), menus(self.table), pair_menus()
+        self.ranges = {}  # of the brush
+        self.chart, self.profile = _blank(), _blank()
         self.words, self.seeds, self.rows, self.compared = (widgets.HTML() for _ in range(4))
         self.recipe = widgets.Text(description="recipe", layout=widgets.Layout(width="40em", max_width="100%"))
         broken = 0 if "works" not in self.table else int((~self.table["works"].astype(bool)).sum())

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ._text.numbers import cell, points
 from .chart_tables import by_condition, has_seeds
-from .pareto import Choice, choose
+from .choice import Choice, choose
 from .results import Tables, summarise
 from .seeds import by_recipe, recipe_comparisons, recipe_intervals
 from .uncertainty import Draws, resample
@@ -116,5 +116,6 @@ def seeds_said(trials: pd.DataFrame,  # from `opened_seeds`, of one recipe
     failed = trials["status"].eq("failed") if "status" in trials else pd.Series(False, trials.index)
     ended = trials.loc[~failed, name]
     if ended.empty: return f" All {len(trials)} seeds failed."
-    said = f" {len(ended)} seed{'s' * (len(ended) > 1)}, {name} {cell(name, ended.min())} to {cell(name, ended.max())}"
+    seeds, least, most = "seeds" if len(ended) > 1 else "seed", cell(name, ended.min()), cell(name, ended.max())
+    said = f" {len(ended)} {seeds}, {name} {least} to {most}"
     return said + (f"; {failed.sum()} failed." if failed.any() else ".")

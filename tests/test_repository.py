@@ -46,7 +46,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     seeds="results uncertainty replicates",
     choice="results uncertainty seeds selection goals",
     chart_tables="pareto",
-    limits="pareto chart_tables",
+    limits="chart_tables",
     hypotheses="claims pareto",
     explorer="charts",
     report="charts",
@@ -166,7 +166,7 @@ MANY_PARAMETERS = {
     # the arguments of `corrupt`, known to be right, on their way to the loops; one condition on its way to the network
     *"published_corruptions.corrupt_checked published_corruptions.corrupt_with_draws evaluate.condition_rows".split(),
     # loops that numba compiles: they take arrays and numbers, and no values of ours
-    *"""kmeans._lloyd draws._draw draws._drawn frost._frost_kernel kernels.sample snow._snow_kernel
+    *"""kmeans._lloyd draws._draw frost._frost_kernel kernels.sample snow._snow_kernel
     spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split()}
 
 
