@@ -20,8 +20,7 @@ from ._files.atomic import replacing
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
 from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
-from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words
-from .chart_tables import working
+from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words, working
 from .schema import check
 
 # %% ../nbs/70_charts.ipynb #06b69caa
@@ -109,8 +108,12 @@ def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the m
                 x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
                 y: str = "robust",  # column up, one of the same
                 references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
-) -> alt.LayerChart | alt.ConcatChart:
-    "Recipes by two figures, the front as a stair, a panel a network; raises ValueError where none has both figures."
+) -> alt.LayerChart | alt.ConcatChart:  # a panel a network
+    """Recipes by two figures, the front as a stair, a panel a network.
+
+    Raises ValueError for a column that cannot be drawn, where no recipe has both figures, and for intervals of single
+    trials beside means over seeds.
+    """
     data, words = _front(table, intervals, x, y)
     if references is not None: check(references, ["name", y])
     title, how, said = words
@@ -137,8 +140,11 @@ HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean o
 def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
                *,
                value: str = "accuracy",  # accuracy, or change against dense
-) -> alt.LayerChart:
-    "Recipes by corruptions, a colour and a figure a cell. Raises ValueError where no figure of that kind is known."
+) -> alt.LayerChart:  # recipes down, the most robust first; corruptions across
+    """Recipes by corruptions, a colour and a figure a cell.
+
+    Raises ValueError for a table of several networks, and where no figure of that kind is known.
+    """
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
     shown, (title, how) = working(conditions), HEATS[value]
     cells = heat_table(shown)
@@ -154,8 +160,9 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, on
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
 ) -> list[str]:  # recipes, in the order of `FAMILIES`
     "The recipe with the highest mean accuracy over the standard corruptions in each family."
-    robust = heat_table(working(conditions)).drop_duplicates("recipe")
-    best = robust.assign(family=robust["recipe"].map(family)).drop_duplicates("family").set_index("family")["recipe"]
+    recipes = heat_table(working(conditions)).drop_duplicates("recipe")  # the most robust first
+    first = recipes.assign(family=recipes["recipe"].map(family)).drop_duplicates("family")
+    best = dict(zip(first["family"], first["recipe"]))
     return [best[name] for name in FAMILIES | FOREIGN if name in best]
 
 # %% ../nbs/70_charts.ipynb #1b96e1b9
@@ -174,9 +181,13 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
                    recipes: Sequence[str] | None = None,  # at most 8; if not given, the best of each family that works
                    *,
                    value: str = "change",  # against dense, or accuracy
-                   columns: int = 5,  # panels in a row
-) -> alt.FacetChart:
-    "Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean."
+                   columns: int = 5,  # panels in a row, 1 or more
+) -> alt.FacetChart:  # a panel a corruption
+    """Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean.
+
+    Raises ValueError for a table of several networks, a recipe that is not in it, more recipes than a chart tells
+    apart, and where no figure of that kind is known.
+    """
     if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
     if recipes is None:
         recipes = [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
@@ -194,8 +205,11 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; luck if seeds are in
                       *,
                       title: str = "difference in robust accuracy",  # what is compared
-) -> alt.LayerChart:
-    "Differences of accuracies (fractions) with their intervals, in points, one row each."
+) -> alt.LayerChart:  # a row a difference, in the order of the table
+    """Differences of accuracies (fractions) with their intervals, in points, one row each.
+
+    Raises ValueError where the table lacks one of those columns.
+    """
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
@@ -231,8 +245,8 @@ def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
 def chart_bytes(ledger: pd.DataFrame,  # layer kind bytes, in the order of the file
 ) -> alt.Chart:
     "The bytes of a packed file by layer and kind."
-    data = check(ledger, ["layer", "kind", "bytes"]).groupby(["layer", "kind"], sort=False)["bytes"].sum().reset_index()
-    data = data.assign(kb=data["bytes"] / 1e3)
+    entries = check(ledger, ["layer", "kind", "bytes"]).groupby(["layer", "kind"], sort=False)["bytes"]
+    data = entries.sum().reset_index().assign(kb=lambda table: table["bytes"] / 1e3)
     top = data.loc[data["kb"].idxmax()]
     said = f"Bytes by layer; the largest entry is {top['kind']} of {top['layer']} with {top['kb']:.1f} kB."
     return with_title(_marks.stacked(data), "bytes by layer", f"{data['kb'].sum():,.1f} kB in all.", said)

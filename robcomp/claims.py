@@ -30,7 +30,7 @@ def from_contrasts(claim: str,  # its name in `CLAIMS`
                    *,
                    bound: float = 0,
                    network: str = "",
-) -> pd.DataFrame:  # claim network test value low high missing seeds luck value_first low_first high_first bound expected
+) -> pd.DataFrame:  # claim network test, `FIGURE` and the same of the first seeds, missing seeds luck bound expected
     "The tests of a claim, from contrasts, a row a question."
     questions = list(questions)
     found = contrasts(measured, questions)
@@ -74,6 +74,7 @@ def in_order_of_verdict(tests: pd.DataFrame) -> pd.DataFrame:
 
 # %% ../nbs/62_claims.ipynb #661634f6
 NEEDS = ("all", "most", "some")
+UNTESTED = dict(verdict="not testable", test="", tests=0, missing="", seeds="", luck="")
 
 def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contrasts` or `from_figure`
             need: str = "most",  # tests that must support: all, most or some
@@ -82,19 +83,22 @@ def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contras
     if need not in NEEDS: raise ValueError(unknown("need", need, NEEDS))
     lacking = ", ".join(dict.fromkeys(part for text in tests.missing for part in text.split(", ") if part))
     known, answers = tests[tests.value.notna()], outcome_of_tests(tests)
-    n, won, lost = len(known), int((answers == "supports").sum()), int((answers == "contradicts").sum())
-    if not n: return pd.Series(dict(verdict="not testable", test="", tests=0, missing=lacking, seeds="", luck=""))
-    place = {"all": 0, "most": n // 2 if lost > won else (n - 1) // 2, "some": n - 1}[need]
+    if known.empty: return pd.Series(dict(UNTESTED, missing=lacking))
+    count, won, lost = len(known), int((answers == "supports").sum()), int((answers == "contradicts").sum())
+    middle = count // 2 if lost > won else (count - 1) // 2
+    place = dict(all=0, most=middle, some=count - 1)[need]
     decides = in_order_of_verdict(known).iloc[place][["test", *FIGURE]]
-    return pd.Series(dict(verdict=_stands(need, n, won, lost), **decides, supports=won, contradicts=lost, tests=n,
-                          missing=lacking, seeds=_range(known.seeds), luck=", ".join(dict.fromkeys(known.luck))))
+    return pd.Series(dict(verdict=_stands(need, count, won, lost), **decides, supports=won, contradicts=lost,
+                          tests=count, missing=lacking, seeds=_range(known.seeds),
+                          luck=", ".join(dict.fromkeys(known.luck))))
 
 # %% ../nbs/62_claims.ipynb #602791d8
-def _stands(need: str, n: int, won: int, lost: int) -> str:
+def _stands(need: str, count: int, won: int, lost: int) -> str:
     "The verdict from the number of tests, of those that support and of those that contradict."
-    stands = dict(all=won == n, most=won > n / 2, some=won > 0)[need]
-    falls = dict(all=lost > 0, most=lost > n / 2, some=lost == n)[need]
-    return "supported" if stands else "contradicted" if falls else "undecided"
+    stands = dict(all=won == count, most=won > count / 2, some=won > 0)[need]
+    falls = dict(all=lost > 0, most=lost > count / 2, some=lost == count)[need]
+    if stands: return "supported"
+    return "contradicted" if falls else "undecided"
 
 def _range(seeds: pd.Series) -> str:
     "Numbers of seeds as text: `1`, or `1 to 3`."
@@ -114,8 +118,8 @@ def verdicts(tests: Iterable[pd.DataFrame],  # from `from_contrasts` and `from_f
     given = pd.concat(tests, ignore_index=True) if tests else pd.DataFrame(columns=["claim", "network"])
     rows = [_row(claim, network, part.reset_index(drop=True), needs.get(claim, "most"))
             for (claim, network), part in given.groupby(["claim", "network"], sort=False)]
-    rows += [dict(claim=claim, network="", need="", verdict="not testable", test="", tests=0, missing="", seeds="", luck="", first="")
-             for claim in CLAIMS.claim if claim not in set(given.claim)]
+    untested = [claim for claim in CLAIMS.claim if claim not in set(given.claim)]
+    rows += [dict(UNTESTED, claim=claim, network="", need="", first="") for claim in untested]
     table = CLAIMS.merge(pd.DataFrame(rows, columns=VERDICT.split()), on="claim")
     why = table.claim.map(lambda claim: reasons.get(claim, "")).where(table.verdict == "not testable", "")
     lacks = ("the study lacks " + table.missing).where(table.missing != "", "")
@@ -136,9 +140,10 @@ def _with_seeds(row: dict) -> str:
 
 def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd.DataFrame:
     "Verdicts, undecided where an uncompressed network passes the tests that support a claim."
-    passed = [part[outcome_of_tests(part) == "supports"] for part in placebos]
-    passed = pd.concat([pd.DataFrame(columns=["claim", "network", "test"]), *passed]).groupby(["claim", "network"]).test.first()
-    names = [passed.to_dict().get(place, "") for place in zip(table.claim, table.network)]
+    supported = [part[outcome_of_tests(part) == "supports"] for part in placebos]
+    supported = pd.concat([pd.DataFrame(columns=["claim", "network", "test"]), *supported])
+    passed = supported.groupby(["claim", "network"]).test.first().to_dict()
+    names = [passed.get(place, "") for place in zip(table.claim, table.network)]
     names = pd.Series(names, table.index, dtype=object)
     undone = (names != "") & (table.verdict == "supported")
     why = table.why.mask(undone, "an uncompressed network passes too: " + names)
@@ -146,6 +151,6 @@ def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd
 
 # %% ../nbs/62_claims.ipynb #111db698
 def published(dataset: str,  # a data set without figures has none
-) -> pd.DataFrame:  # dataset name clean robust compressed (the technique, empty for dense) source; the most robust first
+) -> pd.DataFrame:  # dataset name clean robust compressed (the technique; empty: dense) source; the most robust first
     "Clean and robust accuracy of networks of others."
     return PUBLISHED[PUBLISHED.dataset == dataset].sort_values("robust", ascending=False, ignore_index=True)

@@ -6,7 +6,7 @@
 __all__ = ['corruption', 'corrupt', 'Suite']
 
 # %% ../nbs/14_corruptions.ipynb #477aff16
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ._text.suggest import unknown
+from .arrays import source_of
 from .conditions import Condition, Corruption, conditions, deal_positions, owned
-from .data import data_root
 from .images import Data
 from .published_corruptions import (checked_images, checked_numbers, compiled, corrupt_checked, strengths_for,
                                            whole_number)
@@ -26,7 +26,8 @@ def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5,
 ) -> Corruption:  # called as the function is
     """Make a function a corruption that `corrupt` and `Suite` take; used as a decorator.
 
-    Raises ValueError where its name is that of another corruption or not in lower case."""
+    Raises ValueError where its name is that of another corruption or not in lower case.
+    """
     return Corruption(function)
 
 # %% ../nbs/14_corruptions.ipynb #4390ee4c
@@ -49,7 +50,8 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     """Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone.
 
     The corruptions are those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261). Raises TypeError for images
-    that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers."""
+    that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers.
+    """
     severity = checked_call(name, severity)
     images, seed, numbers = checked_images(images), whole_number("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()
@@ -57,6 +59,40 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     strengths = strengths_for(images.shape[1], strengths)
     compiled(name)
     return corrupt_checked(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+
+# %% ../nbs/14_corruptions.ipynb #396390aa
+def hands_of(pairs: Sequence[Condition],  # clean first, which holds all
+             n: int,  # test images
+             each: int | None,  # images of a corrupted condition; None: all
+             seed: int,
+) -> dict[Condition, np.ndarray]:  # positions in the test split, ascending
+    "Which of the test images each condition holds."
+    if each is not None: whole_number("per_condition", each, 1, n)
+    return dict(zip(pairs, [np.arange(n), *deal_positions(n, len(pairs) - 1, each, seed)]))
+
+# %% ../nbs/14_corruptions.ipynb #569eef1a
+def strengths_of(source: str,  # generated, official, or the text of a folder of arrays
+                 size: int,  # pixels a side
+                 strengths: str | None,  # as they were asked for
+) -> str:  # cifar or imagenet
+    "Whose constants a suite takes; arrays of a folder have none that we know, and count as CIFAR's."
+    if source not in ("generated", "official"): return "cifar"
+    found = strengths_for(size, strengths)
+    if source == "official" and found != "cifar":
+        raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
+    return found
+
+# %% ../nbs/14_corruptions.ipynb #81d8b2c9
+def owned_by(data: Data,
+             corruptions: Sequence[str | Corruption],
+             severities: Sequence[int],
+             seed: int,
+) -> dict[str, Corruption]:  # by name
+    "Those corruptions that are somebody's own, each tried at each severity."
+    own = {entry.name: entry for entry in corruptions if isinstance(entry, Corruption)}
+    for entry in own.values():
+        for severity in severities: corrupt(data.test.images[:1], entry, severity, seed=seed)
+    return own
 
 # %% ../nbs/14_corruptions.ipynb #f5adb394
 def frost_text(frost: str | Path) -> str:
@@ -73,115 +109,37 @@ def corruption_names(names: Sequence[str]) -> str:
 # %% ../nbs/14_corruptions.ipynb #36052a9a
 PIXELS = 1  # raised whenever a kernel makes other pixels than before: finished trials then keep their old keys
 
-def suite_text(data: Data,
-               pairs: Sequence[Condition],  # clean first
+def suite_text(suite: "Suite",
                each: int | None,  # images of a condition
-               seed: int,
-               frost: str | Path,
-               source: str,  # generated, official, or the name and digest of a folder of arrays
-               strengths: str = "cifar",  # named where it is imagenet
-) -> str:
+) -> str:  # name=value, separated by spaces
     "What makes a suite this one."
-    names, severities = (list(dict.fromkeys(column)) for column in zip(*pairs[1:]))
-    if source == "generated": made = f"generated-{PIXELS}"
-    else: made = source
-    parts = dict(data=data.name, source=made, corruptions=corruption_names(names),
-                 severities=",".join(map(str, severities)), images=each or "all", seed=seed)
-    if "frost" in names and source == "generated": parts["frost"] = frost_text(frost)
-    if strengths != "cifar": parts["strengths"] = strengths
+    names, severities = (list(dict.fromkeys(column)) for column in zip(*suite.conditions[1:]))
+    generated = suite.source == "generated"
+    parts = dict(data=suite.data.name,
+                 source=f"generated-{PIXELS}" if generated else suite.source,
+                 corruptions=corruption_names(names),
+                 severities=",".join(map(str, severities)),
+                 images=each or "all",
+                 seed=suite.seed)
+    if "frost" in names and generated: parts["frost"] = frost_text(suite.frost)
+    if suite.strengths != "cifar": parts["strengths"] = suite.strengths
+    if suite.own: parts["own"] = ",".join(f"{name}-{entry.digest}" for name, entry in suite.own.items())
+    if suite.adapt: parts["adapt"] = "batch-norm"
     return " ".join(f"{key}={value}" for key, value in parts.items())
-
-# %% ../nbs/14_corruptions.ipynb #6ef01e1b
-def download(dataset: str,  # cifar10 or cifar100
-             *,
-             root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
-) -> Path:  # folder of the arrays
-    "Fetch CIFAR-10-C or CIFAR-100-C from Zenodo, where it is not there already."
-    from robcomp._corruptions import official as _official
-    if dataset not in _official.FOLDERS: raise ValueError(unknown("dataset", dataset, _official.FOLDERS))
-    return _official.fetch(dataset, data_root(root))
-
-# %% ../nbs/14_corruptions.ipynb #5692261a
-CBAR = ("blue_noise_sample", "brownish_noise", "checkerboard_cutout", "circular_motion_blur", "inverse_sparkles",
-        "lines", "pinch_and_twirl", "ripple", "sparkles", "transverse_chromatic_abberation")  # in its own spelling
-
-# %% ../nbs/14_corruptions.ipynb #36fd5d05
-def download_arrays(url: str,  # of a tar archive, packed or not, that holds labels.npy and name.npy for each corruption
-                    data: Data,  # whose test images were spoilt
-                    *,
-                    md5: str | None = None,  # of the archive, where whoever offers it says so
-                    root: str | Path | None = None,  # None: ROBCOMP_DATA, else ~/.cache/robcomp
-) -> Path:  # folder of the arrays, for `source=`
-    "Fetch arrays in the layout of CIFAR-10-C; labels, shapes and types are compared with the test images."
-    from robcomp._corruptions import official as _official
-    return _official.fetch_arrays(url, data_root(root), md5, (data.test.images.shape, data.test.labels))
-
-# %% ../nbs/14_corruptions.ipynb #c46705d9
-def source_of(source: str | Path, data: Data, corruptions: Sequence) -> tuple[str, Callable | None, Sequence[str]]:
-    "Where a suite's pixels come from: text for its key, name -> array (None: made here), names that are allowed."
-    from robcomp._corruptions import official as _official
-    if source == "generated": return source, None, CORRUPTIONS
-    if source == "official": return source, partial(_official.official, data_root(), official_name(data)), CORRUPTIONS
-    if not Path(source).is_dir():
-        raise ValueError(unknown("source", str(source), ("generated", "official")) + ", or a folder of arrays")
-    names = _official.names_in(Path(source), data.test.labels)
-    digest = _official.fingerprint(Path(source), [name for name in names if name in corruptions])
-    reader = partial(_official.array, Path(source), data.test.images.shape)
-    return f"{Path(source).resolve().name}-{digest}", reader, names
-
-# %% ../nbs/14_corruptions.ipynb #166691a1
-def official_name(data: Data) -> str:
-    "The data set under which the arrays of these test images are published."
-    from robcomp._corruptions import official as _official
-    name = data.name.partition("-seed")[0]
-    if name not in _official.FOLDERS:
-        raise ValueError(f"no official arrays for {data.name!r}, only for cifar10 and cifar100: "
-                         "leave source at 'generated'")
-    labels = _official.official(data_root(), name, "labels")
-    if not (labels[:len(data.test)] == data.test.labels).all():
-        raise ValueError(f"the test images of {data.name!r} are not those of the official arrays: "
-                         "leave source at 'generated'")
-    return name
-
-# %% ../nbs/14_corruptions.ipynb #81d8b2c9
-def owned_by(suite: "Suite", corruptions: Sequence, severities: Sequence[int]) -> dict[str, Corruption]:
-    "A suite's corruptions that are somebody's own, by name, each tried at each severity."
-    own = {entry.name: entry for entry in corruptions if isinstance(entry, Corruption)}
-    for entry in own.values():
-        for severity in severities: corrupt(suite.data.test.images[:1], entry, severity, seed=suite.seed)
-    return own
-
-def more_text(suite: "Suite") -> str:  # begins with a space where it is not empty
-    "What a suite's text says besides the usual."
-    own = ",".join(f"{name}-{entry.digest}" for name, entry in suite.own.items())
-    return (f" own={own}" if own else "") + (" adapt=batch-norm" if suite.adapt else "")
-
-# %% ../nbs/14_corruptions.ipynb #396390aa
-def hands_of(pairs: Sequence[Condition], n: int, each: int | None, seed: int) -> dict[Condition, np.ndarray]:
-    "Which of n test images each condition holds; clean, the first, holds all."
-    if each is not None: whole_number("per_condition", each, 1, n)
-    return dict(zip(pairs, [np.arange(n), *deal_positions(n, len(pairs) - 1, each, seed)]))
-
-def strengths_of(source: str, size: int, strengths: str | None) -> str:  # cifar or imagenet
-    "Whose constants a suite takes; arrays of a folder have none that we know, and count as CIFAR's."
-    if source not in ("generated", "official"): return "cifar"
-    found = strengths_for(size, strengths)
-    if source == "official" and found != "cifar":
-        raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
-    return found
 
 # %% ../nbs/14_corruptions.ipynb #2fbed1b9
 class Suite:
     """Test images under conditions, made when they are asked for.
 
-    Raises ValueError for what is unknown, named twice or out of range, and where official arrays do not fit."""
+    Raises ValueError for what is unknown, named twice or out of range, and where official arrays do not fit.
+    """
     def __init__(self,
                  data: Data,  # its test images are spoilt
                  *,
                  corruptions: Sequence[str | Corruption] = STANDARD,  # names, or corruptions of one's own
                  severities: Sequence[int] = SEVERITIES,  # each from 1 to 5
                  per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
-                 seed: int = 0,  # of the draws and of the dealing
+                 seed: int = 0,  # of the draws and of the dealing, 0 or more
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
                  source: str | Path = "generated",  # or official: the published arrays; or a folder in their layout
                  strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels, imagenet from 64
@@ -191,11 +149,10 @@ class Suite:
         self.data, self.seed, self.frost, self.adapt = data, whole_number("seed", seed), frost, bool(adapt)
         self.source, self.arrays, known = source_of(source, data, corruptions)
         self.conditions = conditions(corruptions, severities, known=known)
-        self.own = owned_by(self, corruptions, severities)
-        self._hands = hands_of(self.conditions, len(data.test), per_condition, seed)
+        self.own = owned_by(data, corruptions, severities, self.seed)
+        self._hands = hands_of(self.conditions, len(data.test), per_condition, self.seed)
         self.strengths = strengths_of(self.source, data.size, strengths)
-        self.text = suite_text(data, self.conditions, per_condition, seed, frost, self.source, self.strengths)
-        self.text += more_text(self)
+        self.text = suite_text(self, per_condition)
 
     def __len__(self) -> int: return sum(map(len, self._hands.values()))
     def __repr__(self) -> str: return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
@@ -212,22 +169,25 @@ def positions_of(hands: dict, condition: Condition) -> np.ndarray:  # positions 
                          "`suite.conditions` lists them")
     return hands[condition]
 
+# %% ../nbs/14_corruptions.ipynb #d394d203
 def batch(suite: Suite,
           condition: Condition,  # one of `suite.conditions`
           part: slice = slice(None),  # of its images: the same pixels whether they are asked for together or apart
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # images uint8, labels int64, and the images' numbers in the test split
     "The images of a condition as a network will see them."
-    numbers, (name, severity) = suite.positions(condition)[part], condition
-    labels = suite.data.test.labels[numbers]
+    numbers = suite.positions(condition)[part]
+    labels, (name, severity) = suite.data.test.labels[numbers], condition
     if suite.arrays and name not in (CLEAN, *suite.own):
         whole_file = suite.arrays(name)
-        return np.asarray(whole_file[(severity - 1) * (len(whole_file) // 5) + numbers]), labels, numbers
+        first = (severity - 1) * (len(whole_file) // 5)
+        return np.asarray(whole_file[first + numbers]), labels, numbers
     images = suite.data.test.images[numbers]
     if name == CLEAN: return images, labels, numbers
-    spoilt = corrupt(images, suite.own.get(name, name), severity, seed=suite.seed, numbers=numbers, frost=suite.frost,
-                     strengths=suite.strengths)
+    spoilt = corrupt(images, suite.own.get(name, name), severity, seed=suite.seed, numbers=numbers,
+                     frost=suite.frost, strengths=suite.strengths)
     return spoilt, labels, numbers
 
+# %% ../nbs/14_corruptions.ipynb #bf1002a4
 def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
     "Which images a condition holds."
     return pd.DataFrame([dict(suite=suite.text, corruption=name, severity=severity, numbers=hand.astype(np.int32),
@@ -238,23 +198,22 @@ def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
 def write_arrays(data: Data,  # its test images are spoilt
                  folder: str | Path,  # made if absent
                  *,
-                 corruptions: Sequence[str] = CORRUPTIONS,
-                 seed: int = 0,
+                 corruptions: Sequence[str | Corruption] = CORRUPTIONS,  # names, or corruptions of one's own
+                 seed: int = 0,  # of the draws, 0 or more
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
                  strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels, imagenet from 64
 ) -> list[Path]:  # the files
     "All severities of all test images in the layout of CIFAR-10-C."
     from robcomp._corruptions import official as _official
-    images, labels = data.test.images, data.test.labels
-    pairs, strengths = conditions(corruptions, SEVERITIES), strengths_for(data.size, strengths)
-    def blocks(name):
-        for severity in SEVERITIES:
-            for start in range(0, len(images), 1000):
-                numbers = np.arange(start, min(start + 1000, len(images)))
-                yield corrupt(images[numbers], name, severity, seed=seed, numbers=numbers, frost=frost,
-                              strengths=strengths)
-    arrays = {name: lambda name=name: blocks(name) for name in dict.fromkeys(pair.corruption for pair in pairs[1:])}
-    record = dict(suite=suite_text(data, pairs, None, seed, frost, "generated", strengths))
+    suite = Suite(data, corruptions=corruptions, seed=seed, frost=frost, strengths=strengths)
+    names = dict.fromkeys(condition.corruption for condition in suite.conditions[1:])
+    arrays = {name: partial(_blocks, suite, name) for name in names}
     label_type = np.uint8 if len(data.classes) <= 256 else np.int32
-    arrays["labels"] = lambda: [labels.astype(label_type)] * 5
-    return _official.write(Path(folder), record, arrays, 5 * len(images))
+    arrays["labels"] = lambda: [data.test.labels.astype(label_type)] * 5
+    return _official.write(Path(folder), dict(suite=suite.text), arrays, 5 * len(data.test))
+
+def _blocks(suite: Suite, name: str) -> Iterator[np.ndarray]:
+    "All images of a corruption, severity after severity, a thousand at a time."
+    for severity in SEVERITIES:
+        for start in range(0, len(suite.data.test), 1000):
+            yield suite.batch(Condition(name, severity), slice(start, start + 1000))[0]

@@ -38,8 +38,8 @@ def changes_by_counts(tables: Tables,  # a study known by counts, see `counts.fr
                       *,
                       together: bool = False,  # intervals that hold all at once within a cell?
                       correlation: float = 1.,  # as for `counts.count_differences`; 1 is the cautious bound
-                      leave_out: Sequence[str] = (),  # configurations that do not count, such as float files of integer networks
-) -> pd.DataFrame:  # compressed trials of the summary with printed_mce, printed_rate, cell, difference, low, high, verdict
+                      leave_out: Sequence[str] = (),  # configurations that do not count, as float files of integers
+) -> pd.DataFrame:  # compressed trials of the summary, with printed_mce, printed_rate, cell and `CHANGE`
     "Changes of robust accuracy against the own dense network, unpaired."
     table = summarise(tables).merge(rounded_rates(tables).add_prefix("printed_"), left_on="key", right_index=True)
     asked = table[(table["recipe"] != "dense") & ~table["configuration"].isin(leave_out)]
@@ -53,15 +53,16 @@ def changes_by_counts(tables: Tables,  # a study known by counts, see `counts.fr
 
 # %% ../nbs/64_hypotheses.ipynb #9e4dfde0
 def changes_by_images(tables: Tables,  # a study with the outcome of each image
-                      to: str = "control",  # or reference, which is dense; control: uncompressed, with the same training
+                      to: str = "control",  # uncompressed, with the same training; or reference, which is dense
                       *,
                       recipes: Sequence[str] | None = None,  # patterns without epochs, as `without_epochs`; None: all
                       together: bool = False,  # intervals that hold all at once within a cell?
                       draws: int = 1000,
-) -> pd.DataFrame:  # a row a compressed recipe that has such a network: the summary, cell, pattern and `CHANGE`, seeds, luck
+) -> pd.DataFrame:  # a row a compressed recipe that has such a network: summary, cell, pattern, `CHANGE`, seeds, luck
     "Paired changes of robust accuracy."
     if to not in ("control", "reference"): raise ValueError(f"to is control or reference, got {to!r}")
-    parts = [_changes_of(study, to, recipes, together=together, draws=draws) for study in by_network(tables, foreign=False).values()]
+    studies = by_network(tables, foreign=False).values()
+    parts = [_changes_of(study, to, recipes, together=together, draws=draws) for study in studies]
     parts = [part for part in parts if len(part)] or parts[:1]
     if not parts: raise ValueError("no trial of this study has ended well: there is nothing to compare")
     return pd.concat(parts, ignore_index=True)
@@ -76,9 +77,9 @@ def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, togeth
     kept, name = table[asked], table.set_index("key")["recipe"]
     pairs = [(f"{recipe} - {name[other]}", "robust") for recipe, other in zip(kept["recipe"], kept[to])]
     if not pairs: return kept.reindex(columns=[*kept, *CHANGE])
-    found = contrasts(recipe_profile(study, draws=draws), pairs).set_axis(kept.index).rename(columns=dict(value="difference"))
+    found = contrasts(recipe_profile(study, draws=draws), pairs).rename(columns=dict(value="difference"))
     if together: found = found.assign(low=found["low_all"], high=found["high_all"], verdict=found["verdict_all"])
-    return kept.drop(columns="seeds").join(found[[*CHANGE, "seeds", "luck"]])
+    return kept.drop(columns="seeds").join(found.set_axis(kept.index)[[*CHANGE, "seeds", "luck"]])
 
 # %% ../nbs/64_hypotheses.ipynb #a6564910
 def tests_of(claim: str,  # its name in `claims.CLAIMS`
@@ -155,7 +156,7 @@ def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
 # %% ../nbs/64_hypotheses.ipynb #2d3780d0
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
-                 compare: Callable[[tuple[str, str], float], tuple],  # of two keys, at a level: difference, low, high, and seeds and luck
+                 compare: Callable[[tuple[str, str], float], tuple],  # (keys, level) -> value, low, high; seeds, luck
                  who: str,
                  *,
                  asked: int | None = None,  # pairs that could have been chosen; None: all of the table
@@ -167,10 +168,11 @@ def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_r
     if not pairs:
         lacking = "a single technique and a combination within one budget"
         return [from_figure("H3c", lacking, (np.nan,) * 3, "above", network=who)]
-    level, tests = 1 - .05 / max(pairs_of_kinds(names) if asked is None else asked, 1), []
+    if asked is None: asked = pairs_of_kinds(names)
+    level, tests = 1 - .05 / max(asked, 1), []
     for (a, b), fits in pairs.items():
         test = f"{names[a]} - {names[b]}, {' and '.join(fits)} times smaller or more"
-        *figure, seeds, luck = (*compare((a, b), level), 1, "left out")[:5]
+        *figure, seeds, luck = (*compare((a, b), level), 1, "left out")[:5]  # counts say nothing about seeds
         tests.append(from_figure("H3c", test, tuple(figure), "above", network=who).assign(seeds=seeds, luck=luck))
     return tests
 
@@ -191,7 +193,7 @@ def paper_tests(theirs: Tables,  # the paper's study, by counts
                 *,
                 margin: float = .01,  # loss of robust accuracy that counts as preserved
                 budgets: Iterable[float] = (4, 6, 8),  # compression ratios
-                leave_out: Sequence[str] = (),  # configurations that do not count, such as float files of integer networks
+                leave_out: Sequence[str] = (),  # configurations that do not count, as float files of integer networks
 ) -> list[pd.DataFrame]:
     "The tests of H1, H2 and H3 on a study that is known by counts."
     wide, single = (changes_by_counts(theirs, together=together, leave_out=leave_out) for together in (True, False))

@@ -22,10 +22,13 @@ from .seeds import recipe_draws
 from .uncertainty import Draws, resample  # noqa: F401
 
 # %% ../nbs/60_pareto.ipynb #c34eb17e
-def pareto(table: pd.DataFrame,
-           goals: Goals = Goals(),
-) -> pd.Series:  # bool, indexed as the table
-    "Is no other trial better?"
+def pareto(table: pd.DataFrame,  # summary, with one or several seeds a recipe
+           goals: Goals = Goals(),  # columns, and whether more or less of each is better
+) -> pd.Series:  # bool, indexed as the table; `attrs["left_out"]` says what was not considered
+    """Is no other recipe at least as good in every goal and better in one?
+
+    Raises ValueError where the table lacks a goal, or a recipe that is considered has no figure for it.
+    """
     recipes = by_recipe(table)
     seen = goal_values(recipes, goals)
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
@@ -46,40 +49,48 @@ def rank(table: pd.DataFrame,
 
 # %% ../nbs/60_pareto.ipynb #fb3b1f72
 def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
-    "A column as a share of the dense network's; raises one line where a recipe has no dense network in the table."
-    if name == "size_mb" and "dense_bytes" in recipes: whole = recipes.dense_bytes / 1e6
+    "A column as a share of the dense network's, of sizes the binary logarithm; refused where dense is not there."
+    if name == "size_mb" and "dense_bytes" in recipes:
+        whole = recipes.dense_bytes / 1e6
     elif {"key", "reference"} <= set(recipes):
-        whole = recipes.reference.map(recipes.drop_duplicates("key").set_index("key")[name]).astype(float)
-    else: whole = pd.Series(np.nan, recipes.index)
+        known = recipes.drop_duplicates("key").set_index("key")[name]
+        whole = recipes.reference.map(known).astype(float)
+    else:
+        whole = pd.Series(np.nan, recipes.index)
     lacking = whole.isna() & recipes[name].notna()
     if lacking.any():
-        raise ValueError(f"{name_of(recipes[lacking].iloc[0])} has no dense network in the table: add it, or give bounds=dict({name}=(best, worst))")
-    return recipes[name] / whole
+        row = recipes[lacking].iloc[0]
+        raise ValueError(f"{name_of(row)} has no dense network in the table: "
+                         f"add it, or give bounds=dict({name}=(best, worst))")
+    share = recipes[name] / whole
+    return np.log2(share.astype(float)) if name == "size_mb" else share
 
 # %% ../nbs/60_pareto.ipynb #8a7cd817
-OF_DENSE = {"clean": (1.1, .9), "robust": (1.1, .9), "size_mb": (1 / 64, 1)}  # (best, worst) in shares of dense; size logarithmic
+OF_DENSE = dict(clean=(1.1, .9), robust=(1.1, .9), size_mb=(-6, 0))  # (best, worst), as `_of_dense`
 BOUNDS = (dict.fromkeys(["worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
           | dict.fromkeys(["drop", "ece_clean", "ece_robust"], (0, 1))
           | dict(mce=(0, 2), relative_mce=(0, 2), latency_s=(0, 1)))
 
-def hypervolume(table: pd.DataFrame,
+def _in_box(recipes: pd.DataFrame, name: str, bounds: Mapping[str, tuple[float, float]]) -> pd.Series:
+    "A goal of each recipe: 0 is the best of the box, 1 the worst."
+    own = {**BOUNDS, **bounds}
+    if name not in own and name not in OF_DENSE:
+        raise ValueError(f"no fixed bounds for {name}: give bounds=dict({name}=(best, worst))")
+    value = recipes[name] if name in own else _of_dense(recipes, name)
+    best, worst = own.get(name) or OF_DENSE[name]
+    return (value.astype(float) - best) / (worst - best)
+
+def hypervolume(table: pd.DataFrame,  # summary, with one or several seeds a recipe
                 goals: Goals = Goals(),
                 *,
-                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst) in its own unit, for any column
+                bounds: Mapping[str, tuple[float, float]] = {},  # column -> (best, worst) in its own unit
 ) -> float:  # 0 to 1
     "The share of the box between the worst and the best that the table's front beats."
-    recipes, losses = by_recipe(table), []
-    seen = goal_values(recipes, goals)
-    for name in goals.names:
-        if name not in {**BOUNDS, **OF_DENSE, **bounds}:
-            raise ValueError(f"no fixed bounds for {name}: give bounds=dict({name}=(best, worst))")
-        relative = name in OF_DENSE and name not in bounds
-        value = _of_dense(recipes, name)[seen.index] if relative else seen[name]
-        best, worst = OF_DENSE[name] if relative else {**BOUNDS, **bounds}[name]
-        if relative and name == "size_mb": value, best, worst = np.log2(value), np.log2(best), np.log2(worst)
-        losses.append((value.to_numpy(float) - best) / (worst - best))
-    losses = np.clip(np.transpose(losses), 0, None)
-    return float(moocore.hypervolume(losses, ref=np.ones(len(goals.names)))) if len(losses) else 0.
+    recipes = by_recipe(table)
+    kept = goal_values(recipes, goals).index
+    losses = np.transpose([_in_box(recipes, name, bounds)[kept] for name in goals.names])
+    if not len(losses): return 0.
+    return float(moocore.hypervolume(losses.clip(min=0), ref=np.ones(len(goals.names))))
 
 # %% ../nbs/60_pareto.ipynb #bce581b8
 def goal_losses(table: pd.DataFrame,
@@ -93,10 +104,14 @@ def goal_losses(table: pd.DataFrame,
     return (seen - front.min()) / span.mask(span == 0, 1)
 
 # %% ../nbs/60_pareto.ipynb #1b5bc5ac
-def knee(table: pd.DataFrame,
-         goals: Goals = Goals(),
-) -> pd.Series:  # the row
-    "The recipe of the front where it bends most; of equal ones the smallest."
+def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
+         goals: Goals = Goals(),  # columns, and whether more or less of each is better
+) -> pd.Series:  # the row, a mean over seeds where there are several
+    """The recipe of the front where it bends most; of equal ones the smallest.
+
+    The method is that of Das (Structural Optimization 18, 1999). Raises ValueError where no trial has ended well, where
+    the table lacks a goal, or a recipe that is considered has no figure for it.
+    """
     recipes = by_recipe(table)
     front = ordered(recipes[pareto(recipes, goals)])
     if front.empty: raise ValueError("no trial has ended well: there is no front")
@@ -109,9 +124,9 @@ def _shares(goals: Goals, weights: Mapping[str, float] | None) -> np.ndarray:
     weights = dict.fromkeys(goals.names, 1.) if weights is None else weights
     for name in weights:
         if name not in goals.ways: raise ValueError(unknown("goal", name, goals.names))
-    share = np.array([weights.get(name, 0) for name in goals.names], float)
-    if not (share >= 0).all() or share.sum() == 0: raise ValueError(f"weights are positive, got {dict(weights)}")
-    return share / share.sum()
+    given = np.array([weights.get(name, 0) for name in goals.names], float)
+    if not (given >= 0).all() or given.sum() == 0: raise ValueError(f"weights are positive, got {dict(weights)}")
+    return given / given.sum()
 
 # %% ../nbs/60_pareto.ipynb #ca147616
 def _closeness(loss: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -166,7 +181,8 @@ def stability(study: pd.DataFrame | Draws,  # summary; or resampled studies, and
 ) -> pd.Series:  # shares, summing to 1, indexed as the table; of a recipe with several seeds at its first
     "How often each recipe wins when the weights, and the figures, move."
     score, table = _contest(study, goals, weights, spread, draws, seed)
-    wins = np.bincount(score.to_numpy().argmax(1), minlength=score.shape[1]) / len(score)
+    winners = score.to_numpy().argmax(1)
+    wins = np.bincount(winners, minlength=score.shape[1]) / len(score)
     found = pd.Series(wins, index=score.columns).reindex(table.index, fill_value=0.).rename("wins")
     found.attrs["left_out"] = left_out(table)
     return found
@@ -188,18 +204,22 @@ def regret(study: pd.DataFrame | Draws,  # as for `stability`
 
 # %% ../nbs/60_pareto.ipynb #f1e5c9d6
 def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
-                      goals: Goals = Goals(),
+                      goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # 0 to 1, indexed by key of the trials; candidates alone
-    "The share of studies, on other images and with other seeds where there are any, with a recipe on the front."
+    """The share of studies, on other images and with other seeds where there are any, with a recipe on the front.
+
+    Raises ValueError where the table or some of the resampled studies lack a goal.
+    """
     goal_values(draws.table, goals)
-    table, draws = draws.table, recipe_draws(draws)
-    kept = draws.table.key.isin(candidates(draws.table).key).to_numpy()
-    values = np.stack([draws.column(name)[:, kept] for name in goals.names], axis=-1)
-    gaps = [name for name, gap in zip(goals.names, np.isnan(values).any((0, 1))) if gap]
-    if gaps: raise ValueError(f"{gaps[0]} is missing in some resampled studies: leave the goal out")
+    recipes = recipe_draws(draws)
+    kept = recipes.table.key.isin(candidates(recipes.table).key).to_numpy()
+    values = np.stack([recipes.column(name)[:, kept] for name in goals.names], axis=-1)
+    for name, gap in zip(goals.names, np.isnan(values).any((0, 1))):
+        if gap: raise ValueError(f"{name} is missing in some resampled studies: leave the goal out")
     fronts = [moocore.is_nondominated(study, maximise=goals.maximise, keep_weakly=True) for study in values]
-    shares = zip(draws.table["keys"][kept], np.mean(fronts, axis=0))
-    share = {key: share for keys, share in shares for key in keys.split()}
-    found = pd.Series(share, dtype=float).rename_axis("key").rename("front_probability")
-    found.attrs["left_out"] = left_out(table)
+    by_trial = {}
+    for keys, share in zip(recipes.table["keys"][kept], np.mean(fronts, axis=0)):
+        by_trial |= dict.fromkeys(keys.split(), share)
+    found = pd.Series(by_trial, dtype=float).rename_axis("key").rename("front_probability")
+    found.attrs["left_out"] = left_out(draws.table)
     return found

@@ -21,7 +21,8 @@ from .chart_tables import has_seeds, seeds_said
 from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
 from .chart_tables import by_condition, networks
 from .limits import opened_seeds, recipe_table
-from .pareto import Choice, Goals, pareto
+from .choice import Choice
+from .pareto import Goals, pareto
 from .results import Tables, summarise
 from .schema import check
 from .seeds import by_recipe, recipe_intervals, recipe_numbers
@@ -89,7 +90,8 @@ def sections(table: pd.DataFrame,  # summary of one network, a row a trial
              bounds: pd.DataFrame,  # from `recipe_intervals`
 ) -> str:  # HTML
     "Front, map of corruptions and severities of one network."
-    name, drawn = networks(table).iloc[0], lambda chart: figure(chart_spec(chart))
+    def drawn(chart): return figure(chart_spec(chart))
+    name = networks(table).iloc[0]
     members = front_of(working(by_recipe(table)))
     caption = "No other recipe is better in clean accuracy, robust accuracy and size at once."
     front = html_table(members, caption=caption) + seeds_table(opened_seeds(table, members))
@@ -105,7 +107,8 @@ def decision(choice: Choice | None,  # as `choose` gives it
     if choice is None: return ""
     what = "Nothing satisfies the budget."
     if choice: what = f'Ship <code class="rc-recipe">{escape(choice.recipe)}</code> ({escape(choice.row["arch"])}).'
-    asked = f"best {escape(choice.best)}" + (f" where <code>{escape(choice.where)}</code>" if choice.where else "")
+    asked = f"best {escape(choice.best)}"
+    if choice.where: asked += f" where <code>{escape(choice.where)}</code>"
     lines = "".join(f"<p>{line}</p>" for line in (what, f"Asked for: {asked}.", escape(str(choice))))
     return section("Choice", f'<div class="rc-choice">{lines}</div>')
 
@@ -135,19 +138,23 @@ def _counts(table: pd.DataFrame) -> str:
     return trials if not has_seeds(recipes) else f"{trials} {len(recipes)} recipes." + seeds_said(recipes)
 
 # %% ../nbs/72_report.ipynb #a2b0ca22
-def write_report(tables: Tables,
+def write_report(tables: Tables,  # a study, with one or several seeds a recipe
                  folder: str | Path,  # made if absent
                  *,
                  choice: Choice | None = None,  # as `choose` gives it
                  title: str = "Compressed and corrupted",  # of the page
                  name: str = "report.html",  # of the file
-                 draws: int = 500,  # resampled studies behind the intervals
+                 draws: int = 500,  # resampled studies behind the intervals, 1 or more
 ) -> Path:  # the file written
-    "One HTML file: the choice, the front, corruptions, severities; raises ValueError for seeds that differ in more."
+    """One HTML file that fetches nothing: the choice, the front, corruptions, severities, failures.
+
+    Raises ValueError where the seeds of a recipe differ in more than their seed.
+    """
     table, rows = summarise(tables), by_condition(tables)
     bounds = recipe_intervals(resample(tables, draws=draws))
     ended = _ended(table)
-    parts = [sections(part, rows[networks(rows) == name], bounds) for name, part in ended.groupby(networks(ended))]
+    parts = [sections(part, rows[networks(rows) == network], bounds)
+             for network, part in ended.groupby(networks(ended))]
     body = "".join([f"<p>{escape(_counts(ended))}</p>", decision(choice), *parts, failures(table)])
     page = PAGE.format(title=escape(title), style=STYLE + TABLE, body=body, script=live_script(),
                        made=f"Made from {len(tables.rows)} rows of results.")

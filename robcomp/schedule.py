@@ -21,9 +21,12 @@ def in_range(name: str,  # of a setting of a training
     "A setting within its range."
     whole = name in _WHOLE
     low, high = _WHOLE[name] if whole else _REAL[name]
-    if not isinstance(value, (int, float)) or not low <= value <= high or (whole and value != int(value)):
-        raise ValueError(f"{name} is {'a whole number' if whole else 'a number'} from {low:,} to {high:,}, got {value!r}")
-    return int(value) if whole or (name == "epochs" and value == int(value)) else float(value)
+    fits = isinstance(value, (int, float)) and low <= value <= high
+    if not fits or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} is {kind} from {low:,} to {high:,}, got {value!r}")
+    if whole or (name == "epochs" and value == int(value)): return int(value)
+    return float(value)
 
 # %% ../nbs/19_schedule.ipynb #87fd54ac
 SMALLEST = 8  # pixels a side
@@ -37,7 +40,8 @@ def sizes_by_epoch(text: str,  # as 16*4+24*3+32*3, size*epochs
         raise ValueError(f"sizes={text!r} cannot be read: write size*epochs joined by +, as in 16*4+24*3+32*3")
     parts = [(int(part[1]), int(part[2])) for part in found]
     if small := [size for size, _ in parts if size < SMALLEST]:
-        raise ValueError(f"sizes={text!r}: {small[0]} is too small, write sizes from {SMALLEST} pixels to those of the images")
+        raise ValueError(f"sizes={text!r}: {small[0]} is too small, "
+                         f"write sizes from {SMALLEST} pixels to those of the images")
     covered = sum(count for _, count in parts)
     if covered != epochs:
         raise ValueError(f"sizes={text!r} covers {covered} epochs, the training has {epochs}: make them equal")
@@ -49,16 +53,20 @@ SHARE = .9  # of the teacher in the loss, where there is one
 
 # %% ../nbs/19_schedule.ipynb #4df8d11b
 class Training:
-    "How a network is trained: pure data, part of the key of a trial; ValueError where a setting is out of its range."
+    """How a network is trained: pure data, part of the key of a trial.
+
+    Raises ValueError where a setting is out of its range. One cycle of the rate: Smith and Topin, arXiv 1708.07120.
+    Weight decay of matrices alone: He et al., arXiv 1812.01187. Teacher: Hinton, Vinyals and Dean, arXiv 1503.02531.
+    """
     def __init__(self,
-                 epochs: int,  # passes over the training images; 0.25 is a quarter of them, drawn at random
+                 epochs: int | float,  # passes over the training images, from 0.001; 0.25 is a quarter, drawn at random
                  *,
-                 batch: int = 128,  # images a step
-                 peak: float = .1,  # the highest learning rate
-                 warmup: float = .2,  # share of the steps on the way up to it
-                 weight_decay: float = 5e-4,  # pull towards zero, on tensors of two and more dimensions
-                 smoothing: float = .1,  # share of the target spread evenly over all classes
-                 temperature: float = 4.,  # by which scores are divided before a teacher's are compared
+                 batch: int = 128,  # images a step, 1 to 1,000,000
+                 peak: float = .1,  # the highest learning rate, 1e-8 to 100
+                 warmup: float = .2,  # share of the steps on the way up to it, 0 to 0.9
+                 weight_decay: float = 5e-4,  # pull towards zero, on tensors of two and more dimensions, 0 to 1
+                 smoothing: float = .1,  # share of the target spread evenly over all classes, 0 to 0.9
+                 temperature: float = 4.,  # divides scores before they are compared with a teacher's, 0.1 to 100
                  sizes: str = "",  # pixels a side by epoch, as 16*4+24*3+32*3; empty: the images as they are
     ):
         given = dict(epochs=epochs, batch=batch, peak=peak, warmup=warmup, weight_decay=weight_decay,

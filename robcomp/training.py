@@ -7,7 +7,8 @@ __all__ = ['accuracy', 'fit']
 
 # %% ../nbs/21_training.ipynb #f853cdbf
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -15,8 +16,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from ._files.checkpoint import read_checkpoint, write_checkpoint
 from ._files.pictures import Pictures
@@ -24,39 +24,9 @@ from ._compression.depthwise import wide_depthwise
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
 from ._files.progress import progress as progress_bar
-from .data import Data, Images, InputContract, as_input, augment
-from .schedule import MOMENTUM, SHARE, Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
-
-# %% ../nbs/21_training.ipynb #eb1824ae
-def optimizer_of(model: nn.Module, training: Training) -> torch.optim.SGD:
-    "Nesterov SGD that decays tensors of two and more dimensions, and those only."
-    free = [tensor for tensor in model.parameters() if tensor.requires_grad]
-    if not free: raise ValueError("nothing to train: no parameter of this network has requires_grad")
-    groups = [dict(params=[tensor for tensor in free if (tensor.ndim < 2) == thin], weight_decay=decay)
-              for thin, decay in ((False, training.weight_decay), (True, 0.))]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, lr=training.peak, momentum=MOMENTUM, nesterov=True)
-
-# %% ../nbs/21_training.ipynb #96f16b65
-def loss_of(scores: Tensor,  # (n, classes)
-            labels: Tensor,  # (n,) int64
-            training: Training,
-            *,
-            taught: Tensor | None = None,  # (n, classes): a teacher's scores
-) -> Tensor:  # ()
-    "The mean loss of a batch."
-    hard = F.cross_entropy(scores, labels, label_smoothing=training.smoothing)
-    if taught is None: return hard
-    mine, theirs = ((part / training.temperature).log_softmax(1) for part in (scores, taught))
-    soft = F.kl_div(mine, theirs, reduction="batchmean", log_target=True) * training.temperature**2
-    return SHARE * soft + (1 - SHARE) * hard
-
-# %% ../nbs/21_training.ipynb #98443b08
-def has_bf16(device: torch.device) -> bool:
-    "Does this device multiply in bfloat16 by itself?"
-    if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
-    units = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
+from .data import Data, Images, as_input, augment
+from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
+from .steps import Step
 
 # %% ../nbs/21_training.ipynb #4712ad16
 def devices() -> list[str]:
@@ -64,6 +34,7 @@ def devices() -> list[str]:
     kind = torch.accelerator.current_accelerator()
     return ["cpu", *(f"{kind.type}:{number}" for number in range(torch.accelerator.device_count()))]
 
+# %% ../nbs/21_training.ipynb #bf16b098
 def pick_device(device: str | torch.device | None = None) -> torch.device:
     "The device named, or a GPU where there is one; one line about a device that this machine does not have."
     if not device: return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,40 +42,6 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     if str(device) not in {*there, *(name.removesuffix(":0") for name in there), "cpu:0"}:
         raise ValueError(f"device {str(device)!r} is not on this machine: it has {', '.join(there)}")
     return torch.device(device)
-
-# %% ../nbs/21_training.ipynb #694ab485
-def shrunk(images: Tensor,  # (n, side, side, 3) uint8
-           size: int,  # pixels a side, at most as many as the images have
-) -> Tensor:  # (n, size, size, 3) uint8
-    "Images made smaller, each pixel a mean of those that it stands for."
-    if size == images.shape[1]: return images
-    views = F.interpolate(images.permute(0, 3, 1, 2).float(), size=(size, size), mode="bilinear", antialias=True)
-    return views.round().byte().permute(0, 2, 3, 1)
-
-# %% ../nbs/21_training.ipynb #cc44019f
-class Step:
-    "One batch through a network and back."
-    def __init__(self, model: nn.Module, training: Training, device: torch.device, *, teacher: nn.Module | None = None):
-        self.model, self.training, self.device = model, training, device
-        self.teacher = teacher and copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).eval()
-        self.optimizer = optimizer_of(model, training)
-        self.size = model.contract.size  # pixels a side, of what it is shown
-
-    def scores(self, model: nn.Module, images: Tensor) -> Tensor:
-        contract = InputContract(self.size, model.contract.mean, model.contract.std)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
-            return model(as_input(images, contract, device=self.device)).float()
-
-    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:  # (2,): loss, share right
-        for group in self.optimizer.param_groups: group["lr"] = rate
-        if self.training.sizes: images = shrunk(images, self.size)
-        with torch.no_grad(): taught = self.scores(self.teacher, images) if self.teacher else None
-        scores = self.scores(self.model, images)
-        loss = loss_of(scores, labels, self.training, taught=taught)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return torch.stack([loss.detach(), (scores.detach().argmax(1) == labels).float().mean()])
 
 # %% ../nbs/21_training.ipynb #ac061a43
 def one_epoch(step: Step,
@@ -132,66 +69,87 @@ def one_epoch(step: Step,
             if bar: bar.set_postfix_str(f"loss {loss:.3f}, right {right:.1%}, rate {rate:.2g}")
     return loss, right
 
+# %% ../nbs/21_training.ipynb #cd54092e
+@contextmanager
+def same_modes(model: nn.Module) -> Iterator[None]:
+    "Whatever happens within: each layer is afterwards in training or evaluation mode, as it was before."
+    modes = {module: module.training for module in model.modules()}
+    try: yield
+    finally:
+        for module, mode in modes.items(): module.training = mode
+
 # %% ../nbs/21_training.ipynb #62c73a2e
 @torch.no_grad()
 def accuracy(model: nn.Module,  # with `.contract`
              images: Images,  # of the size in the contract
              *,
-             batch: int = 500,  # images at a time
+             batch: int = 500,  # images at a time, 1 or more
 ) -> float:  # share right, 0 to 1
-    "How often a network is right, computed where the network is; it keeps the mode that it had."
-    device, modes = next(model.parameters()).device, modes_of(model)
-    model.eval()
-    right = 0
-    for start in range(0, len(images), batch):
-        part = slice(start, start + batch)
-        scores = model(as_input(images.images[part], model.contract, device=device))
-        right += int((scores.argmax(1).cpu().numpy() == images.labels[part]).sum())
-    for module, mode in modes.items(): module.training = mode
+    """How often a network is right, computed where the network is; it keeps the mode that it had.
+
+    Raises ValueError for images of another size than that of the contract.
+    """
+    device, right = next(model.parameters()).device, 0
+    with same_modes(model):
+        model.eval()
+        for start in range(0, len(images), batch):
+            part = slice(start, start + batch)
+            scores = model(as_input(images.images[part], model.contract, device=device))
+            right += int((scores.argmax(1).cpu().numpy() == images.labels[part]).sum())
     return right / len(images)
 
-# %% ../nbs/21_training.ipynb #cd54092e
-def modes_of(model: nn.Module) -> dict[nn.Module, bool]: return {module: module.training for module in model.modules()}
-
 # %% ../nbs/21_training.ipynb #eb6d8b3d
-def work_of(model: nn.Module, data: Data, training: Training, *, seed: int = 0,
-            teacher: nn.Module | None = None) -> dict:
-    "All that the weights after a training depend on, as JSON scalars."
+def work_of(model: nn.Module,
+            data: Data,
+            training: Training,
+            *,
+            seed: int = 0,
+            teacher: nn.Module | None = None,
+) -> dict:  # of JSON scalars
+    "All that the weights after a training depend on."
     if not hasattr(model, "contract"):
         raise ValueError("this network has no input contract: pass it through model_from first")
     if model.classes != len(data.classes):
         raise ValueError(f"{model.arch} tells {model.classes} classes apart and {data.name} has {len(data.classes)}: "
                          f"make the network with classes={len(data.classes)}")
-    start, taught = (tensors_sha256(net.state_dict()) if net else "" for net in (model, teacher))
+    start = tensors_sha256(model.state_dict())
+    taught = tensors_sha256(teacher.state_dict()) if teacher else ""
     return dict(data=data.name, arch=model.arch, seed=seed, start=start, teacher=taught, **training.record())
 
 # %% ../nbs/21_training.ipynb #52e88910
-@torch.no_grad()
 def check_sizes(model: nn.Module, data: Data, training: Training) -> None:
-    "One line about images of another size than the network's, or a scheduled size that either does not allow."
+    "Refuse images of another size than the network's, and a scheduled size that either does not allow."
     as_input(data.train.images[:1], model.contract)
-    side, modes = model.contract.size, modes_of(model)
-    for size in sorted(set(sizes_by_epoch(training.sizes, training.epochs))) if training.sizes else ():
+    if not training.sizes: return
+    side, said = model.contract.size, f"sizes={training.sizes!r}"
+    for size in sorted(set(sizes_by_epoch(training.sizes, training.epochs))):
         if size > side:
-            raise ValueError(f"sizes={training.sizes!r}: {size} is larger than the images of {data.name}, {side} pixels a side")
-        try: model.eval()(torch.zeros(2, 3, size, size, device=next(model.parameters()).device))
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"sizes={training.sizes!r}: {model.arch} cannot take images of {size} pixels ({first_line(error)}): "
-                             "write larger ones") from None
-        finally:
-            for module, mode in modes.items(): module.training = mode
+            raise ValueError(f"{said}: {size} is larger than the images of {data.name}, {side} pixels a side")
+        if reason := _failure(model, size):
+            raise ValueError(f"{said}: {model.arch} cannot take images of {size} pixels ({reason}): write larger ones")
+
+# %% ../nbs/21_training.ipynb #78305550
+@torch.no_grad()
+def _failure(model: nn.Module, size: int) -> str:  # in one line; empty where it takes them
+    "Why a network cannot take images of a size."
+    device = next(model.parameters()).device
+    with same_modes(model):
+        try: model.eval()(torch.zeros(2, 3, size, size, device=device))
+        except (RuntimeError, ValueError) as error: return first_line(error)
+    return ""
 
 # %% ../nbs/21_training.ipynb #812743eb
-def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint, shown: bool, watch: Images | None) -> list[dict]:
-    training, n = step.training, len(data.train)
-    steps = steps_by_epoch(training, n)
+def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint: str | Path | None, shown: bool,
+            watch: Images | None) -> list[dict]:
+    "The epochs that the checkpoint does not hold yet, and the history of all."
+    training, count = step.training, len(data.train)
+    steps = steps_by_epoch(training, count)
     plan = [part.tolist() for part in np.split(rates(training, sum(steps)), np.cumsum(steps)[:-1])]
     sizes = sizes_by_epoch(training.sizes, training.epochs) if training.sizes else [step.size] * len(plan)
     history = _resumed(step, checkpoint, work)
-    todo = range(len(history), len(plan))
-    total = sum(steps[len(history):]) * min(training.batch, n)
-    with progress_bar(total, f"fit {step.model.arch}", unit="image", shown=shown) as bar:
-        for epoch in todo:
+    images = sum(steps[len(history):]) * min(training.batch, count)
+    with progress_bar(images, f"fit {step.model.arch}", unit="image", shown=shown) as bar:
+        for epoch in range(len(history), len(plan)):
             bar.set_description(f"fit {step.model.arch}, epoch {epoch + 1}/{len(plan)}")
             start, step.size = perf_counter(), sizes[epoch]
             generator = _seeded(epoch_seed(work["seed"], epoch), step.device)
@@ -200,12 +158,14 @@ def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint, shown: bool, w
             if training.sizes: row["size"] = step.size
             if watch: row["test_accuracy"] = accuracy(step.model, watch)
             history.append(row | dict(seconds=perf_counter() - start))
-            if checkpoint:
-                state = dict(model=step.model.state_dict(), history=history, optimizer=step.optimizer.state_dict())
-                write_checkpoint(checkpoint, work, state)
+            if checkpoint: _keep(step, checkpoint, work, history)
     return history
 
 # %% ../nbs/21_training.ipynb #23b7bbb9
+def _keep(step: Step, checkpoint: str | Path, work: Mapping, history: list[dict]) -> None:
+    state = dict(model=step.model.state_dict(), history=history, optimizer=step.optimizer.state_dict())
+    write_checkpoint(checkpoint, work, state)
+
 def _resumed(step: Step, checkpoint: str | Path | None, work: Mapping) -> list[dict]:
     saved = read_checkpoint(checkpoint, work) if checkpoint else None
     if not saved: return []
@@ -213,6 +173,7 @@ def _resumed(step: Step, checkpoint: str | Path | None, work: Mapping) -> list[d
     step.optimizer.load_state_dict(saved["optimizer"])
     return saved["history"]
 
+# %% ../nbs/21_training.ipynb #8e727dc9
 def _seeded(seed: int, device: torch.device) -> torch.Generator:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda": torch.cuda.manual_seed(seed)
@@ -223,7 +184,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
         data: Data,  # whose training images are used
         training: Training,  # epochs, batch, rates and sizes
         *,
-        seed: int = 0,  # of the order and the augmentation of the images
+        seed: int = 0,  # of the order and the augmentation of the images, 0 or more
         checkpoint: str | Path | None = None,  # file written after each epoch, and resumed from if it is there
         progress: bool = True,  # show a bar?
         teacher: nn.Module | None = None,  # a network whose scores to learn from
@@ -232,20 +193,21 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
 ) -> pd.DataFrame:  # an epoch a row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
     """Train a network.
 
-    Columns `size` and `test_accuracy` are there where image sizes change and where `watch` is given. ValueError where network, data
-    and training do not fit each other or the loss is no longer a number; the network is then as it was before.
+    Columns `size` and `test_accuracy` are there where image sizes change and where `watch` is given. Raises ValueError
+    where network, data and training do not fit each other, for a device that this machine lacks, for a checkpoint that
+    is damaged or of other work, and where the loss is no longer a number; the network is then as it was before.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)
-    start, modes, home = copy.deepcopy(model.state_dict()), modes_of(model), next(model.parameters()).device
+    start, home = copy.deepcopy(model.state_dict()), next(model.parameters()).device
+    cards = [device] if device.type == "cuda" else []
     try:
-        with (torch.random.fork_rng([device] if device.type == "cuda" else []), wide_depthwise(model, device),
+        with (same_modes(model), torch.random.fork_rng(cards), wide_depthwise(model, device),
               torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)):
-            step = Step(model.train().to(device, memory_format=torch.channels_last), training, device, teacher=teacher)
+            model.train().to(device, memory_format=torch.channels_last)
+            step = Step(model, training, device, teacher=teacher)
             return pd.DataFrame(_epochs(step, data, work, checkpoint=checkpoint, shown=progress, watch=watch))
     except BaseException:
         model.load_state_dict(start)
         raise
-    finally:
-        model.to(home)
-        for module, mode in modes.items(): module.training = mode
+    finally: model.to(home)

@@ -19,8 +19,9 @@ from scipy import ndimage, stats
 
 from robcomp._corruptions import official as _official
 from robcomp._corruptions import tables as _tables
-from robcomp.conditions import deal_positions
-from robcomp.corruptions import CBAR, Condition, Suite, corrupt, corruption, download, download_arrays, write_arrays
+from robcomp.arrays import CBAR, download, download_arrays
+from robcomp.conditions import Condition, deal_positions
+from robcomp.corruptions import Suite, corrupt, corruption, write_arrays
 from robcomp.data import Data, Images, load
 from robcomp.published_corruptions import NOISES, STRENGTH, STRENGTHS, byte_probabilities
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check

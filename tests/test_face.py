@@ -1,4 +1,5 @@
-"""The public face: light, lazy, at most 80 names, verbs that share a name with their module, the page made from the list."""
+"""The public face: light, lazy, at most 80 names, explained by `help` and the site alike, its page made from it."""
+import ast
 import importlib
 import inspect
 import json
@@ -7,11 +8,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+from fastcore.docments import docments
 
 import robcomp
 from robcomp._display.face import face_markdown
+from robcomp._display.reference import Reference, cell
+from robcomp._text.parameters import HEADS, meanings, plain
 
 ROOT = Path(__file__).parents[1]
 WORDS = [word for words in robcomp.FACE.values() for word in words.split()]
@@ -40,15 +45,23 @@ def test_a_name_leads_to_what_its_module_exports(word):
 
 
 def test_import_robcomp_loads_nothing_of_others():
-    loaded = python("import sys; before = {*sys.modules}; import robcomp; print(*{name.split('.')[0] for name in {*sys.modules} - before})").split()
-    assert {*loaded} <= {*sys.stdlib_module_names, "robcomp"}, loaded
+    loaded = python("import sys; before = {*sys.modules}; import robcomp; print(*{*sys.modules} - before)").split()
+    assert {name.split(".")[0] for name in loaded} <= {*sys.stdlib_module_names, "robcomp"}, loaded
 
 
-@pytest.mark.parametrize("first", ["import robcomp", "import robcomp.{0}", "from robcomp.{0} import __all__", "from robcomp import {0}",
-                                   "import robcomp.{0} as other; assert other.{0}"])
-def test_a_verb_and_its_module_agree_whatever_is_imported_first(first, verb="pareto"):  # quick to import; the next test looks at all
-    python(f"{first.format(verb)}\nimport inspect, robcomp, robcomp.{verb}\nassert callable(robcomp.{verb}) and inspect.ismodule(robcomp.{verb})\n"
-           f"assert inspect.signature(robcomp.{verb}) == inspect.signature(robcomp.{verb}.{verb})")
+AGREE = """
+import inspect, robcomp, robcomp.{0}
+assert callable(robcomp.{0}) and inspect.ismodule(robcomp.{0})
+assert inspect.signature(robcomp.{0}) == inspect.signature(robcomp.{0}.{0})
+assert "Returns:" in robcomp.{0}.{0}.__doc__
+"""
+
+
+@pytest.mark.parametrize("first", [
+    "import robcomp", "import robcomp.{0}", "from robcomp.{0} import __all__", "from robcomp import {0}",
+    "import robcomp.{0} as other; assert other.{0}"])
+def test_a_verb_and_its_module_agree_whatever_is_imported_first(first):
+    python((first + AGREE).format("pareto"))  # quick to import; the next test looks at all
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -68,17 +81,20 @@ def test_calling_the_module_is_calling_the_function():
 
 def test_other_modules_stay_as_they_are():
     assert type(robcomp.charts) is type(sys) and not callable(robcomp.charts)
-    with pytest.raises(AttributeError, match="robcomp has no 'compres': dir\\(robcomp\\) lists what it has"): robcomp.compres
+    with pytest.raises(AttributeError, match=r"robcomp has no 'compres': dir\(robcomp\) lists what it has"):
+        robcomp.compres
 
 
 def test_nbdev_keeps_the_list(tmp_path):
     """nbdev writes the version into __init__.py when it exports; the rest of the file stays to the byte."""
-    for name in ("nbs", "robcomp"): shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    left_out = shutil.ignore_patterns("runs", "__pycache__")
+    for name in ("nbs", "robcomp"): shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     settings = (ROOT / "settings.ini").read_text()
     (tmp_path / "settings.ini").write_text(settings.replace("version = 0.1.0", "version = 9.9.9"))
     for command in ("nbdev_export", "nbdev_clean"):
         subprocess.run([str(Path(sys.executable).with_name(command))], cwd=tmp_path, check=True, capture_output=True)
-    assert (tmp_path / "robcomp/__init__.py").read_text() == (ROOT / "robcomp/__init__.py").read_text().replace(robcomp.__version__, "9.9.9")
+    expected = (ROOT / "robcomp/__init__.py").read_text().replace(robcomp.__version__, "9.9.9")
+    assert (tmp_path / "robcomp/__init__.py").read_text() == expected
 
 
 def test_the_page_is_made_from_the_list():
@@ -99,12 +115,14 @@ MODULES = sorted(path.stem for path in (ROOT / "robcomp").glob("[a-z]*.py"))
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_else_is_public(module):
-    assert {*importlib.import_module(f"robcomp.{module}").__all__} == {name for name, home in (word.split(".")[::-1] for word in WORDS) if home == module}
+    expected = {word.split(".")[1] for word in WORDS if word.split(".")[0] == module}
+    assert {*importlib.import_module(f"robcomp.{module}").__all__} == expected
 
 
 def stub() -> str:
     """What robcomp/__init__.pyi has to say: every name of the face, from its module."""
-    lines = ['"""The public face for type checkers and editors: the names of robcomp.FACE, which are loaded when they are first used."""']
+    lines = ['"""The public face for type checkers and editors: the names of robcomp.FACE, '
+             'which are loaded when they are first used."""']
     for words in robcomp.FACE.values():
         homes: dict[str, list[str]] = {}
         for word in words.split():
@@ -129,3 +147,67 @@ def test_every_parameter_and_answer_of_the_face_has_a_type(word):
     untyped = [own.name for own in signature.parameters.values() if own.annotation is own.empty]
     if not inspect.isclass(found) and signature.return_annotation is signature.empty: untyped.append("return")
     assert not untyped
+
+
+def of_face(word):
+    """What a word of the face stands for, explained as for a user who wrote `robcomp.name`."""
+    module, name = word.split(".")
+    getattr(robcomp, name)
+    return getattr(importlib.import_module(f"robcomp.{module}"), name)
+
+
+CALLED = [word for word in WORDS if callable(of_face(word))]
+# Names of the face that do not yet say all that they take, return and refuse; nothing joins them
+UNSAID = """recipe.parse recipe.Prune recipe.Cluster recipe.Quantize recipe.Tune pack.pack pack.unpack footprint.latency
+    judge.judge elsewhere.from_onnx elsewhere.from_predict study.check_parameters study.gather_tables
+    study.write_results tables.collect tables.read_tables tables.write_tables tables.join tables.find tables.example
+    results.summarise uncertainty.intervals uncertainty.compare uncertainty.comparisons contrasts.contrasts goals.Goals
+    choice.choose
+    choice.choice_probability""".split()
+SAID = [word for word in CALLED if word not in UNSAID]
+
+
+@pytest.mark.parametrize("word", CALLED)
+def test_help_and_the_site_say_the_same(word):
+    found = of_face(word)
+    said, page = inspect.getdoc(found), Reference(found)._repr_markdown_()
+    for name, meaning in meanings(found).items():
+        line = meaning if name == "return" else f"{name}: {meaning}"
+        assert f"    {line}" in said.splitlines() and cell(meaning) in page
+    assert plain(said) in page and not any(head in page for head in HEADS)
+
+
+@pytest.mark.parametrize("word", CALLED)
+def test_meanings_are_the_comments_that_fastcore_finds_too(word):
+    """It finds none of options and fields."""
+    found = of_face(word)
+    theirs = {name: part["docment"] for name, part in docments(found, full=True, returns=True).items()
+              if part.get("docment") and not (inspect.isclass(found) and name in ("self", "return"))}
+    assert theirs.items() <= meanings(found).items()
+
+
+@pytest.mark.parametrize("word", SAID)
+def test_every_parameter_and_answer_of_the_face_is_explained(word):
+    found = of_face(word)
+    signature, said = inspect.signature(found), meanings(found)
+    asked = list(signature.parameters)
+    if not inspect.isclass(found) and signature.return_annotation not in (None, "None"): asked.append("return")
+    assert [name for name in asked if len(said.get(name, "")) < 4] == []
+
+
+def refuses(function, deep=1):
+    """Does a function raise ValueError itself, or one of the project's functions that it calls by name?"""
+    code = ast.parse(dedent(inspect.getsource(function)))
+    raised = [getattr(node.exc, "func", None) for node in ast.walk(code) if isinstance(node, ast.Raise)]
+    if any(getattr(kind, "id", "") == "ValueError" for kind in raised): return True
+    names = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)} if deep else set()
+    called = [inspect.unwrap(function).__globals__.get(name) for name in names]
+    return any(refuses(other, deep - 1) for other in called
+               if inspect.isfunction(other) and other.__module__.startswith("robcomp."))
+
+
+@pytest.mark.parametrize("word", SAID)
+def test_what_raises_a_value_error_says_so(word):
+    found = of_face(word)
+    maker = found.__init__ if inspect.isclass(found) else found
+    if inspect.isfunction(maker) and refuses(maker): assert "ValueError" in inspect.getdoc(found)

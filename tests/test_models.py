@@ -21,7 +21,8 @@ def tiny(outputs=10):
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("arch, layers, strided", [("resnet50", 53, 6), ("resnet50_pooled", 53, 6), ("vgg19", 16, 0), ("mobilenetv2", 52, 3)])
+@pytest.mark.parametrize("arch, layers, strided", [
+    ("resnet50", 53, 6), ("resnet50_pooled", 53, 6), ("vgg19", 16, 0), ("mobilenetv2", 52, 3)])
 def test_architectures(arch, layers, strided):
     model = make_model(arch, classes=7)
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
@@ -46,11 +47,13 @@ def test_the_pooled_resnet_differs_in_its_stem_alone():
 
 
 def test_residual_branches_that_start_at_zero():
-    usual, zero = make_model("resnet50_pooled").state_dict(), make_model("resnet50_pooled", zero_residual=True).state_dict()
+    usual = make_model("resnet50_pooled").state_dict()
+    zero = make_model("resnet50_pooled", zero_residual=True).state_dict()
     changed = [name for name, tensor in usual.items() if not torch.equal(tensor, zero[name])]
     assert len(changed) == 16 and all(name.endswith("bn3.weight") and not zero[name].any() for name in changed)
     for arch in ("resnet50", "vgg19", "mobilenetv2"):
-        with pytest.raises(ValueError, match="zero_residual is an option of resnet50_pooled"): make_model(arch, zero_residual=True)
+        with pytest.raises(ValueError, match="zero_residual is an option of resnet50_pooled"):
+            make_model(arch, zero_residual=True)
 
 
 @pytest.mark.parametrize("arch, size", [("mobilenetv2", 64), ("vgg19", 64), ("mobilenetv2", 16)])
@@ -171,7 +174,7 @@ def test_trained_weights_load_and_classify(arch, right):
     assert weights_sha256(model) == weights_sha256(path)
 
 
-# ------------------------------------------------------------------------------------------------ weights from elsewhere
+# ---------------------------------------------------------------------------------------------- weights from elsewhere
 
 class Runs:
     def __reduce__(self): return print, ("this must never run",)
@@ -185,7 +188,8 @@ def test_checkpoints_of_training_scripts(tmp_path, capsys, wrapper, prefix, lega
     with torch.no_grad():
         for tensor in model.parameters(): tensor.uniform_(-1, 1)
     tensors = {prefix + name: tensor for name, tensor in model.state_dict().items()}
-    torch.save({wrapper: tensors, "optimizer": {"lr": .1}, "epoch": 3} if wrapper else tensors, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+    content = {wrapper: tensors, "optimizer": {"lr": .1}, "epoch": 3} if wrapper else tensors
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
     load_weights(twin, tmp_path / "w.pth")
     assert weights_sha256(twin) == weights_sha256(model) == weights_sha256(tmp_path / "w.pth")
     said = capsys.readouterr().err
@@ -195,9 +199,13 @@ def test_checkpoints_of_training_scripts(tmp_path, capsys, wrapper, prefix, lega
 def test_checkpoints_refused_in_one_line(tmp_path, capsys):
     state, path = tiny().state_dict(), tmp_path / "w.pth"
     codes = {name: tensor.to(torch.int8) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    for content, words in ((dict(state_dict=state, hook=Runs()), "holds no plain tensors"), ([1, 2], "holds no mapping of names to tensors"),
-                           (dict(model=state, net=state), "several sets of weights \\(model, net\\)"), (dict(state, epoch=3), "no mapping of names"),
-                           (codes, "codes without their scales"), ({}, "no mapping of names")):
+    refused = [(dict(state_dict=state, hook=Runs()), "holds no plain tensors"),
+               ([1, 2], "holds no mapping of names to tensors"),
+               (dict(model=state, net=state), "several sets of weights \\(model, net\\)"),
+               (dict(state, epoch=3), "no mapping of names"),
+               (codes, "codes without their scales"),
+               ({}, "no mapping of names")]
+    for content, words in refused:
         torch.save(content, path)
         model = tiny()
         before = weights_sha256(model)
@@ -218,6 +226,7 @@ def test_checkpoints_damaged_or_swollen(tmp_path):
 
 def test_counters_of_batches_may_be_absent(tmp_path, capsys):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    torch.save({name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}, tmp_path / "old.pth")
+    old = {name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}
+    torch.save(old, tmp_path / "old.pth")
     load_weights(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), tmp_path / "old.pth")
     assert "left 1 counters of batches" in capsys.readouterr().err

@@ -13,12 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
-ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
+ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb")
+                       if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
 # Which modules import a sibling of their own decade
 SIBLINGS = {(name, other) for name, others in dict(
     data="images",
     conditions="images published_corruptions",
-    corruptions="images data published_corruptions conditions",
+    arrays="images data",
+    corruptions="images data arrays published_corruptions conditions",
+    training="steps",
     prune="recipe",
     cluster="recipe",
     quantize="recipe",
@@ -43,7 +46,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     seeds="results uncertainty replicates",
     choice="results uncertainty seeds selection goals",
     chart_tables="pareto",
-    limits="pareto chart_tables",
+    limits="chart_tables",
     hypotheses="claims pareto",
     explorer="charts",
     report="charts",
@@ -64,7 +67,8 @@ def number(path):
 def copy(tmp_path_factory):
     """The repository's tracked kind of files, somewhere else."""
     folder = tmp_path_factory.mktemp("copy") / "robcomp"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "_proc", "_docs", "__pycache__", "results"))
+    left_out = shutil.ignore_patterns(".venv", ".git", "runs", "_proc", "_docs", "__pycache__", "results")
+    shutil.copytree(ROOT, folder, ignore=left_out)
     return folder
 
 
@@ -75,14 +79,16 @@ def in_copy(copy, command):
 def test_exports_are_in_step(copy):
     in_copy(copy, "nbdev_export")
     for path in sorted((copy / "robcomp").glob("*.py")):
-        assert path.read_text() == (ROOT / "robcomp" / path.name).read_text(), f"{path.name} differs from its notebook: run nbdev_export"
+        committed = (ROOT / "robcomp" / path.name).read_text()
+        assert path.read_text() == committed, f"{path.name} differs from its notebook: run nbdev_export"
 
 
 def test_notebooks_are_clean(copy):
     in_copy(copy, "nbdev_clean")
     for path in ALL_NOTEBOOKS:
         cleaned = json.loads((copy / path.relative_to(ROOT)).read_text())
-        assert cleaned == json.loads(path.read_text()), f"{path.relative_to(ROOT)} is not clean: run nbdev_clean"
+        name = path.relative_to(ROOT)
+        assert cleaned == json.loads(path.read_text()), f"{name} is not clean: run nbdev_clean"
 
 
 def test_readme_is_in_step():
@@ -96,15 +102,22 @@ def test_every_module_has_its_source():
 
 
 def test_top_level_is_as_designed():
-    allowed = {"nbs", "robcomp", "tests", "results", "settings.ini", "setup.py", "_quarto.yml", "README.md", "Makefile", "LICENSE",
-               "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "MANIFEST.in",
+    allowed = {"nbs", "robcomp", "tests", "results", "settings.ini", "setup.py", "_quarto.yml", "Makefile",
+               "README.md", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "MANIFEST.in",
                ".ci", ".github", ".gitignore", ".gitattributes"}
     if not (ROOT / ".git").exists(): pytest.skip("not a git checkout")
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    assert {path.split("/")[0] for path in tracked if path} <= allowed
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {path.split("/")[0] for path in listed.split("\n") if path} <= allowed
 
 
+# Notebooks that may export more than 200 lines, and how many; nothing joins them, and a number only falls
+LONG_NOTEBOOKS = {"34_compress": 205, "90_study": 234}
 EXPORT = re.compile(r"\s*#\|\s*exporti?\b")
+
+
+def exported_lines(text):
+    """How many lines an export cell has, without blank ones and directives."""
+    return sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#|"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -112,12 +125,67 @@ def test_style(path):
     found = cells(path)
     exported = [text for kind, text in found if kind == "code" and EXPORT.match(text)]
     shown = [text for kind, text in found if kind == "code" and not EXPORT.match(text)]
-    lines = [sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#|")) for text in exported]
+    lines = list(map(exported_lines, exported))
     assert statistics.median(lines) <= 12, f"median export cell has {statistics.median(lines)} lines"
     assert max(lines) <= 30, f"an export cell has {max(lines)} lines"
+    most = LONG_NOTEBOOKS.get(path.stem, 200)
+    assert sum(lines) <= most, f"{sum(lines)} exported lines, above {most}: part it where a second idea begins"
     assert len(shown) >= len(exported), "fewer demo cells than export cells"
     assert sum(kind == "markdown" for kind, _ in found) >= .8 * len(exported), "little prose"
     assert re.match(r"# \w+\s+> .", found[0][1]), "starts with a title and one line that says what it is about"
+
+
+# Files whose code has lines above 120 characters, still to be opened up; nothing joins them
+LONG_LINES = {
+    *"""00_schema 30_recipe 31_prune 32_cluster 33_quantize 34_compress 35_pack 36_footprint 37_deploy 38_elsewhere
+    40_evaluate 41_sensitivity 42_baseline 48_plan 49_tables 49_workers 50_results 51_uncertainty 52_replicates
+    53_counts 55_seeds 56_selection 57_contrasts 58_behaviour 59_choice 90_study 91_many 95_command""".split(),
+    *"_compression _deployment _files _packing _store".split(),
+    *"""attacks release test_analysis test_attacks test_behaviour test_channels test_command test_committed_results
+    test_compress test_counts test_deploy test_device test_elsewhere test_evaluate test_footprint test_judge test_pack
+    test_pareto test_plan test_results test_seeds test_sensitivity test_study test_sweep test_uncertainty test_worker
+    test_workers typed_road worker""".split()}
+WRITTEN = [*NOTEBOOKS, ROOT / "robcomp/__init__.py", *sorted((ROOT / "robcomp").glob("_*/*.py")),
+           *sorted((ROOT / "tests").glob("*.py"))]
+SHORT_LINES = [path for path in WRITTEN if not {path.stem, path.parent.name} & LONG_LINES]
+
+
+@pytest.mark.parametrize("path", SHORT_LINES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_lines_of_code_have_at_most_120_characters(path):
+    parts = [text for kind, text in cells(path) if kind == "code"] if path.suffix == ".ipynb" else [path.read_text()]
+    long = [line for text in parts for line in text.splitlines() if len(line) > 120]
+    assert not long, f"open up: {long[0].strip()[:80]} ..."
+
+
+# Functions with more than six parameters, by file and name; nothing joins them without a reason
+MANY_PARAMETERS = {
+    # values that hold settings: made once, by keyword, each setting with a default, and passed on as one thing
+    *"schedule.Training corruptions.Suite baseline.Study compress.Means schema.Trial".split(),
+    # what decides the result, and besides where it runs, what it shows and where it is kept: options of one call
+    *"training.fit sweep.sweep corruptions.corrupt".split(),
+    # the arguments of `corrupt`, known to be right, on their way to the loops; one condition on its way to the network
+    *"published_corruptions.corrupt_checked published_corruptions.corrupt_with_draws evaluate.condition_rows".split(),
+    # loops that numba compiles: they take arrays and numbers, and no values of ours
+    *"""kmeans._lloyd draws._draw frost._frost_kernel kernels.sample snow._snow_kernel
+    spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split()}
+
+
+def parameters(path):
+    """Names and numbers of parameters of all functions of a file; a class is called as its `__init__`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        inside = node.body if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else []
+        for own in inside:
+            if not isinstance(own, ast.FunctionDef): continue
+            name = node.name if own.name == "__init__" else own.name
+            given = own.args
+            taken = [part.arg for part in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            yield f"{path.stem}.{name}", len(taken) - (taken[:1] == ["self"])
+
+
+def test_functions_have_at_most_six_parameters():
+    files = [path for path in (ROOT / "robcomp").rglob("*.py") if path.name != "_modidx.py"]
+    many = {name for path in files for name, number in parameters(path) if number > 6}
+    assert many - MANY_PARAMETERS == set(), "what belongs together becomes a value"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "nbs/experiments").glob("*.ipynb")), ids=lambda path: path.stem)
@@ -140,11 +208,12 @@ def imported_files(path):
         elif (node.module or "").split(".")[0] == "robcomp": start = ROOT
         else: continue
         place = start.joinpath(*(node.module or "").split("."))
-        yield from (found for found in (place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)) if found.exists())
+        files = [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]
+        yield from (found for found in files if found.exists())
 
 
 def imports(module):
-    """Names of robcomp's own modules that a module imports, and the rooms it enters; imports of mechanism files included."""
+    """Names of robcomp's own modules that a module imports, and the rooms it enters, by way of mechanism files too."""
     seen, queue = set(), [ROOT / "robcomp" / f"{module}.py"]
     while queue:
         for path in imported_files(queue.pop()):
@@ -156,7 +225,8 @@ def imports(module):
 
 
 def test_every_file_of_mechanism_stands_in_a_room_with_a_sentence():
-    private = {path.name for path in (ROOT / "robcomp").iterdir() if path.name.startswith("_")} - {"__init__.py", "__init__.pyi", "_modidx.py", "__pycache__"}
+    others = {"__init__.py", "__init__.pyi", "_modidx.py", "__pycache__"}
+    private = {path.name for path in (ROOT / "robcomp").iterdir() if path.name.startswith("_")} - others
     assert private == set(ROOMS)
     for room in ROOMS: assert ast.get_docstring(ast.parse((ROOT / "robcomp" / room / "__init__.py").read_text()))
 
@@ -166,10 +236,12 @@ def test_modules_import_lower_numbers_only():
     for name, value in numbers.items():
         for other in imports(name):
             if other in ROOMS:
-                assert ROOMS[other] // 10 <= value // 10, f"{name} ({value}) enters {other}, whose doors open from {ROOMS[other]} on"
+                opens = ROOMS[other]
+                assert opens // 10 <= value // 10, f"{name} ({value}) enters {other}, whose doors open from {opens} on"
                 continue
             assert numbers[other] < value, f"{name} ({value}) imports {other} ({numbers[other]})"
-            if numbers[other] // 10 == value // 10: assert (name, other) in SIBLINGS, f"{name} imports its sibling {other}"
+            same_decade = numbers[other] // 10 == value // 10
+            assert not same_decade or (name, other) in SIBLINGS, f"{name} imports its sibling {other}"
 
 
 IMPORT_WITHOUT = """
@@ -199,7 +271,8 @@ def test_left_bank_needs_little():
     names = {re.split(r"[<>=!\[]", word)[0].lower().replace("-", "_")
              for key in ("requirements", "dev_requirements") for word in settings["DEFAULT"][key].split()}
     few = {"torch", "torchvision", "numpy", "pandas", "pyarrow", "numba", "scipy"}
-    import_without(["data", "models", "training", "compress", "evaluate", "sweep"], (names - few) | {"sklearn", "PIL", "IPython"} - {"scikit_learn"})
+    blocked = (names - few) | {"sklearn", "PIL", "IPython"} - {"scikit_learn"}
+    import_without(["data", "models", "training", "compress", "evaluate", "sweep"], blocked)
 
 
 def test_nothing_needs_nbdev():

@@ -12,8 +12,9 @@ from robcomp._compression.depthwise import wide_depthwise
 from robcomp._files.digest import tensors_sha256
 from robcomp.data import Data, Images, InputContract, as_input
 from robcomp.models import model_from
-from robcomp.training import (MOMENTUM, Step, Training, accuracy, fit, loss_of, one_epoch, optimizer_of, rates, shrunk, steps_by_epoch,
-                              work_of)
+from robcomp.schedule import MOMENTUM, Training, rates, steps_by_epoch
+from robcomp.steps import Step, loss_of, optimizer_of, shrunk
+from robcomp.training import accuracy, fit, one_epoch, work_of
 
 CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
 
@@ -39,7 +40,8 @@ def coloured(n=70, *, seed=0):
 def net(seed=0, *, dropout=.3):
     torch.manual_seed(seed)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6(),
-              nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(8, 2)]
+              nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.BatchNorm2d(8), nn.ReLU(),
+              nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(8, 2)]
     return model_from(nn.Sequential(*layers), name="net", classes=2, contract=CONTRACT)
 
 
@@ -174,8 +176,9 @@ def test_what_does_not_belong_together():
     with pytest.raises(ValueError, match="net tells 2 classes apart and three has 3"): fit(net(), other, Training(1))
 
 
-@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(epochs=1, batch=2.5), dict(epochs="3"), dict(epochs=None),
-                                   dict(epochs=1, batch=0), dict(epochs=1, peak=0), dict(epochs=1, peak=float("nan")), dict(epochs=1, warmup=1)])
+@pytest.mark.parametrize("wrong", [
+    dict(epochs=0), dict(epochs="3"), dict(epochs=None), dict(epochs=1, batch=2.5), dict(epochs=1, batch=0),
+    dict(epochs=1, peak=0), dict(epochs=1, peak=float("nan")), dict(epochs=1, warmup=1)])
 def test_settings_out_of_range(wrong):
     with pytest.raises(ValueError, match=f"{list(wrong)[-1]} is a .*number from .* to .*, got ") as error:
         Training(**wrong)
@@ -254,7 +257,10 @@ GROWING = Training(3, batch=16, sizes="8*1+9*1+12*1")
 
 
 def larger(data, side=12):
-    enlarge = lambda part: Images(np.ascontiguousarray(part.images.repeat(2, 1).repeat(2, 2)[:, :side, :side]), part.labels)
+    def enlarge(part):
+        twice = part.images.repeat(2, 1).repeat(2, 2)
+        return Images(np.ascontiguousarray(twice[:, :side, :side]), part.labels)
+
     return Data(data.name, enlarge(data.train), enlarge(data.calibration), enlarge(data.test), data.classes)
 
 
@@ -266,7 +272,11 @@ def wide_net(seed=0):
 
 def test_images_grow_as_the_text_says_and_end_whole():
     model, sides = wide_net(), []
-    handle = model.register_forward_pre_hook(lambda module, inputs: sides.append(inputs[0].shape[2:]) if module.training else None)
+
+    def noted(module, inputs):
+        if module.training: sides.append(inputs[0].shape[2:])
+
+    handle = model.register_forward_pre_hook(noted)
     history = fit(model, larger(coloured()), GROWING, progress=False)
     handle.remove()
     assert [side[0] for side in sides] == [8] * 4 + [9] * 4 + [12] * 4 and all(a == b for a, b in sides)
@@ -293,13 +303,15 @@ def test_growing_images_resume_bit_for_bit(stop, tmp_path, monkeypatch):
 
 def test_a_training_on_whole_images_has_the_record_it_always_had():
     names = ["epochs", "batch", "peak", "warmup", "weight_decay", "smoothing", "temperature"]
-    assert list(Training(3).record()) == [*names, "momentum", "share"] and Training(3).record() == Training(3, sizes="").record()
-    assert repr(Training(3)) == ("Training(epochs=3, batch=128, peak=0.1, warmup=0.2, weight_decay=0.0005, smoothing=0.1, temperature=4.0)")
-    assert Training(3, sizes=" 8*1 + 12*2").record() == Training(3).record() | dict(sizes="8*1+12*2")
-    assert work_of(net(), coloured(), Training(3)).keys() == {"data", "arch", "seed", "start", "teacher", *Training(3).record()}
+    record = Training(3).record()
+    assert list(record) == [*names, "momentum", "share"] and record == Training(3, sizes="").record()
+    assert repr(Training(3)) == ("Training(epochs=3, batch=128, peak=0.1, warmup=0.2, weight_decay=0.0005, "
+                                 "smoothing=0.1, temperature=4.0)")
+    assert Training(3, sizes=" 8*1 + 12*2").record() == record | dict(sizes="8*1+12*2")
+    assert work_of(net(), coloured(), Training(3)).keys() == {"data", "arch", "seed", "start", "teacher", *record}
 
-
-@pytest.mark.parametrize("sizes", ["16", "16*0+32*3", "*3", "16*-1+32*4", "16x3", "16*3+", "٣*3", "16*3\n32", "9" * 5000 + "*3", "16*1.5+32*1.5"])
+@pytest.mark.parametrize("sizes", ["16", "16*0+32*3", "*3", "16*-1+32*4", "16x3", "16*3+", "٣*3", "16*3\n32",
+                                   "9" * 5000 + "*3", "16*1.5+32*1.5"])
 def test_a_schedule_that_cannot_be_read(sizes):
     with pytest.raises(ValueError, match="cannot be read") as caught: Training(3, sizes=sizes)
     assert "\n" not in str(caught.value)
@@ -311,8 +323,10 @@ def test_schedules_that_do_not_fit():
     with pytest.raises(ValueError, match="7 is too small"): Training(3, sizes="7*3")
     model = net()
     before = digest(model)
-    with pytest.raises(ValueError, match="9 is larger than the images of coloured, 8 pixels"): fit(model, coloured(), Training(3, sizes="8*1+9*2"))
-    with pytest.raises(ValueError, match="load the data with size=8"): fit(model, larger(coloured()), Training(3, sizes="8*3"))
+    with pytest.raises(ValueError, match="9 is larger than the images of coloured, 8 pixels"):
+        fit(model, coloured(), Training(3, sizes="8*1+9*2"))
+    with pytest.raises(ValueError, match="load the data with size=8"):
+        fit(model, larger(coloured()), Training(3, sizes="8*3"))
     assert digest(model) == before
 
 
@@ -328,7 +342,8 @@ def test_small_views_are_means_of_what_they_cover():
     assert (mirrored.int() - shrunk(images, 16).flip(2).int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize("epochs, n, steps", [(3, 70, [4, 4, 4]), (.25, 70, [1]), (.5, 70, [2]), (1.5, 70, [4, 2]), (.001, 70, [1]), (2, 5, [1, 1])])
+@pytest.mark.parametrize("epochs, n, steps", [
+    (3, 70, [4, 4, 4]), (.25, 70, [1]), (.5, 70, [2]), (1.5, 70, [4, 2]), (.001, 70, [1]), (2, 5, [1, 1])])
 def test_a_part_of_an_epoch_takes_its_part_of_the_steps(epochs, n, steps):
     assert steps_by_epoch(Training(epochs, batch=16), n) == steps
     history = fit(net(), coloured(n), Training(epochs, batch=16), progress=False)

@@ -151,17 +151,15 @@ def _draw(numbers, draws, seed, corruption, severity, start, normal):
                 row[j] = uniform_at(key, start + j)
 
 
-def _drawn(seed, name, severity, numbers, count, start, normal):
-    draws = np.empty((len(numbers), count))
-    _draw(numbers, draws, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, normal)
-    return draws
-
-
 def uniforms(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
     """(n, count) uniforms in [0, 1), one row an image, from position `start` of its stream."""
-    return _drawn(seed, name, severity, numbers, count, start, False)
+    found = np.empty((len(numbers), count))
+    _draw(numbers, found, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, False)
+    return found
 
 
 def normals(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
     """(n, count) standard normals, one row an image, from position `start` of its stream."""
-    return _drawn(seed, name, severity, numbers, count, start, True)
+    found = np.empty((len(numbers), count))
+    _draw(numbers, found, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, True)
+    return found

@@ -53,7 +53,8 @@ def official(root: Path, dataset: str, name: str) -> np.ndarray:
     """A published array, memory-mapped: (50,000, 32, 32, 3) images or (50,000,) labels, its md5 known to be right."""
     path = Path(root) / FOLDERS[dataset] / f"{name}.npy"
     if not path.exists():
-        raise FileNotFoundError(f"no official array {str(path)!r}: download({dataset!r}) fetches it")
+        raise FileNotFoundError(f"no official array {str(path)!r}: "
+                                f"robcomp.arrays.download({dataset!r}) fetches it")
     verify(path, MD5[dataset][name])
     return np.load(path, mmap_mode="r", allow_pickle=False)
 

@@ -5,11 +5,12 @@ import inspect
 import re
 from textwrap import wrap
 
-from fastcore.docments import docments
 from execnb.nbio import mk_cell
 from nbdev.process import Processor
 from nbdev.showdoc import BasicMarkdownRenderer, _ext_link
 from nbdev.doclinks import NbdevLookup
+
+from robcomp._text.parameters import meanings, plain
 
 INHERITED = "Call self as a function."  # what Python says of every callable object that says nothing itself
 
@@ -60,13 +61,12 @@ class Reference(BasicMarkdownRenderer):
 
     def table(self) -> str:
         """Name, type, default and meaning of each parameter, and of what is returned."""
-        said, rows = docments(self.sym, full=True, returns=True), []
+        said, rows = meanings(self.sym), []
         for name, part in self.sig.parameters.items():
             if name == "self": continue
             default = "" if part.default is inspect.Parameter.empty else f"`{cell(repr(part.default))}`"
-            meaning = (said.get(name) or {}).get("docment") or ""
-            rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell(meaning)])
-        made = (said.get("return") or {}).get("docment") or ""
+            rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell(said.get(name, ""))])
+        made = said.get("return", "")
         returned = "" if inspect.isclass(self.sym) else type_words(self.sig.return_annotation)
         if returned not in ("", "None") or made: rows.append(["returns", cell(returned), "", cell(made)])
         if not rows: return ""
@@ -77,6 +77,7 @@ class Reference(BasicMarkdownRenderer):
         source = NbdevLookup().code(self.fn)
         link = _ext_link(source, "source", 'style="float:right; font-size:smaller"') if source else ""
         parts = ["---", link, f"{'#' * self.title_level} {self.nm}"]
-        if self.docs and self.docs.strip() != INHERITED: parts.append(self.docs)
+        docs = plain(self.docs or "")
+        if docs and docs.strip() != INHERITED: parts.append(docs)
         if self.sig is not None: parts += [f"```python\n{self.call()}\n```", self.table()]
         return "\n\n".join(part for part in parts if part)

@@ -7,8 +7,8 @@
     column     = name | "P(" condition ")"
 
 `P(robust > 0.6)` is the share of resampled studies in which the condition inside holds; it is a column like the others,
-whose name is its text. Nothing is evaluated as Python. `not` is pushed into the comparisons while parsing, so that a missing value satisfies
-no comparison and no negated one either.
+whose name is its text. Nothing is evaluated as Python. `not` is pushed into the comparisons while parsing, so that a
+missing value satisfies no comparison and no negated one either.
 """
 from __future__ import annotations
 

@@ -10,42 +10,62 @@ def _table(text: str, names: str) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names.split())
 
 
+# How a source is called in `CLAIMS` below, and how a page names it
+_SOURCES = _table("""
+CARDs | CARDs, Diffenderfer et al. 2021, arXiv 2106.09129
+Liebenwein | Lost in Pruning, Liebenwein et al. 2021, arXiv 2103.03014
+Shen | Shen et al. 2024, arXiv 2401.12014
+Hooker | Hooker et al. 2019, arXiv 1911.05248
+Hooker twice | Hooker et al. 2019 and 2020, arXiv 1911.05248 and 2010.03058
+RobustMQ | RobustMQ, Xiao et al. 2023, arXiv 2308.02350
+Timpl | Timpl et al. 2022, arXiv 2206.10915
+Mitra | Mitra et al. 2024, arXiv 2405.20876
+Hoffmann | Hoffmann et al. 2021
+Holste | Holste et al. 2023, arXiv 2308.09180
+TensorFlow | TensorFlow model optimization guide
+Shabir | Shabir et al. 2025
+2202.09275 | arXiv 2202.09275
+2511.19794 | arXiv 2511.19794
+Alves | Alves Da Silva et al. 2025, arXiv 2512.24971
+control | the control that arXiv 2512.24971 lacks
+""", "short source").set_index("short").source
+
 CLAIMS = _table("""
-C1a | CARDs, Diffenderfer et al. 2021, arXiv 2106.09129 | pruning by lottery-ticket rewinding reaches the robustness of the dense network or more
-C1b | CARDs, Diffenderfer et al. 2021, arXiv 2106.09129 | pruning with fine-tuning does not: it is less robust than dense
-C2a | Lost in Pruning, Liebenwein et al. 2021, arXiv 2103.03014 | pruned networks are hurt out of proportion by corruption: they lose more there than on clean images
-C2b | Lost in Pruning, Liebenwein et al. 2021, arXiv 2103.03014 | how much can be pruned depends on the task: some corruption takes more than the average one
-C3a | Shen et al. 2024, arXiv 2401.12014 | compressed networks are less robust than dense
-C3b | Shen et al. 2024, arXiv 2401.12014 | larger networks lose more by compression, at equal size too
-C3c | Shen et al. 2024, arXiv 2401.12014 | distilled networks are more robust than pruned ones
-C3d | Shen et al. 2024, arXiv 2401.12014 | of compressions without training, eight bits keep more robustness than pruning
-C3e | Shen et al. 2024, arXiv 2401.12014 | eight bits lose little robustness
-C3f | Shen et al. 2024, arXiv 2401.12014 | eight bits make about a quarter of the size
-C4a | Hooker et al. 2019, arXiv 1911.05248 | at equal accuracy, some classes lose more than others
-C4b | Hooker et al. 2019 and 2020, arXiv 1911.05248 and 2010.03058 | at equal accuracy, compressed and dense disagree most on corrupted images
-C5a | RobustMQ, Xiao et al. 2023, arXiv 2308.02350 | quantized networks are less robust to natural corruption than dense
-C5b | RobustMQ, Xiao et al. 2023, arXiv 2308.02350 | the fewer bits, the less robust
-C5c | RobustMQ, Xiao et al. 2023, arXiv 2308.02350 | impulse noise and glass blur harm quantized networks more than the average corruption
-C5d | RobustMQ, Xiao et al. 2023, arXiv 2308.02350 | brightness harms them least
-C6 | Timpl et al. 2022, arXiv 2206.10915 | robustness falls with capacity and not with sparsity: sparse networks of equal capacity match dense
-C7a | Mitra et al. 2024, arXiv 2405.20876 | pruning improves robustness to corruption
-C7b | Mitra et al. 2024, arXiv 2405.20876 | pruning improves calibration
-C8 | Hoffmann et al. 2021 | unstructured pruning keeps more robustness than distillation
-C9 | Holste et al. 2023, arXiv 2308.09180 | pruning forgets rare classes first
-C10a | TensorFlow model optimization guide | clustering that quantization-aware training preserves costs no accuracy
-C10b | TensorFlow model optimization guide | it makes the int8 file a third smaller or more (3.00 to 1.94 MB)
-C10c | TensorFlow model optimization guide | half the weights pruned makes the int8 file 37 % smaller or more
-C11 | Shabir et al. 2025 | pruning and int8 make MobileNet 77 % smaller or more
-C12 | arXiv 2202.09275 | a Pareto front is random: other test images would draw another one
-C13 | arXiv 2511.19794 | with three seeds, differences of a point are never significant
-H1a | Alves Da Silva et al. 2025, arXiv 2512.24971 | certain strategies preserve robustness
-H1b | Alves Da Silva et al. 2025, arXiv 2512.24971 | certain strategies improve robustness
-H1c | the control that arXiv 2512.24971 lacks | some compressed network is more robust than the dense network with the same number of extra epochs
-H2 | Alves Da Silva et al. 2025, arXiv 2512.24971 | the more complex the architecture, the better it keeps its robustness
-H3a | Alves Da Silva et al. 2025, arXiv 2512.24971 | combinations stand on the front of clean accuracy, robust accuracy and size
-H3b | Alves Da Silva et al. 2025, arXiv 2512.24971 | multi-objective assessment chooses a combination
-H3c | Alves Da Silva et al. 2025, arXiv 2512.24971 | within a budget of bytes, the best combined recipe is more robust than the best single technique
-""", "claim source statement")
+C1a | CARDs | pruning by lottery-ticket rewinding reaches the robustness of the dense network or more
+C1b | CARDs | pruning with fine-tuning does not: it is less robust than dense
+C2a | Liebenwein | pruned networks are hurt out of proportion by corruption: they lose more there than on clean images
+C2b | Liebenwein | how much can be pruned depends on the task: some corruption takes more than the average one
+C3a | Shen | compressed networks are less robust than dense
+C3b | Shen | larger networks lose more by compression, at equal size too
+C3c | Shen | distilled networks are more robust than pruned ones
+C3d | Shen | of compressions without training, eight bits keep more robustness than pruning
+C3e | Shen | eight bits lose little robustness
+C3f | Shen | eight bits make about a quarter of the size
+C4a | Hooker | at equal accuracy, some classes lose more than others
+C4b | Hooker twice | at equal accuracy, compressed and dense disagree most on corrupted images
+C5a | RobustMQ | quantized networks are less robust to natural corruption than dense
+C5b | RobustMQ | the fewer bits, the less robust
+C5c | RobustMQ | impulse noise and glass blur harm quantized networks more than the average corruption
+C5d | RobustMQ | brightness harms them least
+C6 | Timpl | robustness falls with capacity and not with sparsity: sparse networks of equal capacity match dense
+C7a | Mitra | pruning improves robustness to corruption
+C7b | Mitra | pruning improves calibration
+C8 | Hoffmann | unstructured pruning keeps more robustness than distillation
+C9 | Holste | pruning forgets rare classes first
+C10a | TensorFlow | clustering that quantization-aware training preserves costs no accuracy
+C10b | TensorFlow | it makes the int8 file a third smaller or more (3.00 to 1.94 MB)
+C10c | TensorFlow | half the weights pruned makes the int8 file 37 % smaller or more
+C11 | Shabir | pruning and int8 make MobileNet 77 % smaller or more
+C12 | 2202.09275 | a Pareto front is random: other test images would draw another one
+C13 | 2511.19794 | with three seeds, differences of a point are never significant
+H1a | Alves | certain strategies preserve robustness
+H1b | Alves | certain strategies improve robustness
+H1c | control | some compressed network is more robust than the dense network with the same number of extra epochs
+H2 | Alves | the more complex the architecture, the better it keeps its robustness
+H3a | Alves | combinations stand on the front of clean accuracy, robust accuracy and size
+H3b | Alves | multi-objective assessment chooses a combination
+H3c | Alves | within a budget of bytes, the best combined recipe is more robust than the best single technique
+""", "claim source statement").replace(dict(source=_SOURCES.to_dict()))
 
 PUBLISHED = _table("""
 cifar10 | WRN-28-10, standard | .9478 | .7346 |

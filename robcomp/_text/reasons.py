@@ -59,7 +59,7 @@ def broken_said(broken: int) -> str:
 
 
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
-    """What a front leaves out: networks that do not work, recipes of which no trial ended well; and lost seeds of others."""
+    """What a front leaves out: networks that do not work, recipes without a trial that ended well, and lost seeds."""
     out = []
     if broken: out.append(f"{broken} recipe{'s do' if broken > 1 else ' does'} not work ({SHARE})")
     if failed: out.append(f"{failed} failed")
@@ -71,39 +71,59 @@ def left_out_said(broken: int, failed: int, seeds: int) -> str:
 def selection_said(best: str, candidates: pd.DataFrame, selection: object | str) -> str:
     """How sure a choice is: what other images and seeds would have chosen, and what selection does to the figure."""
     if isinstance(selection, str): return f" {selection}" if selection else ""
-    first, count = candidates.iloc[0], len(candidates)
-    own, rivals = selection.table.loc[first.key], selection.table.chosen.drop(first.key).nlargest(1)
-    rival = "".join(f", {selection.names.get(key, key)} in {100 * share:.0f} %" for key, share in rivals.items() if share >= .005)
-    luck = selection.table.luck if "luck" in selection.table else pd.Series("", selection.table.index)
+    winner, count = candidates.iloc[0].key, len(candidates)
+    table = selection.table
+    own = table.loc[winner]
+    luck = table.luck if "luck" in table else pd.Series("", table.index)
     other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
-    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %{rival}; "
-            f"picking it costs {amount(own.regret)} of {best} on average.")
+    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %"
+            f"{_rival_said(selection, winner)}; picking it costs {amount(own.regret)} of {best} on average.")
     if own.high > own.low:
-        said += (f" The best of {count} looks better than it is: its {best} by {amount(max(selection.optimism, 0))} on average; "
+        optimism = amount(max(selection.optimism, 0))
+        said += (f" The best of {count} looks better than it is: its {best} by {optimism} on average; "
                  f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
-    return said + luck_said(luck[first.key])
+    return said + luck_said(luck[winner])
+
+
+def _rival_said(selection: object, winner: str) -> str:
+    """The recipe that is chosen most often instead; empty where none is in half a per cent of the studies."""
+    rivals = selection.table.chosen.drop(winner)
+    if rivals.empty or rivals.max() < .005: return ""
+    key = rivals.idxmax()
+    return f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
 
 
 def luck_said(luck: str) -> str:
     """Where the luck of training of a recipe with one seed comes from."""
     if luck == "left out": return " It has one seed: the luck of training is left out."
     if not luck.startswith("borrowed"): return ""
-    return f" It has one seed: how much other seeds would change is taken {luck.removeprefix('borrowed ')} of its network."
+    source = luck.removeprefix("borrowed ")
+    return f" It has one seed: how much other seeds would change is taken {source} of its network."
 
 
 def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
-    """How many recipes have several seeds, of those that depend on their seed, and what intervals know of the others' training."""
-    several, trained = int((matters & (count > 1)).sum()), int(matters.sum())
-    if not trained: return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
-    if not several: return "Every recipe has one seed: intervals are for other images, and the luck of training is left out."
-    alone = trained - several
-    said = f"{several} of {trained} recipes that depend on their seed have {_span(count[matters & (count > 1)])} seeds: figures are means over them"
+    """How many recipes, of those that depend on their seed, have several seeds, and what intervals know of the others.
+
+    `count` has the number of seeds of each recipe, `matters` says which of them depend on their seed, and the spread
+    over seeds was measured on `recipes` recipes.
+    """
+    trained, several = count[matters], count[matters & (count > 1)]
+    if not len(trained): return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
+    if not len(several):
+        return "Every recipe has one seed: intervals are for other images, and the luck of training is left out."
+    said = (f"{len(several)} of {len(trained)} recipes that depend on their seed have {_span(several)} seeds: "
+            "figures are means over them")
+    alone = len(trained) - len(several)
     if not alone: return f"{said}, intervals are for other images and other seeds."
-    return (f"{said}. {alone} {'have' if alone > 1 else 'has'} one, and {'their' if alone > 1 else 'its'} intervals borrow the spread of "
-            f"{recipes} recipe{'s' * (recipes > 1)}.")
+    have, their = ("have", "their") if alone > 1 else ("has", "its")
+    spread = f"the spread of {recipes} recipe{'s' * (recipes > 1)}"
+    return f"{said}. {alone} {have} one, and {their} intervals borrow {spread}."
 
 
-def _span(count: np.ndarray) -> str: return f"{count.min()}" if count.min() == count.max() else f"{count.min()} to {count.max()}"
+def _span(count: np.ndarray) -> str:
+    """The least and the largest number, once where they are the same."""
+    least, most = count.min(), count.max()
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def amount(value: float) -> str:
