@@ -33,6 +33,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     jobs="baseline workshop filing",
     sweep="baseline workshop filing jobs",
     judge="evaluate baseline filing",
+    plan="costs",
     workers="baseline jobs sweep plan",
     uncertainty="results",
     replicates="results",
@@ -48,6 +49,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     explorer="charts",
     report="charts",
     study_charts="charts",
+    many="study",
     command="study many",
 ).items() for other in others.split()}
 
