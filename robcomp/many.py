@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../nbs/91_many.ipynb #635d8330
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -59,10 +60,12 @@ _INTERRUPTED = "interrupted: what is finished is kept, and the same command goes
 
 class _OneLine(click.Command):
     def invoke(self, context):
-        try: return super().invoke(context)
-        except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from None
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
+            try: return super().invoke(context)
+            except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
+            except (ValueError, TypeError, OSError, RuntimeError) as error:
+                raise click.ClickException(" ".join(str(error).split())) from None
 
 _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--help"]))
 
@@ -94,7 +97,7 @@ def plan_command(parameters, out, history):
               help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
 @click.option("--task", default="1/1", show_default=True,
               help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
-@click.option("--device", help="cpu, cuda or cuda:1. Default: a GPU where there is one.")
+@click.option("--device", help="cpu, cuda or cuda:1. Default: that of the parameters, else a GPU that no other worker of the store has.")
 def work_command(plan, store, task, device):
     """Do what is open of a plan until all of it is done.
 
@@ -104,21 +107,28 @@ def work_command(plan, store, task, device):
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
 
 # %% ../nbs/91_many.ipynb #38996acb
+_KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")
+
 def status_text(table: pd.DataFrame) -> str:
     "A status for a terminal."
-    counts = table[table.cell != ""].state.value_counts()
-    left = table[table.state.isin(["open", "claimed"])].seconds.sum() / 3600
-    stands = ", ".join(f"{count} {state}" for state, count in counts.items())
-    lines = [stands or "no plan was begun in this store", f"about {left:.1f} hours of one worker are left"]
-    lines += [f"claimed by {row.who}: {row.cell} {row.what}" for row in table[table.state == "claimed"].itertuples()]
-    failed = table[table.state == "failed"].itertuples()
-    return "\n".join(lines + [f"failed: {row.cell} {row.what}: {row.error}" for row in failed])
+    lines = []
+    for kind, words in _KINDS.items():
+        counts = table[table.kind == kind].state.value_counts()
+        if len(counts): lines.append(f"{words}: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+    left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
+    lines.append(f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned")
+    for state, row in ((row.state, row) for row in table.itertuples() if row.state not in ("done", "open")):
+        what = f"{row.cell} {row.what}".strip()
+        lines.append(f"claimed by {row.who}: {what}" if state == "claimed" else f"{state}: {what}: {row.error}")
+    return "\n".join(lines)
 
 # %% ../nbs/91_many.ipynb #e9a7d7de
 @click.command("status", **_NAMED)
 @click.argument("store", type=click.Path(path_type=Path))
 def status_command(store):
-    """Tell what is done in a store, who does what, what failed and why, and how many hours are left."""
+    """Tell what is done in a store, who does what, what failed and why, and how many hours are left.
+
+    Nothing is written. What a sweep without a plan has still to do only the sweep knows; what it has done and what failed is told."""
     from robcomp.workers import status
     click.echo(status_text(status(store)))
 
