@@ -17,7 +17,7 @@ import yaml
 # %% ../nbs/91_many.ipynb #d9b93d1f
 from ._files.shipped import parameter_file
 from ._store.tables import read_table
-from .plan import CROSSED, Plan, cell_weights, plan_table, sides, spans, write_plan
+from .plan import CROSSED, Plan, cell_weights, plan_table, spans, write_plan
 from .schema import TRIAL_COLUMNS
 from .study import check_values
 
