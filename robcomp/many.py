@@ -114,7 +114,8 @@ def status_text(table: pd.DataFrame) -> str:
     lines = []
     for kind, words in _KINDS.items():
         counts = table[table.kind == kind].state.value_counts()
-        if len(counts): lines.append(f"{words}: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+        told = [f"{counts[state]} {state}" for state in ("done", "claimed", "open", "failed", "damaged") if state in counts]
+        if told: lines.append(f"{words}: {', '.join(told)}")
     left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
     lines.append(f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned")
     for state, row in ((row.state, row) for row in table.itertuples() if row.state not in ("done", "open")):

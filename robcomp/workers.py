@@ -165,7 +165,7 @@ def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: d
             there, name = made(plan, number, node, store, known)
             claim = working.pop(name, None)
             state = "done" if there or place not in waited_for else "claimed" if claim else "open"
-            rows = {node["what"]: (cell, node["kind"], node["what"], state, who(claim) if state == "claimed" else "", node["seconds"], "")}
+            rows = {f"{node['kind']} {node['what']}": (cell, node["kind"], node["what"], state, who(claim) if state == "claimed" else "", node["seconds"], "")}
         if any(row[3] not in ("done", "failed") for row in rows.values()): waited_for.add(node["needs"])
         yield from rows.items()
 

@@ -2,6 +2,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from robcomp._store.small import small_study
 from robcomp.command import main
 
 ROOT = Path(__file__).parents[1]
@@ -45,9 +47,10 @@ def test_a_script_runs_as_it_stands(place, code):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_the_commands_run_as_they_stand(place, monkeypatch):
-    """In the order of the page, from the parameter file that it shows."""
-    monkeypatch.chdir(place)
+def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
+    """In the order of the page, from the parameter file that it shows; a small network stands for its network, copies for the stores of its scripts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: small_study(seed=plan.cells[number]["seed"]))
     text, = snippets("many_machines", "yaml")
     Path("study.yaml").write_text(text)
     said = {}
@@ -55,6 +58,8 @@ def test_the_commands_run_as_they_stand(place, monkeypatch):
         if not line or line.startswith("#"): continue
         words = shlex.split(line.replace("${SLURM_ARRAY_TASK_ID:-1}", "1"))
         assert words[0] == "robcomp"
+        if words[1] == "merge":
+            for store in words[2:4]: shutil.copytree("runs/two-seeds/store", store)
         done = CliRunner().invoke(main, words[1:])
         assert done.exit_code == 0, done.output
         said.setdefault(words[1], done.output)
