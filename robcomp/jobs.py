@@ -37,6 +37,7 @@ def least_used(names: Sequence[str],  # of devices
     turns = ((turn, place) for turn in count() for place in range(len(names)))
     return next(place for turn, place in turns if claims.take(f"gpu-{names[place]}-{turn}"))
 
+# %% ../nbs/45_jobs.ipynb #b0450033
 def own_device(study: Study, claims: Claims) -> str | torch.device | None:
     "The device of a study's worker: the one that is named, else a GPU of its own; one line about one that is absent."
     gpus = [name for name in devices() if name.startswith("cuda")]
