@@ -82,6 +82,16 @@ def travelling(study: Study, folder: Path) -> Study:  # folder: the store
     sent._data = write_data(folder, study._data)
     return sent
 
+# %% ../nbs/42_baseline.ipynb #b0420011
+def on_device(study: Study,
+              device: str | torch.device | None,  # None: as it is
+) -> Study:
+    "The same study on another device."
+    if device is None or device == study.device: return study
+    moved = copy(study)
+    moved.device = device
+    return moved
+
 # %% ../nbs/42_baseline.ipynb #2dacea34
 def contract_for(study: Study) -> InputContract:
     "CIFAR's input contract for CIFAR and for weights that were given; else the data's own."
@@ -90,7 +100,8 @@ def contract_for(study: Study) -> InputContract:
 # %% ../nbs/42_baseline.ipynb #3e23761d
 def baseline_path(study: Study, folder: Path) -> Path:
     "Where the trained starting network of a study is kept."
-    what = canonical(dict(data=study.data.name, arch=study.arch, seed=study.seed, train=study.train.record()))
+    named = study._data if isinstance(study._data, str) else study.data.name  # a name is the data's own: nothing is read for it
+    what = canonical(dict(data=named, arch=study.arch, seed=study.seed, train=study.train.record()))
     return folder / "baselines" / f"{study.arch}-{sha256(what.encode()).hexdigest()[:16]}.pt"
 
 # %% ../nbs/42_baseline.ipynb #419bade7

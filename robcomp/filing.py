@@ -56,7 +56,7 @@ def versions(device: str | torch.device | None = None) -> dict:
     libraries = dict(robcomp=__version__, commit=commit(), torch=torch.__version__, numpy=np.__version__)
     machine = f"{platform.system()} {platform.machine()}"
     return libraries | dict(python=platform.python_version(), machine=machine, threads=torch.get_num_threads(),
-                            device=device_name(device))
+                            device=device_name(device), instructions=torch.backends.cpu.get_cpu_capability())
 
 # %% ../nbs/44_filing.ipynb #0fbe856b
 def trial_record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`

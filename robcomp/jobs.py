@@ -8,28 +8,52 @@ __all__ = []
 # %% ../nbs/45_jobs.ipynb #b0450004
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from time import sleep
+
+import torch
 
 # %% ../nbs/45_jobs.ipynb #b0450005
 from ._files.atomic import writable_folder
 from ._files.progress import progress as progress_bar
 from ._store.claims import Claims
 from ._store.tree import Job, jobs
-from .baseline import POLL, Study, baseline, baseline_claim, baseline_path, plan, start_digest, trained_note
+from .baseline import POLL, Study, baseline, baseline_claim, baseline_path, on_device, plan, start_digest, trained_note
 from .filing import evaluate_and_file, filed, one_line, trial_record
 from .recipe import parse
 from .schema import Trial
-from .training import pick_device
+from .training import devices, pick_device
 from .workshop import Workshop, beginning_claim, beginning_path, identity, workshop_of
+
+# %% ../nbs/45_jobs.ipynb #b0450031
+def least_used(names: Sequence[str],  # of devices
+               claims: Claims,
+) -> int:  # its place among the names
+    "The device that the fewest claim, claimed; the one that these claims have already, where they have one."
+    for place, name in enumerate(names):
+        if any(own.startswith(f"gpu-{name}-") for own in claims.mine): return place
+    turns = ((turn, place) for turn in count() for place in range(len(names)))
+    return next(place for turn, place in turns if claims.take(f"gpu-{names[place]}-{turn}"))
+
+# %% ../nbs/45_jobs.ipynb #b0450033
+def own_device(study: Study, claims: Claims) -> str | torch.device | None:
+    "The device of a study's worker: the one that is named, else a GPU of its own; one line about one that is absent."
+    gpus = [name for name in devices() if name.startswith("cuda")]
+    device = study.device
+    if not device and len(gpus) > 1:
+        names = [str(torch.cuda.get_device_properties(gpu).uuid) for gpu in gpus]
+        device = gpus[least_used(names, claims)]
+    if pick_device(device).type == "cuda": torch.cuda.set_device(pick_device(device))
+    return device
 
 # %% ../nbs/45_jobs.ipynb #bb68996e
 class Worker:
     "Does the jobs of one study in one store."
     def __init__(self, study: Study, folder: Path, claims: Claims, *, kept: Iterable[str] = (), progress: bool = True):
-        pick_device(study.device)  # a device that is absent is no failure of a trial
-        self.study, self.folder, self.claims, self.kept, self.progress = study, folder, claims, set(kept), progress
+        self.study = on_device(study, own_device(study, claims))  # a device that is absent is no failure of a trial
+        self.folder, self.claims, self.kept, self.progress = folder, claims, set(kept), progress
         self.planned = {}  # trials by recipes
         for part in ("trials", "artifacts"): writable_folder(folder / part)
 

@@ -6,7 +6,8 @@
 __all__ = []
 
 # %% ../nbs/91_many.ipynb #635d8330
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,7 +16,10 @@ import yaml
 
 # %% ../nbs/91_many.ipynb #d9b93d1f
 from ._files.shipped import parameter_file
-from .plan import Plan, bound, plan_table, schedule, write_plan
+from ._store.tables import read_table
+from .plan import CROSSED, Plan, cell_weights, plan_table, spans, write_plan
+from .schema import TRIAL_COLUMNS
+from .study import check_values
 
 # %% ../nbs/91_many.ipynb #661f84c1
 def read_parameters(path: Path) -> Mapping:
@@ -27,15 +31,28 @@ def read_parameters(path: Path) -> Mapping:
     if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
     return found
 
+# %% ../nbs/91_many.ipynb #d14a7fdd
+def plan_of(parameters: Mapping,  # as `read_parameters` gives them
+            history: Sequence[Path] = (),  # files of earlier trials
+) -> Plan:
+    "The plan of some parameters, or one line about the first value that no worker can run with."
+    check_values({name: value for name, value in parameters.items() if name not in ("archs", "datasets")})
+    for name, many in ((one, many) for many, one in CROSSED.items()):
+        if many in parameters and name in parameters: raise ValueError(f"{name} and {many}: give one of them")
+    earlier = [read_table(path, TRIAL_COLUMNS)[0] for path in history]
+    plan = Plan(parameters, history=pd.concat(earlier, ignore_index=True) if earlier else None)
+    for file in filter(None, map(cell_weights, plan.cells)):
+        if not file.is_file(): raise ValueError(f"weights {str(file)!r} are not there: check the path, or leave them out to train")
+    return plan
+
 # %% ../nbs/91_many.ipynb #d72a8145
 def plan_text(plan: Plan) -> str:
     "What a plan comes to, for a terminal."
     table = plan_table(plan)
     hours = dict(nodes=("kind", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
     kinds = table.groupby("kind", sort=False).agg(**hours)
-    spans = [(n, schedule(table, n).end.max() / 3600, bound(table, n) / 3600) for n in (1, 4, 16, 64)]
-    spans = pd.DataFrame(spans, columns=["workers", "hours", "at_least"])
-    shown = [frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (spans, False))]
+    several = spans(table, [1, 4, 16, 64]).drop(columns="share")
+    shown = [frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (several, False))]
     return "\n\n".join([str(plan), *shown])
 
 # %% ../nbs/91_many.ipynb #70a4223c
@@ -43,10 +60,12 @@ _INTERRUPTED = "interrupted: what is finished is kept, and the same command goes
 
 class _OneLine(click.Command):
     def invoke(self, context):
-        try: return super().invoke(context)
-        except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from None
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
+            try: return super().invoke(context)
+            except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
+            except (ValueError, TypeError, OSError, RuntimeError) as error:
+                raise click.ClickException(" ".join(str(error).split())) from None
 
 _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--help"]))
 
@@ -55,8 +74,8 @@ _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--he
 @click.argument("parameters", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="plan.json", show_default=True,
               help="The file to write.")
-@click.option("--history", type=click.Path(path_type=Path),
-              help="A trials.parquet of an earlier study: what stages took there.")
+@click.option("--history", multiple=True, type=click.Path(path_type=Path),
+              help="A trials.parquet of an earlier study: what stages took there. May be given several times.")
 def plan_command(parameters, out, history):
     """Write what is to be done for the parameters in a YAML file, and say what it may take.
 
@@ -68,9 +87,8 @@ def plan_command(parameters, out, history):
     recipes: [dense, int8, prune0.7+tune1+int8]
 
     Nothing is trained or downloaded. The next step is `work`, as often and on as many machines as you like."""
-    plan = Plan(read_parameters(parameters), history=None if history is None else pd.read_parquet(history))
-    write_plan(plan, out)
-    click.echo(f"{plan_text(plan)}\n\n{out}")
+    plan = plan_of(read_parameters(parameters), history)
+    click.echo(f"{plan_text(plan)}\n\nWritten: {write_plan(plan, out)}\nNext, as often and on as many machines as you like: robcomp work {out}")
 
 # %% ../nbs/91_many.ipynb #3e8c4db9
 @click.command("work", **_NAMED)
@@ -79,7 +97,7 @@ def plan_command(parameters, out, history):
               help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
 @click.option("--task", default="1/1", show_default=True,
               help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
-@click.option("--device", help="cpu, cuda or cuda:1. Default: a GPU where there is one.")
+@click.option("--device", help="cpu, cuda or cuda:1. Default: that of the parameters, else a GPU that no other worker of the store has.")
 def work_command(plan, store, task, device):
     """Do what is open of a plan until all of it is done.
 
@@ -89,21 +107,29 @@ def work_command(plan, store, task, device):
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
 
 # %% ../nbs/91_many.ipynb #38996acb
+_KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")
+
 def status_text(table: pd.DataFrame) -> str:
     "A status for a terminal."
-    counts = table[table.cell != ""].state.value_counts()
-    left = table[table.state.isin(["open", "claimed"])].seconds.sum() / 3600
-    stands = ", ".join(f"{count} {state}" for state, count in counts.items())
-    lines = [stands or "no plan was begun in this store", f"about {left:.1f} hours of one worker are left"]
-    lines += [f"claimed by {row.who}: {row.cell} {row.what}" for row in table[table.state == "claimed"].itertuples()]
-    failed = table[table.state == "failed"].itertuples()
-    return "\n".join(lines + [f"failed: {row.cell} {row.what}: {row.error}" for row in failed])
+    lines = []
+    for kind, words in _KINDS.items():
+        counts = table[table.kind == kind].state.value_counts()
+        told = [f"{counts[state]} {state}" for state in ("done", "claimed", "open", "failed", "damaged") if state in counts]
+        if told: lines.append(f"{words}: {', '.join(told)}")
+    left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
+    lines.append(f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned")
+    for state, row in ((row.state, row) for row in table.itertuples() if row.state not in ("done", "open")):
+        what = f"{row.cell} {row.what}".strip()
+        lines.append(f"claimed by {row.who}: {what}" if state == "claimed" else f"{state}: {what}: {row.error}")
+    return "\n".join(lines)
 
 # %% ../nbs/91_many.ipynb #e9a7d7de
 @click.command("status", **_NAMED)
 @click.argument("store", type=click.Path(path_type=Path))
 def status_command(store):
-    """Tell what is done in a store, who does what, what failed and why, and how many hours are left."""
+    """Tell what is done in a store, who does what, what failed and why, and how many hours are left.
+
+    Nothing is written. What a sweep without a plan has still to do only the sweep knows; what it has done and what failed is told."""
     from robcomp.workers import status
     click.echo(status_text(status(store)))
 

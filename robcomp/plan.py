@@ -17,28 +17,42 @@ import numpy as np
 import pandas as pd
 
 # %% ../nbs/48_plan.ipynb #9a4554aa
-from ._files.atomic import replacing
+from ._files.atomic import file_to_write, replacing
 from ._files.shipped import starting_weights
-from ._store.tree import Job, jobs, looks_at_images, steps
+from ._store.tree import Job, jobs, steps
 from ._text.suggest import unknown
-from .recipe import Recalibrate, Recipe, Stage, Tune, parse
+from .costs import IMAGES, KINDS, MACS, amounts, cell_seconds, histories
+from .recipe import Recipe, parse
+from .schedule import Training
 from .schema import canonical
 
-# %% ../nbs/48_plan.ipynb #86612736
+# %% ../nbs/48_plan.ipynb #cd067a17
 DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=.1, batch=64,
                 tune_peak=.02, recipes=["dense"], where="", best="robust", extra=False, per_condition=10, frost="own", together=4,
-                folder="runs/many")
+                folder="runs/many", device="")
 CROSSED = dict(datasets="dataset", archs="arch", seeds="seed")
 
+# %% ../nbs/48_plan.ipynb #3764e54e
+def sides(given: Mapping) -> dict[str, list]:  # given: parameters with defaults
+    "What is crossed: the networks, data sets and seeds."
+    for many, one in CROSSED.items():
+        values = given.get(many, [given[one]])
+        if not isinstance(values, list) or not values or any(value in values[:place] for place, value in enumerate(values)):
+            raise ValueError(f"{many} is a list of different values such as [{DEFAULTS[one]}], got {values!r:.80}")
+    return {one: given.get(many, [given[one]]) for many, one in CROSSED.items()}
+
+# %% ../nbs/48_plan.ipynb #86612736
 def settings(parameters: Mapping) -> dict:
     "The parameters with defaults, or one line about the first that is not one."
     for name in parameters:
         if name in DEFAULTS or name in CROSSED: continue
         raise ValueError(unknown("parameter", name, [*DEFAULTS, *CROSSED]))
-    for many, one in CROSSED.items():
-        if many in parameters and (not isinstance(parameters[many], list) or not parameters[many]):
-            raise ValueError(f"{many} is a list such as [{DEFAULTS[one]}], got {parameters[many]!r:.80}")
-    return DEFAULTS | dict(parameters)
+    given = DEFAULTS | dict(parameters)
+    for name, known in dict(arch=MACS, dataset=IMAGES).items():
+        for value in sides(given)[name]:
+            if value not in list(known): raise ValueError(unknown(name, value, known))
+    Training(given["epochs"], peak=given["peak"], batch=given["batch"], sizes=given["sizes"])
+    return given
 
 # %% ../nbs/48_plan.ipynb #f0480001
 def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is trained
@@ -47,53 +61,8 @@ def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is tr
 
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
     "One cell a network, data set and seed."
-    sides = [given.get(many, [given[one]]) for many, one in CROSSED.items()]
-    cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*sides)]
+    cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*sides(given).values())]
     return [cell | dict(weights=str(given["weights"]).format(**cell)) for cell in cells]
-
-# %% ../nbs/48_plan.ipynb #4ea75e7c
-KINDS = ("tune", "recal", "int8", "other")
-
-def amounts(stages: Sequence) -> np.ndarray:  # (4,): epochs of tuning, recalibrations, calibrations, other stages
-    "What a list of stages holds of each kind."
-    found = dict.fromkeys(KINDS, 0.)
-    for stage in stages: found[kind_of(stage)] += stage.epochs if isinstance(stage, Tune) else 1
-    return np.array(list(found.values()))
-
-def kind_of(stage: Stage) -> str:
-    "Which of the kinds that differ in time a stage is."
-    if isinstance(stage, Tune): return "tune"
-    if isinstance(stage, Recalibrate): return "recal"
-    return "int8" if looks_at_images(stage) else "other"
-
-# %% ../nbs/48_plan.ipynb #f0480003
-def learned(history: pd.DataFrame,  # trials of one network: recipe, compress_s, evaluate_s, status
-) -> dict[str, float]:  # seconds by kind, and `evaluate` of one trial
-    "What stages and an evaluation take, from trials that ended well."
-    from scipy.optimize import nnls
-    ended = history[history.status == "ok"]
-    held = np.array([amounts(parse(recipe).stages) for recipe in ended.recipe])
-    seconds, _ = nnls(held, ended.compress_s.to_numpy(float))
-    return dict(zip(KINDS, seconds.tolist()), evaluate=float(ended.evaluate_s.median()))
-
-# %% ../nbs/48_plan.ipynb #6020170d
-RATE = 2e10  # multiply-accumulates a second
-MACS = dict(mobilenetv2=9e7, vgg19=4e8, resnet50=1.3e9, resnet50_pooled=3e8)
-IMAGES = dict(digits=(1_078, 359), cifar10=(50_000, 10_000), cifar100=(50_000, 10_000))  # to train, to test
-
-def guessed(cell: Mapping, given: Mapping) -> dict[str, float]:  # seconds by kind
-    "What stages take where nothing is known but the size of the work."
-    macs, (train, test) = MACS.get(cell["arch"], 1e8), IMAGES.get(cell["dataset"], (10_000, 1_000))
-    answers = test + 75 * (given["per_condition"] or test)
-    return dict(tune=3 * macs * train / RATE, recal=macs * min(train, 5_000) / RATE, int8=macs * 1_000 / RATE,
-                other=.5, evaluate=macs * answers / RATE)
-
-# %% ../nbs/48_plan.ipynb #6881bec7
-def cell_seconds(cell: Mapping, given: Mapping, history: pd.DataFrame | None) -> dict[str, float]:
-    "What stages take in a cell: learned from at least four trials of its network and data, guessed otherwise."
-    if history is None: return guessed(cell, given)
-    own = history[(history.arch == cell["arch"]) & (history.dataset == cell["dataset"]) & (history.status == "ok")]
-    return learned(own) if len(own) >= 4 else guessed(cell, given)
 
 # %% ../nbs/48_plan.ipynb #e8fd25a1
 def job_seconds(job: Job, seconds: Mapping) -> float:
@@ -117,7 +86,7 @@ def cell_nodes(number: int, recipes: Sequence[Recipe], given: Mapping, seconds: 
 
 # %% ../nbs/48_plan.ipynb #f01d177c
 PLAN_VERSION = 1
-FREE = (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best")  # change no trial
+FREE = (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best", "device")  # change no trial
 
 class Plan:
     "What is to be done and what it may take; plain data."
@@ -128,14 +97,14 @@ class Plan:
     ):
         self.parameters = settings(parameters)
         self.cells, recipes = cells_of(self.parameters), [parse(text) for text in self.parameters["recipes"]]
-        self.nodes = []
+        self.nodes, known = [], histories(history)
         for number, cell in enumerate(self.cells):
-            own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)), cell_seconds(cell, self.parameters, history))
+            own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)), cell_seconds(cell, self.parameters, known))
             places = {node["name"]: len(self.nodes) + place for place, node in enumerate(own) if node["name"]}
             self.nodes += [dict(node, needs=places.get(node["needs"], -1)) for node in own]
 
     def __repr__(self) -> str:
-        trials = len(self.parameters["recipes"]) * len(self.cells)
+        trials = sum(len(node["recipes"]) for node in self.nodes if node["kind"] == "trials")
         return (f"Plan({len(self.cells)} cells, {trials} trials, {len(self.nodes)} nodes, "
                 f"{self.hours:.1f} hours of one worker)")
     @property
@@ -208,12 +177,35 @@ def bound(table: pd.DataFrame, workers: int) -> float:  # seconds
     "No schedule is shorter: the longest chain, or the whole work divided by the workers."
     return max(tails(table).max(), table.seconds.sum() / workers)
 
+# %% ../nbs/48_plan.ipynb #f0480009
+def spans(table: pd.DataFrame,  # of `plan_table`
+          counts: Sequence[int],  # of workers
+) -> pd.DataFrame:  # a row a count: workers hours at_least share
+    "How long a plan takes with so many workers, and the time below which no schedule comes."
+    found = [(n, schedule(table, n).end.max() / 3600, bound(table, n) / 3600) for n in counts]
+    found = pd.DataFrame(found, columns=["workers", "hours", "at_least"])
+    return found.assign(share=found.at_least / found.hours)
+
+def chart_spans(found: pd.DataFrame,  # of `spans`
+):
+    "Hours over workers: the simulated schedule and its lower bound."
+    import altair as alt
+    lines = found.melt("workers", ["hours", "at_least"], "what", "time").replace(dict(hours="simulated schedule", at_least="lower bound"))
+    names = ["simulated schedule", "lower bound"]
+    chart = alt.Chart(lines.round(3)).mark_line(point=True).encode(
+        alt.X("workers:Q").scale(type="log", base=2), alt.Y("time:Q").scale(type="log").title("hours"),
+        alt.Color("what:N").sort(names).title(None).scale(domain=names, range=["#0072B2", "#D55E00"]),
+        alt.StrokeDash("what:N").sort(names).legend(None), alt.Tooltip(["workers", "what", "time"]))
+    words = f"Hours of a plan on {found.workers.min()} to {found.workers.max()} workers, never below {found.share.min():.0%} of the bound."
+    return chart.properties(width=480, height=260, title="What more workers bring, in a simulation", description=words)
+
 # %% ../nbs/48_plan.ipynb #bb2012f7
 def write_plan(plan: Plan, path: str | Path) -> Path:
     "Write a plan as JSON."
     found = dict(plan=PLAN_VERSION, parameters=plan.parameters, cells=plan.cells, nodes=plan.nodes)
+    path = file_to_write(path)
     with replacing(path, "w") as file: json.dump(found, file, indent=1)
-    return Path(path)
+    return path
 
 def read_plan(path: str | Path) -> Plan:
     "A plan from its file; one line of error for another version, or for what is no plan."
@@ -225,8 +217,14 @@ def read_plan(path: str | Path) -> Plan:
     if found["plan"] != PLAN_VERSION:
         raise ValueError(f"{path} is a plan of version {found['plan']}, this robcomp reads version {PLAN_VERSION}: "
                          "make it again with robcomp plan")
-    plan = Plan(found["parameters"])
-    if plan.cells != found.get("cells") or len(plan.nodes) != len(found.get("nodes", ())):
+    try: plan = Plan(found["parameters"])
+    except (KeyError, TypeError, ValueError): plan = None
+    if plan is None or plan.cells != found.get("cells") or not like(plan.nodes, found.get("nodes")):
         raise ValueError(f"{path} is damaged or was changed by hand: make it again with robcomp plan")
     plan.nodes = found["nodes"]
     return plan
+
+def like(nodes: Sequence[Mapping], others: object) -> bool:
+    "Are these the same nodes but for what they may take?"
+    def bare(node: object) -> object: return dict(node, seconds=0.) if isinstance(node, dict) else node
+    return isinstance(others, list) and list(map(bare, nodes)) == list(map(bare, others))

@@ -124,6 +124,7 @@ VALUES = dict(
     peak=(a_rate, "a learning rate above 0"), tune_peak=(a_rate, "a learning rate above 0"),
     per_condition=(lambda value: value is None or whole_number(1)[0](value),
                    "a whole number from 1 on, or nothing for all images"),
+    device=(lambda value: isinstance(value, str) and value.rstrip("0123456789").removesuffix(":") in ("", "cpu", "cuda", "mps", "xpu"), "cpu, cuda, cuda:1, or nothing: a GPU where there is one"),
     extra=(lambda value: type(value) is bool, "true or false"), folder=(a_text, "the name of a folder"),
     frost=(lambda value: value in ("own", "imagecorruptions") or a_folder(value),
            "own, imagecorruptions or a folder of pictures"))

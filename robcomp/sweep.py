@@ -20,9 +20,9 @@ from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims
-from ._store.shards import quarantine, read_record, trial_files, write_deal
+from ._store.shards import existing_store, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
-from .baseline import POLL, Study, baseline, plan, start_digest, travelling
+from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
 from .pack import pack
@@ -79,7 +79,7 @@ def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
 def store_status(folder: str | Path,  # a store
 ) -> pd.DataFrame:  # a row a file in trials/: key, recipe, status, artifact (state of the packed file), error
     "What is in a store: status is ok, failed or damaged; artifact whole, missing, damaged, or empty where none is due."
-    rows, checked = [], Checked(folder)
+    rows, checked = [], Checked(existing_store(folder))
     for path in trial_files(folder):
         try: found = read_record(path)
         except ValueError as error: found = dict(recipe="", status="damaged", error=str(error), size_bytes=math.nan)
@@ -162,12 +162,14 @@ def sweep(study: Study,  # data, network, conditions, training, device
           folder: str | Path,  # the store; what is there is not done again
           *,
           executor: Any = None,  # anything with `submit`; None: this process
+          device: str | None = None,  # cpu, cuda or cuda:1; None: the study's
           together: int = 4,  # trials evaluated in one pass
           remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,  # show a bar?
 ) -> list[Trial]:  # the whole plan, done
     "Run what is missing of a plan; TypeError for what is no executor, ValueError for a recipe or device that is none."
     check_executor(executor)
+    study = on_device(study, device)
     if executor is None: pick_device(study.device)
     recipes = [parse(str(recipe)) for recipe in recipes]  # a typing mistake is heard before any training
     folder = writable_folder(folder).absolute()

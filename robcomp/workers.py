@@ -7,26 +7,27 @@ __all__ = []
 
 # %% ../nbs/49_workers.ipynb #6a530bd2
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 # %% ../nbs/49_workers.ipynb #8c841d8c
 from ._files.atomic import replacing, writable_folder
 from ._store.checked import Checked, statuses
-from ._store.claims import Claim, Claims
-from ._store.shards import read_record, read_trial, stamp_of, trial_files, write_deal
+from ._store.claims import Claim, Claims, Watch
+from ._store.merging import copied, gathered
+from ._store.shards import existing_store, read_record, stamp_of, trial_files, write_deal
 from ._store.tree import Job
-from .baseline import Study, plan as trials_of, start_digest
+from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
 from .jobs import Worker, drain
 from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, tails, write_plan
 from .recipe import parse
 from .schema import CORRUPTIONS, STANDARD
 from .sweep import check_executor, reopen
-from .training import Training, devices, pick_device
+from .training import Training, pick_device
+from .workshop import beginning_path, identity
 
 # %% ../nbs/49_workers.ipynb #31204119
 def study_of(plan: Plan,
@@ -50,20 +51,24 @@ def _weights(plan: Plan, number: int) -> list:
     file = cell_weights(plan.cells[number])
     return list(stamp_of(file)) if file else []
 
-def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys of trials by recipe; empty where not all are known
-    "The keys of a cell's trials, as a worker has written them down for the weights that are there now."
+def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name; empty where nothing is known
+    "What a worker has written down of a cell, for the weights that are there now."
     try: found = json.loads(_keys_file(plan, number, store).read_text(encoding="utf-8"))
     except (OSError, ValueError): return {}
-    wanted = [str(parse(text)) for text in plan.parameters["recipes"]]
-    if found.get("weights") != _weights(plan, number): return {}
-    if not set(wanted) <= set(found.get("keys", ())): return {}
-    return {recipe: found["keys"][recipe] for recipe in wanted}
+    return found if isinstance(found, dict) and found.get("weights") == _weights(plan, number) else {}
+
+def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys of trials by recipe; empty where not all are known
+    "The keys of all trials of a cell."
+    keys, wanted = noted(plan, number, store).get("keys", {}), [str(parse(text)) for text in plan.parameters["recipes"]]
+    return {recipe: keys[recipe] for recipe in wanted} if set(wanted) <= set(keys) else {}
 
 # %% ../nbs/49_workers.ipynb #f0490001
-def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str]) -> None:
+def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str],
+              beginnings: Mapping[str, str],  # stems of their files by name
+) -> None:
     path = _keys_file(plan, number, store)
     writable_folder(path.parent)
-    known = dict(weights=_weights(plan, number), keys=dict(keys))
+    known = dict(weights=_weights(plan, number), keys=dict(keys), beginnings=dict(beginnings))
     with replacing(path, "w") as file: json.dump(known, file)
 
 # %% ../nbs/49_workers.ipynb #1d859dc1
@@ -80,18 +85,9 @@ class CellWorker(Worker):
         found = start_digest(self.study, self.folder, progress=self.progress)
         write_deal(self.folder, self.study.suite.deal())
         trials = trials_of(self.study, self.plan.parameters["recipes"], found)
-        note_keys(self.plan, self.number, self.folder, {trial.recipe: trial.key for trial in trials})
+        files = {name: beginning_path(self.folder, identity(self.study, found), name).stem for name in self.kept}
+        note_keys(self.plan, self.number, self.folder, {trial.recipe: trial.key for trial in trials}, files)
         return found
-
-# %% ../nbs/49_workers.ipynb #e4a4aacb
-def check_device(device: str | None,
-                 task: int = 1,  # of an array, from 1
-) -> str:
-    "The device to use: the one named, else a GPU for each task in turn; one line about one that is absent."
-    gpus = [name for name in devices() if name.startswith("cuda")]
-    if device is None: return gpus[(task - 1) % len(gpus)] if gpus else "cpu"
-    if pick_device(device).type == "cuda": torch.cuda.set_device(device)
-    return device
 
 # %% ../nbs/49_workers.ipynb #f0490003
 def parse_task(text: str) -> tuple[int, int]:
@@ -117,13 +113,14 @@ def work(plan: Plan | str | Path,  # or the file of one
          *,
          store: str | Path | None = None,  # None: the folder store in the plan's folder
          task: str = "1/1",  # number and count, of an array
-         device: str | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
+         device: str | None = None,  # cpu, cuda or cuda:1; None: the plan's, else a GPU of its own
          progress: bool = True,
 ) -> int:  # trials written by this worker, failed ones included
     "Do what is open of a plan until all of it is done, by this worker or by others."
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
     number, count = parse_task(task)
-    options = dict(device=check_device(device, number), progress=progress)
+    options = dict(device=device or plan.parameters["device"] or None, progress=progress)
+    pick_device(options["device"])  # one line about a device that is absent
     folder = writable_folder(store or Path(plan.parameters["folder"]) / "store").absolute()
     left = left_cells(plan, folder)
     if not left: return 0
@@ -142,84 +139,87 @@ def left_cells(plan: Plan, store: Path) -> list[int]:
     return [cell for cell, found in keys.items() if not found or not set(found.values()) <= set(there)]
 
 # %% ../nbs/49_workers.ipynb #637b7239
-def status(store: str | Path) -> pd.DataFrame:  # cell what state (done, failed, claimed or open) who seconds (estimated) error
+COLUMNS = ["cell", "kind", "what", "state", "who", "seconds", "error"]
+
+def who(claim: Claim | None) -> str: return f"{claim.owner.host} {claim.owner.pid}" if claim else ""
+
+def trial_row(cell: str, recipe: str, path: Path, checked: Checked, claim: Claim | None, seconds: float) -> tuple:  # as COLUMNS
+    "How a trial stands: done, failed, damaged, claimed or open."
+    state, error = "claimed" if claim else "open", ""
+    try:
+        if path.exists(): state = dict(ok="done", failed="failed")[checked.trial(path)[0]]
+        if state == "failed": error = read_record(path)["error"]
+    except ValueError as damage: state, error = "damaged", str(damage)
+    return cell, "trial", recipe, state, who(claim) if state == "claimed" else "", seconds, error
+
+# %% ../nbs/49_workers.ipynb #f0490012
+def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: dict[str, Claim]) -> Iterator[tuple]:  # name, and a row as COLUMNS
+    "How the nodes of a cell stand; the claims that belong to them are taken out of `working`."
+    known, cell = noted(plan, number, store), cell_label(plan.cells[number])
+    waited_for = set()
+    for place, node in reversed(list(enumerate(plan.nodes))):  # what is needed stands before what needs it
+        if node["cell"] != number: continue
+        if node["kind"] == "trials":
+            rows = dict(trial_rows(node, cell, known.get("keys", {}), store, checked, working))
+        else:
+            there, name = made(plan, number, node, store, known)
+            claim = working.pop(name, None)
+            state = "done" if there or place not in waited_for else "claimed" if claim else "open"
+            rows = {f"{node['kind']} {node['what']}": (cell, node["kind"], node["what"], state, who(claim) if state == "claimed" else "", node["seconds"], "")}
+        if any(row[3] not in ("done", "failed") for row in rows.values()): waited_for.add(node["needs"])
+        yield from rows.items()
+
+def trial_rows(node: Mapping, cell: str, keys: Mapping, store: Path, checked: Checked, working: dict[str, Claim]) -> Iterator[tuple]:
+    for recipe in node["recipes"]:
+        key = keys.get(recipe, "")
+        claim = working.pop(f"trial-{key}", None)
+        yield key or recipe, trial_row(cell, recipe, store / "trials" / f"{key}.parquet", checked, claim, node["seconds"] / len(node["recipes"]))
+
+def made(plan: Plan, number: int, node: Mapping, store: Path, known: Mapping) -> tuple[bool, str]:
+    "Is the dense network or a beginning there, and what is its claim called?"
+    if node["kind"] == "beginning":
+        stem = known.get("beginnings", {}).get(node["name"], "")
+        return (store / "beginnings" / f"{stem}.robcomp").exists(), f"beginning-{stem}"
+    study = study_of(plan, number)
+    path = baseline_path(study, store)
+    return not study.trains or trained_note(path).exists(), baseline_claim(path)
+
+# %% ../nbs/49_workers.ipynb #f0490015
+def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds (estimated) error
     "What is done in a store, what is claimed by whom, what failed and why, what is left."
-    if not Path(store).is_dir(): raise ValueError(f"no store {str(store)!r}: check the path")
-    store, rows = Path(store), []
-    watch = Claims(store)
-    claims = {claim.name: claim for claim in watch.all() if claim.state == "held" and not watch.abandoned(claim)}
-    for path in sorted((store / "plans").glob("*.json")): rows += plan_rows(read_plan(path), store, claims)
-    others = {name: claim for name, claim in claims.items() if not name.startswith("trial-")}
-    rows += [("", name, "claimed", who(claim), 0., "") for name, claim in others.items()]
-    table = pd.DataFrame(rows, columns=["cell", "what", "state", "who", "seconds", "error"])
-    return table.drop_duplicates(["cell", "what"])
+    store = existing_store(store)
+    working, checked, rows, planned = Watch(store).working(), Checked(store), {}, set()
+    for plan in map(read_plan, sorted((store / "plans").glob("*.json"))):
+        for number in range(len(plan.cells)):
+            for name, row in cell_rows(plan, number, store, checked, working):
+                rows.setdefault((plan.digest(number), name), row)
+                planned.add(name)
+    for path in trial_files(store):
+        if path.stem not in planned: rows[path] = swept_row(path, checked, working.pop(f"trial-{path.stem}", None))
+    left = {name: claim for name, claim in working.items() if not name.startswith("gpu-")}
+    rows |= {name: ("", name.partition("-")[0], name, "claimed", who(claim), 0., "") for name, claim in left.items()}
+    return pd.DataFrame(list(rows.values()), columns=COLUMNS)
 
-def plan_rows(plan: Plan, store: Path, claims: Mapping[str, Claim]) -> list[tuple]:
-    "One row a trial of a plan."
-    rows = []
-    for number, cell in enumerate(plan.cells):
-        keys = known_keys(plan, number, store)
-        there = statuses(store, keys.values())
-        for node in [node for node in plan.nodes if node["cell"] == number and node["kind"] == "trials"]:
-            seconds = node["seconds"] / len(node["recipes"])
-            for recipe in node["recipes"]:
-                key = keys.get(recipe, "")
-                claim = claims.get(f"trial-{key}")
-                state = dict(ok="done", failed="failed").get(there.get(key), "claimed" if claim else "open")
-                error = read_record(store / "trials" / f"{key}.parquet")["error"] if state == "failed" else ""
-                rows.append((cell_label(cell), recipe, state, who(claim) if claim else "", seconds, error))
-    return rows
-
-def who(claim: Claim) -> str: return f"{claim.owner.host} {claim.owner.pid}"
+def swept_row(path: Path, checked: Checked, claim: Claim | None) -> tuple:  # as COLUMNS
+    "How the trial of a file stands that belongs to no plan."
+    try: found = read_record(path)
+    except ValueError as damage: return "", "trial", path.stem, "damaged", "", 0., str(damage)
+    return trial_row(cell_label(found), found["recipe"], path, checked, claim, 0.)
 
 # %% ../nbs/49_workers.ipynb #a085830c
 def retry(store: str | Path) -> list[str]:  # keys
     "Take away the records of failed trials, so that workers do them again."
-    if not Path(store).is_dir(): raise ValueError(f"no store {str(store)!r}: check the path")
-    return reopen(Path(store), [path.stem for path in trial_files(store)])
-
-# %% ../nbs/49_workers.ipynb #381d9ce9
-FREE = ("train_s", "compress_s", "evaluate_s", "latency_s", "versions", "study", "error")
-
-def disagreement(one: Path, other: Path) -> str:
-    "The first field in which two files of a trial differ, or nothing."
-    (mine, my_rows), (theirs, their_rows) = read_trial(one), read_trial(other)
-    if "failed" in (mine["status"], theirs["status"]): return ""
-    for name in mine:
-        missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
-        if name not in FREE and mine[name] != theirs[name] and not missing: return name
-    for name in my_rows:
-        if not my_rows[name].equals(their_rows[name]): return name
-    return ""
+    store = existing_store(store)
+    return reopen(store, [path.stem for path in trial_files(store)])
 
 # %% ../nbs/49_workers.ipynb #f6c51ec2
 def merge(stores: Iterable[str | Path],
           into: str | Path,  # a store, new or old
 ) -> int:  # files copied
-    "Copy what several stores hold into one; refused where two disagree on a trial. A damaged packed file stays behind."
-    stores, into = [Path(store) for store in stores], Path(into)
-    if absent := [str(store) for store in stores if not store.is_dir()]:
-        raise ValueError(f"no store {absent[0]!r}: check the path")
-    found = {}
-    for path in [path for store in [into, *stores] for path in trial_files(store)]:
-        held = found.setdefault(path.name, path)
-        if field := held != path and disagreement(held, path):
-            raise ValueError(f"{held} and {path} disagree: trial {path.stem} ({read_record(path)['recipe']}) "
-                             f"has another {field}; nothing was merged")
-        if read_record(held)["status"] == "failed": found[path.name] = path
-    folders = [store / part for store in stores for part in ("deals", "artifacts", "beginnings", "plans", "keys")]
-    parts = [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix != ".partial"]
-    sizes = {path.stem: read_record(path)["size_bytes"] for path in found.values()}
-    sound = lambda path: Checked(path.parents[1]).packed(path, sizes.get(path.stem)) == "whole"
-    parts = [path for path in parts if path.parent.name != "artifacts" or sound(path)]
-    return sum(copied(path, into / path.parent.name / path.name) for path in [*parts, *found.values()])
-
-def copied(source: Path, target: Path) -> bool:
-    "Copy a file, whole or not at all, unless the same is there."
-    if target.exists() and (target.samefile(source) or target.read_bytes() == source.read_bytes()): return False
-    writable_folder(target.parent)
-    with replacing(target) as file: file.write(source.read_bytes())
-    return True
+    "Copy what several stores hold into one; refused in one line where two disagree on a trial or on a deal."
+    stores, into = [existing_store(store) for store in stores], Path(into)
+    if into.is_dir() and any(into.iterdir()): existing_store(into)
+    return sum(copied(path, place) for place, path in gathered(stores, into).items())
 
 # %% ../nbs/49_workers.ipynb #a1dcb4a1
 def start(plan: str | Path,  # the file of a plan, on a disk that all machines see

@@ -1,6 +1,8 @@
 """Everything of a trial on its device, devices that are absent, and bits of several devices in one comparison."""
 import json
 import warnings
+from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,6 +109,69 @@ def test_a_dense_network_that_cannot_be_made_ends_the_work(monkeypatch, tmp_path
     with pytest.raises(ValueError, match="the loss is nan"): drain([(worker, job) for job in tree])
 
 
+def test_a_sweep_can_name_another_device_than_its_study(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("robcomp.filing.evaluate", lambda *given, device=None, **options: seen.append(str(device)) or evaluate(*given, device=device, **options))
+    study = small_study()
+    sweep(study, ["dense"], tmp_path, device=ONE, progress=False)
+    assert seen == [ONE] and study.device is None
+    with pytest.raises(ValueError, match=ABSENT): sweep(study, ["dense"], tmp_path, device="cuda:99")
+
+
+# -- a GPU for each worker --
+
+class Box:
+    """A machine with two GPUs, in the place of torch.cuda; `order`: how CUDA_VISIBLE_DEVICES shows them to a process."""
+    def __init__(self, monkeypatch): self.patch, self.current = monkeypatch, None
+    def seen_as(self, order):
+        self.patch.setattr("robcomp.jobs.devices", lambda: ["cpu", *(f"cuda:{number}" for number in range(len(order)))])
+        self.patch.setattr("robcomp.jobs.pick_device", lambda device=None: torch.device(device or "cuda"))
+        self.patch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=f"uuid-{order[int(gpu[-1])]}"))
+        self.patch.setattr(torch.cuda, "set_device", lambda gpu: setattr(self, "current", str(gpu)))
+
+
+@pytest.fixture
+def box(monkeypatch): return Box(monkeypatch)
+
+
+def test_workers_that_name_no_device_take_a_gpu_each(box, tmp_path):
+    box.seen_as("ab")
+    study, taken = small_study(), []
+    with ExitStack() as running:
+        for _ in range(3):
+            claims = running.enter_context(Claims(tmp_path).beating())
+            workers = [Worker(study, tmp_path, claims) for _ in range(2)]  # two cells of one worker are on one GPU
+            assert workers[0].study.device == workers[1].study.device == box.current
+            taken.append(box.current)
+    assert taken == ["cuda:0", "cuda:1", "cuda:0"] and study.device is None
+    with Claims(tmp_path).beating() as claims: assert Worker(study, tmp_path, claims).study.device == "cuda:0", "what has ended holds none"
+
+
+def test_a_gpu_is_the_same_under_another_number(box, tmp_path):
+    """CUDA_VISIBLE_DEVICES shows the GPUs of two processes in another order."""
+    box.seen_as("ab")
+    first = Claims(tmp_path)
+    assert Worker(small_study(), tmp_path, first).study.device == "cuda:0"
+    box.seen_as("ba")
+    assert Worker(small_study(), tmp_path, Claims(tmp_path)).study.device == "cuda:0", "that is b"
+    box.seen_as("ab")
+    assert Worker(small_study(), tmp_path, Claims(tmp_path)).study.device == "cuda:0", "both are taken once"
+
+
+@pytest.mark.parametrize("order, device", [("a", None), ("ab", "cuda:1")])
+def test_one_gpu_or_a_named_one_is_not_claimed(box, tmp_path, order, device):
+    box.seen_as(order)
+    assert Worker(small_study(device=device), tmp_path, Claims(tmp_path)).study.device == device and not list((tmp_path / "claims").glob("gpu-*"))
+
+
+def test_every_experiment_notebook_takes_a_device():
+    from robcomp.study import EXPERIMENTS, allowed_parameters, check_values
+    for path in EXPERIMENTS.glob("*.ipynb"): assert "device" in allowed_parameters(path)
+    for device in ("", "cpu", "cuda", "cuda:1"): check_values(dict(device=device))
+    for device in ("gpu", 1, None, "cuda:x"):
+        with pytest.raises(ValueError, match="device is cpu, cuda"): check_values(dict(device=device))
+
+
 # -- bits of several devices --
 
 def with_devices(**devices):
@@ -136,3 +201,22 @@ def test_bits_of_one_device_need_no_words():
     alike = with_devices(dense="NVIDIA H100", int8="NVIDIA H100", int4="NVIDIA H100")
     assert not said_of(lambda: outcomes(alike, ["int8", "dense", "int4"]))
     assert not said_of(lambda: outcomes(example(), list(example().trials.key)))
+
+
+@pytest.mark.parametrize("told, mixed", [
+    (["cpu AVX2", "cpu AVX512"], True), (["cpu AVX2", "cpu AVX2"], False), (["cpu", "cpu AVX2"], False), (["NVIDIA H100", "cpu"], True), (["NVIDIA H100 AVX2", "NVIDIA H100 AVX512"], False)])
+def test_processors_with_other_instructions_are_other_devices(told, mixed):
+    """A table that does not tell the instructions may have had any; those of a GPU's host are no matter."""
+    tables = example()
+    trials = tables.trials[tables.trials.recipe.isin(["dense", "int8"]) & (tables.trials.arch == "vgg19")]
+    def versions(text):
+        device, _, instructions = text.rpartition(" ") if "AVX" in text else (text, "", "")
+        return json.dumps(dict(device=device) | (dict(instructions=instructions) if instructions else {}))
+    tables = tables._replace(trials=trials.assign(versions=list(map(versions, told))))
+    lines = said_of(lambda: outcomes(tables, ["int8", "dense"]))
+    assert bool(lines) == mixed and all("losses differ in their last digits" in line for line in lines)
+
+
+def test_a_trial_tells_the_instructions_of_its_processor():
+    from robcomp.filing import versions
+    assert versions("cpu")["instructions"] == torch.backends.cpu.get_cpu_capability()

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 
 from robcomp._store.tree import jobs, looks_at_images, shared, steps
-from robcomp.plan import Plan, bound, plan_table, read_plan, schedule, write_plan
+from robcomp.command import main
+from robcomp.costs import IMAGES, MACS
+from robcomp.plan import Plan, bound, plan_table, read_plan, schedule, spans, write_plan
 from robcomp.recipe import parse
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +65,7 @@ def full_plan():
 @pytest.mark.parametrize("workers", [1, 2, 4, 8, 16, 32, 64, 128, 256])
 def test_simulated_makespan_at_scale(workers):
     """3 x 2 x 5 cells of 50 recipes, costs of the committed tables, on simulated workers."""
-    table = plan_table(full_plan())
-    share = bound(table, workers) / schedule(table, workers).end.max()
+    share = spans(plan_table(full_plan()), [workers]).share.item()
     assert share <= 1 + 1e-9 and (share >= .85 or workers > 64)
 
 
@@ -80,3 +82,119 @@ def test_other_plans_are_refused_in_one_line(tmp_path, change, said):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(ValueError, match=said) as error: read_plan(path)
     assert "\n" not in str(error.value)
+
+
+# ---- what `robcomp plan` is given ----------------------------------------------------------------------------------------
+
+def planned(folder, text, *words):
+    """What `robcomp plan` says to a parameter file, and whether it wrote a plan."""
+    (folder / "study.yaml").write_text(text)
+    before = {path.name for path in folder.iterdir()}
+    done = CliRunner().invoke(main, ["plan", str(folder / "study.yaml"), "-o", str(folder / "plan.json"), *map(str, words)])
+    return done, {path.name for path in folder.iterdir()} - before
+
+
+@pytest.mark.parametrize("text, said", [
+    ("arch: mobilenetv22", "unknown arch 'mobilenetv22': did you mean 'mobilenetv2'?"),
+    ("archs: [vgg19, own_model]", "unknown arch 'own_model'"),
+    ("archs: [[vgg19]]", "unknown arch ['vgg19']"),
+    ("archs: vgg19", "archs is a list of different values such as [mobilenetv2], got 'vgg19'"),
+    ("dataset: cifra10", "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifra10'"),
+    ("datasets: [cifra10]", "unknown dataset 'cifra10': did you mean 'cifar10'?"),
+    ("datasets: [digits, digits]", "datasets is a list of different values"),
+    ("seeds: [a]", "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got ['a']"),
+    ("seeds: [0, 0]", "seeds is a list of different whole numbers"),
+    ("seeds: 3", "seeds is a list of different whole numbers"),
+    ("seed: 1\nseeds: [0]", "seed and seeds: give one of them"),
+    ("epochs: -1", "epochs is a whole number from 1 on, got -1"),
+    ("epochs: three", "epochs is a whole number from 1 on, got 'three'"),
+    ("epochs: null", "epochs is a whole number from 1 on, got None"),
+    ("together: 0", "together is a whole number from 1 on, got 0"),
+    ("recipes: []", "recipes is a list of texts"),
+    ("recipes: int8", "recipes is a list of texts"),
+    ("recipes: [3]", "a recipe is text as prune0.7+int8, or dense, got int"),
+    ("recipes: [prone0.5]", "did you mean 'prune'?"),
+    ("sizes: 16*2", "covers 2 epochs, the training has 6"),
+    ("peak: high", "peak is a learning rate above 0, got 'high'"),
+    ("per_condition: 0", "per_condition is a whole number from 1 on"),
+    ("frost: nowhere", "frost is own, imagecorruptions or a folder of pictures"),
+    ("extra: perhaps", "extra is true or false"),
+    ("device: gpu", "device is cpu, cuda, cuda:1"),
+    ("weights: absent.safetensors", "weights is auto, a safetensors file that exists"),
+    ("weights: null", "weights is auto"),
+    ("weights: '{arhc}.safetensors'", "what stands in braces is arch, dataset or seed"),
+    ("weights: 'nowhere/{arch}.safetensors'", "weights 'nowhere/mobilenetv2.safetensors' are not there"),
+    ("where: size_bm < 1", "size_bm"),
+    ("best: fastest", "fastest"),
+    ("recipe: [int8]", "unknown parameter 'recipe': did you mean 'recipes'?"),
+    ("1: 2", "unknown parameter 1"),
+    ("- a list", "holds no parameters"),
+    ("a: [", "is not YAML"),
+])
+def test_a_parameter_that_no_worker_can_run_with_is_one_line_and_no_file(tmp_path, text, said):
+    done, written = planned(tmp_path, text)
+    assert done.exit_code == 1 and done.output.startswith("Error: ") and said in done.output and done.output.count("\n") == 1
+    assert not written
+
+
+@pytest.mark.parametrize("kind, said", [("another table", "is not a robcomp table: it lacks key"), ("no table", "is damaged or not parquet"), ("absent", "is absent")])
+def test_a_history_that_is_none_is_one_line(tmp_path, kind, said):
+    if kind == "another table": pd.DataFrame(dict(a=[1])).to_parquet(tmp_path / "odd.parquet")
+    if kind == "no table": (tmp_path / "odd.parquet").write_text("seconds")
+    done, written = planned(tmp_path, "epochs: 1", "--history", tmp_path / "odd.parquet")
+    assert done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and not written
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    done = CliRunner().invoke(main, ["plan", "mobilenetv2-cifar10", "-o", str(tmp_path / "absent" / "plan.json")])
+    assert done.exit_code == 1 and "no folder" in done.output and done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("change", [lambda found: found["parameters"].update(epochs="three"), lambda found: found.pop("parameters"),
+                                    lambda found: found["nodes"][0].pop("recipes"), lambda found: found["nodes"].append(3), lambda found: found.update(nodes=3)],
+                         ids=["a value", "no parameters", "a node", "a number", "no nodes"])
+def test_a_plan_that_was_changed_by_hand_is_refused_in_one_line(tmp_path, change):
+    path = write_plan(Plan({}), tmp_path / "plan.json")
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+    done = CliRunner().invoke(main, ["work", str(path), "--store", str(tmp_path / "store")])
+    assert done.exit_code == 1 and "is damaged or was changed by hand" in done.output and not (tmp_path / "store").exists()
+
+
+# ---- what trials take ----------------------------------------------------------------------------------------------------
+
+def history(name): return pd.read_parquet(ROOT / "results" / name / "trials.parquet")
+
+
+@pytest.mark.parametrize("change, times", [(dict(per_condition=100), (10_000 + 75 * 100) / 25_000), (dict(per_condition=None), 760_000 / 25_000),
+                                           (dict(per_condition=200), 1), (dict(per_condition=200, extra=True), 29_000 / 25_000)])
+def test_an_evaluation_costs_what_its_images_cost(change, times):
+    """The committed trials answered 25,000 images each."""
+    tables = history("mobilenetv2-cifar10")
+    plan = Plan(dict(dataset="cifar10", recipes=["dense"]) | change, history=tables)
+    assert plan.nodes[-1]["seconds"] == pytest.approx(tables.evaluate_s.median() * times)
+
+
+def test_what_no_earlier_trial_holds_is_guessed_and_costs_something():
+    tables = history("mobilenetv2-cifar10")
+    bare = tables[~tables.recipe.str.contains("tune|recal")]
+    plan = Plan(dict(dataset="cifar10", weights="", recipes=["dense", "tune1+recal", "tune1+int8"]), history=bare)
+    assert all(node["seconds"] > 0 for node in plan.nodes)
+
+
+def test_a_network_without_history_is_guessed_at_the_pace_of_those_that_have_one():
+    slow = history("mobilenetv2-cifar10").assign(evaluate_s=lambda table: 10 * table.evaluate_s)
+    alone, beside = (Plan(dict(arch="resnet50", dataset="cifar10", recipes=["dense"]), history=table).nodes[-1]["seconds"] for table in (history("mobilenetv2-cifar10"), slow))
+    assert beside == pytest.approx(10 * alone)
+
+
+def test_the_paper_is_no_history_of_times():
+    given = dict(arch="resnet50", dataset="cifar10", recipes=["dense"])
+    assert Plan(given, history=history("paper")).nodes == Plan(given).nodes
+
+
+def test_costs_know_every_network_and_data_set():
+    from robcomp.data import DATASETS
+    from robcomp.models import ARCHITECTURES
+    assert set(IMAGES) == set(DATASETS) and set(MACS) == set(ARCHITECTURES)

@@ -36,7 +36,8 @@ SIBLINGS = {(name, other) for name, others in dict(
     jobs="baseline workshop filing",
     sweep="baseline workshop filing jobs",
     judge="evaluate baseline filing",
-    workers="baseline jobs sweep plan",
+    plan="costs",
+    workers="baseline workshop jobs sweep plan",
     uncertainty="results",
     replicates="results",
     goals="results replicates",
@@ -51,6 +52,7 @@ SIBLINGS = {(name, other) for name, others in dict(
     explorer="charts",
     report="charts",
     study_charts="charts",
+    many="study",
     command="study many",
 ).items() for other in others.split()}
 

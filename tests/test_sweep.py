@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
-from robcomp.results import collect, put_back
+from robcomp.results import collect, put_back, write_tables
 from robcomp.schema import ROW_COLUMNS
 from robcomp.sweep import plan, store_status, sweep
 from robcomp.models import weights_sha256
@@ -158,8 +159,17 @@ def store(whole, tmp_path):
     return tmp_path / "store"
 
 
+def table_bytes(store):
+    """The three tables of a store as files, byte for byte; only the four columns of times are left out, as zeros."""
+    tables = collect(store)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_tables(tables._replace(trials=tables.trials.assign(**dict.fromkeys(TIMES, 0.))), folder)
+        return {path.name: path.read_bytes() for path in paths}
+
+
 def same(store, whole):
-    for mine, theirs in zip(comparable(store), comparable(whole[1])): pd.testing.assert_frame_equal(mine, theirs)
+    mine, theirs = table_bytes(store), table_bytes(whole[1])
+    assert len(mine) == 3 and all(mine[name] == theirs[name] for name in theirs)
 
 
 # -- shards --

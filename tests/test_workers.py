@@ -10,15 +10,19 @@ import time
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from robcomp._store.checked import statuses
 from robcomp._store.claims import Claims, Owner, has_ended, myself
 from robcomp._store.pictures import read_data, write_data
-from robcomp._store.shards import read_trial, trial_files, write_trial
-from robcomp.plan import Plan
+from robcomp._store.shards import read_deal, read_trial, trial_files, write_deal, write_trial
+from robcomp.baseline import start_digest
+from robcomp.command import main
+from robcomp.plan import Plan, write_plan
 from robcomp.sweep import Study, plan, sweep
+from robcomp.training import Training
 from robcomp.workers import merge, start, status, study_of, work
 from test_sweep import RECIPES, STUDY, comparable, same, study, whole  # noqa: F401 (whole is a fixture)
 
@@ -119,7 +123,7 @@ def test_a_half_written_claim_is_taken_over_when_it_is_silent(tmp_path):
 
 
 def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
-    """Thirty SIGKILLs at random moments; then four workers finish."""
+    """Thirty SIGKILLs at random moments; then four workers finish: the same tables and packed files, byte for byte, but for times."""
     script, _ = whole
     command, draws = [sys.executable, script, tmp_path / "store", " ".join(RECIPES)], random.Random(0)
     running = [subprocess.Popen(command) for _ in range(4)]
@@ -131,6 +135,8 @@ def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
         running[slot] = subprocess.Popen(command)
     assert [process.wait() for process in running] == [0] * 4
     same(tmp_path / "store", whole)
+    packed = [{path.name: path.read_bytes() for path in (store / "artifacts").glob("*.robcomp")} for store in (tmp_path / "store", whole[1])]
+    assert len(packed[0]) == len(RECIPES) and packed[0] == packed[1]
 
 
 def test_two_processes_on_one_store_share_the_work(whole, tmp_path):
@@ -165,6 +171,143 @@ def test_what_was_read_whole_is_not_read_again(whole, monkeypatch):
     assert set(statuses(whole[1], keys).values()) == {"ok"}
     monkeypatch.setattr("robcomp._store.checked.read_record", lambda path: pytest.fail(f"{path} was read again"))
     assert len(statuses(whole[1], keys)) == len(keys)
+
+
+# -- how a store stands --
+
+def everything(folder): return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def small_plan(monkeypatch, **given):
+    """A plan whose network is small, trained for a moment where it is trained at all."""
+    from test_sweep import vary
+    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+    plan = Plan(dict(seeds=[0], recipes=["dense", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.9999"]) | given)
+    plan.nodes = [dict(node, seconds=3600. * len(node["recipes"] or [1])) for node in plan.nodes]  # an hour each
+    return plan
+
+
+def test_status_of_a_plan_counts_hours_of_dense_networks_and_beginnings(tmp_path):
+    """Nothing is begun but the plan: all of its hours are left."""
+    plan = Plan(dict(seeds=[0, 1], recipes=["dense", "tune1", "tune1+int8"]))
+    (tmp_path / "plans").mkdir()
+    write_plan(plan, tmp_path / "plans" / "all.json")
+    before = everything(tmp_path)
+    table = status(tmp_path)
+    assert table.kind.value_counts().to_dict() == dict(trial=6, dense=2, beginning=2) and set(table.state) == {"open"}
+    assert table.seconds.sum() / 3600 == pytest.approx(plan.hours) and everything(tmp_path) == before
+
+
+def test_status_follows_a_plan(tmp_path, monkeypatch):
+    plan = small_plan(monkeypatch)
+    assert work(plan, store=tmp_path, progress=False) == 4
+    table = status(tmp_path).set_index(["kind", "what"])
+    assert table.state["trial", "prune0.9999"] == "failed" and "nothing of" in table.error["trial", "prune0.9999"]
+    assert set(table.state.drop(("trial", "prune0.9999"))) == {"done"} and len(table) == 6
+    key = next(path for path in trial_files(tmp_path) if read_trial(path)[0]["recipe"] == "prune0.5+tune1+int8")
+    key.unlink()
+    (tmp_path / "claims" / f"trial-{key.stem}.0").unlink()
+    with Claims(tmp_path).beating() as claims:
+        assert claims.take(f"trial-{key.stem}")
+        mine, before = status(tmp_path).set_index(["kind", "what"]), everything(tmp_path)
+        assert mine.state["trial", "prune0.5+tune1+int8"] == "claimed" and str(os.getpid()) in mine.who["trial", "prune0.5+tune1+int8"]
+        assert mine.state["beginning", "prune0.5+tune1"] == "done" and everything(tmp_path) == before
+    next((tmp_path / "beginnings").glob("*.robcomp")).unlink()
+    again = status(tmp_path).set_index(["kind", "what"])
+    assert again.state["beginning", "prune0.5+tune1"] == again.state["trial", "prune0.5+tune1+int8"] == "open", "a trial waits for it"
+    trial_files(tmp_path)[0].write_bytes(b"PAR1")
+    assert "damaged" in set(status(tmp_path).state) and not (tmp_path / "damaged").exists()
+
+
+def test_status_tells_what_a_sweep_left(tmp_path):
+    sweep(study(), ["dense", "prune0.9999"], tmp_path, progress=False)
+    before = everything(tmp_path)
+    said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
+    assert "trials: 1 done, 1 failed" in said and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["status", "retry", "merge"])
+@pytest.mark.parametrize("kind, said", [("results", "did you mean"), ("other", "is no store"), ("absent", "no store at"), ("file", "no store at")])
+def test_what_is_no_store_is_left_alone(tmp_path, command, kind, said):
+    place = tmp_path / kind
+    if kind == "results": (place / "store" / "trials").mkdir(parents=True)
+    if kind == "other": place.mkdir()
+    if kind == "file": place.touch()
+    before = everything(tmp_path)
+    done = CliRunner().invoke(main, [command, str(place), *(["--into", str(tmp_path / "into")] if command == "merge" else [])])
+    assert done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and everything(tmp_path) == before
+
+
+# -- merge --
+
+def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
+    """The merged store goes on without training, tuning or looking at anything again."""
+    one, other, into = (tmp_path / name for name in ("one", "other", "into"))
+    trained = Study("digits", "mobilenetv2", train=Training(.01, batch=16), tune=Training(.01, batch=16), conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5))
+    sweep(trained, ["dense", "tune1", "tune1+int8"], one, progress=False)
+    work(small_plan(monkeypatch), store=other, progress=False)
+    merge([one], into)
+    work(small_plan(monkeypatch, recipes=["dense"]), store=into, progress=False)
+    merge([other], into)
+    for part in ("trials", "artifacts", "deals", "beginnings", "baselines", "plans", "training", "keys"):
+        names = {path.name for store in (one, other) for path in (store / part).glob("*.*")}
+        assert names <= {path.name for path in (into / part).glob("*.*")}, part
+    assert {path.suffix for path in (into / "baselines").iterdir()} == {".pt", ".sha256"} and list((into / "beginnings").glob("*.json"))
+    assert len(list((into / "plans").iterdir())) == 2, "the same cells with other recipes are two plans"
+    assert merge([one, other], into) == 0
+    monkeypatch.setattr("robcomp.baseline.fit", lambda *_, **__: pytest.fail("the dense network was trained again"))
+    for path in trial_files(into): path.unlink()
+    assert start_digest(trained, into) == start_digest(trained, one)
+
+
+@pytest.mark.parametrize("part, spoil", [("baselines", "network.pt"), ("baselines", "network.sha256"), ("beginnings", "one.robcomp"), ("beginnings", "one.json"), ("deals", "deal.parquet"),
+                                         ("plans", "plan.json"), ("keys", "keys.json"), ("training", "work.tune"), ("data", "set.images"), ("trials", "trial.parquet")])
+def test_damaged_files_are_named_and_left_out(tmp_path, part, spoil):
+    for folder in (part, "trials"): (tmp_path / "store" / folder).mkdir(parents=True, exist_ok=True)
+    for name in [spoil] + ["network.pt"] * (spoil == "network.sha256") + ["one.json"] * (spoil == "one.robcomp") + ["one.robcomp"] * (spoil == "one.json"):
+        (tmp_path / "store" / part / name).write_bytes(b"not what it should be")
+    with pytest.warns(UserWarning, match="left out"): assert merge([tmp_path / "store"], tmp_path / "into") == 0
+    assert not (tmp_path / "into").exists()
+
+
+def test_deals_that_disagree_are_not_merged(whole, tmp_path):
+    (tmp_path / "other" / "trials").mkdir(parents=True)
+    path, = (whole[1] / "deals").iterdir()
+    deal = read_deal(path)
+    deal["numbers"] = [numbers[::-1].copy() for numbers in deal.numbers]
+    write_deal(tmp_path / "other", deal)
+    with pytest.raises(ValueError, match="one suite deals out other images; nothing was merged"): merge([whole[1], tmp_path / "other"], tmp_path / "into")
+    assert not (tmp_path / "into").exists()
+
+
+def test_dense_networks_with_other_weights_are_said(tmp_path):
+    from robcomp._files.checkpoint import write_checkpoint
+    for number, store in enumerate(("one", "other")):
+        (tmp_path / store / "trials").mkdir(parents=True)
+        write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
+        (tmp_path / store / "baselines" / "net.sha256").write_text(f"{number}" * 64)
+    with pytest.warns(UserWarning, match="have other weights"): assert merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into") == 2
+    assert (tmp_path / "into" / "baselines" / "net.sha256").read_text() == "0" * 64
+
+
+def test_a_network_that_is_trained_goes_before_one_under_way(tmp_path):
+    from robcomp._files.checkpoint import write_checkpoint
+    for number, store in enumerate(("one", "other")):
+        (tmp_path / store / "trials").mkdir(parents=True)
+        write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
+    (tmp_path / "other" / "baselines" / "net.sha256").write_text("1" * 64)
+    assert merge([tmp_path / "other"], tmp_path / "one") == 2
+    assert (tmp_path / "one" / "baselines" / "net.pt").read_bytes() == (tmp_path / "other" / "baselines" / "net.pt").read_bytes()
+
+
+def test_stores_of_other_processors_say_so_where_they_disagree(whole, tmp_path):
+    path = trial_files(whole[1])[0]
+    found, rows = read_trial(path)
+    for store, instructions in (("a", "AVX2"), ("b", "AVX512")):
+        record = dict(found, versions=dict(device="cpu", instructions=instructions))
+        write_trial(tmp_path / store, record, rows.assign(loss=rows.loss + len(instructions)))
+    with pytest.raises(ValueError, match="from cpu AVX2 and cpu AVX512.* has another loss"): merge([tmp_path / "a", tmp_path / "b"], tmp_path / "into")
 
 
 def test_stores_that_disagree_are_not_merged(whole, tmp_path):
@@ -249,7 +392,7 @@ def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("robcomp.workers.CellWorker", lambda *_, **__: pytest.fail("a network was asked for"))
     assert work(crossed, store=tmp_path / "store", task="2/2", progress=False) == 0
     table = status(tmp_path / "store")
-    assert len(table) == 6 and set(table.state) == {"done"}
+    assert table.kind.value_counts().to_dict() == dict(trial=6, dense=2) and set(table.state) == {"done"}
 
 
 def test_a_claim_left_by_earlier_work_of_this_process_is_taken_at_once(tmp_path, monkeypatch):

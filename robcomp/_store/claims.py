@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
+from time import time
 from typing import NamedTuple
 
 from robcomp._files.atomic import replacing, writable_folder
@@ -137,16 +138,24 @@ class Claims:
 
     def current(self, name: str) -> Claim | None:
         """The claim that counts, None where nobody ever made one."""
-        number = -1
-        while self._path(name, number + 1).exists(): number += 1
+        number = self._last(name)
         return self._read(name, number) if number >= 0 else None
 
     def all(self) -> list[Claim]:
         """The claims that count, by name."""
         last = {}
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("*.*"):
             if match := _NAME.fullmatch(path.name): last[match["name"]] = max(last.get(match["name"], 0), int(match["number"]))
         return [self._read(name, number) for name, number in sorted(last.items())]
+
+    def _last(self, name: str) -> int:
+        """The highest number of a name, -1 where there is none; numbers have no gaps, so few have to be looked at."""
+        there, absent = -1, 0
+        while self._path(name, absent).exists(): there, absent = absent, 2 * absent + 1
+        while absent - there > 1:
+            middle = (there + absent) // 2
+            there, absent = (middle, absent) if self._path(name, middle).exists() else (there, middle)
+        return there
 
     def _create(self, path: Path, token: str) -> bool:
         """Put a claim in its place, whole, unless one is there."""
@@ -192,3 +201,19 @@ class Claims:
         seen = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
         return seen
+
+
+class Watch(Claims):
+    """The claims of a store for somebody who only looks: nothing is written. What is silent is told by the clock of this machine, or by the latest sign
+    of life of any owner where that is later."""
+
+    def __init__(self, store: str | Path):
+        self.folder = Path(store) / "claims"
+        self.owner, self.patience, self.ended = myself(), PATIENCE, has_ended
+        self.mine, self.guard = {}, Lock()
+        latest = max((claim.seen for claim in self.all()), default=0.)
+        self.now = lambda: max(time(), latest)
+
+    def working(self) -> dict[str, Claim]:
+        """The claims whose owners are at work, by name."""
+        return {claim.name: claim for claim in self.all() if claim.state == "held" and not self.abandoned(claim)}

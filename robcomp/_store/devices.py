@@ -1,35 +1,46 @@
 """Which devices the bits of trials come from: two kinds in one paired comparison are said in a line.
 
-A processor and a GPU, or two kinds of GPU, add the same products in another order, so an image whose two best classes
-are nearly level may be right on one and wrong on the other. The engine is no matter here: bits do not depend on it (page
-`evaluate`), and neither is the number of threads (page `scale`).
+A processor and a GPU, two kinds of GPU, or processors with other instructions (AVX2, AVX512) add the same products in another order. Losses then
+differ in their last digits, tuned weights too, and an image whose two best classes are nearly level may be right on one and wrong on the
+other. The engine is no matter here: bits do not depend on it (page `evaluate`), and neither is the number of threads (page `scale`).
 """
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import pandas as pd
 
 
 @lru_cache(maxsize=4096)
+def _said(versions: str) -> Mapping:
+    try: said = json.loads(versions)
+    except ValueError: return {}
+    return said if isinstance(said, dict) else {}
+
+
 def device_of(versions: str) -> str:
     """The device that stands in a trial's versions; empty where none does, as in simulated and published tables."""
-    try: said = json.loads(versions)
-    except ValueError: return ""
-    return str(said.get("device", "")) if isinstance(said, dict) else ""
+    return str(_said(versions).get("device", ""))
+
+
+def computed_on(versions: str) -> str:
+    """The device of a trial, a processor with its instructions where they are known: older tables do not tell."""
+    device, instructions = device_of(versions), str(_said(versions).get("instructions", ""))
+    return f"{device} {instructions}" if device == "cpu" and instructions else device
 
 
 def mixed_devices(trials: pd.DataFrame, keys: Iterable[str]) -> str:
     """One line where some of these trials were evaluated on another device than others; empty where they were not."""
     some = trials[trials.key.isin(list(keys))]
-    devices = some.versions.map(device_of)
+    devices = some.versions.map(computed_on)
     known = devices[devices != ""]
-    if known.nunique() < 2: return ""
+    told = set(known)
+    if len(told - {"cpu"}) + ("cpu" in told and not any(name.startswith("cpu ") for name in told)) < 2: return ""  # cpu alone may be any of the processors
     parts = []
     for device, count in known.value_counts().items():
         first = some.loc[known.index[known == device][0]]
         parts.append(f"{count} from {device} (as {first.arch} {first.recipe} seed {first.seed})")
-    return (f"bits of several devices are compared: {', '.join(parts)}; "
-            "evaluate all of them on one to be sure of small differences")
+    return (f"bits of several devices are compared: {', '.join(parts)}; losses differ in their last digits, and so may answers "
+            "where two classes are nearly level: evaluate all of them on one to be sure of small differences")

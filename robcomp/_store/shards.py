@@ -10,6 +10,7 @@
     finished(store) -> set of keys                    whole files with status "ok": what need not run again
     write_deal(store, deal) -> Path                   the deal of one suite, as `Suite.deal()` gives it
     read_deals(store) -> DataFrame                    all deals of a store
+    existing_store(path) -> Path                      one line of error for a folder that is no store
     quarantine(path, why) -> Path                     moves a damaged file into store/damaged, with a warning
 
 A file holds the digest of its content, is held against its own key and suite, and has no empty places. Files of
@@ -36,6 +37,16 @@ from robcomp._text.errors import first_line
 from robcomp._text.suggest import unknown
 from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
                             TRIAL_COLUMNS, Column, canonical, check, trial_from)
+
+
+def existing_store(path: str | Path) -> Path:
+    """The folder of a store; ValueError in one line for any other folder, which nothing is to be written into."""
+    path = Path(path)
+    if not path.is_dir(): raise ValueError(f"no store at {str(path)!r}: name the folder that a sweep or a worker filled")
+    if any((path / part).is_dir() for part in ("trials", "plans")): return path
+    inner = next((folder for folder in (path / "store", *sorted(path.glob("*/store"))) if (folder / "trials").is_dir()), None)
+    hint = f"did you mean {str(inner)!r}?" if inner else "name the folder that a sweep or a worker filled"
+    raise ValueError(f"{str(path)!r} is no store, it has no folder trials: {hint}")
 
 
 def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = None) -> Path:

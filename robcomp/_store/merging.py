@@ -1,0 +1,143 @@
+"""Stores brought together. What a store holds goes in units: a file, or two that belong together.
+
+    trials deals data keys plans    a file each
+    artifacts                       the packed file of a trial, as long as the trial's record says
+    beginnings                      notes and packed file, both or none
+    baselines                       a dense network or its training under way, and the digest of one whose training has ended
+    training                        tunings under way
+
+Each is held to the check that the store itself holds it to; what is damaged is named in a warning and left out. Where several stores have a
+unit, the one that is further counts, else the first store's. Trials and deals that contradict each other are refused before anything is
+copied. Claims belong to processes, `checked` and `damaged` to one folder: they are not merged.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from warnings import warn
+
+from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.checkpoint import whole
+from robcomp._packing.container import read as read_container
+from robcomp._store.devices import computed_on
+from robcomp._store.shards import content_sha256, read_deal, read_trial
+from robcomp._store.tables import AGAIN
+from robcomp.plan import read_plan
+from robcomp.schema import DEAL_COLUMNS
+
+FREE = ("train_s", "compress_s", "evaluate_s", "latency_s", "versions", "study", "error")  # of a trial: may differ between two runs
+
+
+def check_training(path: Path) -> None:
+    if not whole(path): raise ValueError(f"{path} is damaged")
+
+
+def check_notes(path: Path) -> None:
+    try: found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError: found = None
+    if not isinstance(found, dict): raise ValueError(f"{path} is damaged")
+
+
+def check_digest(path: Path) -> None:
+    if not re.fullmatch(rb"[0-9a-f]{64}\s*", path.read_bytes()): raise ValueError(f"{path} is damaged")
+
+
+# What is merged, in the order of copying: what says that work is done comes after the work
+CHECKS = {"deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
+          "baselines": {".pt": check_training, ".sha256": check_digest}, "beginnings": {".json": check_notes, ".robcomp": read_container},
+          "keys": {".json": check_notes}, "plans": {".json": read_plan}, "artifacts": {".robcomp": read_container},
+          "trials": {".parquet": read_trial}}
+
+
+def units(store: Path, part: str) -> Iterator[list[Path]]:
+    """The units of one kind, each in the order in which its files are written; those that lack a file are passed over."""
+    order = list(CHECKS[part])
+    paths = [path for path in (store / part).glob("*.*") if path.suffix in order]
+    for _, files in groupby(sorted(paths, key=lambda path: (path.stem, order.index(path.suffix))), key=lambda path: path.stem):
+        unit = list(files)
+        complete = len(unit) == len(order) or part == "baselines" and unit[0].suffix == ".pt"
+        if complete and sound(unit): yield unit
+
+
+def sound(unit: Sequence[Path]) -> bool:
+    """Is a unit whole? One that is not is named in a warning."""
+    try:
+        for path in unit: CHECKS[path.parent.name][path.suffix](path)
+    except FileNotFoundError: return False  # it has just been finished or set aside
+    except ValueError as error:
+        warn(f"{str(error).removesuffix(': ' + AGAIN)} (left out)", stacklevel=4)
+        return False
+    return True
+
+
+def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
+    """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores disagree."""
+    stores = [into, *stores]
+    records, trials = agreed_trials(stores)
+    chosen = {part: {} for part in CHECKS} | dict(trials=trials, deals=agreed_deals(stores))
+    for part in chosen:
+        if part in ("trials", "deals"): continue
+        for unit in (unit for store in stores for unit in units(store, part)):
+            name = unit[0].stem
+            if part == "artifacts" and unit[0].stat().st_size != records.get(name, {}).get("size_bytes"): continue
+            held = chosen[part].get(name)
+            if part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes():  # the same cells with other recipes: both are kept
+                name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
+            if held is None or len(unit) > len(held): chosen[part][name] = unit
+            if part == "baselines" and held: compare_networks(held, unit)
+    return {into / part / f"{name}{path.suffix}": path for part, found in chosen.items() for name, unit in found.items() for path in unit}
+
+
+def agreed_trials(stores: Iterable[Path]) -> tuple[dict[str, Mapping], dict[str, list[Path]]]:
+    """Record and file of each trial, of one that ended well where there is one."""
+    records, chosen = {}, {}
+    for unit in (unit for store in stores for unit in units(store, "trials")):
+        path, = unit
+        record, rows = read_trial(path)
+        held = records.get(path.stem)
+        if held and "failed" not in (held["status"], record["status"]):
+            if field := difference(held, read_trial(chosen[path.stem][0])[1], record, rows):
+                devices = {computed_on(one["versions"]) for one in (held, record)} - {""}
+                told = f", from {' and '.join(sorted(devices))}" if len(devices) > 1 else ""
+                raise ValueError(f"{chosen[path.stem][0]} and {path} disagree: trial {path.stem} ({record['recipe']}{told}) has another "
+                                 f"{field}; nothing was merged: delete one of the two, or leave one of the stores out")
+        if held is None or held["status"] == "failed": records[path.stem], chosen[path.stem] = record, unit
+    return records, chosen
+
+
+def difference(mine: Mapping, my_rows: Mapping, theirs: Mapping, their_rows: Mapping) -> str:
+    """The first field in which two files of a trial differ, or nothing."""
+    for name in mine:
+        missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
+        if name not in FREE and mine[name] != theirs[name] and not missing: return name
+    return next((name for name in my_rows if not my_rows[name].equals(their_rows[name])), "")
+
+
+def agreed_deals(stores: Iterable[Path]) -> dict[str, list[Path]]:
+    """The file of each deal."""
+    chosen, digests = {}, {}
+    for unit in (unit for store in stores for unit in units(store, "deals")):
+        path, = unit
+        digest = content_sha256(read_deal(path), DEAL_COLUMNS)
+        if digests.setdefault(path.stem, digest) != digest:
+            raise ValueError(f"{chosen[path.stem][0]} and {path} disagree: one suite deals out other images; nothing was merged")
+        chosen.setdefault(path.stem, unit)
+    return chosen
+
+
+def compare_networks(held: Sequence[Path], other: Sequence[Path]) -> None:
+    """Says so where two stores trained one dense network to different weights: the trials of both are kept, one goes on."""
+    if len(held) == len(other) == 2 and held[1].read_text().strip() != other[1].read_text().strip():
+        warn(f"{held[0]} and {other[0]} have other weights: the trials of both are kept, and new ones start from the first", stacklevel=4)
+
+
+def copied(source: Path, target: Path) -> bool:
+    """Copy a file, whole or not at all, unless the same is there."""
+    if target.exists() and (target.samefile(source) or target.read_bytes() == source.read_bytes()): return False
+    writable_folder(target.parent)
+    with replacing(target) as file: file.write(source.read_bytes())
+    return True
