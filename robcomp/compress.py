@@ -45,6 +45,7 @@ class Artifact:
     ):
         self.module, self.recipe, self.promises, self.seconds = module, recipe, tuple(promises), seconds
         self.history = pd.DataFrame() if history is None else history
+        module.recipe = str(recipe)  # a packed file says it
 
     def check(self) -> "Artifact":
         "The artifact itself, or one line about the first promise that is broken."
@@ -218,14 +219,15 @@ def promises_of(module: nn.Module,  # with joint states
 # %% ../nbs/34_compress.ipynb #fe05a873
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
 ) -> Artifact:
-    "The dense artifact: a copy of the model, the empty recipe, no promise."
+    "The artifact to start from: a copy of the model; its recipe and promises are empty unless it was compressed before."
     if not hasattr(model, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
     module = copy.deepcopy(model).eval()
     made_plain(module)
     check_float(module)
     for layer in layers(module).values(): layer.settle()
     if line := left_float(module): print(f"robcomp: {line}", file=sys.stderr)
-    return Artifact(module, Recipe())
+    done = parse(getattr(module, "recipe", "dense"))
+    return Artifact(module, done, promises_of(module, done))
 
 # %% ../nbs/34_compress.ipynb #7cdee711
 def compress(model: nn.Module,  # stays as it is

@@ -111,7 +111,8 @@ class Workshop:
 def _step(shop: Workshop, recipe: Recipe, position: int, name: str) -> Artifact:
     "A beginning, read back or made."
     path, worth_a_file = shop.place(name), isinstance(recipe.stages[position], Tune) or name in shop.kept
-    if kept := _kept(path, prefixes(recipe)[position], shop.model, shop.origin(name)): return kept
+    made_by = shop.way[0][1].recipe >> prefixes(recipe)[position]
+    if kept := _kept(path, made_by, shop.model, shop.origin(name)): return kept
     if not worth_a_file: return _made(shop, recipe, position)
     if shop.claims and not claimed(shop.claims, beginning_claim(path), path.exists):
         return _step(shop, recipe, position, name)

@@ -92,7 +92,7 @@ def _header(data: bytes, path) -> tuple[dict, int]:
         if len(text) != length or not folded.eof or folded.unused_data: raise ValueError
         header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
-        whole = all(isinstance(name, str) and isinstance(kind, str) and type(size) is int and size >= 0 and type(check) is int
+        whole = all(isinstance(name, str) and isinstance(kind, str) and f"{name}{kind}".isprintable() and type(size) is int and size >= 0 and type(check) is int
                     for name, kind, size, check in listed)
     except Exception: whole = False
     if not whole: raise ValueError(f"{path} is damaged: its header is no list of sections")
