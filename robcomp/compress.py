@@ -145,7 +145,7 @@ def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
     for other in before:
         if isinstance(other, Cluster):
             raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                             f"write prune{stage.amount:g}")
+                             f"write {Prune(stage.amount)}")
 
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000

@@ -134,7 +134,7 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
                              "or reaches a layer that cannot be cut; prune weights instead")
         check_fits(model, removed)
     except Unfollowed as error:
-        raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as prune{stage.amount:g}") from None
+        raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as {Prune(stage.amount)}") from None
     cut(model, removed)
     promise = Narrower(stage, layers(model), split=split)
     if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
