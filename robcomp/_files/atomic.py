@@ -40,6 +40,15 @@ def file_to_write(path: str | Path) -> Path:
     return path
 
 
+def content_of(path: str | Path) -> bytes:
+    """The bytes of a file; ValueError in one line where there is none, or where a folder or a pipe has its name."""
+    path = Path(path)
+    try:
+        if path.is_fifo(): raise ValueError(f"cannot read {path}: it is a pipe")
+        return path.read_bytes()
+    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 

@@ -6,17 +6,18 @@ are nearly level may be right on one and wrong on the other. The engine is no ma
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
 
+from robcomp._files.json_files import parsed
+
 
 @lru_cache(maxsize=4096)
 def device_of(versions: str) -> str:
     """The device that stands in a trial's versions; empty where none does, as in simulated and published tables."""
-    try: said = json.loads(versions)
+    try: said = parsed(versions)
     except ValueError: return ""
     return str(said.get("device", "")) if isinstance(said, dict) else ""
 
