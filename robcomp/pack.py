@@ -84,6 +84,7 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     elif values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
 
+# %% ../nbs/35_pack.ipynb #6b0d1a02
 def check_state(module: nn.Module) -> None:
     "One line about the first weight, parameter or buffer that no sound network has, or that no file holds."
     for layer in layers(module).values(): check_weights(layer)
@@ -150,8 +151,7 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
 # %% ../nbs/35_pack.ipynb #3e4b157a
 def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "The network to be filled, known to fit the header."
-    arch, classes, known = header["arch"], header["classes"], header["contract"]
-    contract = InputContract(**known)
+    arch, classes, contract = header["arch"], header["classes"], InputContract(**header["contract"])
     if module is not None: model = network_of_header(plain(module), header, path)
     elif arch not in ARCHITECTURES:
         raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
