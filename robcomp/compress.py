@@ -93,6 +93,7 @@ class Means:
                  device: str | torch.device | None = None,  # where to train, recalibrate, calibrate; None: a GPU if any
     ):
         if not isinstance(data, Data | None): raise TypeError(f"data is a Data with training and calibration images, as load gives it, got {type(data).__name__}")
+        if isinstance(keep, str) or not isinstance(keep, Iterable): raise TypeError(f"keep is a list of names of layers, got {keep!r:.80}")
         self.data, self.tune, self.seed = data, tune or Training(1, peak=.01, warmup=0.), seed
         self.keep, self.checkpoints, self.progress = tuple(keep), checkpoints and Path(checkpoints), progress
         self.device = pick_device(device)

@@ -478,6 +478,11 @@ def test_hints_of_a_stage_in_the_wrong_place_are_recipes(amount):
     assert parse(str(error.value).rpartition("write ")[2]) == parse(str(Prune(amount)))
 
 
+@pytest.mark.parametrize("keep", [None, 3, "stem", True])
+def test_layers_to_keep_are_a_list_of_names(keep):
+    with pytest.raises(TypeError, match="^keep is a list of names of layers, got"): compress(net(), "prune0.5", keep=keep)
+
+
 @pytest.mark.parametrize("recipe", [None, 8, b"int8", ["int8"]])
 def test_what_is_no_text_is_no_recipe(recipe):
     with pytest.raises(TypeError, match="^a recipe is text as prune0.7[+]int8, or dense, got (NoneType|int|bytes|list)$"): parse(recipe)
