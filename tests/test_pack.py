@@ -471,6 +471,13 @@ def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
     assert (tmp_path / "model").read_bytes() == before and os.listdir(tmp_path) == ["model"]
 
 
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    """A pipe stands for every device: a rename over it would take its place."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="names no file"): pack(net(), tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
 # -- damage --
 
 def refused(path, data):
