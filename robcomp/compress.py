@@ -45,6 +45,7 @@ class Artifact:
     ):
         self.module, self.recipe, self.promises, self.seconds = module, recipe, tuple(promises), seconds
         self.history = pd.DataFrame() if history is None else history
+        module.recipe = str(recipe)  # a packed file says it
 
     def check(self) -> "Artifact":
         "The artifact itself, or one line about the first promise that is broken."
@@ -92,6 +93,7 @@ class Means:
                  device: str | torch.device | None = None,  # where to train, recalibrate, calibrate; None: a GPU if any
     ):
         if not isinstance(data, Data | None): raise TypeError(f"data is a Data with training and calibration images, as load gives it, got {type(data).__name__}")
+        if isinstance(keep, str) or not isinstance(keep, Iterable): raise TypeError(f"keep is a list of names of layers, got {keep!r:.80}")
         self.data, self.tune, self.seed = data, tune or Training(1, peak=.01, warmup=0.), seed
         self.keep, self.checkpoints, self.progress = tuple(keep), checkpoints and Path(checkpoints), progress
         self.device = pick_device(device)
@@ -144,7 +146,7 @@ def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
     for other in before:
         if isinstance(other, Cluster):
             raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                             f"write prune{stage.amount:g}")
+                             f"write {Prune(stage.amount)}")
 
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000
@@ -218,14 +220,15 @@ def promises_of(module: nn.Module,  # with joint states
 # %% ../nbs/34_compress.ipynb #fe05a873
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
 ) -> Artifact:
-    "The dense artifact: a copy of the model, the empty recipe, no promise."
+    "The artifact to start from: a copy of the model; its recipe and promises are empty unless it was compressed before."
     if not hasattr(model, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
     module = copy.deepcopy(model).eval()
     made_plain(module)
     check_float(module)
     for layer in layers(module).values(): layer.settle()
     if line := left_float(module): print(f"robcomp: {line}", file=sys.stderr)
-    return Artifact(module, Recipe())
+    done = parse(getattr(module, "recipe", "dense"))
+    return Artifact(module, done, promises_of(module, done))
 
 # %% ../nbs/34_compress.ipynb #7cdee711
 def compress(model: nn.Module,  # stays as it is

@@ -106,21 +106,22 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
     return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)
 
 # %% ../nbs/11_data.ipynb #b21f8929
-def class_images(folder: Path,  # holds a folder for each class
-                 size: int,  # pixels a side of the images returned
-) -> tuple[Images, list[str]]:
-    "All pictures under the class folders, none of them read yet; classes and files in the order of their names."
-    from robcomp._files.pictures import SUFFIXES
-    def pictures(entry):
-        return [file for file in sorted(entry.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
-    files = {entry.name: pictures(entry)
+def class_files(folder: Path,  # holds a folder for each class
+) -> dict[str, list[Path]]:
+    "The pictures of each class; classes and files in the order of their names."
+    from robcomp._files.pictures import SUFFIXES, picture_files
+    files = {entry.name: picture_files(entry)
              for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
     if len(files) < 2:
         raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
     if empty := [name for name, found in files.items() if not found]:
         raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
+    return files
+
+def class_images(files: dict[str, list[Path]], size: int) -> Images:
+    "All these pictures, none of them read yet."
     images = Pictures([file for found in files.values() for file in found], size)
-    return Images(images, np.repeat(np.arange(len(files)), [len(found) for found in files.values()])), list(files)
+    return Images(images, np.repeat(np.arange(len(files)), [len(found) for found in files.values()]))
 
 # %% ../nbs/11_data.ipynb #510bf52d
 KEPT = 10**9  # bytes of pixels that `from_folder` holds in memory unless it is told otherwise
@@ -153,41 +154,55 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
-    if size is None: size = _own_size(path)
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        (train, classes), (tested, others) = class_images(path / "train", size), class_images(path / "test", size)
-        if classes != others:
-            raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
-    else:
-        images, classes = class_images(path, size)
-        train, tested = (images.take(positions) for positions in split(images.labels, test, seed=seed))
+    if not isinstance(test, (int, float)): raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
+    parted_already = (path / "train").is_dir() and (path / "test").is_dir()
+    found = [class_files(part) for part in ([path / "train", path / "test"] if parted_already else [path])]
+    classes, others = list(found[0]), list(found[-1])
+    if classes != others:
+        raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+    size = _own_size(path, found) if size is None else check_size(size)
+    images = [class_images(files, size) for files in found]
+    train, tested = images if parted_already else map(images[0].take, split(images[0].labels, test, seed=seed))
     if keep is None: keep = (len(train) + len(tested)) * size**2 * 3 <= KEPT
     if keep: train, tested = (Images(part.images[:], part.labels) for part in (train, tested))
     name = f"{path.resolve().name}-{folder_digest(classes, train, tested)[:8]}"
     return parted(name, train, tested, classes, seed=seed, flip=flip)
 
 # %% ../nbs/11_data.ipynb #0c47ffe0
-def _own_size(path: Path) -> int:
+def _own_size(path: Path, found: Sequence[dict[str, list[Path]]]) -> int:
     from robcomp._files.pictures import common_side
-    size = common_side(path)
+    size = common_side(file for files in found for pictures in files.values() for file in pictures)
     print(f"robcomp: {path.name}: pictures are brought to {size} x {size}, the commonest of their sizes; "
           "size= asks for another", file=sys.stderr)
     return size
+
+# %% ../nbs/11_data.ipynb #310a2e96
+LARGEST = 16_384  # pixels a side
+
+def check_size(size: int) -> int:
+    "A size of images, or one line about one that is none."
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    if whole and 1 <= size <= LARGEST: return int(size)
+    raise ValueError(f"a size is a whole number of pixels from 1 to {LARGEST:,}, got {size!r:.80}")
 
 # %% ../nbs/11_data.ipynb #2e9c3746
 class InputContract:
     """The size and the normalisation of the images that a network expects.
 
-    Raises ValueError for a size below 1, other than three means and deviations, or a deviation that is not above 0."""
+    Raises ValueError for a size that is no whole number from 1 to 16,384, and for other than three means from -1e6 to 1e6 and
+    three deviations from 1e-6 to 1e6."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255
                  std: Sequence[float],  # of R, G, B, in pixel units, above 0
     ):
-        self.size, self.mean, self.std = int(size), tuple(map(float, mean)), tuple(map(float, std))
-        known = np.isfinite([*self.mean, *self.std]).all() and len(self.mean) == len(self.std) == 3
-        if self.size < 1 or not known or min(self.std) <= 0:
-            raise ValueError(f"a contract is a size, 3 means and 3 deviations above 0, got {self!r}")
+        self.size = check_size(size)
+        try: self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        except (TypeError, ValueError): self.mean = self.std = ()
+        known = len(self.mean) == len(self.std) == 3 and all(-1e6 <= value <= 1e6 for value in (*self.mean, *self.std))
+        if not known or min(self.std) < 1e-6:
+            raise ValueError("a contract is a size, 3 means and 3 deviations from 1e-6 to 1e6 in pixel units, "
+                             f"got {mean!r:.80} and {std!r:.80}")
 
     def record(self) -> dict: return dict(size=self.size, mean=list(self.mean), std=list(self.std))
     def __eq__(self, other: object) -> bool: return isinstance(other, InputContract) and self.record() == other.record()

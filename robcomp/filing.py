@@ -21,7 +21,7 @@ from torch import nn
 # %% ../nbs/44_filing.ipynb #b0440005
 from . import __file__ as PACKAGE, __version__
 from ._store.claims import Claims
-from ._store.shards import write_trial
+from ._store.shards import made_room, write_trial
 from .baseline import Study
 from .compress import Artifact
 from .evaluate import evaluate
@@ -67,7 +67,7 @@ def trial_record(trial: Trial, study: Study, **found) -> dict:  # columns of `sc
 # %% ../nbs/44_filing.ipynb #6bd55bf6
 def file_sizes(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
     "Write the packed file; what it and the network weigh."
-    pack(artifact.module, path, recipe=str(artifact.recipe))
+    pack(artifact.module, made_room(path), recipe=str(artifact.recipe))
     weighed = measure(artifact.module, size_bytes=path.stat().st_size, dense=dense)
     return weighed | dict(latency_s=latency(artifact.module), compress_s=artifact.seconds)
 

@@ -8,6 +8,7 @@ __all__ = ['pack', 'unpack', 'ledger']
 # %% ../nbs/35_pack.ipynb #d06767d9
 import copy
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,15 @@ from torch import Tensor, nn
 
 from ._compression.channels import coherent, shrink
 from ._files.atomic import file_to_write
-from ._packing.coder import decode, depth_of, encode, order0_bytes
+from ._packing.coder import depth_of, encode, order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
-from ._packing.header import IN_HALF, NUMBERS, check_header
-from ._packing.layer import TINY, book_of, checked_values, read_layer, symbol_values, weight_symbols
-from ._packing.streams import decode_floats, decode_planes, decode_weights, encode_floats, encode_planes, encode_weights, in_half
+from ._packing.header import CODED, IN_HALF, NUMBERS, check_header
+from ._packing.layer import TINY, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
+from ._packing.streams import decode_floats, decode_planes, encode_floats, encode_planes, encode_weights, in_half
 from ._compression.state import Layer, grid_limit, layers, plain, rest
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
-from .recipe import parse
-from .schema import canonical
+from .recipe import Prune, parse
 
 # %% ../nbs/35_pack.ipynb #655ef04f
 def layer_entry(layer: Layer,
@@ -74,17 +74,28 @@ def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, byt
     return {kind + coder: data}
 
 # %% ../nbs/35_pack.ipynb #3e7e5a3c
-def check_other_state(module: nn.Module) -> None:
-    "One line about the first parameter or running statistic that no sound network has, or that no file holds."
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+def check_numbers(name: str, values: np.ndarray) -> None:
+    "One line about a tensor whose name or type tells that no sound network has it."
+    last = name.rpartition(".")[2]
+    low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
+    if last in STATISTICS: checked_values(values.astype(np.float64), name, low=low)
+    elif values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
+
+# %% ../nbs/35_pack.ipynb #6b0d1a02
+def check_state(module: nn.Module) -> None:
+    "One line about the first weight, parameter or buffer that no sound network has, or that no file holds."
+    for layer in layers(module).values(): check_weights(layer)
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in rest(module).items():
-        last, kind = name.rpartition(".")[2], str(tensor.dtype).removeprefix("torch.")
+        kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.layout != torch.strided or kind not in NUMBERS:
             raise ValueError(f"{name} is a tensor of {kind} ({tensor.layout}), a packed file holds {', '.join(NUMBERS)}: "
                              "convert it, or register it with persistent=False")
-        if name not in parameters and last not in ("running_mean", "running_var", "num_batches_tracked"): continue
-        low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
-        checked_values(tensor.cpu().double().numpy(), name, low=low)
+        if name in parameters: checked_values(tensor.cpu().numpy(), name)
+        check_numbers(name, tensor.cpu().numpy())
 
 # %% ../nbs/35_pack.ipynb #ce4a53e6
 def other_state_sections(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
@@ -103,17 +114,23 @@ def _numbers(dtype: str, values: np.ndarray) -> dict[str, bytes]:
 # %% ../nbs/35_pack.ipynb #53d5f116
 RANGE = np.dtype([("scale", "<f4"), ("zero", "u1")])
 
+def read_ranges(parts: Mapping[str, Mapping[str, bytes]]) -> np.ndarray:  # of RANGE
+    "The input ranges of a file."
+    ranges = np.frombuffer(parts[""]["ranges"], RANGE)
+    checked_values(ranges["scale"], "the input ranges", low=TINY)
+    return ranges
+
 # %% ../nbs/35_pack.ipynb #19a0bca8
 def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
          path: str | Path,  # of the file, written whole or not at all
          *,
-         recipe: str = "dense",  # what made the module, for those who find the file
+         recipe: str | None = None,  # what made the module; None: what the module says, as `compress` and `unpack` leave it
          origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it; none by default
 ) -> int:  # bytes
     "Write everything needed to rebuild a module."
     path = file_to_write(path)
-    check_other_state(module)
-    header, sections = file_contents(module, recipe)
+    check_state(module)
+    header, sections = file_contents(module, getattr(module, "recipe", "dense") if recipe is None else recipe)
     if origin: header["origin"] = origin
     check_header(header, sections, sum(len(section.data) for section in sections))
     return write(path, header, sections)
@@ -134,11 +151,7 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
 # %% ../nbs/35_pack.ipynb #3e4b157a
 def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "The network to be filled, known to fit the header."
-    arch, classes, known = header["arch"], header["classes"], header["contract"]
-    try: contract = InputContract(**known)
-    except (TypeError, ValueError): contract = None
-    if contract is None or canonical(contract.record()) != canonical(known):
-        raise ValueError(f"{path} is damaged: its input contract is none")
+    arch, classes, contract = header["arch"], header["classes"], InputContract(**header["contract"])
     if module is not None: model = network_of_header(plain(module), header, path)
     elif arch not in ARCHITECTURES:
         raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
@@ -154,7 +167,11 @@ def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
     "The same network without the channels that were taken out, if names, shapes and types are then those that were packed."
     sizes = {name.rpartition(".")[0]: shape[0] for name, _, shape in header["tensors"] if len(shape) == 1}
     shapes = {entry["name"]: entry["shape"] for entry in header["layers"]}
-    if shrink(model, shapes, sizes) and not coherent(model, header["classes"], header["contract"]["size"]):
+    narrower = shrink(model, shapes, sizes)
+    if narrower and not any(isinstance(stage, Prune) and stage.scope == "channel" for stage in parse(header["recipe"])):
+        raise ValueError(f"{path} holds narrower layers than this {type(model).__name__}, and its recipe {header['recipe']} "
+                         "takes no channels out: pass the module= it was made from")
+    if narrower and not coherent(model, header["classes"], header["contract"]["size"]):
         raise ValueError(f"{path} is damaged: its layers do not fit each other")
     mine = [[name, list(layer.weight.shape)] for name, layer in layers(model).items()]
     others = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in rest(model).items()]
@@ -164,6 +181,7 @@ def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
 
 # %% ../nbs/35_pack.ipynb #24c2a830
 CONTRADICTIONS = (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, MemoryError)
+MIXED = "its header and its sections do not belong together"
 
 # %% ../nbs/35_pack.ipynb #b5205074
 @torch.no_grad()
@@ -178,7 +196,7 @@ def unpack(path: str | Path,  # as `pack` wrote it
         model = empty_network(header, module and copy.deepcopy(module).cpu(), path)
         read_layers(model, header, sections)
     except CONTRADICTIONS:
-        raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
+        raise ValueError(f"{path} is damaged: {MIXED}") from None
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from None
     return model
@@ -188,24 +206,25 @@ def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) 
     "Give a blank network its layers, its input ranges and the rest."
     found, parts = layers(model), parts_of(sections)
     for entry in header["layers"]: read_layer(found[entry["name"]], entry, parts[entry["name"]])
-    ranges = np.frombuffer(parts[""]["ranges"], RANGE)
-    checked_values(ranges["scale"], "the input ranges", low=TINY)
-    for name, (scale, zero) in zip(header["ranged"], ranges, strict=True):
+    for name, (scale, zero) in zip(header["ranged"], read_ranges(parts), strict=True):
         found[name].round_inputs(float(scale), int(zero))
-    read_other_state(rest(model), header["tensors"], parts)
-    check_other_state(model)
+    others = rest(model)
+    for name, values in other_values(header["tensors"], parts).items(): others[name].copy_(torch.from_numpy(values.copy()))
+    check_state(model)
 
 # %% ../nbs/35_pack.ipynb #fe388fdd
-def read_other_state(tensors: Mapping[str, Tensor], listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> None:
-    "Put back what is neither weight nor range."
+def other_values(listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> dict[str, np.ndarray]:  # by name, in their shapes
+    "What is neither weight nor range."
+    found = {}
     for dtype in dict.fromkeys(dtype for _, dtype, _ in listed):
-        mine = [tensors[name] for name, own, _ in listed if own == dtype]
-        count = sum(tensor.numel() for tensor in mine)
-        if dtype == "float32": values = decode_floats(parts[dtype], "tensors", count)
-        else: values = decode_planes(parts[dtype]["tensors"], count, dtype)
-        ends = np.cumsum([tensor.numel() for tensor in mine])[:-1]
-        for tensor, part in zip(mine, np.split(values, ends)):
-            tensor.copy_(torch.from_numpy(part.copy()).view(tensor.shape))
+        mine = [(name, shape) for name, own, shape in listed if own == dtype]
+        counts = [prod(shape) for _, shape in mine]
+        if dtype == "float32": values = decode_floats(parts[dtype], "tensors", sum(counts))
+        else: values = decode_planes(parts[dtype]["tensors"], sum(counts), dtype)
+        if dtype == "bool": checked_values(values.view(np.uint8), "a tensor of truth values", high=1)
+        for (name, shape), part in zip(mine, np.split(values, np.cumsum(counts)[:-1])): found[name] = part.reshape(shape)
+    for name, values in found.items(): check_numbers(name, values)
+    return found
 
 # %% ../nbs/35_pack.ipynb #3145e870
 def ledger(path: str | Path,  # a packed file
@@ -221,21 +240,13 @@ def ledger(path: str | Path,  # a packed file
     except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None
     entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
     try:
-        for name, kind, data in sections:
-            kind, _, coder = kind.partition(":")
-            row = dict(layer=name if name in entries else "", kind=kind, coder=coder, bytes=len(data))
-            if kind in ("codes", "integers", "mask"):
-                symbols = _symbols(entries[name], kind, parts[name])
-                row |= dict(coder=coder or "plain", count=symbols.size, bound_bytes=order0_bytes(symbols))
-            rows.append(row)
-    except (ValueError, *CONTRADICTIONS):
-        raise ValueError(f"{path} is damaged: its header and its sections do not belong together") from None
+        held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
+        read_ranges(parts), other_values(header["tensors"], parts)
+    except CONTRADICTIONS: raise ValueError(f"{path} is damaged: {MIXED}") from None
+    except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None
+    for name, kind, data in sections:
+        kind, _, coder = kind.partition(":")
+        row = dict(layer=name if name in entries else "", kind=kind, coder=coder, bytes=len(data))
+        if kind in CODED: row |= dict(coder=coder or "plain", count=held[name][kind].size, bound_bytes=order0_bytes(held[name][kind]))
+        rows.append(row)
     return pd.DataFrame(rows, columns=["layer", "kind", "coder", "count", "bytes", "bound_bytes"])
-
-# %% ../nbs/35_pack.ipynb #fcf2c33e
-def _symbols(entry: Mapping, kind: str, parts: Mapping[str, bytes]) -> np.ndarray:
-    values = book_of(entry, parts) if kind == "codes" else None
-    if kind == "integers" and entry["mask"]:
-        count = int(_symbols(entry, "mask", parts).sum())
-        return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
-    return decode_weights(parts, kind, entry["shape"], symbol_values(entry, values))

@@ -130,11 +130,12 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
     try:
         removed, split = doomed(model, stage.amount, set(keep))
         if not removed:
-            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers, "
+            named = f" (of {', '.join(split)})" * bool(split)
+            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers{named}, "
                              "or reaches a layer that cannot be cut; prune weights instead")
         check_fits(model, removed)
     except Unfollowed as error:
-        raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as prune{stage.amount:g}") from None
+        raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as {Prune(stage.amount)}") from None
     cut(model, removed)
     promise = Narrower(stage, layers(model), split=split)
     if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)

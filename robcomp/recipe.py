@@ -129,36 +129,15 @@ class Recipe:
         "The techniques that a recipe uses; training, recalibration and a format of floats are none."
         return {stage.family for stage in self} & {"prune", "cluster", "quantize"}
 
-# %% ../nbs/30_recipe.ipynb #f5a6a5b0
-def stage_hint(text: str,  # one stage, as somebody typed it
-) -> str:  # "" where nothing of this kind is wrong
-    "What to write instead of the usual slips."
-    if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
-    if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or write it alone"
-    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\)?", text.lower()):
-        joined = apart[1] + apart[2].replace(",", ".")
-        if joined != text.lower(): return f"a number follows its stage at once, with a point: write {joined}"
-    if text != text.lower(): return f"stages are written in lower case: write {text.lower()}"
-    parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
-    if len(parts) > 1 and all(parts): return f"stages are joined by +: write {'+'.join(parts)}"
-    if percent := re.fullmatch(r"([a-z_]+)(\d*\.?\d+)\s*%(:\w+)?", text):
-        return f"the amount is a fraction: write {percent[1]}{Decimal(percent[2]) / 100:f}{percent[3] or ''}"
-    if text in ("fp16", "float16"): return "half precision is called half: write half"
-    if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
-        return f"quantization is called by its grid: write int{bits[1] or 8}{bits[2] or ''}"
-    return ""
-
 # %% ../nbs/30_recipe.ipynb #6a2bb60d
 LONGEST = 300  # characters of a recipe, as many as a packed file holds
 STAGES = {"prune": Prune, "cluster": Cluster, "int": Quantize, "tune": Tune, "recal": Recalibrate, "half": Half}
 _STAGE = re.compile(r"(?P<name>[a-z_]+)(?P<amount>[0-9.]*)(?::(?P<option>\w+))?")
 
-# %% ../nbs/30_recipe.ipynb #b2d1ef01
-def parse_stage(text: str,  # as `prune0.7:layer`
-) -> Stage:
-    "The stage that a text names."
-    if hint := stage_hint(text.strip()): raise ValueError(f"{text.strip()!r}: {hint}")
-    match = _STAGE.fullmatch(text.strip())
+# %% ../nbs/30_recipe.ipynb #5d1c7e02
+def read_stage(text: str) -> Stage:  # as `prune0.7:layer`
+    "The stage that a text names, or one line about what it names instead."
+    match = _STAGE.fullmatch(text)
     if not match or match["name"] not in STAGES:
         raise ValueError(unknown("stage", match["name"] if match else text, STAGES) + ", as in prune0.7+tune3+cluster16+int8")
     name, amount, option = match["name"], match["amount"], match["option"]
@@ -168,6 +147,53 @@ def parse_stage(text: str,  # as `prune0.7:layer`
     try: number = float(amount) if "." in amount or float(amount) > 1e9 else int(amount)
     except ValueError: raise ValueError(f"{text!r}: {name} takes a number, as in {name}{dict(prune=.7, cluster=16, int=8, tune=3)[name]}") from None
     return STAGES[name](number, *([option] if option else []))
+
+# %% ../nbs/30_recipe.ipynb #f5a6a5b0
+def slips(text: str,  # one stage, as somebody typed it
+) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
+    "The usual slips that a text may be."
+    small = text.lower()
+    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\)?", small):
+        joined = apart[1] + apart[2].replace(",", ".")
+        if joined != small: yield "a number follows its stage at once, with a point", joined, ""
+    yield "stages are written in lower case", small, ""
+    parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
+    if all(parts): yield "stages are joined by +", "+".join(parts), ""
+    if percent := re.fullmatch(r"([a-z_]+)(\d*\.?\d+)\s*%(:\w+)?", text, re.ASCII):
+        yield "the amount is a fraction", f"{percent[1]}{Decimal(percent[2]) / 100:f}{percent[3] or ''}", "prune0.7"
+    if text in ("fp16", "float16"): yield "half precision is called half", "half", ""
+    if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
+        yield "quantization is called by its grid", f"int{bits[1] or 8}{bits[2] or ''}", "int8"
+
+# %% ../nbs/30_recipe.ipynb #5d1c7e06
+def mended(text: str, *, tries: int = 3) -> str:
+    "The recipe that a text with slips is meant to be; empty where none is."
+    if "+" in text:
+        parts = [mended(part, tries=tries) for part in text.split("+")]
+        return "+".join(parts) if all(parts) and "dense" not in parts else ""
+    try: return "dense" if text == "dense" else str(read_stage(text))
+    except ValueError: meant = [other for _, other, _ in slips(text) if other != text and tries]
+    return next(filter(None, (mended(other, tries=tries - 1) for other in meant)), "")
+
+def stage_hint(text: str) -> str:  # "" where nothing of this kind is wrong
+    "What to write instead of the usual slips; what is to be written is a recipe."
+    if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
+    if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or let it stand alone"
+    for wrong, meant, instead in slips(text):
+        if meant == text: continue
+        if better := mended(meant): return f"{wrong}: write {better}"
+        if instead: return f"{wrong}, as in {instead}"
+    return ""
+
+# %% ../nbs/30_recipe.ipynb #b2d1ef01
+def parse_stage(text: str,  # as `prune0.7:layer`
+) -> Stage:
+    "The stage that a text names."
+    text = text.strip()
+    try: return read_stage(text)
+    except ValueError as error: said = str(error)
+    hint = stage_hint(text)
+    raise ValueError(f"{text!r}: {hint}" if hint else said)
 
 # %% ../nbs/30_recipe.ipynb #0d56e6fe
 def parse(text: str,  # stages joined by `+`, or `dense`

@@ -7,7 +7,6 @@ __all__ = ['check_parameters', 'gather_tables', 'write_results']
 
 # %% ../nbs/90_study.ipynb #daa964a5
 import ast
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,14 +20,17 @@ import pandas as pd
 import yaml
 
 from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.notebooks import code_cells, injected, names_made, of_ipython
 from robcomp._files.progress import PROGRESS_FILE
 from robcomp._files.shipped import parameter_file, shipped, starting_weights
 from robcomp._text.suggest import unknown
+from robcomp.costs import IMAGES
 from robcomp.pareto import Choice, Goals, choose, pareto
 from robcomp.report import write_report
 from robcomp.recipe import parse
 from robcomp.results import Tables, collect, example as example_tables, summarise, write_tables
 from robcomp.seeds import by_recipe
+from robcomp.schedule import in_range, sizes_by_epoch
 from robcomp.schema import Trial
 
 # %% ../nbs/90_study.ipynb #959c99a2
@@ -64,13 +66,14 @@ def with_file(given: Mapping,  # of a command line
 # %% ../nbs/90_study.ipynb #e85e2cee
 def parameter_lines(notebook: Path) -> list[ast.Assign]:
     "The assignments in the parameters cell of a notebook."
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
-    return [line for line in ast.parse("\n".join(tagged)).body if isinstance(line, ast.Assign)]
+    tagged = "\n".join(cell.source for cell in code_cells(notebook) if "parameters" in cell.tags)
+    try: return [line for line in ast.parse(tagged).body if isinstance(line, ast.Assign)]
+    except SyntaxError as error:
+        raise ValueError(f"the parameters cell of {notebook} cannot be read ({error.msg}): write lines as `epochs = 3`") from None
 
 def allowed_parameters(notebook: Path) -> list[str]:
     "What the parameters cell of a notebook sets."
-    return [target.id for line in parameter_lines(notebook) for target in line.targets]
+    return [target.id for line in parameter_lines(notebook) for target in line.targets if isinstance(target, ast.Name)]
 
 # %% ../nbs/90_study.ipynb #da6b1430
 def checked(given: Mapping, notebook: Path) -> Mapping:
@@ -103,31 +106,65 @@ class ParameterError(ValueError):
     "A parameter of a notebook that is not one, shown as one line."
     def _render_traceback_(self): return [f"{type(self).__name__}: {self}"]
 
-def whole_number(least: int):
-    return lambda value: type(value) is int and value >= least, f"a whole number from {least} on"
-def a_text(value: object) -> bool: return isinstance(value, str) and value.strip() != ""
+def whole_number(least: int, most: int | None = None):
+    said = f"a whole number from {least} on" if most is None else f"a whole number from {least} to {most:,}"
+    return lambda value: type(value) is int and least <= value <= (value if most is None else most), said
+def a_line(value: object) -> bool: return isinstance(value, str) and value.isprintable() and len(value) <= 500
+def a_text(value: object) -> bool: return a_line(value) and value.strip() != ""
 def a_start(value: object) -> bool:
     if not isinstance(value, str): return False
     file = starting_weights(value, arch="", dataset="")
     return file is None or "{" in value or file.is_file()
 def a_folder(value: object) -> bool: return isinstance(value, str) and Path(value).is_dir()
-def a_rate(value: object) -> bool: return type(value) in (int, float) and 0 < value < float("inf")
+def a_place(value: object) -> bool:
+    if not a_text(value): return False
+    return next(place for place in (Path(value), *Path(value).parents) if place.exists()).is_dir()
 
 # %% ../nbs/90_study.ipynb #a74e4a4a
+def a_setting(name: str, *, whole: bool = False):
+    "A rule for a setting of a training, which raises one line beyond its range."
+    return lambda value: type(value) in ((int,) if whole else (int, float)) and (not whole or value > 0) and in_range(name, value) is not None
+
+TEST_IMAGES, SIDE = {name: test for name, (_, test) in IMAGES.items()}, 32
+SEED = whole_number(0, 2**63 - 1)[0], "a whole number from 0 on, below 2**63"
+NETWORKS = ("resnet50", "resnet50_pooled", "vgg19", "mobilenetv2")
 VALUES = dict(
-    dataset=(lambda value: value in ("digits", "cifar10", "cifar100", "cifar10.1"), "digits, cifar10, cifar100 or cifar10.1"),
+    dataset=(lambda value: value in list(TEST_IMAGES), "digits, cifar10, cifar100 or cifar10.1"),
+    arch=(a_text, "the name of a network"), network=(lambda value: value in NETWORKS, ", ".join(NETWORKS[:-1]) + " or " + NETWORKS[-1]),
     weights=(a_start, "auto, a safetensors file that exists, or nothing: train"),
     images=(lambda value: value == "" or a_folder(value), "a folder that exists, or nothing"),
-    epochs=whole_number(1), batch=whole_number(1), together=whole_number(1), size=whole_number(8), seed=whole_number(0),
-    seeds=(lambda value: isinstance(value, list) and value != [] and all(map(whole_number(0)[0], value)) and len(set(value)) == len(value),
+    epochs=(a_setting("epochs", whole=True), "a whole number from 1 on"), batch=(a_setting("batch", whole=True), "a whole number from 1 on"),
+    sizes=(a_line, "a text as 16*4+24*3+32*3, size*epochs, or nothing"),
+    together=whole_number(1), size=whole_number(8, 16_384), seed=SEED,
+    seeds=(lambda value: isinstance(value, list) and value != [] and all(map(SEED[0], value)) and len(set(value)) == len(value),
            "a list of different whole numbers from 0 on, such as [0, 1, 2]"),
-    peak=(a_rate, "a learning rate above 0"), tune_peak=(a_rate, "a learning rate above 0"),
+    peak=(a_setting("peak"), "a learning rate above 0"), tune_peak=(a_setting("peak"), "a learning rate above 0"),
+    warmup=(a_setting("warmup"), "a number from 0 to 0.9"), weight_decay=(a_setting("weight_decay"), "a number from 0 to 1"),
+    smoothing=(a_setting("smoothing"), "a number from 0 to 0.9"),
     per_condition=(lambda value: value is None or whole_number(1)[0](value),
                    "a whole number from 1 on, or nothing for all images"),
     device=(lambda value: isinstance(value, str) and value.rstrip("0123456789").removesuffix(":") in ("", "cpu", "cuda", "mps", "xpu"), "cpu, cuda, cuda:1, or nothing: a GPU where there is one"),
-    extra=(lambda value: type(value) is bool, "true or false"), folder=(a_text, "the name of a folder"),
+    extra=(lambda value: type(value) is bool, "true or false"), zero_residual=(lambda value: type(value) is bool, "true or false"),
+    recipes=(lambda value: isinstance(value, list) and value != [], "a list of texts such as [dense, prune0.7+int8]"),
+    where=(a_line, "a text such as size_mb < 1.5, or nothing"), best=(a_text, "the name of a column of the summary"),
+    folder=(a_place, "the name of a folder"),
     frost=(lambda value: value in ("own", "imagecorruptions") or a_folder(value),
            "own, imagecorruptions or a folder of pictures"))
+
+# %% ../nbs/90_study.ipynb #c1793e7c
+def check_together(given: Mapping) -> None:
+    "One line about values each of which is sound alone."
+    dataset, sizes, seeds = given.get("dataset", ""), given.get("sizes", ""), given.get("seeds", [given.get("seed", 0)])
+    if sizes and (large := [size for size in sizes_by_epoch(sizes, given.get("epochs", 1)) if size > SIDE]):
+        raise ValueError(f"sizes={sizes!r}: {large[0]} is larger than the images, {SIDE} pixels a side")
+    if dataset and (given.get("per_condition") or 0) > TEST_IMAGES[dataset]:
+        raise ValueError(f"per_condition is at most the {TEST_IMAGES[dataset]:,} test images of {dataset}, got {given['per_condition']}")
+    starts = [starting_weights(given.get("weights", ""), arch=given.get("arch", ""), dataset=dataset, seed=seed) for seed in seeds]
+    if absent := [file for file in starts if file and not file.is_file()]: raise ValueError(f"weights: there is no file {str(absent[0])!r:.200}")
+    if given.get("zero_residual") and given.get("network") != "resnet50_pooled":
+        raise ValueError(f"zero_residual is an option of resnet50_pooled, got {given.get('network')}: leave it out")
+    for recipe in given.get("recipes", ()): parse(recipe)
+    if {"where", "best"} & set(given): choose(summarise(example_tables()), where=given.get("where", ""), best=given.get("best", "robust"))
 
 # %% ../nbs/90_study.ipynb #ed2e6ea4
 def check_values(given: Mapping) -> None:
@@ -135,14 +172,10 @@ def check_values(given: Mapping) -> None:
     for name, value in given.items():
         holds, said = VALUES.get(name, (lambda value: True, ""))
         try: sound = holds(value)
-        except ValueError as error: raise ParameterError(str(error)) from None
+        except OSError: sound = False  # no file can have this name
+        except (ValueError, OverflowError) as error: raise ParameterError(str(error) if name in str(error) else f"{name}: {error}") from None
         if not sound: raise ParameterError(f"{name} is {said}, got {value!r:.80}")
-    recipes, budget = given.get("recipes", ["dense"]), {"where", "best"} & set(given)
-    if not isinstance(recipes, list) or not recipes:
-        raise ParameterError(f"recipes is a list of texts such as [dense, prune0.7+int8], got {recipes!r:.80}")
-    try:
-        for recipe in recipes: parse(recipe)
-        if budget: choose(summarise(example_tables()), where=given.get("where", ""), best=given.get("best", "robust"))
+    try: check_together(given)
     except (TypeError, ValueError) as error: raise ParameterError(str(error)) from None
 
 # %% ../nbs/90_study.ipynb #1f45b2ec
@@ -151,6 +184,16 @@ def _check_network(arch: str, name: str) -> None:
     if (EXPERIMENTS / f"{name}.ipynb").exists() and experiment(str(arch)) != experiment(name):
         raise ValueError(f"{arch} has a notebook of its own: run that one, not {name}")
 
+# %% ../nbs/90_study.ipynb #cac486a3
+PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
+
+def given_in(variables: Mapping, notebook: Path) -> dict:
+    "The parameters among a notebook's variables, known ones and others."
+    asked, allowed = injected(variables.get("_ih") or ()), set(allowed_parameters(notebook))
+    made = set().union(*(names_made(cell.source) for cell in code_cells(notebook))) - allowed
+    def other(name, value): return isinstance(value, PLAIN) and name not in made and not name.startswith("_") and not of_ipython(name)
+    return {name: value for name, value in variables.items() if name in allowed | asked or other(name, value)}
+
 # %% ../nbs/90_study.ipynb #32ed3236
 def check_parameters(variables: Mapping,  # of a notebook, as `globals()` gives them behind its parameters
                      name: str,  # of the experiment notebook, without .ipynb
@@ -158,14 +201,13 @@ def check_parameters(variables: Mapping,  # of a notebook, as `globals()` gives 
                      folder: str | Path = EXPERIMENTS,  # where it is; where it is not there, names are not looked at
 ) -> None:
     "Stop a notebook in one line about a parameter that is misspelt or has a wrong value."
-    plain, notebook = (str, int, float, bool, list, dict, type(None)), Path(folder) / f"{name}.ipynb"
-    given = {own: value for own, value in variables.items()
-             if own.isidentifier() and own == own.lower() and own[0] != "_" and isinstance(value, plain)}
-    if notebook.exists():
-        try:
+    notebook = Path(folder) / f"{name}.ipynb"
+    try:
+        given = given_in(variables, notebook) if notebook.exists() else {own: value for own, value in variables.items() if own in VALUES}
+        if notebook.exists():
             checked(given, notebook)
             _check_network(given.get("arch", name), name)
-        except ValueError as error: raise ParameterError(str(error)) from None
+    except ValueError as error: raise ParameterError(str(error)) from None
     check_values(given)
 
 # %% ../nbs/90_study.ipynb #31976bc5

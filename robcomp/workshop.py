@@ -17,8 +17,9 @@ from torch import nn
 
 # %% ../nbs/43_workshop.ipynb #b0430005
 from ._files.atomic import replacing, writable_folder
+from ._files.json_files import read_json
 from ._store.claims import Claims
-from ._store.shards import quarantine
+from ._store.shards import made_room, quarantine
 from ._store.tree import steps
 from .baseline import Study, claimed
 from .compress import Artifact, Means, extend, restored, uncompressed
@@ -35,8 +36,8 @@ def save_beginning(artifact: Artifact,
 ) -> None:
     "Keep an artifact for a later process; the packed file comes last and says that all is there."
     spent = dict(origin=origin, seconds=artifact.seconds, history=artifact.history.to_dict("records"))
-    with replacing(path.with_suffix(".json"), "w") as file: json.dump(spent, file)
-    pack(artifact.module, path, recipe=str(artifact.recipe), origin=origin)
+    with replacing(made_room(path.with_suffix(".json")), "w") as file: json.dump(spent, file)
+    pack(artifact.module, made_room(path), recipe=str(artifact.recipe), origin=origin)
 
 # %% ../nbs/43_workshop.ipynb #9d6eaf6f
 def load_beginning(path: Path,  # as `save_beginning` left it
@@ -56,8 +57,8 @@ def load_beginning(path: Path,  # as `save_beginning` left it
 # %% ../nbs/43_workshop.ipynb #4b6db93c
 def _spent(path: Path) -> dict:
     "Seconds and history of a beginning, or one line about notes that are damaged or absent."
-    try: spent = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError): spent = None
+    try: spent = read_json(path)
+    except ValueError: spent = None
     if not _is_whole(spent): raise ValueError(f"{path} is damaged or absent")
     return spent
 
@@ -111,7 +112,8 @@ class Workshop:
 def _step(shop: Workshop, recipe: Recipe, position: int, name: str) -> Artifact:
     "A beginning, read back or made."
     path, worth_a_file = shop.place(name), isinstance(recipe.stages[position], Tune) or name in shop.kept
-    if kept := _kept(path, prefixes(recipe)[position], shop.model, shop.origin(name)): return kept
+    made_by = shop.way[0][1].recipe >> prefixes(recipe)[position]
+    if kept := _kept(path, made_by, shop.model, shop.origin(name)): return kept
     if not worth_a_file: return _made(shop, recipe, position)
     if shop.claims and not claimed(shop.claims, beginning_claim(path), path.exists):
         return _step(shop, recipe, position, name)

@@ -125,6 +125,28 @@ def quarter(x):
     return torch.split(x, [first, x.shape[1] - first], 1)
 
 
+class Ending(nn.Module):
+    """Parts that go to the classifier itself."""
+
+    def __init__(self, end, features):
+        super().__init__()
+        self.stem, self.end, self.last = nn.Conv2d(3, 64, 3), end, nn.Linear(features, 4)
+
+    def forward(self, x): return self.last(self.end(*self.stem(x).chunk(2, 1)).mean((2, 3)))
+
+
+class Voting(nn.Module):
+    """Two classifiers, each of one part."""
+
+    def __init__(self, apart):
+        super().__init__()
+        self.first, self.stem, self.apart, self.one, self.two = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), apart, nn.Linear(32, 4), nn.Linear(32, 4)
+
+    def forward(self, x):
+        one, two = self.apart(self.stem(self.first(x).relu()).mean((2, 3)))
+        return self.one(one) + self.two(two)
+
+
 CUT = {  # the network, the layer whose outputs are taken apart, and how many of them stay of half
     "chunk": (lambda: Branches(lambda x: x.chunk(2, 1)), "stem", 32),
     "the other order": (lambda: Branches(lambda x: torch.chunk(x, 2, dim=1)[::-1]), "stem", 32),
@@ -136,6 +158,9 @@ CUT = {  # the network, the layer whose outputs are taken apart, and how many of
     "a half unread": (lambda: Branches(lambda x: (x.chunk(2, 1)[1],) * 2), "stem", 32),
     "the middle of four": (lambda: Branches(lambda x: x.chunk(4, 1)[1:3], 16, 16), "stem", 32),
     "partial": (Partial, "stem", 32), "gated": (Gated, "stem", 32), "nested": (Nested, "stem", 64), "joined": (Joined, "wide", 24),
+    "ending together": (lambda: Ending(lambda a, b: torch.cat([a.relu(), b.abs()], 1), 64), "stem", 32), "ending in a sum": (lambda: Ending(lambda a, b: a.relu() + b.abs(), 32), "stem", 32),
+    "ending in a gate": (lambda: Ending(lambda a, b: a * b.sigmoid(), 32), "stem", 32), "one ending": (lambda: Ending(lambda a, b: a, 32), "stem", 32),
+    "voting": (lambda: Voting(lambda x: x.chunk(2, 1)), "stem", 32),
     "turned": (Turned, "stem", 32), "hidden": (Hidden, "wide", 64), "lines": (Lines, "stem", 32),
 }
 WHOLE = {
@@ -187,6 +212,20 @@ def test_what_is_split_at_fixed_places_stays_and_is_said(name, capsys):
     removed, left_whole = doomed(model, .5, set())
     silenced(model, removed)
     with torch.no_grad(): assert torch.allclose(model(x), artifact.module(x), atol=1e-5) and left_whole == ["stem"]
+
+
+@pytest.mark.parametrize("apart", [lambda x: x.split([32, 32], 1), lambda x: (x[:, :32], x[:, 32:]), lambda x: x.unflatten(1, (2, -1)).unbind(1)])
+def test_parts_that_go_to_classifiers_and_cannot_be_cut_are_said(apart):
+    artifact = compress(model_of(Voting(apart), "voting"), "prune0.5:channel")
+    assert (artifact.module.first.out_channels, artifact.module.stem.out_channels) == (16, 64)
+    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"]
+
+
+def test_where_nothing_else_can_be_cut_the_split_is_named():
+    class Fixed(Ending):
+        def forward(self, x): return self.last(torch.cat(self.stem(x).split([32, 32], 1), 1).mean((2, 3)))
+    with pytest.raises(ValueError, match=r"no channel can go: .* is split at fixed numbers \(of stem\), or reaches") as error: compress(model_of(Fixed(None, 64), "fixed"), "prune0.5:channel")
+    assert "\n" not in str(error.value)
 
 
 def test_one_split_that_works_and_one_that_does_not():

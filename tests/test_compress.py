@@ -1,5 +1,6 @@
 """Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes back."""
 import os
+import re
 
 import numpy as np
 import pytest
@@ -444,14 +445,42 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
 @pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
                                          ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
                                          ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
-                                         ("Prune(.5)", "write prune.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
+                                         ("Prune(.5)", "write prune0.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
                                          ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
+                                         ("PRUNE70%", "write prune0.7$"), ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
+                                         ("prune-1.5", "did you mean 'prune'"), ("Dense", "write dense$"),
                                          ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 290, "allowed: int8, int4, int2$"),
                                          ("tune" + "1" * 290, "epochs from 0.001 to 1000"), ("cluster" + "9" * 290, "2 to 4096"),
                                          ("x" * 100_000, "at most 300 characters, got 100,000, from 'xxx")])
 def test_the_usual_slips_are_told_what_to_write(typed, said):
     with pytest.raises(ValueError, match=said) as error: parse(typed)
     assert "\n" not in str(error.value)
+
+
+WORDS = ["prune", "Prune", "prone", "cluster", "CLUSTER", "int", "tune", "recal", "half", "dense", "Dense", "quantize", "quant", "q", "fp16", "float16", "bits", ""]
+NUMBERS = ["", "0.7", "70", ".5", "0,5", "16", "8", "4", "3", "1.5", "150", "0", "1e-7", "0.0000001", "٣", "2.5.1", "9" * 30]
+JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(JOINTS), st.sampled_from(NUMBERS), st.sampled_from(JOINTS)), min_size=1, max_size=3))
+def test_every_hint_is_a_recipe(parts):
+    try: parse("".join(map("".join, parts)))
+    except ValueError as error: said = str(error)
+    else: return
+    assert "\n" not in said
+    for written in re.findall(r"(?:write|as in) (\S+?)[,.;]?(?= |$)", said): assert str(parse(written)) == written, said
+
+
+@pytest.mark.parametrize("amount", [.00001, 1 / 3, .5])
+def test_hints_of_a_stage_in_the_wrong_place_are_recipes(amount):
+    with pytest.raises(ValueError, match="cannot follow") as error: compress(net(), f"cluster8+{Prune(amount, 'gradual')}+tune1")
+    assert parse(str(error.value).rpartition("write ")[2]) == parse(str(Prune(amount)))
+
+
+@pytest.mark.parametrize("keep", [None, 3, "stem", True])
+def test_layers_to_keep_are_a_list_of_names(keep):
+    with pytest.raises(TypeError, match="^keep is a list of names of layers, got"): compress(net(), "prune0.5", keep=keep)
 
 
 @pytest.mark.parametrize("recipe", [None, 8, b"int8", ["int8"]])

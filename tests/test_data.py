@@ -122,10 +122,23 @@ def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
     assert contract_of(Data("x", grey, grey, grey, ["a"])).std == (1, 1, 1)
 
 
-@pytest.mark.parametrize("mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1))])
+@pytest.mark.parametrize("mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1)), ((1e308,) * 3, (1,) * 3), ((0,) * 3, (1e-300, 1, 1)),
+                                       ((0, -1e9, 0), (1,) * 3), ((0,) * 3, (1, 1, 1e9)), (None, (1,) * 3), ((0,) * 3, [[1], 2, 3]), ((0, "x", 0), (1,) * 3)])
 def test_contracts_that_cannot_be(mean, std):
-    with pytest.raises(ValueError, match="3 means and 3 deviations above 0"):
-        InputContract(32, mean, std)
+    with pytest.raises(ValueError) as error: InputContract(32, mean, std)
+    assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [0, -8, 32.5, "32", True, None, 1 << 60, [32], float("nan")])
+def test_sizes_that_cannot_be(tmp_path, size):
+    with pytest.raises(ValueError, match="^a size is a whole number of pixels from 1 to 16,384, got"): InputContract(size, (0,) * 3, (1,) * 3)
+    if size is None: return  # of a folder: the commonest
+    with pytest.raises(ValueError, match="^a size is a whole number of pixels from 1 to 16,384, got"): from_folder(fruit(tmp_path / "f"), size=size)
+
+
+@pytest.mark.parametrize("share", ["half", None, [0.2], 0, 1, 7.5, float("nan")])
+def test_shares_that_cannot_be(tmp_path, share):
+    with pytest.raises(ValueError, match="a share between 0 and 1|to set aside is between 0 and 1"): from_folder(fruit(tmp_path / "f"), test=share)
 
 
 # pictures
@@ -331,6 +344,20 @@ def test_cifar10_as_published():
     assert data.classes == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     assert np.bincount(data.test.labels).tolist() == [1000] * 10 and data.test.labels[:5].tolist() == [3, 8, 8, 0, 6]
     assert contract_of(data) == CIFAR_CONTRACT
+
+
+def test_what_is_hidden_or_a_pipe_is_passed_over(tmp_path, capsys):
+    """It makes no class, no picture and no size, and nobody waits for a pipe."""
+    folder = fruit(tmp_path / "f")
+    name, classes, size = (data := from_folder(folder)).name, data.classes, data.size
+    for place in (folder / ".cache", folder / classes[0] / ".cache"):
+        place.mkdir()
+        for n in range(40): Image.new("RGB", (9, 9)).save(place / f"{n}.png")
+    Image.new("RGB", (9, 9)).save(folder / classes[0] / "._photo.png")
+    for n in range(40): Image.new("RGB", (9, 9)).save(folder / f"loose{n}.png")
+    os.mkfifo(folder / classes[0] / "pipe.png")
+    again = from_folder(folder)
+    assert (again.name, again.classes, again.size) == (name, classes, size)
 
 
 def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):

@@ -1,4 +1,5 @@
 """The one command, from the outside: a tiny study, its files, its second run, and what it says to mistakes."""
+import ast
 import re
 import subprocess
 import sys
@@ -6,6 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+
+from robcomp.study import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,7 +80,8 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("given, said", [(dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
+@pytest.mark.parametrize("given, said", [(dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"), (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
+                                         (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"), (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
                                          (dict(where="size_bm < 1"), "size_bm"), (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder")])
 def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
     """No library's inside is shown, no data are loaded, nothing is trained."""
@@ -90,6 +95,56 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", []) if output.output_type == "error"]
     assert len(outputs) == 1 and len(outputs[0].traceback) == 1 and "\n" not in outputs[0].traceback[0]
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_parameter_of_every_experiment_has_a_rule():
+    """Its default keeps it, and of values of every kind what does not is one line."""
+    from robcomp.models import ARCHITECTURES
+    from robcomp.study import EXPERIMENTS, NETWORKS, VALUES, ParameterError, check_values, parameter_lines
+    odd = [None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30, "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
+           "1*1", "8*1+", "9" * 400 + "*1", "size_mb <", "(", [], [None], [[]], ["int8", 3], ["dense+int8"], [10**30], [True], [0.0], {}, {"a": 1}, (), (1,), object(), b"x"]
+    everything = {}
+    for path in sorted(EXPERIMENTS.glob("*.ipynb")):
+        defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in parameter_lines(path)}
+        assert defaults and defaults.keys() <= VALUES.keys(), path
+        check_values(defaults)
+        everything |= defaults
+    for name, value in [(name, value) for name in everything for value in odd]:
+        try: check_values(dict(epochs=1) | {name: value})
+        except ParameterError as error: assert len(str(error).splitlines()) == 1 and len(str(error)) < 1500, (name, value)
+        else: assert type(value) in (int, str, bool, float, list, type(None)), (name, value)
+    assert set(NETWORKS) == set(ARCHITECTURES)
+
+
+def test_data_sets_have_as_many_test_images_as_the_rule_for_conditions_says():
+    from robcomp.data import load
+    from robcomp.study import SIDE, TEST_IMAGES
+    assert (len(load("digits").test), load("digits").size) == (TEST_IMAGES["digits"], SIDE)
+
+
+def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
+    """What its own cells make, in plain Python or with IPython's words, and what IPython keeps; in a session that has run it to the end, too."""
+    import nbformat
+    from robcomp.study import ParameterError, check_parameters
+    cells = [nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])), nbformat.v4.new_code_cell("import math as MATHS\nfrom math import pi as PI"),
+             nbformat.v4.new_code_cell("%matplotlib inline\nwords = !ls"), nbformat.v4.new_code_cell("Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
+    ran = dict(epochs=3, PI=3.1, MATHS=None, words=["a"], Own=1, two=2, more=[3], n=2, last=2, _=1, __=2, _12="x", _i=" ", _i3="y", _ih=["epochs = 3"], _oh={}, _dh=[], In=[], Out={},
+               __doc__=None, __np=None, _exit_code=0)
+    check_parameters(ran, "mine", folder=tmp_path)
+    for name in ("epoch", "EPOCHS", "Epochs", "LAST"):
+        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"): check_parameters(ran | {name: 3}, "mine", folder=tmp_path)
+    for name in ("_epochs", "__epochs__", "last", "PI", "Out", "_3"):
+        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"): check_parameters(ran | {name: 3, "_ih": ["", "epochs = 3", f"# Parameters\n{name} = 3\n"]}, "mine", folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}', "[" * 100_000, "\xff",
+                                  '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}'])
+def test_a_notebook_that_cannot_be_read_is_one_line(tmp_path, text):
+    (tmp_path / "mine.ipynb").write_text(text, encoding="latin1")
+    refused = CliRunner().invoke(main, [f"ARCH={tmp_path / 'mine.ipynb'}", "EPOCHS=1", f"FOLDER={tmp_path / 'runs'}"])
+    assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit) and len(refused.output.strip().splitlines()) == 1
+    assert "mine.ipynb" in refused.output and not (tmp_path / "runs").exists()
 
 
 def test_seeds_are_trials_of_one_recipe(tmp_path):

@@ -295,7 +295,7 @@ def test_deals_are_written_again(store, whole, damage):
 
 # -- tuned beginnings --
 
-@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "swapped", "packed swapped", "earlier and swapped"])
+@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "notes nested", "notes a folder", "swapped", "packed swapped", "earlier and swapped"])
 def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_path, damage):
     recipes = ["prune0.5+tune1", "prune0.3+tune1", "prune0.5+tune1+int8"]
     store, clean = tmp_path / "store", tmp_path / "clean"
@@ -309,6 +309,8 @@ def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_
     if damage == "notes cut": notes.write_text(notes.read_text()[:20])
     if damage == "notes garbled": notes.write_bytes(b"\xff\xfe")
     if damage == "notes gone": notes.unlink()
+    if damage == "notes nested": notes.write_text('{"seconds": 1.0, "history": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    if damage == "notes a folder": notes.unlink(), notes.mkdir()
     if damage == "notes of another kind": notes.write_text('{"seconds": "long", "history": 7}')
     if damage == "earlier and swapped":
         from robcomp.pack import pack, unpack
@@ -346,6 +348,112 @@ def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, who
     assert len(lines) == 1 and lines[0].startswith(f"2 of {len(RECIPES)} finished trials have no whole packed file") and not first.exists()
     assert resumed(store, remake=True) == []
     assert all(path.read_bytes() == (whole[1] / "artifacts" / path.name).read_bytes() for path in (first, second))
+
+
+def test_a_packed_file_changed_in_place_is_found_again_though_its_time_was_set_back(store):
+    """What was once found whole is no evidence."""
+    assert resumed(store) == []  # everything is in the list of what was looked at
+    path = min((store / "artifacts").glob("*.robcomp"))
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    with open(path, "r+b") as file: file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    said = resumed(store)
+    assert len(said) == 1 and said[0].startswith("1 of ") and "no whole packed file" in said[0]
+
+
+def test_a_shard_changed_in_place_is_found_again_though_its_time_was_set_back(store, whole):
+    resumed(store)
+    path = min((store / "trials").glob("*.parquet"))
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    with open(path, "r+b") as file: file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert any("set aside as" in line for line in resumed(store))
+    same(store, whole)
+
+
+# -- files and folders of another kind --
+
+NO_LIST = ["", "7", "[]", "null", "[" * 100_000, '{"a": ' * 50_000, "\xff\xfe", '{"%s": 5}', '{"%s": [%s, 5]}', '{"%s": [%s, [5]]}', '{"%s": [%s, [null]]}', '{"%s": [%s, ["ok", "many"]]}',
+           '{"%s": [%s, [["ok"], 1]]}', '{"%s": [%s, []]}', '{"%s": [[], []]}', '{"%s": [%s, {"0": true}]}', '{"%s": null, "x": {"y": [[[[]]]]}}']
+
+
+def test_a_list_of_what_was_looked_at_that_is_none_is_thrown_away(store):
+    from robcomp._store.shards import stamp_of
+    path = min((store / "artifacts").glob("*.robcomp"))
+    path.unlink()
+    resumed(store)
+    for text in NO_LIST:
+        for part in (*(store / "trials").iterdir(), *(store / "artifacts").iterdir()):
+            name, stamp = str(part.relative_to(store)), json.dumps(list(stamp_of(part)))
+            (store / "checked").write_text(text.replace("%s", name, 1).replace("%s", stamp, 1), encoding="latin1")
+            said = resumed(store)
+            assert len(said) == 1 and said[0].startswith("1 of "), (text, said)
+            break
+
+
+@pytest.mark.parametrize("part", ["checked", "trials", "artifacts", "beginnings", "training", "deals", "damaged", "claims"])
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe"])
+def test_what_is_of_another_kind_is_one_line(store, whole, part, kind):
+    """A file or a pipe where a folder belongs, a folder or a pipe where the list belongs: one line, or it does not matter."""
+    path = store / part
+    min((store / "trials").glob("*.parquet")).write_bytes(b"cut")
+    if path.is_dir(): shutil.move(path, store / "aside")
+    path.unlink(missing_ok=True)
+    make_kind(path, kind)
+    try: said = resumed(store)
+    except OSError as error: said = [str(error)]
+    assert all("\n" not in line and "Errno" not in line for line in said)
+    if kind != "folder" and part != "checked": assert any(str(path) in line for line in said)
+    if kind == "folder" and part == "checked": assert any(f"cannot write {path}" in line for line in said)
+
+
+def make_kind(path, kind):
+    if kind == "file": path.write_bytes(b"x")
+    if kind == "folder": path.mkdir()
+    if kind == "pipe": os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_folder_or_a_pipe_named_like_a_file_of_the_store_is_set_aside(store, whole, kind):
+    """Nobody waits for a pipe, and the table is the same in the end."""
+    shutil.rmtree(store / "trials")
+    names = [min(path for path in (store / part).glob(f"*{suffix}")) for part, suffix in (("artifacts", ".robcomp"), ("deals", ".parquet"), ("beginnings", ".robcomp"), ("beginnings", ".json"))]
+    names += [store / "trials" / min((whole[1] / "trials").glob("*.parquet")).name, store / "training" / "x.tune", store / "baselines" / "x.pt"]
+    for path in names:
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        make_kind(path, kind)
+    resumed(store)
+    same(store, whole)
+    assert not any(path.is_dir() or path.is_fifo() for path in names)
+
+
+def test_records_that_no_sweep_writes_are_damage(store, whole):
+    """Behind right digests: JSON of other kinds, numbers without end, nesting without end."""
+    path = min((store / "trials").glob("*.parquet"))
+    table, before = pq.read_table(path), pq.read_table(path).schema.metadata
+    record = json.loads(before[b"robcomp"])
+    for text in ("[]", "7", "null", '""', "[" * 100_000, "{", json.dumps(record | dict(seed=float("inf"))), json.dumps(record | dict(protocol="[" * 100_000)), json.dumps(record | dict(protocol="[]")),
+                 json.dumps(record | dict(seed={})), json.dumps(record | dict(recipe=["int8"]))):
+        metadata = before | {b"robcomp": text.encode(), b"robcomp_sha256": sha256(text.encode()).hexdigest().encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+        with pytest.raises(ValueError) as error: read_trial(path)
+        assert "\n" not in str(error.value) and str(path) in str(error.value), text[:40]
+    assert any("set aside as" in line for line in resumed(store))
+    same(store, whole)
+
+
+def test_claims_that_say_nothing_are_nobody(tmp_path):
+    from robcomp._store.claims import Claims
+    claims = Claims(tmp_path, patience=0, now=lambda: 1e12)
+    texts = ["", "7", "[]", "[" * 100_000, '{"pid": "x"}', '{"pid": Infinity}', '{"pid": 1e400, "host": [], "state": {}}', '{"state": "held"}']
+    for number, text in enumerate(texts): (claims.folder / f"trial-{number}.0").write_text(text)
+    (claims.folder / f"trial-{len(texts)}.0").mkdir()
+    assert len(claims.all()) == len(texts) + 1
+    for number in range(len(texts) + 1): assert claims.take(f"trial-{number}")
 
 
 # -- executors --

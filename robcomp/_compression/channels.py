@@ -48,7 +48,7 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Remo
         if _members(group) & whole or any(isinstance(module, Tensor) for module in _members(group)): continue
         if is_taken_apart(group):
             group = widest(graph, group)
-            if _members(group) & {*whole, last}: continue
+            if _members(group) & whole or last in _outputs(graph, group): continue
             own = _split_cut(graph, group, rank, amount)
             if own is not None: split[_givers(graph, group)] = own
         else: join(removed, _cut_of(graph, group, smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)))
@@ -70,9 +70,14 @@ def _members(group) -> set:
     return {item.dep.target.module for item in group}
 
 
+def _outputs(graph, group) -> set:
+    """The modules whose outputs are the channels of a group."""
+    return {item.dep.target.module for item in group if graph.is_out_channel_pruning_fn(item.dep.handler)}
+
+
 def _givers(graph, group) -> tuple[str, ...]:
     """The layers whose outputs are the channels of a group, by name."""
-    found = {item.dep.target.module for item in group if graph.is_out_channel_pruning_fn(item.dep.handler)}
+    found = _outputs(graph, group)
     return tuple(name for name, module in graph.model.named_modules() if module in found and isinstance(module, COMPRESSIBLE))
 
 

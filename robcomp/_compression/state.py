@@ -16,6 +16,7 @@ Where `in_half` is true and there is no scale, weights or shared values are roun
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from warnings import catch_warnings, simplefilter
 
 import torch
@@ -247,15 +248,22 @@ def layers(model: nn.Module) -> dict[str, Layer]:
 
 def rest(module: nn.Module) -> dict[str, Tensor]:
     """The live state that is neither a compressible weight nor an input range, sorted by the last part of the name."""
-    layer_names = [name for name, part in module.named_modules() if isinstance(part, COMPRESSIBLE)]
-    mine = tuple(f"{name}.{part}".lstrip(".") for name in layer_names for part in ("weight", "parametrizations.weight.", "input_range."))
-    tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not name.startswith(mine)}
+    names = {name for name, part in module.named_modules() if isinstance(part, COMPRESSIBLE)}
+    tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not _of_layer(name, names)}
     return {name: tensors[name] for name in sorted(tensors, key=lambda name: (name.rpartition(".")[2], name))}
 
 
+def _of_layer(name: str, layer_names: Collection[str]) -> bool:
+    """Is a tensor of this name the weight, the joint state or the input range of one of these layers?"""
+    parts = name.split(".")
+    within = [".".join(parts[n:]) for n in range(len(parts)) if ".".join(parts[:n]) in layer_names]
+    return any(own == "weight" or own.startswith(("parametrizations.weight.", "input_range.")) for own in within)
+
+
 def plain(model: nn.Module) -> nn.Module:
-    """A copy with the deployed weights as ordinary parameters; input ranges stay."""
+    """A copy with the deployed weights as ordinary parameters; input ranges stay, the recipe does not."""
     model = copy.deepcopy(model)
+    vars(model).pop("recipe", None)
     for layer in layers(model).values():
         if layer.state is None: continue
         weight = nn.Parameter(layer.weight.clone())

@@ -35,9 +35,19 @@ def file_to_write(path: str | Path) -> Path:
     """The path of a file that is to be written; one line of error where no file can have this name."""
     try: path = Path(path)
     except TypeError: raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
-    if not path.name or "\0" in str(path) or path.is_dir(): raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
+    other = "\0" not in str(path) and path.exists() and not path.is_file()  # a folder, a pipe or a device, which a rename would replace
+    if not path.name or "\0" in str(path) or other: raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
     if not path.parent.is_dir(): raise ValueError(f"no folder {str(path.parent)!r} to write {path.name!r} in: make it, or name another")
     return path
+
+
+def content_of(path: str | Path) -> bytes:
+    """The bytes of a file; ValueError in one line where there is none, or where a folder or a pipe has its name."""
+    path = Path(path)
+    try:
+        if path.is_fifo(): raise ValueError(f"cannot read {path}: it is a pipe")
+        return path.read_bytes()
+    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _temporary(path: Path) -> Path:

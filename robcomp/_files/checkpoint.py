@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.atomic import content_of, replacing, writable_folder
 
 
 def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:
@@ -28,9 +28,9 @@ def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:
 
 
 def whole(path: str | Path) -> bool:
-    """Is a checkpoint as it was written? One that is gone is not damaged."""
-    try: content = memoryview(Path(path).read_bytes())
-    except FileNotFoundError: return True
+    """Is a checkpoint as it was written? One that is gone is not damaged, a folder or a pipe of its name is."""
+    try: content = memoryview(content_of(path))
+    except ValueError: return not Path(path).exists()
     return sha256(content[32:]).digest() == content[:32]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +68,17 @@ def _stamp(file: str | Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def common_side(folder: Path) -> int:
-    """The commonest length of the shorter side of the pictures under a folder, from 8 to 224; their headers alone are read."""
+def picture_files(folder: Path) -> list[Path]:
+    """The files under a folder that are pictures by their names; what is hidden, a folder or a pipe is passed over."""
+    def shown(path: Path) -> bool: return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and shown(path) and path.is_file()]
+
+
+def common_side(files: Iterable[Path]) -> int:
+    """The commonest length of the shorter side of some pictures, from 8 to 224; their headers alone are read."""
     from PIL import Image
     sides = Counter()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES: continue
+    for path in files:
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(path) as image: sides[min(max(min(image.size), 8), 224)] += 1
         except Exception: continue  # whoever reads the whole picture says what is wrong with it

@@ -33,5 +33,5 @@ def starting_weights(weights: str,  # a file, with {arch}, {dataset} and {seed} 
         known = shipped("results") / "weights" / f"{arch}_{dataset}.safetensors"
         return known if known.is_file() else None
     try: return Path(weights.format(arch=arch, dataset=dataset, seed=seed)) if weights else None
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         raise ValueError(f"weights {weights!r:.80}: what stands in braces is arch, dataset or seed") from None

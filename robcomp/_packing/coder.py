@@ -19,6 +19,7 @@ LIMITS = (250, 4000)  # decisions that a running frequency reaches back
 FLOOR = 16  # of a probability, in 1/65536
 # 65536 / (n + 1.5): how far the n-th decision moves a frequency
 STEPS = np.array([131072 // (2 * n + 3) for n in range(LIMITS[1] + 1)], np.int64)
+ANOTHER = "a stream of symbols is another than is written for them"
 TOP, WORD = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 
 
@@ -81,7 +82,8 @@ def _encode(symbols, depth, steps):
 
 @njit(cache=True, nogil=True)
 def _decode(data, count, depth, steps):
-    """The symbols of a stream. A decision is as good as a coin to the processor, so nothing here branches on it."""
+    """The symbols of a stream, and whether it is the one that an encoder writes for them: what is left of it then is nothing, and
+    it ends in no zero. A decision is as good as a coin to the processor, so nothing here branches on it."""
     quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
     symbols, stream = np.zeros(count, np.uint16), np.zeros(data.size + 4, np.uint8)
     stream[:data.size] = data
@@ -102,7 +104,7 @@ def _decode(data, count, depth, steps):
                 width, code = width << 8, (code << 8) | np.int64(stream[position])
                 position = min(position + 1, data.size)
         symbols[i] = node - (1 << depth)
-    return symbols
+    return symbols, code == 0 and position == data.size and (data.size == 0 or data[-1] != 0)
 
 
 def depth_of(symbols: int) -> int:
@@ -115,10 +117,13 @@ def encode(symbols: np.ndarray, depth: int) -> bytes:
     return _encode(np.ascontiguousarray(symbols, np.uint16).reshape(-1), depth, STEPS).tobytes()
 
 
-def decode(data: bytes, count: int, depth: int) -> np.ndarray:
-    """The `count` symbols (uint16) of a stream. Any bytes give some symbols, in bounded time and memory."""
+def decode(data: bytes, count: int, depth: int, *, exact: bool = True) -> np.ndarray:
+    """The `count` symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError where
+    these are not the bytes that `encode` writes for them, unless they need not be (`exact=False`)."""
     if not 0 <= depth <= 16: raise ValueError(f"symbols of {depth} bits: allowed are 0 to 16")
-    return _decode(np.frombuffer(data, np.uint8), count, depth, STEPS)
+    symbols, written = _decode(np.frombuffer(data, np.uint8), count, depth, STEPS)
+    if exact and not written: raise ValueError(ANOTHER)
+    return symbols
 
 
 def order0_bytes(symbols: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from robcomp._files.atomic import replacing
+from robcomp._files.atomic import content_of, replacing
 
 MAGIC = b"\x89rcomp\r\n"
 VERSION, READ = 4, (1, 2, 4)  # powers of two: a flipped bit makes no other version of one
@@ -54,8 +54,7 @@ def write(path: str | Path, header: Mapping, sections: Sequence[Section]) -> int
 
 def read(path: str | Path) -> tuple[dict, list[Section]]:
     """Header and sections of a file, all lengths and checksums verified; one line of error for anything else."""
-    try: data = Path(path).read_bytes()
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    data = content_of(path)
     header, start = _header(data, path)
     sections = []
     for entry in header["sections"]:
@@ -92,7 +91,7 @@ def _header(data: bytes, path) -> tuple[dict, int]:
         if len(text) != length or not folded.eof or folded.unused_data: raise ValueError
         header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
-        whole = all(isinstance(name, str) and isinstance(kind, str) and type(size) is int and size >= 0 and type(check) is int
+        whole = all(isinstance(name, str) and isinstance(kind, str) and f"{name}{kind}".isprintable() and type(size) is int and size >= 0 and type(check) is int
                     for name, kind, size, check in listed)
     except Exception: whole = False
     if not whole: raise ValueError(f"{path} is damaged: its header is no list of sections")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from robcomp._packing.coder import TOP, WORD, _flush
+from robcomp._packing.coder import ANOTHER, TOP, WORD, _flush
 
 ROOT = 1157450773355096064  # e to the power of 1/256, in 2**-60
 FARTHEST = 2047  # log-odds, in 1/256
@@ -118,7 +118,8 @@ def _move(weights, row, o0, o1, o2, o3, error):
 
 @njit(cache=True, nogil=True)
 def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of, level_of, steps):
-    """Encode the places (filter, channel, place in the kernel) into the buffer, or decode the buffer into them; bytes written."""
+    """Encode the places (filter, channel, place in the kernel) into the buffer, or decode the buffer into them; bytes written or read, and
+    what is left of the stream: nothing behind what an encoder wrote."""
     filters, channels, kernel = places.shape
     fresh = np.uint32(1 << 31)
     flags, signs, nodes = np.full(10, fresh, np.uint32), np.full(9, fresh, np.uint32), np.full(2 << depth, fresh, np.uint32)
@@ -211,7 +212,7 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
         layer_mean += ((filter_mean - layer_mean) * np.int64(steps[min(f, 30)])) >> 16
     if encoding is not None:
         for _ in range(5): low = _out(low, rest, buffer)
-    return rest[0]
+    return rest[0], code
 
 
 def _placed(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -239,15 +240,18 @@ def encode_in_context(symbols: np.ndarray, values: np.ndarray) -> bytes:
     shape, depth, row = _geometry(symbols.shape, values, home)
     places = np.argsort(order).astype(np.int16)[symbols].reshape(shape)
     buffer = np.empty(symbols.size * (depth + 2) * 3 // 2 + 64, np.uint8)
-    size = _code(places, home, len(values) - 1, depth, row, buffer, 1, CHANCES, ODDS, LEVEL, STEPS)
+    size, _ = _code(places, home, len(values) - 1, depth, row, buffer, 1, CHANCES, ODDS, LEVEL, STEPS)
     return buffer[1:size].tobytes().rstrip(b"\0")  # the first byte is always zero; past the end the decoder reads zeros
 
 
-def decode_in_context(data: bytes, shape: tuple[int, ...], values: np.ndarray) -> np.ndarray:
-    """The symbols (uint16) of a stream. Any bytes give some symbols, in bounded time and memory."""
+def decode_in_context(data: bytes, shape: tuple[int, ...], values: np.ndarray, *, exact: bool = True) -> np.ndarray:
+    """The symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError where these are
+    not the bytes that `encode_in_context` writes for them, unless they need not be (`exact=False`)."""
     if not 2 <= len(values) <= MOST: raise ValueError(f"a stream in context of {len(values)} values: allowed are 2 to {MOST}")
     order, home = _placed(values)
     kernel_shape, depth, row = _geometry(shape, values, home)
-    places = np.zeros(kernel_shape, np.int16)
-    _code(places, home, len(values) - 1, depth, row, np.frombuffer(bytearray(data), np.uint8), None, CHANCES, ODDS, LEVEL, STEPS)
-    return order.astype(np.uint16)[np.clip(places, 0, len(values) - 1)].reshape(shape)
+    places, last = np.zeros(kernel_shape, np.int16), len(values) - 1
+    used, left = _code(places, home, last, depth, row, np.frombuffer(bytearray(data), np.uint8), None, CHANCES, ODDS, LEVEL, STEPS)
+    kept = np.clip(places, 0, last)
+    if exact and (left or used < len(data) or data[-1:] == b"\0" or (kept != places).any()): raise ValueError(ANOTHER)
+    return order.astype(np.uint16)[kept].reshape(shape)

@@ -11,7 +11,9 @@ from math import prod
 from robcomp._packing.coder import depth_of
 from robcomp._packing.container import Section
 from robcomp._compression.state import grid_limit
-from robcomp.recipe import parse
+from robcomp.data import InputContract
+from robcomp.recipe import Cluster, Half, Prune, Quantize, Recipe, parse
+from robcomp.schema import canonical
 
 WORK, WORK_A_BYTE = 1 << 22, 2048  # decisions of the range coders: a start, and as many again a byte of the file
 SLOWER = 4  # a decision in context takes that many times the time and the memory
@@ -33,13 +35,16 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
     classes, origin = header["classes"], header.get("origin", "0")
     _require(type(classes) is int and 0 < classes <= size, f"{_cut(classes)} classes are not possible in {size:,} bytes")
     _require(_name(origin) and origin, "the origin in its header is no text")
-    _check_recipe(header["recipe"])
+    _check_contract(header["contract"])
+    recipe = _recipe_of(header["recipe"])
     for part in ("layers", "tensors", "ranged"): _require(isinstance(header[part], list), f"{part} in its header is no list")
     for entry in header["layers"]: check_entry(entry)
+    check_recipe_fits(recipe, header["layers"], header["ranged"])
     names = [entry["name"] for entry in header["layers"]]
     _require(len(set(names)) == len(names), "its header lists a layer twice")
     ranged = header["ranged"]
-    _require(all(_name(name) for name in ranged) and ranged == [name for name in names if name in set(ranged)],
+    listed = set(map(str, ranged))
+    _require(all(_name(name) for name in ranged) and ranged == [name for name in names if name in listed],
              "its header rounds the input of layers that it does not list, or not in their order")
     _check_tensors(header["tensors"])
     _check_sections(header, sections)
@@ -66,6 +71,31 @@ def check_entry(entry: Mapping) -> None:
     _require(type(wide) is bool and type(own) is bool and (wide or k <= 256), f"{said} has codes of a width that does not hold {k}")
 
 
+def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequence[str]) -> None:
+    """A line of error where layers have a form that no stage of the recipe gives, or none has what a stage gives."""
+    prunes, clusters, grids = (_stages(recipe, kind) for kind in (Prune, Cluster, Quantize))
+    widths = {bits for stage in grids for bits in (stage.widths if stage.scope == "auto" else (stage.bits,))}
+    shared, own = {stage.k for stage in clusters}, any(stage.scope == "channel" for stage in clusters)
+    halves = bool(_stages(recipe, Half))
+    zeros = any(stage.scope != "channel" for stage in prunes)
+    for entry in entries:
+        codes, clusters_of, bits = entry["form"] == "codes", entry.get("clusters"), entry.get("bits")
+        made = ((entry["mask"], zeros, "zeros that are kept"), (codes, clusters_of in shared, f"{clusters_of} shared values"),
+                (codes and entry.get("own"), own, "shared values of each channel"), (bits, bits in widths, f"grid of {bits} bits"),
+                (entry.get("half"), halves, "half precision"), (entry.get("state"), prunes or clusters or grids or halves, "form of its own"))
+        for has, said, what in made:
+            if has and not said: raise ValueError(f"its recipe {recipe} gives layer {entry['name']} no {what}"[:250])
+    _require(not ranged or any(stage.bits == 8 and stage.scope == "all" for stage in grids), f"its recipe {recipe} rounds no input")
+    _require(not clusters or any(entry["form"] == "codes" for entry in entries), f"its recipe {recipe} clusters, none of its layers is clustered")
+    lasting = any(stage.scope not in ("channel", "gradual") for stage in prunes)
+    _require(not lasting or any(entry.get("state") for entry in entries), f"its recipe {recipe} prunes, none of its layers is pruned")
+    _require(not grids or any(entry.get("bits") for entry in entries), f"its recipe {recipe} quantizes, none of its layers is on a grid")
+
+
+def _stages(recipe: Recipe, kind: type) -> list:
+    return [stage for stage in recipe if isinstance(stage, kind)]
+
+
 def work(entries: Sequence[Mapping], sections: Sequence[Section]) -> int:
     """Decisions that decoding the weights takes, as far as the header tells: at least one a weight."""
     slow = {section.name for section in sections if section.kind.endswith(IN_CONTEXT)}
@@ -82,11 +112,18 @@ def kinds_of(entry: Mapping) -> list[str]:
     return [*first, *["mask"] * entry["mask"], "integers" if entry["form"] == "grid" else "weights"]
 
 
-def _check_recipe(text: object) -> None:
+def _recipe_of(text: object) -> Recipe:
     _require(_name(text), "its recipe is no text")
-    try: again = str(parse(text))
+    try: recipe = parse(text)
     except ValueError as error: raise ValueError(f"its recipe cannot be read ({str(error)[:150]})") from None
-    _require(again == text, f"its recipe {_cut(text)} is not in its canonical form {_cut(again)}")
+    _require(str(recipe) == text, f"its recipe {_cut(text)} is not in its canonical form {_cut(str(recipe))}")
+    return recipe
+
+
+def _check_contract(said: object) -> None:
+    try: same = canonical(InputContract(**said).record()) == canonical(said)
+    except (TypeError, ValueError, OverflowError): same = False
+    _require(same, "its input contract is none")
 
 
 def _check_tensors(listed: list) -> None:

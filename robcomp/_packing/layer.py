@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from robcomp._packing.coder import decode, depth_of
 from robcomp._packing.header import IN_HALF
 from robcomp._packing.streams import decode_floats, decode_planes, decode_weights
 
-TINY = float(np.finfo(np.float32).smallest_subnormal)
+TINY, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 
 
 def symbol_values(entry: Mapping, codebook: np.ndarray | None = None) -> np.ndarray:
@@ -40,33 +41,49 @@ def checked_values(values: np.ndarray,
     return values
 
 
-def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
-               entry: Mapping,  # that passed the gate
-               parts: Mapping[str, bytes],  # by kind
-) -> None:
-    """Give a layer the form and the weights that were written."""
-    shape, name = tuple(layer.weight.shape), f"layer {layer.name}"
-    if not entry.get("state"):
-        layer.assign(torch.from_numpy(_floats(parts, layer.weight.numel(), name).reshape(shape)))
-        return
-    state, scale = layer.attach(), None
-    state.bits, state.in_half = entry["bits"], entry.get("half", False)
-    if entry["scale"]:
-        values = checked_values(decode_planes(parts["scale"], shape[0], "<f4"), f"the scale of {name}", low=TINY)
-        scale = state.scale = torch.from_numpy(values.reshape(-1, *[1] * (len(shape) - 1)))
+def check_products(scale: np.ndarray, values: np.ndarray, name: str) -> None:
+    """A line of error where scales times what they scale are weights that are not finite."""
+    checked_values(scale.astype(np.float64).max(initial=0) * np.abs(values).max(initial=0), name, high=LARGEST)
+
+
+def check_weights(layer: Layer) -> None:
+    """A line of error for weights of a network that no file holds."""
+    name, state = f"layer {layer.name}", layer.state
+    checked_values(layer.weight.cpu().numpy(), name)
+    if state is None or state.scale is None: return
+    stored = layer.codebook.cpu().numpy() if state.codes is not None else np.float32([grid_limit(state.bits)])
+    check_products(state.scale.cpu().numpy(), stored, name)
+
+
+def decoded(entry: Mapping,  # that passed the gate
+            parts: Mapping[str, bytes],  # the sections of the layer by kind
+) -> dict[str, np.ndarray]:  # scale, codebook, codes, mask, integers (as symbols), weights: those that there are
+    """What the sections of a layer hold, each value held against what a writer writes."""
+    found, name, count = {}, f"layer {entry['name']}", prod(entry["shape"])
+    if entry.get("scale"):
+        found["scale"] = checked_values(decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY)
     if entry["form"] == "codes":
-        _read_codes(layer, entry, parts)
-        return
-    weight, mask = np.zeros(shape, np.float32), np.ones(shape, bool)
+        found |= _decoded_codes(entry, parts)
+        if entry["scale"]: check_products(found["scale"], found["codebook"].astype(np.float32), name)
+        return found
+    if entry["form"] == "grid": check_products(found["scale"], np.float32([grid_limit(entry["bits"])]), name)
     if entry["mask"]:
-        mask = decode_weights(parts, "mask", shape, symbol_values(entry)).astype(bool)
-        state.mask = torch.from_numpy(mask)
-    weight[mask] = _weights(entry, parts, mask)
-    layer.assign(torch.from_numpy(weight) * (scale if state.bits else 1))
+        found["mask"] = decode_weights(parts, "mask", entry["shape"], symbol_values(entry))
+        count = int(found["mask"].sum())
+    if entry["form"] == "float": found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
+    else: found["integers"] = checked_values(_decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"]))
+    return found
 
 
-def _floats(parts: Mapping[str, bytes], count: int, name: str) -> np.ndarray:
-    return checked_values(decode_floats(parts, "weights", count), name)
+def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    limit = grid_limit(entry["bits"]) if entry["bits"] else np.inf
+    values = book_of(entry, parts)
+    if entry.get("own"): values = values.reshape(-1, entry["k"])
+    checked_values(values.astype(np.float32), f"the codebook of layer {entry['name']}", low=-limit, high=limit)
+    codes = decode_weights(parts, "codes", entry["shape"], symbol_values(entry, values))
+    if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
+    if entry["mask"] and values[..., 0].any(): raise ValueError(f"the zeros that layer {entry['name']} promised are no zeros")
+    return dict(codebook=values, codes=codes)
 
 
 def book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
@@ -76,25 +93,37 @@ def book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
     return np.frombuffer(parts[kind], "<f2" if kind.endswith(IN_HALF) else "<f4")
 
 
-def _weights(entry: Mapping, parts: Mapping[str, bytes], mask: np.ndarray) -> np.ndarray:
-    count, limit, name = int(mask.sum()), grid_limit(entry["bits"]), f"layer {entry['name']}"
-    if entry["form"] == "float": return _floats(parts, count, name)
-    if entry["mask"]: kept = decode(parts["integers"], count, depth_of(2 * limit + 1))
-    else: kept = decode_weights(parts, "integers", mask.shape, symbol_values(entry)).reshape(-1)
-    return checked_values(kept.astype(np.float32) - limit, name, low=-limit, high=limit)
+def _decoded_integers(entry: Mapping, parts: Mapping[str, bytes], count: int) -> np.ndarray:
+    if entry["mask"]: return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
+    return decode_weights(parts, "integers", entry["shape"], symbol_values(entry))
 
 
-def _read_codes(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> None:
-    state, shape = layer.state, tuple(layer.weight.shape)
-    limit = grid_limit(entry["bits"]) if entry["bits"] else np.inf
-    values = book_of(entry, parts)
-    if entry.get("own"): values = values.reshape(-1, entry["k"])
-    checked_values(values.astype(np.float32), f"the codebook of layer {layer.name}", low=-limit, high=limit)
-    codes = decode_weights(parts, "codes", shape, symbol_values(entry, values))
-    if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
-    state.codes = torch.from_numpy(codes.astype(np.int16 if entry["wide"] else np.uint8))
-    state.clusters = entry["clusters"]
+def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
+               entry: Mapping,  # that passed the gate
+               parts: Mapping[str, bytes],  # by kind
+) -> None:
+    """Give a layer the form and the weights that were written."""
+    shape, found = tuple(layer.weight.shape), decoded(entry, parts)
+    if not entry.get("state"):
+        layer.assign(torch.from_numpy(found["weights"].reshape(shape)))
+        return
+    state, scale = layer.attach(), 1
+    state.bits, state.in_half = entry["bits"], entry.get("half", False)
+    if entry["scale"]: scale = state.scale = torch.from_numpy(found["scale"].reshape(-1, *[1] * (len(shape) - 1)))
+    if entry["form"] == "codes":
+        _give_codes(layer, entry, found)
+        return
+    weight, mask = np.zeros(shape, np.float32), np.ones(shape, bool)
     if entry["mask"]:
-        if values[..., 0].any(): raise ValueError(f"the zeros that layer {layer.name} promised are no zeros")
-        state.mask = state.codes != 0
-    layer.assign(torch.from_numpy(values.astype(np.float32)))
+        mask = found["mask"].astype(bool)
+        state.mask = torch.from_numpy(mask)
+    weight[mask] = found["weights"] if entry["form"] == "float" else found["integers"].reshape(-1).astype(np.float32) - grid_limit(state.bits)
+    layer.assign(torch.from_numpy(weight) * (scale if state.bits else 1))
+
+
+def _give_codes(layer: Layer, entry: Mapping, found: Mapping[str, np.ndarray]) -> None:
+    state = layer.state
+    state.codes = torch.from_numpy(found["codes"].astype(np.int16 if entry["wide"] else np.uint8))
+    state.clusters = entry["clusters"]
+    if entry["mask"]: state.mask = state.codes != 0
+    layer.assign(torch.from_numpy(found["codebook"].astype(np.float32)))

@@ -26,6 +26,7 @@ from time import time
 from typing import NamedTuple
 
 from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.json_files import parsed
 
 BEAT = 15.  # seconds between two signs of life
 PATIENCE = 180.  # seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
@@ -180,12 +181,16 @@ class Claims:
         return True
 
     def _read(self, name: str, number: int) -> Claim:
-        with open(self._path(name, number), "rb") as file:  # opening asks the server, a cached time will not do
-            content, seen = file.read(), os.fstat(file.fileno()).st_mtime
-        try: said = json.loads(content)
+        path = self._path(name, number)
+        try:
+            with open(path, "rb") as file:  # opening asks the server, a cached time will not do
+                content, seen = file.read(), os.fstat(file.fileno()).st_mtime
+        except IsADirectoryError: content, seen = b"", path.stat().st_mtime
+        try: said = parsed(content)
         except ValueError: said = {}
         if not isinstance(said, Mapping): said = {}
-        owner = Owner(str(said.get("host", "?")), int(said.get("pid", 0)), str(said.get("space", "")), str(said.get("born", "")))
+        pid = said.get("pid")
+        owner = Owner(str(said.get("host", "?")), pid if type(pid) is int else 0, str(said.get("space", "")), str(said.get("born", "")))
         return Claim(name, number, owner, str(said.get("token", "")), str(said.get("state", "held")), seen)
 
     def _text(self, token: str, state: str) -> str:

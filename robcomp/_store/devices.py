@@ -6,16 +6,17 @@ other. The engine is no matter here: bits do not depend on it (page `evaluate`),
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import pandas as pd
 
+from robcomp._files.json_files import parsed
+
 
 @lru_cache(maxsize=4096)
 def _said(versions: str) -> Mapping:
-    try: said = json.loads(versions)
+    try: said = parsed(versions)
     except ValueError: return {}
     return said if isinstance(said, dict) else {}
 

@@ -19,7 +19,6 @@ one version of pyarrow). Files of two stores merge with `cp`. Nothing is ever de
 """
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +30,8 @@ from warnings import warn
 import numpy as np
 import pandas as pd
 
+from robcomp._files.atomic import writable_folder
+from robcomp._files.json_files import parsed
 from robcomp._store.tables import (AGAIN, DEFAULT, PLAIN, content_sha256, empty, frame, plain_columns, read_columns,
                                    read_table, write_table)
 from robcomp._text.errors import first_line
@@ -81,8 +82,8 @@ def _read(path: str | Path) -> tuple[dict, dict[str, list]]:
     if text is None: raise ValueError(f"{path} is not the file of a trial: move it out of the store")
     if sha256(text.encode()).hexdigest() != metadata.get("robcomp_sha256"):
         raise ValueError(f"{path} is damaged (record and digest differ): {AGAIN}")
-    try: record = _whole(json.loads(text))
-    except (TypeError, ValueError) as error:
+    try: record = _whole(parsed(text))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged (its record: {first_line(error)[:120]}): {AGAIN}") from None
     if record["key"] != path.stem: raise ValueError(f"{path} holds trial {record['key']}: rename or delete it")
     trouble = _another_key(record) or _altered(values, ROW_COLUMNS, metadata.get("robcomp_rows"))
@@ -113,7 +114,7 @@ def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Pat
     since then stays."""
     path = Path(path)
     folder = path.parent.parent / "damaged"
-    folder.mkdir(exist_ok=True)
+    if not folder.is_dir(): writable_folder(folder)
     names = (f"{path.name}.{number}" if number else path.name for number in count())
     place = next(folder / name for name in names if not (folder / name).exists())
     try:
@@ -124,11 +125,17 @@ def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Pat
     return place
 
 
+def made_room(path: Path) -> Path:
+    """The path of a file that is to be written; a folder or a pipe that has its name is set aside."""
+    if path.exists() and not path.is_file(): quarantine(path, f"{path} is no file")
+    return path
+
+
 def stamp_of(path: Path) -> tuple:
-    """What tells a file from one written in its place: number, time and size; empty where there is none."""
+    """What tells a file from one written in its place, or changed there: number, times and size; empty where there is none."""
     try: status = path.stat()
     except OSError: return ()
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def _read_or_warn(read: Callable, path: Path):
@@ -192,6 +199,7 @@ def _deal_name(suite: str) -> str:
 
 def _whole(record: Mapping) -> dict:
     """A record with every column of the trial table and no other."""
+    if not isinstance(record, Mapping): raise TypeError(f"a record names its columns, got {type(record).__name__}")
     for name in record:
         if name not in TRIAL_COLUMNS: raise ValueError(unknown("column of a trial", name, TRIAL_COLUMNS))
     if not record.get("key"): raise ValueError("a trial is filed by its key: the record has none")
@@ -271,8 +279,8 @@ def _altered(table: Mapping[str, Sequence], columns: Mapping[str, Column], diges
 def _another_key(record: Mapping) -> str:
     """Says so where what a record tells of its trial does not make its key."""
     if not record["weights"]: return ""  # no trial of a sweep
-    try: key = trial_from(record | dict(protocol=json.loads(record["protocol"]))).key
-    except (TypeError, ValueError): key = ""
+    try: key = trial_from(record | dict(protocol=parsed(record["protocol"]))).key
+    except (TypeError, ValueError, AttributeError): key = ""
     return "" if key == record["key"] else "its record does not make its key"
 
 

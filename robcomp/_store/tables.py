@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robcomp._files.atomic import replacing
+from robcomp._files.atomic import replacing, writable_folder
 from robcomp._text.errors import first_line
 from robcomp.schema import LATER_COLUMNS, Column, check
 
@@ -39,7 +39,7 @@ def write_table(path: Path, table: Mapping[str, Sequence] | pd.DataFrame, column
     if isinstance(table, pd.DataFrame): check(table, columns)
     arrays = [pa.array(_plain(table[name], column), _arrow(name, column)) for name, column in columns.items()]
     arrow = pa.table(dict(zip(columns, arrays))).replace_schema_metadata(metadata)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir(): writable_folder(path.parent)
     with replacing(path) as file:
         pq.write_table(arrow, file, compression="zstd", write_page_checksum=True, store_schema=True)
     return path
@@ -53,6 +53,7 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame,
 
 def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, list], dict[str, str]]:
     """The columns of a table as lists, and its metadata; ValueError in one line as `read_table`."""
+    if path.is_fifo(): raise ValueError(f"{path} is a pipe: {AGAIN}")
     try:
         arrow = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
         metadata = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
