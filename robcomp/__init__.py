@@ -24,7 +24,7 @@ FACE = {
     "pack": "pack.pack pack.unpack pack.ledger footprint.measure footprint.latency",
     "deploy": "deploy.export_onnx deploy.session deploy.predict deploy.agreement",
     "evaluate": "evaluate.evaluate judge.judge elsewhere.from_onnx elsewhere.from_predict",
-    "sweep": "baseline.Study sweep.sweep sweep.store_status study.check_parameters study.gather_tables "
+    "sweep": "baseline.Study sweep.sweep sweep.store_status parameters.check_parameters study.gather_tables "
         "study.write_results",
     "results": "tables.collect tables.read_tables tables.write_tables tables.join tables.find results.summarise "
         "tables.Tables tables.example schema.dictionary schema.SUMMARY_COLUMNS",

@@ -71,8 +71,10 @@ from .sweep import (
     sweep as sweep,
     store_status as store_status,
 )
-from .study import (
+from .parameters import (
     check_parameters as check_parameters,
+)
+from .study import (
     gather_tables as gather_tables,
     write_results as write_results,
 )

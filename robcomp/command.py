@@ -20,7 +20,8 @@ from . import __version__
 from ._files.atomic import replacing, writable_folder
 from ._files.shipped import shipped
 from .many import COMMANDS as MANY
-from .study import VALUES, experiment, main as study, parameter_lines
+from .parameters import VALUES, experiment, parameter_lines
+from .study import main as study
 
 # %% ../nbs/95_command.ipynb #0f1fd701
 def parameter_text(notebook: Path,  # an experiment notebook whose parameters are plain values

@@ -27,7 +27,7 @@ from ._compression.place import placed
 from ._compression.state import Layer, layers
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
-from .prune import Gradual, Narrower, Zeros, prune
+from .prune import Gradual, Narrower, Zeros, check_gradual, is_gradual, prune
 from .quantize import Grid, Halves, halve, quantize
 from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
 from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
@@ -135,18 +135,6 @@ def inputs(images, module: nn.Module, *, batch: int = 250) -> Iterable[Tensor]:
     "Batches of uint8 images as a network takes them, where it is."
     device = next(module.parameters()).device
     for start in range(0, len(images), batch): yield as_input(images[start:start + batch], module.contract, device=device)
-
-# %% ../nbs/34_compress.ipynb #a1742d91
-def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and stage.scope == "gradual"
-
-def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
-    "One line about a gradual stage in the wrong place."
-    if not later or not isinstance(later[0], Tune):
-        raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
-    for other in before:
-        if isinstance(other, Cluster):
-            raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                             f"write {Prune(stage.amount)}")
 
 # %% ../nbs/34_compress.ipynb #68019e68
 RECALIBRATION_IMAGES = 5_000

@@ -239,26 +239,3 @@ def as_input(images: np.ndarray | Pictures | torch.Tensor,  # (n, size, size, 3)
     images = images if isinstance(images, torch.Tensor) else torch.as_tensor(np.ascontiguousarray(images[:]))
     std, mean = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (contract.std, contract.mean))
     return torch.addcmul(-mean / std, images.to(device).permute(0, 3, 1, 2).float(), 1 / std).to(dtype)
-
-# %% ../nbs/11_data.ipynb #68bd2713
-def source_lines(offset: torch.Tensor,  # (n,) int: by how much each image moves
-                 size: int,  # lines of an image
-) -> torch.Tensor:  # (n, size) int: the line to copy, reflected at the borders
-    "Which line of the old image each line of the new one shows."
-    lines = (torch.arange(size, device=offset.device) + offset[:, None]).abs()
-    return (size - 1) - (size - 1 - lines).abs()
-
-# %% ../nbs/11_data.ipynb #97a8f428
-def augment(images: np.ndarray | torch.Tensor,  # (n, size, size, 3) uint8
-            generator: torch.Generator,  # on the CPU, whatever the images are on: the same draws on every device
-            *,
-            pad: int = 4,  # pixels, the furthest an image moves
-            flip: bool = True,  # mirror half of the images?
-) -> np.ndarray | torch.Tensor:  # as given
-    "Move and mirror each image of a batch at random."
-    if isinstance(images, np.ndarray): return augment(torch.as_tensor(images), generator, pad=pad, flip=flip).numpy()
-    n, size = images.shape[:2]
-    down, right, mirrored = torch.randint(0, 2**31, (3, n), generator=generator).to(images.device)
-    rows, columns = (source_lines(draw % (2 * pad + 1) - pad, size) for draw in (down, right))
-    if flip: columns = torch.where((mirrored % 2 == 0)[:, None], columns, columns.flip(1))
-    return images[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None]]

@@ -19,7 +19,7 @@ from ._files.shipped import parameter_file
 from ._store.tables import read_table
 from .plan import CROSSED, Plan, cell_weights, plan_table, spans, write_plan
 from .schema import TRIAL_COLUMNS
-from .study import check_values
+from .parameters import check_values
 
 # %% ../nbs/91_many.ipynb #661f84c1
 def read_parameters(path: Path) -> Mapping:

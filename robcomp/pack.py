@@ -21,7 +21,7 @@ from ._files.atomic import file_to_write
 from ._packing.coder import depth_of, encode, order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
 from ._packing.header import CODED, IN_HALF, NUMBERS, check_header
-from ._packing.layer import TINY, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
+from ._packing.layer import TINY, check_numbers, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
 from ._packing.streams import decode_floats, decode_planes, encode_floats, encode_planes, encode_weights, in_half
 from ._compression.state import Layer, grid_limit, layers, plain, rest
 from .data import InputContract
@@ -72,17 +72,6 @@ def _book(values: np.ndarray) -> dict[str, bytes]:
 def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, bytes]:
     data, coder = encode_weights(symbols, values)
     return {kind + coder: data}
-
-# %% ../nbs/35_pack.ipynb #3e7e5a3c
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-def check_numbers(name: str, values: np.ndarray) -> None:
-    "One line about a tensor whose name or type tells that no sound network has it."
-    last = name.rpartition(".")[2]
-    low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
-    if last in STATISTICS: checked_values(values.astype(np.float64), name, low=low)
-    elif values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
 
 # %% ../nbs/35_pack.ipynb #6b0d1a02
 def check_state(module: nn.Module) -> None:

@@ -24,9 +24,9 @@ from ._compression.depthwise import wide_depthwise
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
 from ._files.progress import progress as progress_bar
-from .data import Data, Images, as_input, augment
+from .data import Data, Images, as_input
 from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
-from .steps import Step
+from .steps import Step, augment
 
 # %% ../nbs/21_training.ipynb #4712ad16
 def devices() -> list[str]:

@@ -15,7 +15,7 @@ from robcomp import __version__
 from robcomp._files import shipped as rooms
 from robcomp.command import main, own_copy
 from robcomp.results import example, write_tables
-from robcomp.study import allowed_parameters, experiment
+from robcomp.parameters import allowed_parameters, experiment
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,7 +121,7 @@ def test_a_wheel_carries_what_the_clone_has(wheel):
 
 def test_the_package_of_a_wheel_finds_its_own_files(wheel, tmp_path):
     ZipFile(wheel).extractall(tmp_path / "site")
-    code = ("from robcomp.study import EXPERIMENTS, experiment, with_file\nfrom robcomp.command import source_of\n"
+    code = ("from robcomp.parameters import EXPERIMENTS, experiment, with_file\nfrom robcomp.command import source_of\n"
             "print(EXPERIMENTS, experiment('vgg19'), with_file(dict(parameters='vgg19-cifar10'))['dataset'], *source_of(None)[1], sep='\\n')")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=dict(PYTHONPATH=str(tmp_path / "site"), PATH=""), capture_output=True, text=True, check=True)
     lines = done.stdout.split("\n")

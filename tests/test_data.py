@@ -20,6 +20,7 @@ from robcomp._files.pictures import Pictures, read_picture
 from robcomp.corruptions import Suite
 from robcomp.evaluate import evaluate
 from robcomp.models import model_from
+from robcomp.steps import augment
 from robcomp.training import Training, fit
 from robcomp.data import (
     CIFAR_CONTRACT,
@@ -27,7 +28,6 @@ from robcomp.data import (
     Images,
     InputContract,
     as_input,
-    augment,
     contract_of,
     from_folder,
     load,

@@ -165,7 +165,7 @@ def test_one_gpu_or_a_named_one_is_not_claimed(box, tmp_path, order, device):
 
 
 def test_every_experiment_notebook_takes_a_device():
-    from robcomp.study import EXPERIMENTS, allowed_parameters, check_values
+    from robcomp.parameters import EXPERIMENTS, allowed_parameters, check_values
     for path in EXPERIMENTS.glob("*.ipynb"): assert "device" in allowed_parameters(path)
     for device in ("", "cpu", "cuda", "cuda:1"): check_values(dict(device=device))
     for device in ("gpu", 1, None, "cuda:x"):

@@ -57,7 +57,7 @@ def test_second_run_repeats_nothing(done):
 
 def test_every_data_set_that_loads_is_a_data_set_of_a_study():
     from robcomp.data import DATASETS
-    from robcomp.study import VALUES
+    from robcomp.parameters import VALUES
     allowed, words = VALUES["dataset"]
     assert all(allowed(name) and name in words for name in DATASETS) and not allowed("cifar11")
 
@@ -88,7 +88,7 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     import nbformat
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
-    from robcomp.study import experiment
+    from robcomp.parameters import experiment
     with pytest.raises(PapermillExecutionError) as caught:
         execute_notebook(str(experiment("mobilenetv2")), str(tmp_path / "out.ipynb"), parameters=given | dict(folder=str(tmp_path / "runs")), progress_bar=False)
     assert said in caught.value.evalue and caught.value.ename == "ParameterError"
@@ -100,7 +100,8 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
 def test_every_parameter_of_every_experiment_has_a_rule():
     """Its default keeps it, and of values of every kind what does not is one line."""
     from robcomp.models import ARCHITECTURES
-    from robcomp.study import EXPERIMENTS, NETWORKS, VALUES, ParameterError, check_values, parameter_lines
+    from robcomp.parameters import EXPERIMENTS, VALUES, ParameterError, check_values, parameter_lines
+    from robcomp.parameters import NETWORKS
     odd = [None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30, "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
            "1*1", "8*1+", "9" * 400 + "*1", "size_mb <", "(", [], [None], [[]], ["int8", 3], ["dense+int8"], [10**30], [True], [0.0], {}, {"a": 1}, (), (1,), object(), b"x"]
     everything = {}
@@ -118,14 +119,14 @@ def test_every_parameter_of_every_experiment_has_a_rule():
 
 def test_data_sets_have_as_many_test_images_as_the_rule_for_conditions_says():
     from robcomp.data import load
-    from robcomp.study import SIDE, TEST_IMAGES
+    from robcomp.parameters import SIDE, TEST_IMAGES
     assert (len(load("digits").test), load("digits").size) == (TEST_IMAGES["digits"], SIDE)
 
 
 def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
     """What its own cells make, in plain Python or with IPython's words, and what IPython keeps; in a session that has run it to the end, too."""
     import nbformat
-    from robcomp.study import ParameterError, check_parameters
+    from robcomp.parameters import ParameterError, check_parameters
     cells = [nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])), nbformat.v4.new_code_cell("import math as MATHS\nfrom math import pi as PI"),
              nbformat.v4.new_code_cell("%matplotlib inline\nwords = !ls"), nbformat.v4.new_code_cell("Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
@@ -159,7 +160,7 @@ def test_seeds_are_trials_of_one_recipe(tmp_path):
 
 
 def test_a_parameter_file_names_its_network():
-    from robcomp.study import EXPERIMENTS, ParameterError, check_parameters, checked, experiment, with_file
+    from robcomp.parameters import EXPERIMENTS, ParameterError, check_parameters, checked, experiment, with_file
     files = sorted((EXPERIMENTS / "parameters").glob("*.yaml"))
     for path in files:
         given = with_file(dict(parameters=path.stem))
@@ -173,7 +174,7 @@ def test_a_parameter_file_names_its_network():
 def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
     from robcomp.many import read_parameters
     from robcomp.plan import Plan, cell_weights
-    from robcomp.study import EXPERIMENTS
+    from robcomp.parameters import EXPERIMENTS
     for path in (EXPERIMENTS / "parameters").glob("*.yaml"):
         if path.stem.startswith("baseline"): continue
         plan = Plan(read_parameters(path.stem))

@@ -13,6 +13,7 @@ from robcomp._packing.header import IN_HALF
 from robcomp._packing.streams import decode_floats, decode_planes, decode_weights
 
 TINY, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def symbol_values(entry: Mapping, codebook: np.ndarray | None = None) -> np.ndarray:
@@ -39,6 +40,15 @@ def checked_values(values: np.ndarray,
     if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
         raise ValueError(f"{what} holds numbers that are not finite or out of range")
     return values
+
+
+def check_numbers(name: str, values: np.ndarray) -> None:
+    """One line about a tensor whose name or type tells that no sound network has it."""
+    last = name.rpartition(".")[2]
+    low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
+    if last in STATISTICS: checked_values(values.astype(np.float64), name, low=low)
+    elif values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
 
 
 def check_products(scale: np.ndarray, values: np.ndarray, name: str) -> None:
