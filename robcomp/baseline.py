@@ -6,6 +6,7 @@
 __all__ = ['Study']
 
 # %% ../nbs/42_baseline.ipynb #b0420004
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import cached_property, lru_cache
@@ -126,12 +127,17 @@ def _say_trained(claims: Claims, path: Path, digest: str) -> None:
     with replacing(trained_note(path), "w") as file: file.write(digest)
     claims.leave(baseline_claim(path), state="done")
 
+def noted_digest(path: Path) -> str:  # empty where none is noted, or what is noted is no digest
+    "The digest that was noted beside a dense network when its training ended."
+    try: found = trained_note(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError): return ""
+    return found if re.fullmatch("[0-9a-f]{64}", found) else ""
+
 def start_digest(study: Study, folder: Path, *, progress: bool = True) -> str:  # sha256
     "The digest of the starting network, which is trained where there is none yet."
     path = baseline_path(study, folder) if study.trains else None
-    known = path is not None and path.exists() and trained_note(path).exists()
-    if known: return trained_note(path).read_text(encoding="utf-8").strip()
-    return weights_sha256(baseline(study, folder, progress=progress))
+    known = noted_digest(path) if path is not None and path.exists() else ""
+    return known or weights_sha256(baseline(study, folder, progress=progress))
 
 # %% ../nbs/42_baseline.ipynb #7bc9005f
 def baseline(study: Study,

@@ -15,9 +15,9 @@ import pandas as pd
 import yaml
 
 # %% ../nbs/91_many.ipynb #d9b93d1f
-from ._files.shipped import parameter_file
+from ._files.shipped import parameter_file, starting_weights
 from ._store.tables import read_table
-from .plan import CROSSED, Plan, cell_weights, plan_table, spans, write_plan
+from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, spans, write_plan
 from .schema import TRIAL_COLUMNS
 from .parameters import check_values
 
@@ -36,7 +36,11 @@ def plan_of(parameters: Mapping,  # as `read_parameters` gives them
             history: Sequence[Path] = (),  # files of earlier trials
 ) -> Plan:
     "The plan of some parameters, or one line about the first value that no worker can run with."
-    check_values({name: value for name, value in parameters.items() if name not in ("archs", "datasets")})
+    crossed = {one for many, one in CROSSED.items() if many in parameters}
+    given = {name: value for name, value in DEFAULTS.items() if name not in crossed} | dict(parameters)
+    if "{" in str(given["weights"]):  # their files are looked for below, cell by cell
+        starting_weights(given.pop("weights"), arch="", dataset="")
+    check_values({name: value for name, value in given.items() if name not in ("archs", "datasets")})
     for name, many in ((one, many) for many, one in CROSSED.items()):
         if many in parameters and name in parameters: raise ValueError(f"{name} and {many}: give one of them")
     earlier = [read_table(path, TRIAL_COLUMNS)[0] for path in history]

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 # %% ../nbs/48_plan.ipynb #9a4554aa
-from ._files.atomic import file_to_write, replacing
+from ._files.atomic import content_of, file_to_write, replacing
+from ._files.json_files import parsed
 from ._files.shipped import starting_weights
 from ._store.tree import Job, jobs, steps
 from ._text.suggest import unknown
@@ -209,8 +210,8 @@ def write_plan(plan: Plan, path: str | Path) -> Path:
 
 def read_plan(path: str | Path) -> Plan:
     "A plan from its file; one line of error for another version, or for what is no plan."
-    try: found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    content = content_of(path)
+    try: found = parsed(content)
     except ValueError: found = None
     if not isinstance(found, dict) or "plan" not in found:
         raise ValueError(f"{path} is no plan: make one with robcomp plan")

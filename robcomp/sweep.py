@@ -20,7 +20,7 @@ from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims
-from ._store.shards import existing_store, quarantine, read_record, trial_files, write_deal
+from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
 from .filing import one_line
@@ -134,7 +134,7 @@ def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake
         shop = workshop_of(study, folder, baseline(study, folder, progress=progress), progress=progress)
         for trial in gone:
             module = shop.make(parse(trial.recipe)).module
-            pack(module, folder / "artifacts" / f"{trial.key}.robcomp", recipe=trial.recipe)
+            pack(module, made_room(folder / "artifacts" / f"{trial.key}.robcomp"))
 
 # %% ../nbs/46_sweep.ipynb #0898c145
 def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,

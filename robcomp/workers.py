@@ -15,6 +15,7 @@ import pandas as pd
 
 # %% ../nbs/49_workers.ipynb #8c841d8c
 from ._files.atomic import replacing, writable_folder
+from ._files.json_files import read_json
 from ._store.checked import Checked, statuses
 from ._store.claims import Claim, Claims, Watch
 from ._store.merging import copied, gathered
@@ -53,14 +54,14 @@ def _weights(plan: Plan, number: int) -> list:
 
 def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name; empty where nothing is known
     "What a worker has written down of a cell, for the weights that are there now."
-    try: found = json.loads(_keys_file(plan, number, store).read_text(encoding="utf-8"))
+    try: found = read_json(_keys_file(plan, number, store))
     except (OSError, ValueError): return {}
     return found if isinstance(found, dict) and found.get("weights") == _weights(plan, number) else {}
 
 def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys of trials by recipe; empty where not all are known
     "The keys of all trials of a cell."
-    keys, wanted = noted(plan, number, store).get("keys", {}), [str(parse(text)) for text in plan.parameters["recipes"]]
-    return {recipe: keys[recipe] for recipe in wanted} if set(wanted) <= set(keys) else {}
+    keys, wanted = noted(plan, number, store).get("keys"), [str(parse(text)) for text in plan.parameters["recipes"]]
+    return {recipe: keys[recipe] for recipe in wanted} if isinstance(keys, dict) and set(wanted) <= set(keys) else {}
 
 # %% ../nbs/49_workers.ipynb #f0490001
 def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str],

@@ -12,7 +12,6 @@ copied. Claims belong to processes, `checked` and `damaged` to one folder: they 
 """
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -22,6 +21,7 @@ from warnings import warn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.checkpoint import whole
+from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.devices import computed_on
 from robcomp._store.shards import content_sha256, read_deal, read_trial
@@ -37,9 +37,7 @@ def check_training(path: Path) -> None:
 
 
 def check_notes(path: Path) -> None:
-    try: found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError: found = None
-    if not isinstance(found, dict): raise ValueError(f"{path} is damaged")
+    if not isinstance(read_json(path), dict): raise ValueError(f"{path} is damaged")
 
 
 def check_digest(path: Path) -> None:
