@@ -17,8 +17,12 @@ from .recipe import Recalibrate, Stage, Tune, parse
 from .schema import CORRUPTIONS, ELSEWHERE, SEVERITIES, STANDARD
 
 # %% ../nbs/47_costs.ipynb #c0470006
-MACS = dict(mobilenetv2=9e7, vgg19=4e8, resnet50=1.3e9, resnet50_pooled=3e8)  # multiply-accumulates for an image of CIFAR
-IMAGES = dict(digits=(1_078, 359), cifar10=(50_000, 10_000), cifar100=(50_000, 10_000), **{"cifar10.1": (50_000, 2_000)})  # to train, to test
+# Multiply-accumulates for an image of CIFAR; images to train and to test
+MACS = dict(mobilenetv2=9e7, vgg19=4e8, resnet50=1.3e9, resnet50_pooled=3e8)
+IMAGES = {"digits": (1_078, 359),
+          "cifar10": (50_000, 10_000),
+          "cifar100": (50_000, 10_000),
+          "cifar10.1": (50_000, 2_000)}
 
 # %% ../nbs/47_costs.ipynb #4ea75e7c
 KINDS = ("tune", "recal", "int8", "other")
@@ -47,7 +51,8 @@ def answered(suite: str,  # as it stands in a table of trials
 ) -> float:  # not a number where the text does not say
     "How many images a trial of this suite has answered."
     said = dict(part.partition("=")[::2] for part in suite.split(" "))
-    if not {"data", "corruptions", "severities", "images"} <= set(said) or said["data"] not in IMAGES: return float("nan")
+    whole = {"data", "corruptions", "severities", "images"} <= set(said)
+    if not whole or said["data"] not in IMAGES: return float("nan")
     known = dict(standard=STANDARD, all=CORRUPTIONS)
     names = known.get(said["corruptions"], said["corruptions"].split(","))
     each = None if said["images"] == "all" else int(said["images"])
@@ -91,7 +96,8 @@ def histories(history: pd.DataFrame | None) -> dict[tuple, pd.DataFrame]:  # by 
 def pace(known: Mapping[tuple, pd.DataFrame], given: Mapping) -> float:
     "How many times longer than guessed the evaluations of the known cells took."
     cells = [dict(arch=arch, dataset=data) for arch, data in known if arch in MACS and data in IMAGES]
-    found = [learned(known[cell["arch"], cell["dataset"]], planned_answers(cell, given)).get("evaluate") for cell in cells]
+    earlier = [known[cell["arch"], cell["dataset"]] for cell in cells]
+    found = [learned(own, planned_answers(cell, given)).get("evaluate") for cell, own in zip(cells, earlier)]
     shares = [took / guessed(cell, given)["evaluate"] for cell, took in zip(cells, found) if took]
     return float(np.median(shares)) if shares else 1.
 

@@ -154,7 +154,8 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
     path = Path(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
-    if not isinstance(test, (int, float)): raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
+    if not isinstance(test, (int, float)):
+        raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
     parted_already = (path / "train").is_dir() and (path / "test").is_dir()
     found = [class_files(part) for part in ([path / "train", path / "test"] if parted_already else [path])]
     classes, others = list(found[0]), list(found[-1])
@@ -189,8 +190,8 @@ def check_size(size: int) -> int:
 class InputContract:
     """The size and the normalisation of the images that a network expects.
 
-    Raises ValueError for a size that is no whole number from 1 to 16,384, and for other than three means from -1e6 to 1e6 and
-    three deviations from 1e-6 to 1e6."""
+    Raises ValueError for a size that is no whole number from 1 to 16,384, and for other than three means
+    from -1e6 to 1e6 and three deviations from 1e-6 to 1e6."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255

@@ -20,7 +20,8 @@ from ._files.atomic import writable_folder
 from ._files.progress import progress as progress_bar
 from ._store.claims import Claims
 from ._store.tree import Job, jobs
-from .baseline import POLL, Study, baseline, baseline_claim, baseline_path, on_device, plan, start_digest, trained_note
+from .baseline import (POLL, Study, baseline, baseline_claim, baseline_path, on_device, plan, start_digest,
+                              trained_note)
 from .filing import evaluate_and_file, filed, one_line, trial_record
 from .recipe import parse
 from .schema import Trial

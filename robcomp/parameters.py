@@ -57,7 +57,8 @@ def parameter_lines(notebook: Path) -> list[ast.Assign]:
     tagged = "\n".join(cell.source for cell in code_cells(notebook) if "parameters" in cell.tags)
     try: return [line for line in ast.parse(tagged).body if isinstance(line, ast.Assign)]
     except SyntaxError as error:
-        raise ValueError(f"the parameters cell of {notebook} cannot be read ({error.msg}): write lines as `epochs = 3`") from None
+        raise ValueError(f"the parameters cell of {notebook} cannot be read ({error.msg}): "
+                         "write lines as `epochs = 3`") from None
 
 def allowed_parameters(notebook: Path) -> list[str]:
     "What the parameters cell of a notebook sets."
@@ -108,31 +109,46 @@ def a_place(value: object) -> bool:
     if not a_text(value): return False
     return next(place for place in (Path(value), *Path(value).parents) if place.exists()).is_dir()
 
-# %% ../nbs/89_parameters.ipynb #a74e4a4a
-def a_setting(name: str, *, whole: bool = False):
-    "A rule for a setting of a training, which raises one line beyond its range."
-    return lambda value: type(value) in ((int,) if whole else (int, float)) and (not whole or value > 0) and in_range(name, value) is not None
-
+# %% ../nbs/89_parameters.ipynb #3f82c6de
 TEST_IMAGES, SIDE = {name: test for name, (_, test) in IMAGES.items()}, 32
 SEED = whole_number(0, 2**63 - 1)[0], "a whole number from 0 on, below 2**63"
 NETWORKS = ("resnet50", "resnet50_pooled", "vgg19", "mobilenetv2")
+
+def a_setting(name: str, *, whole: bool = False):
+    "A rule for a setting of a training, which raises one line beyond its range."
+    kinds = (int,) if whole else (int, float)
+    def holds(value: object) -> bool:
+        if type(value) not in kinds or (whole and value <= 0): return False
+        return in_range(name, value) is not None
+    return holds
+def different_seeds(value: object) -> bool:
+    if not isinstance(value, list) or value == []: return False
+    return all(map(SEED[0], value)) and len(set(value)) == len(value)
+def a_device(value: object) -> bool:
+    if not isinstance(value, str): return False
+    return value.rstrip("0123456789").removesuffix(":") in ("", "cpu", "cuda", "mps", "xpu")
+def true_or_false(value: object) -> bool: return type(value) is bool
+
+# %% ../nbs/89_parameters.ipynb #a74e4a4a
 VALUES = dict(
     dataset=(lambda value: value in list(TEST_IMAGES), "digits, cifar10, cifar100 or cifar10.1"),
-    arch=(a_text, "the name of a network"), network=(lambda value: value in NETWORKS, ", ".join(NETWORKS[:-1]) + " or " + NETWORKS[-1]),
+    arch=(a_text, "the name of a network"),
+    network=(lambda value: value in NETWORKS, ", ".join(NETWORKS[:-1]) + " or " + NETWORKS[-1]),
     weights=(a_start, "auto, a safetensors file that exists, or nothing: train"),
     images=(lambda value: value == "" or a_folder(value), "a folder that exists, or nothing"),
-    epochs=(a_setting("epochs", whole=True), "a whole number from 1 on"), batch=(a_setting("batch", whole=True), "a whole number from 1 on"),
+    epochs=(a_setting("epochs", whole=True), "a whole number from 1 on"),
+    batch=(a_setting("batch", whole=True), "a whole number from 1 on"),
     sizes=(a_line, "a text as 16*4+24*3+32*3, size*epochs, or nothing"),
     together=whole_number(1), size=whole_number(8, 16_384), seed=SEED,
-    seeds=(lambda value: isinstance(value, list) and value != [] and all(map(SEED[0], value)) and len(set(value)) == len(value),
-           "a list of different whole numbers from 0 on, such as [0, 1, 2]"),
+    seeds=(different_seeds, "a list of different whole numbers from 0 on, such as [0, 1, 2]"),
     peak=(a_setting("peak"), "a learning rate above 0"), tune_peak=(a_setting("peak"), "a learning rate above 0"),
-    warmup=(a_setting("warmup"), "a number from 0 to 0.9"), weight_decay=(a_setting("weight_decay"), "a number from 0 to 1"),
+    warmup=(a_setting("warmup"), "a number from 0 to 0.9"),
+    weight_decay=(a_setting("weight_decay"), "a number from 0 to 1"),
     smoothing=(a_setting("smoothing"), "a number from 0 to 0.9"),
     per_condition=(lambda value: value is None or whole_number(1)[0](value),
                    "a whole number from 1 on, or nothing for all images"),
-    device=(lambda value: isinstance(value, str) and value.rstrip("0123456789").removesuffix(":") in ("", "cpu", "cuda", "mps", "xpu"), "cpu, cuda, cuda:1, or nothing: a GPU where there is one"),
-    extra=(lambda value: type(value) is bool, "true or false"), zero_residual=(lambda value: type(value) is bool, "true or false"),
+    device=(a_device, "cpu, cuda, cuda:1, or nothing: a GPU where there is one"),
+    extra=(true_or_false, "true or false"), zero_residual=(true_or_false, "true or false"),
     recipes=(lambda value: isinstance(value, list) and value != [], "a list of texts such as [dense, prune0.7+int8]"),
     where=(a_line, "a text such as size_mb < 1.5, or nothing"), best=(a_text, "the name of a column of the summary"),
     folder=(a_place, "the name of a folder"),
@@ -146,13 +162,18 @@ def check_together(given: Mapping) -> None:
     if sizes and (large := [size for size in sizes_by_epoch(sizes, given.get("epochs", 1)) if size > SIDE]):
         raise ValueError(f"sizes={sizes!r}: {large[0]} is larger than the images, {SIDE} pixels a side")
     if dataset and (given.get("per_condition") or 0) > TEST_IMAGES[dataset]:
-        raise ValueError(f"per_condition is at most the {TEST_IMAGES[dataset]:,} test images of {dataset}, got {given['per_condition']}")
-    starts = [starting_weights(given.get("weights", ""), arch=given.get("arch", ""), dataset=dataset, seed=seed) for seed in seeds]
-    if absent := [file for file in starts if file and not file.is_file()]: raise ValueError(f"weights: there is no file {str(absent[0])!r:.200}")
+        raise ValueError(f"per_condition is at most the {TEST_IMAGES[dataset]:,} test images of {dataset}, "
+                         f"got {given['per_condition']}")
+    weights, arch = given.get("weights", ""), given.get("arch", "")
+    starts = [starting_weights(weights, arch=arch, dataset=dataset, seed=seed) for seed in seeds]
+    if absent := [file for file in starts if file and not file.is_file()]:
+        raise ValueError(f"weights: there is no file {str(absent[0])!r:.200}")
     if given.get("zero_residual") and given.get("network") != "resnet50_pooled":
         raise ValueError(f"zero_residual is an option of resnet50_pooled, got {given.get('network')}: leave it out")
     for recipe in given.get("recipes", ()): parse(recipe)
-    if {"where", "best"} & set(given): choose(summarise(example_tables()), where=given.get("where", ""), best=given.get("best", "robust"))
+    if {"where", "best"} & set(given):
+        where, best = given.get("where", ""), given.get("best", "robust")
+        choose(summarise(example_tables()), where=where, best=best)
 
 # %% ../nbs/89_parameters.ipynb #ed2e6ea4
 def check_values(given: Mapping) -> None:
@@ -161,7 +182,9 @@ def check_values(given: Mapping) -> None:
         holds, said = VALUES.get(name, (lambda value: True, ""))
         try: sound = holds(value)
         except OSError: sound = False  # no file can have this name
-        except (ValueError, OverflowError) as error: raise ParameterError(str(error) if name in str(error) else f"{name}: {error}") from None
+        except (ValueError, OverflowError) as error:
+            reason = str(error)
+            raise ParameterError(reason if name in reason else f"{name}: {reason}") from None
         if not sound: raise ParameterError(f"{name} is {said}, got {value!r:.80}")
     try: check_together(given)
     except (TypeError, ValueError) as error: raise ParameterError(str(error)) from None
@@ -179,7 +202,9 @@ def given_in(variables: Mapping, notebook: Path) -> dict:
     "The parameters among a notebook's variables, known ones and others."
     asked, allowed = injected(variables.get("_ih") or ()), set(allowed_parameters(notebook))
     made = set().union(*(names_made(cell.source) for cell in code_cells(notebook))) - allowed
-    def other(name, value): return isinstance(value, PLAIN) and name not in made and not name.startswith("_") and not of_ipython(name)
+    def other(name, value):
+        if not isinstance(value, PLAIN): return False
+        return name not in made and not name.startswith("_") and not of_ipython(name)
     return {name: value for name, value in variables.items() if name in allowed | asked or other(name, value)}
 
 # %% ../nbs/89_parameters.ipynb #32ed3236
@@ -191,9 +216,9 @@ def check_parameters(variables: Mapping,  # of a notebook, as `globals()` gives 
     "Stop a notebook in one line about a parameter that is misspelt or has a wrong value."
     notebook = Path(folder) / f"{name}.ipynb"
     try:
-        given = given_in(variables, notebook) if notebook.exists() else {own: value for own, value in variables.items() if own in VALUES}
         if notebook.exists():
-            checked(given, notebook)
+            given = checked(given_in(variables, notebook), notebook)
             _check_network(given.get("arch", name), name)
+        else: given = {own: value for own, value in variables.items() if own in VALUES}
     except ValueError as error: raise ParameterError(str(error)) from None
     check_values(given)

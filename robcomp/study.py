@@ -17,6 +17,7 @@ from threading import Event, Thread
 import click
 import pandas as pd
 
+# %% ../nbs/90_study.ipynb #6d1f0c52
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
 from robcomp.parameters import allowed_parameters, checked, experiment, parameters, with_file
@@ -72,7 +73,8 @@ def front_text(table: pd.DataFrame,  # summary
 ) -> str:
     "The front as a table for a terminal, the smallest first; means over the seeds, where a recipe has several."
     recipes = by_recipe(table[table.status == "ok"])
-    columns = ["recipe", *["seeds"] * bool((recipes.seeds > 1).any()), "clean", "robust", "worst", "size_mb", "compression_ratio"]
+    seeds = ["seeds"] if (recipes.seeds > 1).any() else []
+    columns = ["recipe", *seeds, "clean", "robust", "worst", "size_mb", "compression_ratio"]
     front = recipes[pareto(recipes, Goals())].sort_values("size_mb")[columns]
     return "Front of clean and robust accuracy and size:\n" + front.to_string(index=False, float_format="{:.3f}".format)
 

@@ -122,8 +122,18 @@ def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
     assert contract_of(Data("x", grey, grey, grey, ["a"])).std == (1, 1, 1)
 
 
-@pytest.mark.parametrize("mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1)), ((1e308,) * 3, (1,) * 3), ((0,) * 3, (1e-300, 1, 1)),
-                                       ((0, -1e9, 0), (1,) * 3), ((0,) * 3, (1, 1, 1e9)), (None, (1,) * 3), ((0,) * 3, [[1], 2, 3]), ((0, "x", 0), (1,) * 3)])
+@pytest.mark.parametrize("mean, std", [
+    ((0, 0), (1, 1, 1)),
+    ((0, 0, 0), (1, 0, 1)),
+    ((0, 0, 0), (1, float("nan"), 1)),
+    ((1e308,) * 3, (1,) * 3),
+    ((0,) * 3, (1e-300, 1, 1)),
+    ((0, -1e9, 0), (1,) * 3),
+    ((0,) * 3, (1, 1, 1e9)),
+    (None, (1,) * 3),
+    ((0,) * 3, [[1], 2, 3]),
+    ((0, "x", 0), (1,) * 3),
+])
 def test_contracts_that_cannot_be(mean, std):
     with pytest.raises(ValueError) as error: InputContract(32, mean, std)
     assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
@@ -131,14 +141,16 @@ def test_contracts_that_cannot_be(mean, std):
 
 @pytest.mark.parametrize("size", [0, -8, 32.5, "32", True, None, 1 << 60, [32], float("nan")])
 def test_sizes_that_cannot_be(tmp_path, size):
-    with pytest.raises(ValueError, match="^a size is a whole number of pixels from 1 to 16,384, got"): InputContract(size, (0,) * 3, (1,) * 3)
+    said = "^a size is a whole number of pixels from 1 to 16,384, got"
+    with pytest.raises(ValueError, match=said): InputContract(size, (0,) * 3, (1,) * 3)
     if size is None: return  # of a folder: the commonest
-    with pytest.raises(ValueError, match="^a size is a whole number of pixels from 1 to 16,384, got"): from_folder(fruit(tmp_path / "f"), size=size)
+    with pytest.raises(ValueError, match=said): from_folder(fruit(tmp_path / "f"), size=size)
 
 
 @pytest.mark.parametrize("share", ["half", None, [0.2], 0, 1, 7.5, float("nan")])
 def test_shares_that_cannot_be(tmp_path, share):
-    with pytest.raises(ValueError, match="a share between 0 and 1|to set aside is between 0 and 1"): from_folder(fruit(tmp_path / "f"), test=share)
+    with pytest.raises(ValueError, match="a share between 0 and 1|to set aside is between 0 and 1"):
+        from_folder(fruit(tmp_path / "f"), test=share)
 
 
 # pictures

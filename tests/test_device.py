@@ -111,7 +111,10 @@ def test_a_dense_network_that_cannot_be_made_ends_the_work(monkeypatch, tmp_path
 
 def test_a_sweep_can_name_another_device_than_its_study(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("robcomp.filing.evaluate", lambda *given, device=None, **options: seen.append(str(device)) or evaluate(*given, device=device, **options))
+    def watched(*given, device=None, **options):
+        seen.append(str(device))
+        return evaluate(*given, device=device, **options)
+    monkeypatch.setattr("robcomp.filing.evaluate", watched)
     study = small_study()
     sweep(study, ["dense"], tmp_path, device=ONE, progress=False)
     assert seen == [ONE] and study.device is None
@@ -121,12 +124,15 @@ def test_a_sweep_can_name_another_device_than_its_study(monkeypatch, tmp_path):
 # -- a GPU for each worker --
 
 class Box:
-    """A machine with two GPUs, in the place of torch.cuda; `order`: how CUDA_VISIBLE_DEVICES shows them to a process."""
+    """A machine with two GPUs, in the place of torch.cuda.
+
+    `order`: how CUDA_VISIBLE_DEVICES shows them to a process."""
     def __init__(self, monkeypatch): self.patch, self.current = monkeypatch, None
     def seen_as(self, order):
+        def properties(gpu): return SimpleNamespace(uuid=f"uuid-{order[int(gpu[-1])]}")
         self.patch.setattr("robcomp.jobs.devices", lambda: ["cpu", *(f"cuda:{number}" for number in range(len(order)))])
         self.patch.setattr("robcomp.jobs.pick_device", lambda device=None: torch.device(device or "cuda"))
-        self.patch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=f"uuid-{order[int(gpu[-1])]}"))
+        self.patch.setattr(torch.cuda, "get_device_properties", properties)
         self.patch.setattr(torch.cuda, "set_device", lambda gpu: setattr(self, "current", str(gpu)))
 
 
@@ -144,7 +150,8 @@ def test_workers_that_name_no_device_take_a_gpu_each(box, tmp_path):
             assert workers[0].study.device == workers[1].study.device == box.current
             taken.append(box.current)
     assert taken == ["cuda:0", "cuda:1", "cuda:0"] and study.device is None
-    with Claims(tmp_path).beating() as claims: assert Worker(study, tmp_path, claims).study.device == "cuda:0", "what has ended holds none"
+    with Claims(tmp_path).beating() as claims:
+        assert Worker(study, tmp_path, claims).study.device == "cuda:0", "what has ended holds none"
 
 
 def test_a_gpu_is_the_same_under_another_number(box, tmp_path):
@@ -161,7 +168,8 @@ def test_a_gpu_is_the_same_under_another_number(box, tmp_path):
 @pytest.mark.parametrize("order, device", [("a", None), ("ab", "cuda:1")])
 def test_one_gpu_or_a_named_one_is_not_claimed(box, tmp_path, order, device):
     box.seen_as(order)
-    assert Worker(small_study(device=device), tmp_path, Claims(tmp_path)).study.device == device and not list((tmp_path / "claims").glob("gpu-*"))
+    worker = Worker(small_study(device=device), tmp_path, Claims(tmp_path))
+    assert worker.study.device == device and not list((tmp_path / "claims").glob("gpu-*"))
 
 
 def test_every_experiment_notebook_takes_a_device():
@@ -192,7 +200,8 @@ def said_of(work):
 def test_bits_of_several_devices_in_one_comparison_are_said():
     mixed = with_devices(dense="cpu", int8="NVIDIA H100")
     lines = said_of(lambda: comparisons(mixed, [("int8", "dense")], draws=100))
-    assert lines and "\n" not in lines[0] and "1 from NVIDIA H100 (as vgg19 int8 seed 0)" in lines[0] and "from cpu" in lines[0]
+    assert lines and "\n" not in lines[0]
+    assert "1 from NVIDIA H100 (as vgg19 int8 seed 0)" in lines[0] and "from cpu" in lines[0]
     assert said_of(lambda: outcomes(mixed, ["int8", "dense"]))
     assert not said_of(lambda: outcomes(mixed, ["int8", "int4"])), "of int4 no device is known"
 
@@ -204,7 +213,11 @@ def test_bits_of_one_device_need_no_words():
 
 
 @pytest.mark.parametrize("told, mixed", [
-    (["cpu AVX2", "cpu AVX512"], True), (["cpu AVX2", "cpu AVX2"], False), (["cpu", "cpu AVX2"], False), (["NVIDIA H100", "cpu"], True), (["NVIDIA H100 AVX2", "NVIDIA H100 AVX512"], False)])
+    (["cpu AVX2", "cpu AVX512"], True),
+    (["cpu AVX2", "cpu AVX2"], False),
+    (["cpu", "cpu AVX2"], False),
+    (["NVIDIA H100", "cpu"], True),
+    (["NVIDIA H100 AVX2", "NVIDIA H100 AVX512"], False)])
 def test_processors_with_other_instructions_are_other_devices(told, mixed):
     """A table that does not tell the instructions may have had any; those of a GPU's host are no matter."""
     tables = example()

@@ -15,18 +15,24 @@ from robcomp.command import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "nbs" / "howto"
-QUICK = ('Study("digits", "mobilenetv2")', 'Study("digits", "mobilenetv2", train=Training(.01, batch=16), conditions=dict(per_condition=1))')
+QUICK = ('Study("digits", "mobilenetv2")',
+         'Study("digits", "mobilenetv2", train=Training(.01, batch=16), conditions=dict(per_condition=1))')
 
 
-def cells(name, kind): return ["".join(cell["source"]) for cell in json.loads((PAGES / f"{name}.ipynb").read_text())["cells"] if cell["cell_type"] == kind]
+def cells(name, kind):
+    page = json.loads((PAGES / f"{name}.ipynb").read_text())
+    return ["".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == kind]
 
 
-def snippets(name, language): return [text for cell in cells(name, "markdown") for text in re.findall(rf"```{language}\n(.*?)```", cell, re.S)]
+def snippets(name, language):
+    block = re.compile(rf"```{language}\n(.*?)```", re.S)
+    return [text for cell in cells(name, "markdown") for text in block.findall(cell)]
 
 
 def has_nothing_else(name):
     """No line of code stands outside of a block, where no test would look at it."""
-    return not any(re.search(r"^    \S", re.sub(r"```.*?```", "", cell, flags=re.S), re.M) for cell in cells(name, "markdown"))
+    prose = [re.sub(r"```.*?```", "", cell, flags=re.S) for cell in cells(name, "markdown")]
+    return not any(re.search(r"^    \S", text, re.M) for text in prose)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +54,12 @@ def test_a_script_runs_as_it_stands(place, code):
 
 
 def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
-    """In the order of the page, from the parameter file that it shows; a small network stands for its network, copies for the stores of its scripts."""
+    """In the order of the page, from the parameter file that it shows.
+
+    A small network stands for its network, copies for the stores of its scripts."""
+    def small_study_of(plan, number, device=None): return small_study(seed=plan.cells[number]["seed"])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: small_study(seed=plan.cells[number]["seed"]))
+    monkeypatch.setattr("robcomp.workers.study_of", small_study_of)
     text, = snippets("many_machines", "yaml")
     Path("study.yaml").write_text(text)
     said = {}
@@ -63,7 +72,8 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
         done = CliRunner().invoke(main, words[1:])
         assert done.exit_code == 0, done.output
         said.setdefault(words[1], done.output)
-    assert "8 trials done by this worker" in said["work"] and "trials: 8 done" in said["status"] and "about 0.00 hours" in said["status"]
+    assert "8 trials done by this worker" in said["work"]
+    assert "trials: 8 done" in said["status"] and "about 0.00 hours" in said["status"]
     assert has_nothing_else("many_machines") and has_nothing_else("resume")
 
 

@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,10 @@ from robcomp.plan import Plan, bound, plan_table, read_plan, schedule, spans, wr
 from robcomp.recipe import parse
 
 ROOT = Path(__file__).parents[1]
-STAGES = ["prune0.5", "prune0.7:layer", "cluster16", "cluster4", "int8", "int4", "int8:weights", "tune1", "tune0.5", "recal"]
-RECIPES = st.lists(st.lists(st.sampled_from(STAGES), max_size=5).map(lambda stages: parse("+".join(stages) or "dense")), min_size=1, max_size=15)
+STAGES = st.sampled_from(["prune0.5", "prune0.7:layer", "cluster16", "cluster4", "int8", "int4", "int8:weights",
+                          "tune1", "tune0.5", "recal"])
+RECIPE = st.lists(STAGES, max_size=5).map(lambda stages: parse("+".join(stages) or "dense"))
+RECIPES = st.lists(RECIPE, min_size=1, max_size=15)
 
 
 @given(RECIPES, st.integers(1, 5))
@@ -39,27 +42,37 @@ def test_jobs_hold_every_recipe_once_and_come_after_what_they_need(recipes, toge
 def test_no_shared_look_at_images_is_left_out_of_the_tree(recipes):
     """Counted by another road: a beginning that ends with such a stage and stands in two recipes is a node."""
     names = [{name for name, stage in zip(steps(recipe), recipe) if looks_at_images(stage)} for recipe in set(recipes)]
-    assert shared(recipes) == {name for one in range(len(names)) for other in range(one) for name in names[one] & names[other]}
+    assert shared(recipes) == {name for one, other in combinations(names, 2) for name in one & other}
 
 
 @given(st.lists(st.tuples(st.integers(-1, 30), st.floats(.1, 100)), min_size=1, max_size=30), st.integers(1, 9))
 @settings(max_examples=200, deadline=None)
 def test_schedules_are_possible_and_within_grahams_bound(nodes, workers):
-    table = pd.DataFrame([(min(needs, place - 1), seconds) for place, (needs, seconds) in enumerate(nodes)], columns=["needs", "seconds"])
+    earlier = [(min(needs, place - 1), seconds) for place, (needs, seconds) in enumerate(nodes)]
+    table = pd.DataFrame(earlier, columns=["needs", "seconds"])
     found = schedule(table, workers)
     for row, needs in zip(found.itertuples(), table.needs): assert needs < 0 or row.start >= found.end[needs] - 1e-9
-    for _, own in found.sort_values("start").groupby("worker"): assert (own.start.iloc[1:].to_numpy() >= own.end.iloc[:-1].to_numpy() - 1e-9).all()
+    for _, own in found.sort_values("start").groupby("worker"):
+        assert (own.start.iloc[1:].to_numpy() >= own.end.iloc[:-1].to_numpy() - 1e-9).all()
     assert bound(table, workers) - 1e-6 <= found.end.max() <= (2 - 1 / workers) * bound(table, workers) + 1e-6
+
+
+def history(name): return pd.read_parquet(ROOT / "results" / name / "trials.parquet")
 
 
 def fifty():
     """Fifty recipes: those of the committed study, which has more."""
-    return pd.read_parquet(ROOT / "results/mobilenetv2-cifar10/trials.parquet").recipe.tolist()[:50]
+    return history("mobilenetv2-cifar10").recipe.tolist()[:50]
 
 
 def full_plan():
-    history = pd.concat([pd.read_parquet(ROOT / f"results/{name}-cifar10/trials.parquet") for name in ("mobilenetv2", "vgg19")])
-    return Plan(dict(archs=["mobilenetv2", "vgg19", "resnet50_pooled"], datasets=["cifar10", "cifar100"], seeds=[0, 1, 2, 3, 4], epochs=16, per_condition=200, recipes=fifty()), history=history)
+    given = dict(archs=["mobilenetv2", "vgg19", "resnet50_pooled"],
+                 datasets=["cifar10", "cifar100"],
+                 seeds=[0, 1, 2, 3, 4],
+                 epochs=16,
+                 per_condition=200,
+                 recipes=fifty())
+    return Plan(given, history=pd.concat([history("mobilenetv2-cifar10"), history("vgg19-cifar10")]))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 8, 16, 32, 64, 128, 256])
@@ -70,13 +83,18 @@ def test_simulated_makespan_at_scale(workers):
 
 
 def test_a_plan_needs_no_torch(tmp_path):
-    code = "import sys; sys.modules['torch'] = None\nfrom robcomp.plan import Plan, plan_table\nprint(len(plan_table(Plan(dict(seeds=[0, 1])))))"
+    code = ("import sys; sys.modules['torch'] = None\n"
+            "from robcomp.plan import Plan, plan_table\n"
+            "print(len(plan_table(Plan(dict(seeds=[0, 1])))))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "4", done.stderr
 
 
-@pytest.mark.parametrize("change, said", [(lambda found: found | dict(plan=2), "is a plan of version 2"), (lambda found: found | dict(cells=[]), "is damaged or was changed by hand"),
-                                          (lambda found: [], "is no plan")])
+@pytest.mark.parametrize("change, said", [
+    (lambda found: found | dict(plan=2), "is a plan of version 2"),
+    (lambda found: found | dict(cells=[]), "is damaged or was changed by hand"),
+    (lambda found: [], "is no plan"),
+])
 def test_other_plans_are_refused_in_one_line(tmp_path, change, said):
     path = write_plan(Plan({}), tmp_path / "plan.json")
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
@@ -84,13 +102,14 @@ def test_other_plans_are_refused_in_one_line(tmp_path, change, said):
     assert "\n" not in str(error.value)
 
 
-# ---- what `robcomp plan` is given ----------------------------------------------------------------------------------------
+# ---- what `robcomp plan` is given ----
 
 def planned(folder, text, *words):
     """What `robcomp plan` says to a parameter file, and whether it wrote a plan."""
     (folder / "study.yaml").write_text(text)
     before = {path.name for path in folder.iterdir()}
-    done = CliRunner().invoke(main, ["plan", str(folder / "study.yaml"), "-o", str(folder / "plan.json"), *map(str, words)])
+    study, plan = str(folder / "study.yaml"), str(folder / "plan.json")
+    done = CliRunner().invoke(main, ["plan", study, "-o", plan, *map(str, words)])
     return done, {path.name for path in folder.iterdir()} - before
 
 
@@ -133,11 +152,16 @@ def planned(folder, text, *words):
 ])
 def test_a_parameter_that_no_worker_can_run_with_is_one_line_and_no_file(tmp_path, text, said):
     done, written = planned(tmp_path, text)
-    assert done.exit_code == 1 and done.output.startswith("Error: ") and said in done.output and done.output.count("\n") == 1
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ") and said in done.output and done.output.count("\n") == 1
     assert not written
 
 
-@pytest.mark.parametrize("kind, said", [("another table", "is not a robcomp table: it lacks key"), ("no table", "is damaged or not parquet"), ("absent", "is absent")])
+@pytest.mark.parametrize("kind, said", [
+    ("another table", "is not a robcomp table: it lacks key"),
+    ("no table", "is damaged or not parquet"),
+    ("absent", "is absent"),
+])
 def test_a_history_that_is_none_is_one_line(tmp_path, kind, said):
     if kind == "another table": pd.DataFrame(dict(a=[1])).to_parquet(tmp_path / "odd.parquet")
     if kind == "no table": (tmp_path / "odd.parquet").write_text("seconds")
@@ -150,25 +174,31 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     assert done.exit_code == 1 and "no folder" in done.output and done.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("change", [lambda found: found["parameters"].update(epochs="three"), lambda found: found.pop("parameters"),
-                                    lambda found: found["nodes"][0].pop("recipes"), lambda found: found["nodes"].append(3), lambda found: found.update(nodes=3)],
-                         ids=["a value", "no parameters", "a node", "a number", "no nodes"])
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda found: found["parameters"].update(epochs="three"), id="a value"),
+    pytest.param(lambda found: found.pop("parameters"), id="no parameters"),
+    pytest.param(lambda found: found["nodes"][0].pop("recipes"), id="a node"),
+    pytest.param(lambda found: found["nodes"].append(3), id="a number"),
+    pytest.param(lambda found: found.update(nodes=3), id="no nodes"),
+])
 def test_a_plan_that_was_changed_by_hand_is_refused_in_one_line(tmp_path, change):
     path = write_plan(Plan({}), tmp_path / "plan.json")
     found = json.loads(path.read_text())
     change(found)
     path.write_text(json.dumps(found))
     done = CliRunner().invoke(main, ["work", str(path), "--store", str(tmp_path / "store")])
-    assert done.exit_code == 1 and "is damaged or was changed by hand" in done.output and not (tmp_path / "store").exists()
+    assert done.exit_code == 1 and "is damaged or was changed by hand" in done.output
+    assert not (tmp_path / "store").exists()
 
 
-# ---- what trials take ----------------------------------------------------------------------------------------------------
+# ---- what trials take ----
 
-def history(name): return pd.read_parquet(ROOT / "results" / name / "trials.parquet")
-
-
-@pytest.mark.parametrize("change, times", [(dict(per_condition=100), (10_000 + 75 * 100) / 25_000), (dict(per_condition=None), 760_000 / 25_000),
-                                           (dict(per_condition=200), 1), (dict(per_condition=200, extra=True), 29_000 / 25_000)])
+@pytest.mark.parametrize("change, times", [
+    (dict(per_condition=100), (10_000 + 75 * 100) / 25_000),
+    (dict(per_condition=None), 760_000 / 25_000),
+    (dict(per_condition=200), 1),
+    (dict(per_condition=200, extra=True), 29_000 / 25_000),
+])
 def test_an_evaluation_costs_what_its_images_cost(change, times):
     """The committed trials answered 25,000 images each."""
     tables = history("mobilenetv2-cifar10")
@@ -184,8 +214,10 @@ def test_what_no_earlier_trial_holds_is_guessed_and_costs_something():
 
 
 def test_a_network_without_history_is_guessed_at_the_pace_of_those_that_have_one():
-    slow = history("mobilenetv2-cifar10").assign(evaluate_s=lambda table: 10 * table.evaluate_s)
-    alone, beside = (Plan(dict(arch="resnet50", dataset="cifar10", recipes=["dense"]), history=table).nodes[-1]["seconds"] for table in (history("mobilenetv2-cifar10"), slow))
+    tables = history("mobilenetv2-cifar10")
+    slow = tables.assign(evaluate_s=10 * tables.evaluate_s)
+    given = dict(arch="resnet50", dataset="cifar10", recipes=["dense"])
+    alone, beside = (Plan(given, history=table).nodes[-1]["seconds"] for table in (tables, slow))
     assert beside == pytest.approx(10 * alone)
 
 

@@ -21,7 +21,8 @@ def study(folder, *words):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    words = ["EPOCHS=1", "PER_CONDITION=2", "RECIPES=[dense, prune0.5+tune1, int8, prune0.999]", "WHERE=size_mb < 5", "BEST=clean"]
+    recipes = "RECIPES=[dense, prune0.5+tune1, int8, prune0.999]"
+    words = ["EPOCHS=1", "PER_CONDITION=2", recipes, "WHERE=size_mb < 5", "BEST=clean"]
     first = study(folder, *words)
     assert first.returncode == 0, first.stderr[-2000:]
     return folder / "runs" / "mobilenetv2-digits", words, first
@@ -30,11 +31,14 @@ def done(tmp_path_factory):
 def test_what_it_leaves(done):
     folder, _, first = done
     trials, summary = pd.read_parquet(folder / "trials.parquet"), pd.read_csv(folder / "summary.csv")
-    assert trials.set_index("recipe").status.to_dict() == {"dense": "ok", "int8": "ok", "prune0.5+tune1": "ok", "prune0.999": "failed"}
+    status = trials.set_index("recipe").status.to_dict()
+    assert status == {"dense": "ok", "int8": "ok", "prune0.5+tune1": "ok", "prune0.999": "failed"}
     assert (summary[summary.status == "ok"].n_images == 150).all()
     assert (folder / "mobilenetv2.ipynb").exists()
     page = (folder / "report.html").read_text()
-    assert "bringAlive" in page and len(page) > 500_000 and not re.search(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=(?!.?data:)", re.sub(r"(?s)(<script[^>]*>).*?</script>", r"\1", page))
+    assert "bringAlive" in page and len(page) > 500_000
+    tags = re.sub(r"(?s)(<script[^>]*>).*?</script>", r"\1", page)  # what stands in a script is no tag
+    assert not re.search(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=(?!.?data:)", tags), "it asks for another file"
 
 
 def test_what_it_prints(done):
@@ -46,13 +50,15 @@ def test_what_it_prints(done):
 
 def test_second_run_repeats_nothing(done):
     folder, words, first = done
-    kept = {path: path.stat().st_mtime_ns for part in ("trials", "artifacts", "beginnings", "baselines") for path in (folder / "store" / part).iterdir()
-            if "prune0.999" not in path.name}
+    parts = [folder / "store" / part for part in ("trials", "artifacts", "beginnings", "baselines")]
+    files = [path for part in parts for path in part.iterdir() if "prune0.999" not in path.name]
+    kept = {path: path.stat().st_mtime_ns for path in files}
     ended = set(pd.read_parquet(folder / "trials.parquet").query("status == 'ok'").key)
     again = study(folder.parents[1], *words)
     assert again.returncode == 0 and again.stdout == first.stdout
     for path, stamp in kept.items():
-        if path.parent.name != "trials" or path.stem in ended: assert path.stat().st_mtime_ns == stamp, f"{path} was written again"
+        if path.parent.name != "trials" or path.stem in ended:
+            assert path.stat().st_mtime_ns == stamp, f"{path} was written again"
 
 
 def test_every_data_set_that_loads_is_a_data_set_of_a_study():
@@ -68,7 +74,8 @@ def test_every_data_set_that_loads_is_a_data_set_of_a_study():
     (["epochs"], "'epochs' is not a parameter: write NAME=VALUE"),
     (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
     (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
-    (["ARCH=vgg19", "WEIGHTS=absent.safetensors"], "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
+    (["ARCH=vgg19", "WEIGHTS=absent.safetensors"],
+     "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
     (["WEIGHTS='{arhc}.safetensors'"], "weights '{arhc}.safetensors': what stands in braces is arch, dataset or seed"),
     (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
@@ -80,20 +87,29 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("given, said", [(dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"), (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
-                                         (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"), (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
-                                         (dict(where="size_bm < 1"), "size_bm"), (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder")])
+@pytest.mark.parametrize("given, said", [
+    (dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
+    (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
+    (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"),
+    (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"),
+    (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
+    (dict(where="size_bm < 1"), "size_bm"),
+    (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
+])
 def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
     """No library's inside is shown, no data are loaded, nothing is trained."""
     import nbformat
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
     from robcomp.parameters import experiment
+    notebook, out = str(experiment("mobilenetv2")), str(tmp_path / "out.ipynb")
+    asked = given | dict(folder=str(tmp_path / "runs"))
     with pytest.raises(PapermillExecutionError) as caught:
-        execute_notebook(str(experiment("mobilenetv2")), str(tmp_path / "out.ipynb"), parameters=given | dict(folder=str(tmp_path / "runs")), progress_bar=False)
+        execute_notebook(notebook, out, parameters=asked, progress_bar=False)
     assert said in caught.value.evalue and caught.value.ename == "ParameterError"
-    outputs = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for output in cell.get("outputs", []) if output.output_type == "error"]
-    assert len(outputs) == 1 and len(outputs[0].traceback) == 1 and "\n" not in outputs[0].traceback[0]
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    error, = [output for output in outputs if output.output_type == "error"]
+    assert len(error.traceback) == 1 and "\n" not in error.traceback[0]
     assert not (tmp_path / "runs").exists()
 
 
@@ -102,8 +118,12 @@ def test_every_parameter_of_every_experiment_has_a_rule():
     from robcomp.models import ARCHITECTURES
     from robcomp.parameters import EXPERIMENTS, VALUES, ParameterError, check_values, parameter_lines
     from robcomp.parameters import NETWORKS
-    odd = [None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30, "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
-           "1*1", "8*1+", "9" * 400 + "*1", "size_mb <", "(", [], [None], [[]], ["int8", 3], ["dense+int8"], [10**30], [True], [0.0], {}, {"a": 1}, (), (1,), object(), b"x"]
+    odd = [
+        None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30,
+        "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
+        "1*1", "8*1+", "9" * 400 + "*1", "size_mb <", "(",
+        [], [None], [[]], ["int8", 3], ["dense+int8"], [10**30], [True], [0.0],
+        {}, {"a": 1}, (), (1,), object(), b"x"]
     everything = {}
     for path in sorted(EXPERIMENTS.glob("*.ipynb")):
         defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in parameter_lines(path)}
@@ -112,7 +132,8 @@ def test_every_parameter_of_every_experiment_has_a_rule():
         everything |= defaults
     for name, value in [(name, value) for name in everything for value in odd]:
         try: check_values(dict(epochs=1) | {name: value})
-        except ParameterError as error: assert len(str(error).splitlines()) == 1 and len(str(error)) < 1500, (name, value)
+        except ParameterError as error:
+            assert len(str(error).splitlines()) == 1 and len(str(error)) < 1500, (name, value)
         else: assert type(value) in (int, str, bool, float, list, type(None)), (name, value)
     assert set(NETWORKS) == set(ARCHITECTURES)
 
@@ -124,27 +145,42 @@ def test_data_sets_have_as_many_test_images_as_the_rule_for_conditions_says():
 
 
 def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
-    """What its own cells make, in plain Python or with IPython's words, and what IPython keeps; in a session that has run it to the end, too."""
+    """What its own cells make, in plain Python or with IPython's words, and what IPython keeps.
+
+    In a session that has run it to the end, too."""
     import nbformat
     from robcomp.parameters import ParameterError, check_parameters
-    cells = [nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])), nbformat.v4.new_code_cell("import math as MATHS\nfrom math import pi as PI"),
-             nbformat.v4.new_code_cell("%matplotlib inline\nwords = !ls"), nbformat.v4.new_code_cell("Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass")]
+    code = ["import math as MATHS\nfrom math import pi as PI",
+            "%matplotlib inline\nwords = !ls",
+            "Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass"]
+    cells = [nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])),
+             *map(nbformat.v4.new_code_cell, code)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
-    ran = dict(epochs=3, PI=3.1, MATHS=None, words=["a"], Own=1, two=2, more=[3], n=2, last=2, _=1, __=2, _12="x", _i=" ", _i3="y", _ih=["epochs = 3"], _oh={}, _dh=[], In=[], Out={},
-               __doc__=None, __np=None, _exit_code=0)
+    made = dict(epochs=3, PI=3.1, MATHS=None, words=["a"], Own=1, two=2, more=[3], n=2, last=2)
+    history = dict(_=1, __=2, _12="x", _i=" ", _i3="y", _ih=["epochs = 3"], _oh={}, _dh=[], In=[], Out={})
+    ran = made | history | dict(__doc__=None, __np=None, _exit_code=0)
     check_parameters(ran, "mine", folder=tmp_path)
     for name in ("epoch", "EPOCHS", "Epochs", "LAST"):
-        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"): check_parameters(ran | {name: 3}, "mine", folder=tmp_path)
+        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"):
+            check_parameters(ran | {name: 3}, "mine", folder=tmp_path)
     for name in ("_epochs", "__epochs__", "last", "PI", "Out", "_3"):
-        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"): check_parameters(ran | {name: 3, "_ih": ["", "epochs = 3", f"# Parameters\n{name} = 3\n"]}, "mine", folder=tmp_path)
+        injected = ["", "epochs = 3", f"# Parameters\n{name} = 3\n"]
+        with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"):
+            check_parameters(ran | {name: 3, "_ih": injected}, "mine", folder=tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}', "[" * 100_000, "\xff",
-                                  '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}'])
+@pytest.mark.parametrize("text", [
+    "", "{}", "[]", "7", '{"cells": 3}', '{"cells": [3]}',
+    '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
+    "[" * 100_000,
+    "\xff",
+    '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}',
+])
 def test_a_notebook_that_cannot_be_read_is_one_line(tmp_path, text):
     (tmp_path / "mine.ipynb").write_text(text, encoding="latin1")
     refused = CliRunner().invoke(main, [f"ARCH={tmp_path / 'mine.ipynb'}", "EPOCHS=1", f"FOLDER={tmp_path / 'runs'}"])
-    assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit) and len(refused.output.strip().splitlines()) == 1
+    assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit)
+    assert len(refused.output.strip().splitlines()) == 1
     assert "mine.ipynb" in refused.output and not (tmp_path / "runs").exists()
 
 
@@ -155,7 +191,8 @@ def test_seeds_are_trials_of_one_recipe(tmp_path):
     assert ran.returncode == 0, ran.stderr[-2000:]
     trials = pd.read_parquet(tmp_path / "runs" / "mobilenetv2-digits" / "trials.parquet")
     assert sorted(zip(trials.recipe, trials.seed)) == [("dense", 0), ("dense", 1), ("int8", 0), ("int8", 1)]
-    assert trials.suite.nunique() == 1 and trials.groupby("seed").weights.nunique().eq(1).all() and trials.weights.nunique() == 2
+    assert trials.suite.nunique() == 1
+    assert trials.groupby("seed").weights.nunique().eq(1).all() and trials.weights.nunique() == 2
     assert re.search(r"int8 +2 ", ran.stdout) and "mean of 2 seeds" in ran.stdout
 
 
@@ -178,7 +215,8 @@ def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
     for path in (EXPERIMENTS / "parameters").glob("*.yaml"):
         if path.stem.startswith("baseline"): continue
         plan = Plan(read_parameters(path.stem))
-        assert plan.cells[0]["arch"].replace("_", "-") + "-" + plan.cells[0]["dataset"] == path.stem.removesuffix("-seeds")
+        arch, dataset = plan.cells[0]["arch"].replace("_", "-"), plan.cells[0]["dataset"]
+        assert f"{arch}-{dataset}" == path.stem.removesuffix("-seeds")
     assert cell_weights(dict(weights="auto", arch="mobilenetv2", dataset="cifar10", seed=0)).is_file()
     assert cell_weights(dict(weights="auto", arch="vgg19", dataset="cifar10", seed=0)) is None
 
