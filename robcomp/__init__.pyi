@@ -71,9 +71,7 @@ from .sweep import (
     sweep as sweep,
     store_status as store_status,
 )
-from .parameters import (
-    check_parameters as check_parameters,
-)
+from .parameters import check_parameters as check_parameters
 from .study import (
     gather_tables as gather_tables,
     write_results as write_results,

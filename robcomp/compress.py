@@ -143,6 +143,7 @@ def is_asked(stage: Quantize) -> bool:
     "Does a quantization send images through the network?"
     return stage.scope == "auto" or (stage.bits == 8 and stage.scope == "all")
 
+# %% ../nbs/34_compress.ipynb #64451dfa
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
     match stage:
         case Prune(): return prune(module, stage, keep=means.keep), None

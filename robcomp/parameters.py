@@ -213,7 +213,7 @@ def check_parameters(variables: Mapping,  # of a notebook, as `globals()` gives 
                      *,
                      folder: str | Path = EXPERIMENTS,  # where it is; where it is not there, names are not looked at
 ) -> None:
-    "Stop a notebook in one line about a parameter that is misspelt or has a wrong value."
+    "Stop a notebook in one line (a ValueError) about a parameter that is misspelt or has a wrong value."
     notebook = Path(folder) / f"{name}.ipynb"
     try:
         if notebook.exists():

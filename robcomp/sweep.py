@@ -76,7 +76,7 @@ def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
             "what is finished is kept, run the same sweep again")
 
 # %% ../nbs/46_sweep.ipynb #fba3ddff
-def store_status(folder: str | Path,  # a store
+def store_status(folder: str | Path,  # a store; ValueError for any other folder
 ) -> pd.DataFrame:  # a row a file in trials/: key, recipe, status, artifact (state of the packed file), error
     "What is in a store: status is ok, failed or damaged; artifact whole, missing, damaged, or empty where none is due."
     rows, checked = [], Checked(existing_store(folder))
