@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ._files.atomic import path_of
 from ._files.pictures import Pictures
 from ._text.suggest import unknown
 from .images import Data, Images, parted, shuffled as shuffled, split
@@ -152,7 +153,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as
     its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white. Raises ValueError where
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
-    path = Path(path)
+    path = path_of(path)
     if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if not isinstance(test, (int, float)):
         raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")

@@ -16,6 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from ._files.atomic import path_of
 from ._text.errors import first_line
 from ._deployment.foreign import bytes_of, counts, face, parts_of
 from .data import Images, InputContract, as_input
@@ -29,7 +30,7 @@ class OnnxFile:
                  *,
                  threads: int | None = None,  # None: as many as torch takes
     ):
-        self.path, self.threads = Path(path), threads or torch.get_num_threads()
+        self.path, self.threads = path_of(path), threads or torch.get_num_threads()
         self.face = face(self.running, self.path)
 
     def __getstate__(self): return {name: value for name, value in vars(self).items() if name != "running"}

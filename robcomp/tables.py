@@ -15,6 +15,7 @@ from warnings import warn
 import numpy as np
 import pandas as pd
 
+from ._files.atomic import path_of
 from ._store import example as _example
 from ._store.devices import mixed_devices
 from ._store.shards import (
@@ -38,7 +39,7 @@ def example(*, seed: int = 0,  # of the simulated training: another seed, other 
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it
 ) -> Tables:
     "All finished trials of a store; damaged files are named in a warning and left out."
-    if not Path(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
+    if not path_of(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
     records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
     return Tables(trials, rows, read_deals(store))
@@ -68,7 +69,7 @@ def write_tables(tables: Tables,
 def read_tables(folder: str | Path,  # as `write_tables` filled it
 ) -> Tables:
     "The tables that were written."
-    return Tables(*(read_table(Path(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
+    return Tables(*(read_table(path_of(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
 
 # %% ../nbs/49_tables.ipynb #bd759069
 def join(*tables: Tables,  # studies

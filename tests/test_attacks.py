@@ -6,7 +6,13 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from robcomp.data import from_folder
+from robcomp.elsewhere import from_onnx
+from robcomp.pack import ledger, unpack
+from robcomp.sweep import store_status
+from robcomp.tables import collect, read_tables
 from tests.attacks import ATTACKS, Faulty, Killed, attacked_stores, run
 
 ROOT = Path(__file__).parents[1]
@@ -34,3 +40,15 @@ def test_the_attacks_do_attack(tmp_path):
             with Faulty(after, Killed): run(tmp_path / str(after))
         except Killed: left.add(any(path.name.endswith(".partial") for path in (tmp_path / str(after)).rglob("*")))
     assert left == {True, False}
+
+
+READERS = [from_folder, ledger, unpack, collect, read_tables, store_status, from_onnx]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+def test_what_names_no_file_is_one_line(reader):
+    for name in (None, 3, b"bytes"):
+        with pytest.raises(TypeError, match="^a file or folder is named by a text or a Path, got"): reader(name)
+    for name in ("x" * 5000, "a\nb", "a\0b"):
+        with pytest.raises(ValueError) as caught: reader(name)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

@@ -41,9 +41,20 @@ def file_to_write(path: str | Path) -> Path:
     return path
 
 
+def path_of(name: object) -> Path:
+    """The path that a text or a Path names; one line of error where it names none, or one that no file can have."""
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"a file or folder is named by a text or a Path, got {type(name).__name__}")
+    path = Path(name)
+    if {"\n", "\r", "\0"} & set(str(path)): raise ValueError(f"{str(path)!r:.200} names no file: it holds a line break or a zero")
+    try: path.exists()
+    except OSError as error: raise ValueError(f"{str(path)!r:.80} names no file: {error.strerror}") from None
+    return path
+
+
 def content_of(path: str | Path) -> bytes:
     """The bytes of a file; ValueError in one line where there is none, or where a folder or a pipe has its name."""
-    path = Path(path)
+    path = path_of(path)
     try:
         if path.is_fifo(): raise ValueError(f"cannot read {path}: it is a pipe")
         return path.read_bytes()

@@ -30,7 +30,7 @@ from warnings import warn
 import numpy as np
 import pandas as pd
 
-from robcomp._files.atomic import writable_folder
+from robcomp._files.atomic import path_of, writable_folder
 from robcomp._files.json_files import parsed
 from robcomp._store.tables import (AGAIN, DEFAULT, PLAIN, content_sha256, empty, frame, plain_columns, read_columns,
                                    read_table, write_table)
@@ -42,7 +42,7 @@ from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEM
 
 def existing_store(path: str | Path) -> Path:
     """The folder of a store; ValueError in one line for any other folder, which nothing is to be written into."""
-    path = Path(path)
+    path = path_of(path)
     if not path.is_dir(): raise ValueError(f"no store at {str(path)!r}: name the folder that a sweep or a worker filled")
     if any((path / part).is_dir() for part in ("trials", "plans")): return path
     inner = next((folder for folder in (path / "store", *sorted(path.glob("*/store"))) if (folder / "trials").is_dir()), None)
