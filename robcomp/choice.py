@@ -120,8 +120,11 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
            where: str = "",  # condition, as "size_mb <= 1 and P(robust > 0.6) >= 0.95"; empty for none
            best: str = "clean",  # column to push, in its better way
            draws: int = 1000,  # resampled studies, where tables are given
-) -> Choice:
-    "The best recipe under a condition."
+) -> Choice:  # true where one was found; its text gives the reasons
+    """The best recipe under a condition.
+
+    Raises ValueError for an unknown column, a condition that cannot be read (with the character where it ends), and a
+    probability asked of a summary, which knows no resampled studies."""
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))
     known = [name for name in DIRECTIONS if name in table]
@@ -142,9 +145,11 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
                        *,
                        where: str = "",  # as for `choose`
-                       best: str = "clean",
+                       best: str = "clean",  # column to push, in its better way
 ) -> pd.Series:  # shares summing to 1, indexed by key of the candidate recipes; "" where nothing satisfies
-    "How often each recipe is chosen in studies on other images and, where there are several, with other seeds."
+    """How often each recipe is chosen in studies on other images and, where there are several, with other seeds.
+
+    Raises ValueError for an unknown column and a condition that cannot be read."""
     if best not in DIRECTIONS: raise ValueError(unknown("column to push", best, DIRECTIONS))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)

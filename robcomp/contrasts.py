@@ -124,7 +124,10 @@ def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for
               *,
               level: float = .95,  # 0 < level < 1
 ) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds luck
-    "Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds."
+    """Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds.
+
+    Raises ValueError for a text that is no signed sum, an unknown condition, and a level that is not between 0 and 1. Trials
+    that are absent are no error: their row says what is missing."""
     table = pd.DataFrame(list(questions), columns=["trials", "conditions"])
     terms = [signed(text) for text in table.trials]
     absent = [", ".join(name for name in term if name not in measured.names) for term in terms]

@@ -139,8 +139,11 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
               *,
               order: Sequence[int] | None = None,  # position in the data's classes of each output; None: the same order
               threads: int | None = None,  # None: as many as torch takes
-) -> Elsewhere:
-    "An ONNX file as a model that `evaluate` takes, run by ONNX Runtime."
+) -> Elsewhere:  # answers images; knows its bytes, parameters and zeros
+    """An ONNX file as a model that `evaluate` takes, run by ONNX Runtime.
+
+    Raises ValueError for a file that is absent or no ONNX, several inputs, outputs that are no scores of classes, and a
+    contract that is missing or of another size."""
     running = OnnxFile(path, threads=threads)
     contract = contract or contract_in(running)
     if running.face.size not in (None, contract.size):
@@ -155,8 +158,10 @@ def from_predict(function: Callable,  # (n, 3, size, size) float32 array, normal
                  size_bytes: int,  # everything that would ship
                  name: str = "this model",  # stands in messages
                  order: Sequence[int] | None = None,  # position in the data's classes of each output; None: the same order
-) -> Elsewhere:
-    "A function that answers images as a model that `evaluate` takes."
+) -> Elsewhere:  # answers images; of its size only the bytes are known
+    """A function that answers images as a model that `evaluate` takes.
+
+    Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are shown."""
     if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or size_bytes < 1:
         raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}")
     return Elsewhere(function, contract, name=name, order=order, figures=dict(size_bytes=size_bytes))

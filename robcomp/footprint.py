@@ -95,7 +95,7 @@ def encodings(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
 def latency(module: nn.Module,  # with `.contract`
             *,
             batch: int = 1,  # images at a time
-            repeats: int = 10,
+            repeats: int = 10,  # forward passes that are timed, after two that are not
 ) -> float:  # seconds a batch
     "Median time of a forward pass."
     ready = plain(module).eval()

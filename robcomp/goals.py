@@ -16,7 +16,9 @@ from .results import DIRECTIONS
 
 # %% ../nbs/54_goals.ipynb #83bc50d5
 class Goals:
-    "What is wanted: columns, and whether more or less of each is better."
+    """What is wanted: columns, and whether more or less of each is better.
+
+    Raises ValueError for a column that is no measure, or a direction that is neither max nor min."""
     def __init__(self,
                  *names: str,  # columns whose better way is known, see `results.DIRECTIONS`
                  **ways: str,  # column=`max` or column=`min`; with no goal at all: clean, robust, size_mb

@@ -73,14 +73,16 @@ def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path
 
 # %% ../nbs/47_judge.ipynb #087b15ca
 def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_predict` give them
-          study: Study,
+          study: Study,  # whose suite and dense network they are held against
           folder: str | Path,  # the store; what is there is not done again
           *,
           arch: str | None = None,  # None: compressed from the study's network; else the name of another network
           check: bool = True,  # refuse outputs in another order, and what does no better than guessing?
-          progress: bool = True,
-) -> list[Trial]:
-    "Evaluate models from elsewhere on a study's suite, and file them beside its trials."
+          progress: bool = True,  # show a bar?
+) -> list[Trial]:  # one a model, in their order
+    """Evaluate models from elsewhere on a study's suite, and file them beside its trials.
+
+    Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
     for name, model in models.items():
         recipe_of(name)
         if not isinstance(model, Elsewhere):

@@ -116,7 +116,9 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
          recipe: str | None = None,  # what made the module; None: what the module says, as `compress` and `unpack` leave it
          origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it; none by default
 ) -> int:  # bytes
-    "Write everything needed to rebuild a module."
+    """Write everything needed to rebuild a module.
+
+    Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file."""
     path = file_to_write(path)
     check_state(module)
     header, sections = file_contents(module, getattr(module, "recipe", "dense") if recipe is None else recipe)
@@ -178,7 +180,9 @@ def unpack(path: str | Path,  # as `pack` wrote it
            *,
            module: nn.Module | None = None,  # an own network of the same architecture; its weights do not matter
 ) -> nn.Module:  # on the CPU, in evaluation mode, with its joint states
-    "The module again, bit for bit."
+    """The module again, bit for bit.
+
+    Raises ValueError in one line for a file that is absent, damaged, or not exactly what `pack` writes."""
     header, sections = read(path)
     try:
         check_header(header, sections, Path(path).stat().st_size)

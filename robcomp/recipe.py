@@ -33,7 +33,9 @@ def _scope(stage: str, scope: str, allowed: tuple[str, ...]) -> str:
 
 # %% ../nbs/30_recipe.ipynb #58311a7d
 class Prune(Stage):
-    "Set the smallest weights to zero, and keep them zero."
+    """Set the smallest weights to zero, and keep them zero.
+
+    Raises ValueError for an amount that is not above 0 and below 1, or a scope that is not one."""
     family, scopes = "prune", ("global", "layer", "2of4", "channel", "gradual")
 
     def __init__(self,
@@ -49,7 +51,9 @@ class Prune(Stage):
 
 # %% ../nbs/30_recipe.ipynb #5b2814b3
 class Cluster(Stage):
-    "Let a few shared values stand for the weights of a layer."
+    """Let a few shared values stand for the weights of a layer.
+
+    Raises ValueError for a number of values that is not whole and from 2 to 4096, or a scope that is not one."""
     family, scopes = "cluster", ("layer", "channel", "entropy")
 
     def __init__(self,
@@ -63,7 +67,9 @@ class Cluster(Stage):
 
 # %% ../nbs/30_recipe.ipynb #5f4e1480
 class Quantize(Stage):
-    "Round to an integer grid, one scale a channel."
+    """Round to an integer grid, one scale a channel.
+
+    Raises ValueError for other bits than 8, 4 and 2 (3 to 7 on average with :auto), or a scope that is not one."""
     family, scopes, widths = "quantize", ("all", "weights", "auto"), (8, 4, 2)
 
     def __init__(self,
@@ -80,7 +86,9 @@ class Quantize(Stage):
 
 # %% ../nbs/30_recipe.ipynb #494c2c60
 class Tune(Stage):
-    "Train on, keeping every promise made so far."
+    """Train on, keeping every promise made so far.
+
+    Raises ValueError for epochs outside 0.001 to 1000."""
     family, scopes = "tune", ("", "distill")
 
     def __init__(self,
@@ -197,8 +205,11 @@ def parse_stage(text: str,  # as `prune0.7:layer`
 
 # %% ../nbs/30_recipe.ipynb #0d56e6fe
 def parse(text: str,  # stages joined by `+`, or `dense`
-) -> Recipe:
-    "The recipe that a text names; `str` gives the text back in its canonical form."
+) -> Recipe:  # its stages in order; without any for `dense`
+    """The recipe that a text names; `str` gives the text back in its canonical form.
+
+    Raises ValueError for an empty or over-long text, a stage that is unknown or out of range, and a trailing +, each with
+    the nearest text that is one; TypeError for what is no text."""
     if not isinstance(text, str): raise TypeError(f"a recipe is text as prune0.7+int8, or dense, got {type(text).__name__}")
     if not text.strip(): raise ValueError("empty recipe: write dense for the network as it is, or stages as in prune0.7+int8")
     if len(text) > LONGEST: raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")

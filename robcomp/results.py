@@ -171,9 +171,11 @@ def differences(table: pd.DataFrame,  # with key clean robust reference control
             for other, keys in held.items() for name in accuracy}
 
 # %% ../nbs/50_results.ipynb #3b94673f
-def summarise(tables: Tables,
+def summarise(tables: Tables,  # of one study or of several
 ) -> pd.DataFrame:  # one row a trial, columns as `schema.SUMMARY_COLUMNS`
-    "One row a trial: what it costs, what it gets right, and against what."
+    """One row a trial: what it costs, what it gets right, and against what.
+
+    Raises ValueError where trials and rows do not belong together."""
     trials, reference = check(tables.trials, TRIAL_COLUMNS), references(tables.trials)
     accuracy = accuracies(tables)
     suites = trials[trials.key.isin(accuracy.index)].groupby("suite").key

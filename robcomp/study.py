@@ -81,8 +81,10 @@ def front_text(table: pd.DataFrame,  # summary
 # %% ../nbs/90_study.ipynb #d53e8fd8
 def gather_tables(store: str | Path,  # as `sweep` filled it
              trials: Iterable[Trial],  # as `sweep` returned them
-) -> Tables:
-    "The tables of these trials; an error where none of them ended well."
+) -> Tables:  # of these trials and no others
+    """The tables of these trials; an error where none of them ended well.
+
+    Raises ValueError where none of them ended well, with what the first one says."""
     tables, keys = collect(store), {trial.key for trial in trials}
     mine = tables.trials[tables.trials.key.isin(keys)].reset_index(drop=True)
     failed = mine[mine.status != "ok"]
@@ -91,14 +93,16 @@ def gather_tables(store: str | Path,  # as `sweep` filled it
     return Tables(mine, rows.reset_index(drop=True), deals.reset_index(drop=True))
 
 # %% ../nbs/90_study.ipynb #ce7ae6e0
-def write_results(tables: Tables,
-          folder: str | Path,
+def write_results(tables: Tables,  # of one study
+          folder: str | Path,  # made if absent
           *,
           where: str = "",  # budget, as for `choose`
           best: str = "robust",  # column to push within it
           title: str = "robcomp",  # of the report
-) -> Choice:
-    "Write what a study leaves; the choice under the budget."
+) -> Choice:  # under the budget
+    """Write what a study leaves; the choice under the budget.
+
+    Raises ValueError for a condition or column that is not one, and where the folder cannot be written."""
     folder, table = writable_folder(folder), summarise(tables)
     write_tables(tables, folder)
     choice = choose(tables, where=where, best=best)

@@ -31,14 +31,16 @@ class Tables(NamedTuple):
 
 # %% ../nbs/49_tables.ipynb #386c1f2b
 def example(*, seed: int = 0,  # of the simulated training: another seed, other outcomes on the same images
-) -> Tables:
+) -> Tables:  # 24 trials: 12 recipes of two networks
     "A small simulated study, in every column like a real one."
     return Tables(*_example.study(seed))
 
 # %% ../nbs/49_tables.ipynb #0833e40e
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it
-) -> Tables:
-    "All finished trials of a store; damaged files are named in a warning and left out."
+) -> Tables:  # trials, rows and deals
+    """All finished trials of a store; damaged files are named in a warning and left out.
+
+    Raises ValueError for a folder that is not there."""
     if not path_of(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
     records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
@@ -59,7 +61,7 @@ def put_back(tables: Tables,
 _FILES = dict(trials=TRIAL_COLUMNS, rows=ROW_COLUMNS, deals=DEAL_COLUMNS)
 
 # %% ../nbs/49_tables.ipynb #76c087ff
-def write_tables(tables: Tables,
+def write_tables(tables: Tables,  # trials, rows and deals
                  folder: str | Path,  # made if absent
 ) -> list[Path]:  # trials.parquet, rows.parquet, deals.parquet
     "The three tables as three files; the same tables give the same bytes."
@@ -67,13 +69,15 @@ def write_tables(tables: Tables,
             for name, columns in _FILES.items()]
 
 def read_tables(folder: str | Path,  # as `write_tables` filled it
-) -> Tables:
-    "The tables that were written."
+) -> Tables:  # older versions are read, too
+    """The tables that were written.
+
+    Raises ValueError for a file that is absent, damaged, or not one of the tables."""
     return Tables(*(read_table(path_of(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
 
 # %% ../nbs/49_tables.ipynb #bd759069
 def join(*tables: Tables,  # studies
-) -> Tables:
+) -> Tables:  # each trial, row and deal once
     "Several studies as one."
     trials, rows, deals = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
     return Tables(trials.drop_duplicates("key", ignore_index=True),
@@ -84,7 +88,9 @@ def join(*tables: Tables,  # studies
 def find(trials: pd.DataFrame,  # trial table, or any table with its columns
          name: str,  # a key, a recipe or the name of a published configuration, or with its network, as in `vgg19 int8` or `vgg19 int8 on cifar10`
 ) -> str:  # the key
-    "The key of the one trial that answers to a name."
+    """The key of the one trial that answers to a name.
+
+    Raises ValueError where none answers, with the nearest names, or several do."""
     if (trials.key == name).any(): return name
     full = trials.arch + " " + trials.recipe
     hits = trials[np.logical_or.reduce([names == name for own in (trials.recipe, trials.get("configuration", trials.recipe))

@@ -143,11 +143,13 @@ def _tails(level: float) -> tuple[float, float]:
 # %% ../nbs/51_uncertainty.ipynb #95e9e212
 def intervals(study: Tables | Draws,  # tables, or studies already resampled
               *,
-              draws: int = 2000,
-              seed: int = 0,
+              draws: int = 2000,  # resampled studies, where tables are given
+              seed: int = 0,  # of the resampling, 0 or more
               level: float = .95,  # share of intervals that hold the true value, 0 < level < 1
 ) -> pd.DataFrame:  # a row a trial and measure: key measure value low high
-    "Every measure of every trial with its interval."
+    """Every measure of every trial with its interval.
+
+    Raises ValueError for a level that is not between 0 and 1."""
     drawn = study if isinstance(study, Draws) else resample(study, draws=draws, seed=seed)
     table = drawn.table
     low, high = np.quantile(drawn.values, _tails(level), axis=0)
@@ -194,15 +196,18 @@ def judged(found: pd.DataFrame,  # measure, low and high of differences
     return found.assign(verdict=np.where(clear, np.where((found.low > 0) == more, "better", "worse"), "undecided"))
 
 # %% ../nbs/51_uncertainty.ipynb #cf632d22
-def comparisons(tables: Tables,
+def comparisons(tables: Tables,  # in which all these trials are
                 pairs: Iterable[tuple[str, str]],  # names of two trials each, see `results.find`
                 *,
                 measure: str = "robust",  # one of `results.MEASURES`
                 draws: int | Draws = 2000,  # how many resampled studies, or the studies
-                seed: int = 0,
-                level: float = .95,
+                seed: int = 0,  # of the resampling, 0 or more
+                level: float = .95,  # 0 < level < 1
 ) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high p (McNemar, for clean) verdict
-    "Paired differences of trials, with intervals and verdicts."
+    """Paired differences of trials, with intervals and verdicts.
+
+    Raises ValueError for an unknown measure, a name that no trial or several answer to, trials of different suites, and a
+    level that is not between 0 and 1."""
     if measure not in MEASURES: raise ValueError(unknown("measure", measure, MEASURES))
     ended = draws.table if isinstance(draws, Draws) else tables.trials[tables.trials.status == "ok"]
     pairs = pd.DataFrame([(find(ended, a), find(ended, b)) for a, b in pairs], columns=["a", "b"])
@@ -234,10 +239,12 @@ def _on_clean(tables: Tables, pairs: pd.DataFrame, level: float) -> dict:
     return dict(low=low, high=high, p=[mcnemar(a, b) for a, b in hits])
 
 # %% ../nbs/51_uncertainty.ipynb #fed1251c
-def compare(tables: Tables,
+def compare(tables: Tables,  # in which both trials are
             a: str,  # name of a trial, see `results.find`
             b: str,  # name of the trial it is held against
             **options: Any,  # as for `comparisons`
 ) -> pd.Series:  # difference (a - b) low high verdict p
-    "One comparison."
+    """One comparison.
+
+    Raises ValueError as `comparisons`."""
     return comparisons(tables, [(a, b)], **options).iloc[0]
