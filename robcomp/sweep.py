@@ -60,7 +60,7 @@ def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, t
         for job in [job for job in todo if job.needs in over]:
             todo.remove(job)
             try: running[job] = executor.submit(do_job, study, job, folder, kept)
-            except RuntimeError as error:
+            except Exception as error:  # a pool that is broken, a queue that is full
                 lost.append((job, error))
                 over.add(job.makes)
         for job in [job for job, future in running.items() if future.done()]:

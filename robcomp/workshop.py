@@ -49,7 +49,7 @@ def load_beginning(path: Path,  # as `save_beginning` left it
     "The artifact that was set aside, or one line about files that are damaged or of another beginning."
     module, spent = unpack(path, module=model), _spent(path.with_suffix(".json"))
     if module.recipe != str(recipe): raise ValueError(f"{path} holds {module.recipe}, not {recipe}")
-    if {module.origin, spent.get("origin", "")} - {"", origin}:
+    if {module.origin, spent.get("origin", "")} not in ({""}, {origin}):
         raise ValueError(f"{path} is of another network, data or protocol")
     try: return restored(module, recipe, seconds=spent["seconds"], history=pd.DataFrame(spent["history"]))
     except RuntimeError as error: raise ValueError(f"{path} is damaged: {error}") from None

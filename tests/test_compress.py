@@ -1,4 +1,5 @@
 """Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes back."""
+import copy
 import os
 import re
 
@@ -117,14 +118,40 @@ def test_promises_kept_and_file_comes_back(recipe, seed, tmp_path_factory):
 
 
 def packed_and_back(artifact, model, path):
-    """The module from its file: the same state bit for bit, the same scores, with its joint states and without."""
+    """The module from its file, in a network of other weights: the same state bit for bit, the same scores."""
     pack(artifact.module, path, recipe=str(artifact.recipe))
-    again = unpack(path, module=model)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters(): parameter.add_(1)
+    again = unpack(path, module=other)
     mine, theirs = artifact.module.state_dict(), again.state_dict()
     assert set(mine) == set(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
     x = torch.randn(4, 3, 8, 8)
     assert torch.equal(artifact.module(x), again(x)) and torch.equal(plain(again)(x), again(x))
     return again
+
+
+@pytest.mark.parametrize("text", ["dense", "half", "int8", "prune0.5", "prune0.5+cluster4+int8"])
+def test_attention_comes_back_from_its_file_whole(text, tmp_path):
+    """No stage compresses it, so all of it has to be in the file."""
+    contract = InputContract(8, (0,) * 3, (1,) * 3)
+    model = model_from(Attending(False, classes=4), name="attending", classes=4, contract=contract)
+    artifact = compress(model, text, DATA, progress=False)
+    again = packed_and_back(artifact, model, tmp_path / "model.robcomp")
+    weight = again.attention.out_proj.weight
+    assert torch.equal(weight, artifact.module.attention.out_proj.weight)
+    if text == "half": assert torch.equal(weight, weight.half().float())
+    with torch.no_grad(): artifact.module.attention.out_proj.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="out_proj.weight holds"): pack(artifact.module, tmp_path / "astray.robcomp")
+
+
+@pytest.mark.parametrize("text", ["dense", "prune0.5", "cluster4", "int8", "int4", "half", "prune0.5+int8"])
+def test_a_module_under_two_names_is_packed_once(text, tmp_path):
+    twice = nn.Conv2d(8, 8, 3, padding=1)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), twice, twice, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    model = model_from(net, name="twice", classes=4, contract=InputContract(8, (0,) * 3, (1,) * 3))
+    again = packed_and_back(compress(model, text, DATA, progress=False), model, tmp_path / "model.robcomp")
+    assert again[1] is again[2]
 
 
 def check_by_hand(artifact):

@@ -1117,3 +1117,16 @@ def test_a_tensor_that_no_file_holds_is_named(kind, tmp_path):
     with pytest.raises(ValueError, match="^odd is a tensor of .*, a packed file holds float32, .*: convert it, or register it with persistent=False$"):
         pack(model, tmp_path / "odd.robcomp")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind, count", [("float32", 20_000_000), ("uint8", 80_000_000), ("int64", 10_000_000)])
+def test_tensors_that_are_no_layers_have_the_same_budget(files, tmp_path, kind, count):
+    """Planes of a few bytes that stand for very many zeros, under right checksums."""
+    header, body = opened(files["prune0.5"][0].read_bytes())
+    parts = {name: data for name, data in parts_of(header, body).items() if not name[1].startswith("tensors")}
+    plane = encode(np.zeros(2000, np.uint16), 8)
+    few = b"".join(struct.pack("<I", len(plane) + 1) + plane for _ in range(np.dtype(kind).itemsize))
+    changed = rewritten(header | dict(tensors=[["other.values", kind, [count]]]), parts | {(kind, "tensors"): few})
+    (tmp_path / "large").write_bytes(changed)
+    for reader in (ledger, lambda path: unpack(path, module=LIKE_IT)):
+        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"): reader(tmp_path / "large")

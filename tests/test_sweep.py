@@ -295,7 +295,7 @@ def test_deals_are_written_again(store, whole, damage):
 
 # -- tuned beginnings --
 
-@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "notes nested", "notes a folder", "swapped", "packed swapped", "earlier and swapped"])
+@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "notes nested", "notes a folder", "packed without origin", "swapped", "packed swapped", "earlier and swapped"])
 def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_path, damage):
     recipes = ["prune0.5+tune1", "prune0.3+tune1", "prune0.5+tune1+int8"]
     store, clean = tmp_path / "store", tmp_path / "clean"
@@ -312,6 +312,11 @@ def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_
     if damage == "notes nested": notes.write_text('{"seconds": 1.0, "history": ' + "[" * 100_000 + "]" * 100_000 + "}")
     if damage == "notes a folder": notes.unlink(), notes.mkdir()
     if damage == "notes of another kind": notes.write_text('{"seconds": "long", "history": 7}')
+    if damage == "packed without origin":  # of another seed, say; the notes beside it are right
+        from robcomp.pack import pack, unpack
+        module = unpack(first, module=study()._model)
+        next(module.parameters()).data.mul_(1.5)
+        pack(module, first)
     if damage == "earlier and swapped":
         from robcomp.pack import pack, unpack
         for path in (first, second):
@@ -483,19 +488,22 @@ def test_what_is_no_executor_is_one_line_that_says_what_to_pass(tmp_path, wrong,
 
 
 class Losing:
-    """An executor that loses some of what it is given."""
+    """An executor that loses some of what it is given, or refuses it."""
 
-    def __init__(self, lost): self.lost, self.count = lost, 0
+    def __init__(self, lost, refuses=None): self.lost, self.refuses, self.count = lost, refuses, 0
 
     def submit(self, function, *arguments, **options):
         future, self.count = Future(), self.count + 1
+        if self.refuses and self.count in self.lost: raise self.refuses
         if self.count in self.lost: future.set_exception(MemoryError("a worker\ndied"))
         else: future.set_result(function(*arguments, **options))
         return future
 
 
-def test_a_lost_piece_does_not_stop_the_others(whole, tmp_path):
-    with pytest.raises(RuntimeError, match="1 of .* pieces were lost .*run the same sweep again") as error: sweep(study(), RECIPES, tmp_path, executor=Losing({2}), progress=False)
+@pytest.mark.parametrize("refuses", [None, RuntimeError("shut\ndown"), OSError("queue\nfull"), TimeoutError("too late")])
+def test_a_lost_piece_does_not_stop_the_others(whole, tmp_path, refuses):
+    with pytest.raises(RuntimeError, match="1 of .* pieces were lost .*run the same sweep again") as error:
+        sweep(study(), RECIPES, tmp_path, executor=Losing({2}, refuses), progress=False)
     assert "\n" not in str(error.value) and 0 < len(collect(tmp_path).trials) < len(RECIPES)
     assert resumed(tmp_path) == []
     same(tmp_path, whole)

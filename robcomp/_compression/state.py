@@ -248,7 +248,8 @@ def layers(model: nn.Module) -> dict[str, Layer]:
 
 def rest(module: nn.Module) -> dict[str, Tensor]:
     """The live state that is neither a compressible weight nor an input range, sorted by the last part of the name."""
-    names = {name for name, part in module.named_modules() if isinstance(part, COMPRESSIBLE)}
+    held = {part for layer in layers(module).values() for part in layer.modules}
+    names = {name for name, part in module.named_modules(remove_duplicate=False) if part in held}
     tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not _of_layer(name, names)}
     return {name: tensors[name] for name in sorted(tensors, key=lambda name: (name.rpartition(".")[2], name))}
 

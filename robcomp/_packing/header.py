@@ -48,7 +48,7 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
              "its header rounds the input of layers that it does not list, or not in their order")
     _check_tensors(header["tensors"])
     _check_sections(header, sections)
-    needed, allowed = work(header["layers"], sections), WORK + WORK_A_BYTE * size
+    needed, allowed = work(header["layers"], sections) + sum(prod(shape) for *_, shape in header["tensors"]), WORK + WORK_A_BYTE * size
     _require(needed <= allowed, f"it announces {needed:,} decisions in {size:,} bytes, which may hold {allowed:,}")
 
 
