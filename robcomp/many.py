@@ -16,7 +16,7 @@ import yaml
 
 # %% ../nbs/91_many.ipynb #d9b93d1f
 from ._files.shipped import parameter_file, starting_weights
-from ._store.tables import read_table
+from ._store.tables import AGAIN, read_table
 from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, spans, write_plan
 from .schema import TRIAL_COLUMNS
 from .parameters import check_values
@@ -32,6 +32,11 @@ def read_parameters(path: Path) -> Mapping:
     return found
 
 # %% ../nbs/91_many.ipynb #d14a7fdd
+def read_history(path: Path) -> pd.DataFrame:
+    "A table of earlier trials; one line about a file that is none."
+    try: return read_table(path, TRIAL_COLUMNS)[0]
+    except ValueError as error: raise ValueError(f"--history: {str(error).removesuffix(': ' + AGAIN)}: name a trials.parquet") from None
+
 def plan_of(parameters: Mapping,  # as `read_parameters` gives them
             history: Sequence[Path] = (),  # files of earlier trials
 ) -> Plan:
@@ -43,7 +48,7 @@ def plan_of(parameters: Mapping,  # as `read_parameters` gives them
     check_values({name: value for name, value in given.items() if name not in ("archs", "datasets")})
     for name, many in ((one, many) for many, one in CROSSED.items()):
         if many in parameters and name in parameters: raise ValueError(f"{name} and {many}: give one of them")
-    earlier = [read_table(path, TRIAL_COLUMNS)[0] for path in history]
+    earlier = [read_history(path) for path in history]
     plan = Plan(parameters, history=pd.concat(earlier, ignore_index=True) if earlier else None)
     for file in filter(None, map(cell_weights, plan.cells)):
         if not file.is_file(): raise ValueError(f"weights {str(file)!r} are not there: check the path, or leave them out to train")
@@ -106,9 +111,12 @@ def work_command(plan, store, task, device):
     """Do what is open of a plan until all of it is done.
 
     Start it as often as you like, on any machine that sees the store, and stop it at any time: workers claim what they do,
-    and what a stopped one has claimed is taken over."""
-    from robcomp.workers import work
+    and what a stopped one has claimed is taken over. A plan whose folder is relative has its store below the folder that a
+    worker is started in: start all in one, or name the store. Ends with 1 where trials of the plan have failed."""
+    from robcomp.workers import failed_trials, work
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
+    if failed := failed_trials(plan, store):
+        raise click.ClickException(f"{failed} trials of the plan failed: robcomp status tells why, robcomp retry opens them again")
 
 # %% ../nbs/91_many.ipynb #38996acb
 _KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")

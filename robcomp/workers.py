@@ -18,7 +18,7 @@ from ._files.atomic import replacing, writable_folder
 from ._files.json_files import read_json
 from ._store.checked import Checked, statuses
 from ._store.claims import Claim, Claims, Watch
-from ._store.merging import copied, gathered
+from ._store.merging import copied, copied_notes, gathered, joined_notes
 from ._store.shards import existing_store, read_record, stamp_of, trial_files, write_deal
 from ._store.tree import Job
 from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
@@ -67,10 +67,11 @@ def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys 
 def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str],
               beginnings: Mapping[str, str],  # stems of their files by name
 ) -> None:
-    path = _keys_file(plan, number, store)
+    "Write them down beside those that other plans of this cell have written."
+    path, before = _keys_file(plan, number, store), noted(plan, number, store)
     writable_folder(path.parent)
-    known = dict(weights=_weights(plan, number), keys=dict(keys), beginnings=dict(beginnings))
-    with replacing(path, "w") as file: json.dump(known, file)
+    now = dict(weights=_weights(plan, number), keys=dict(keys), beginnings=dict(beginnings))
+    with replacing(path, "w") as file: json.dump(joined_notes([before, now]), file)
 
 # %% ../nbs/49_workers.ipynb #1d859dc1
 class CellWorker(Worker):
@@ -138,6 +139,16 @@ def left_cells(plan: Plan, store: Path) -> list[int]:
     keys = {cell: known_keys(plan, cell, store) for cell in range(len(plan.cells))}
     there = statuses(store, [key for found in keys.values() for key in found.values()])
     return [cell for cell, found in keys.items() if not found or not set(found.values()) <= set(there)]
+
+# %% ../nbs/49_workers.ipynb #3a55931f
+def failed_trials(plan: Plan | str | Path,  # or the file of one
+                  store: str | Path | None = None,  # as for `work`
+) -> int:
+    "How many trials of a plan have failed in its store."
+    plan = plan if isinstance(plan, Plan) else read_plan(plan)
+    folder = Path(store or Path(plan.parameters["folder"]) / "store")
+    keys = (known_keys(plan, cell, folder) for cell in range(len(plan.cells)))
+    return list(statuses(folder, [key for found in keys for key in found.values()]).values()).count("failed")
 
 # %% ../nbs/49_workers.ipynb #637b7239
 COLUMNS = ["cell", "kind", "what", "state", "who", "seconds", "error"]
@@ -220,7 +231,7 @@ def merge(stores: Iterable[str | Path],
     "Copy what several stores hold into one; refused in one line where two disagree on a trial or on a deal."
     stores, into = [existing_store(store) for store in stores], Path(into)
     if into.is_dir() and any(into.iterdir()): existing_store(into)
-    return sum(copied(path, place) for place, path in gathered(stores, into).items())
+    return sum(copied(path, place) for place, path in gathered(stores, into).items()) + copied_notes(stores, into)
 
 # %% ../nbs/49_workers.ipynb #a1dcb4a1
 def start(plan: str | Path,  # the file of a plan, on a disk that all machines see

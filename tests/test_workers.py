@@ -23,7 +23,7 @@ from robcomp.command import main
 from robcomp.plan import Plan, write_plan
 from robcomp.sweep import Study, plan, sweep
 from robcomp.training import Training
-from robcomp.workers import merge, start, status, study_of, work
+from robcomp.workers import failed_trials, merge, start, status, study_of, work
 from test_sweep import RECIPES, STUDY, comparable, same, study, whole  # noqa: F401 (whole is a fixture)
 
 NODES = ["a", "b", "c"]
@@ -259,6 +259,25 @@ def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
     monkeypatch.setattr("robcomp.baseline.fit", lambda *_, **__: pytest.fail("the dense network was trained again"))
     for path in trial_files(into): path.unlink()
     assert start_digest(trained, into) == start_digest(trained, one)
+
+
+def test_plans_of_one_cell_with_other_recipes_are_both_known_in_their_merged_store(tmp_path, monkeypatch):
+    for name, recipes in (("one", ["dense", "int8"]), ("other", ["dense", "cluster4"])):
+        work(small_plan(monkeypatch, recipes=recipes), store=tmp_path / name, progress=False)
+    merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into")
+    for store in ("into", "one"):  # the same for two plans that were worked on in one store
+        if store == "one": work(small_plan(monkeypatch, recipes=["dense", "cluster4"]), store=tmp_path / "one", progress=False)
+        table = status(tmp_path / store)
+        assert set(table.state) == {"done"} and not table[table.kind == "trial"].duplicated(["cell", "what"]).any()
+
+
+def test_a_worker_says_at_its_end_that_trials_have_failed(tmp_path, monkeypatch):
+    plan = small_plan(monkeypatch, recipes=["dense", "prune0.9999"])
+    assert failed_trials(plan, tmp_path / "store") == 0
+    work(plan, store=tmp_path / "store", progress=False)
+    done = CliRunner().invoke(main, ["work", str(write_plan(plan, tmp_path / "plan.json")), "--store", str(tmp_path / "store")])
+    count = failed_trials(plan, tmp_path / "store")
+    assert count > 0 and done.exit_code == 1 and f"Error: {count} trials of the plan failed: robcomp status tells why" in done.output
 
 
 @pytest.mark.parametrize("part, spoil", [("baselines", "network.pt"), ("baselines", "network.sha256"), ("beginnings", "one.robcomp"), ("beginnings", "one.json"), ("deals", "deal.parquet"),

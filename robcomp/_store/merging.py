@@ -1,6 +1,7 @@
 """Stores brought together. What a store holds goes in units: a file, or two that belong together.
 
-    trials deals data keys plans    a file each
+    trials deals data plans         a file each
+    keys                            notes of workers, joined
     artifacts                       the packed file of a trial, as long as the trial's record says
     beginnings                      notes and packed file, both or none
     baselines                       a dense network or its training under way, and the digest of one whose training has ended
@@ -12,6 +13,7 @@ copied. Claims belong to processes, `checked` and `damaged` to one folder: they 
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -47,7 +49,7 @@ def check_digest(path: Path) -> None:
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {"deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
           "baselines": {".pt": check_training, ".sha256": check_digest}, "beginnings": {".json": check_notes, ".robcomp": read_container},
-          "keys": {".json": check_notes}, "plans": {".json": read_plan}, "artifacts": {".robcomp": read_container},
+          "plans": {".json": read_plan}, "artifacts": {".robcomp": read_container},
           "trials": {".parquet": read_trial}}
 
 
@@ -131,6 +133,33 @@ def compare_networks(held: Sequence[Path], other: Sequence[Path]) -> None:
     """Says so where two stores trained one dense network to different weights: the trials of both are kept, one goes on."""
     if len(held) == len(other) == 2 and held[1].read_text().strip() != other[1].read_text().strip():
         warn(f"{held[0]} and {other[0]} have other weights: the trials of both are kept, and new ones start from the first", stacklevel=4)
+
+
+def joined_notes(notes: Sequence[Mapping]) -> dict:
+    """Keys of trials and files of beginnings that several plans of a cell have noted; those for the weights of the last one."""
+    same = [found for found in notes if found.get("weights") == notes[-1].get("weights")]
+    parts = {part: [found[part] for found in same if isinstance(found.get(part), dict)] for part in ("keys", "beginnings")}
+    return dict(weights=notes[-1].get("weights")) | {part: {name: key for one in found for name, key in one.items()}
+                                                     for part, found in parts.items()}
+
+
+def copied_notes(stores: Sequence[Path], into: Path) -> int:
+    """Bring the notes of all stores on the keys of their cells together; files written. Damaged ones are named in a warning and
+    left out: workers write them again."""
+    found, written = {}, 0
+    for path in (path for store in [*stores, into] for path in sorted((store / "keys").glob("*.json"))):
+        try: check_notes(path)
+        except ValueError as error:
+            warn(f"{error} (left out)", stacklevel=3)
+            continue
+        found.setdefault(path.name, []).append(read_json(path))
+    for name, notes in found.items():
+        content, place = json.dumps(joined_notes(notes)), into / "keys" / name
+        if place.is_file() and place.read_text(encoding="utf-8") == content: continue
+        writable_folder(place.parent)
+        with replacing(place, "w") as file: file.write(content)
+        written += 1
+    return written
 
 
 def copied(source: Path, target: Path) -> bool:
