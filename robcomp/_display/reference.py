@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from importlib import import_module
 from textwrap import wrap
 
 from execnb.nbio import mk_cell
@@ -10,6 +11,7 @@ from nbdev.process import Processor
 from nbdev.showdoc import BasicMarkdownRenderer, _ext_link
 from nbdev.doclinks import NbdevLookup
 
+from robcomp._modidx import d
 from robcomp._text.parameters import meanings, plain
 
 INHERITED = "Call self as a function."  # what Python says of every callable object that says nothing itself
@@ -46,6 +48,13 @@ class ShowInternal(Processor):
         elif {"export", "hide", "default_exp"} & cell.directives_.keys(): del cell["source"]
 
 
+def exported(symbol: object) -> object:
+    """What the package has for a class that is defined on a page, where it has no source that can be read."""
+    if not inspect.isclass(symbol) or symbol.__module__ != "__main__": return symbol
+    homes = [module for module, names in d["syms"].items() if f"{module}.{symbol.__name__}" in names]
+    return getattr(import_module(homes[0]), symbol.__name__) if len(homes) == 1 else symbol
+
+
 class Reference(BasicMarkdownRenderer):
     """Shows a symbol on its page; `renderer` in settings.ini names this class."""
 
@@ -61,7 +70,7 @@ class Reference(BasicMarkdownRenderer):
 
     def table(self) -> str:
         """Name, type, default and meaning of each parameter, and of what is returned."""
-        said, rows = meanings(self.sym), []
+        said, rows = meanings(exported(self.sym)), []
         for name, part in self.sig.parameters.items():
             if name == "self": continue
             default = "" if part.default is inspect.Parameter.empty else f"`{cell(repr(part.default))}`"
