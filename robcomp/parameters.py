@@ -16,7 +16,7 @@ from ._files.notebooks import code_cells, injected, names_made, of_ipython
 from ._files.shipped import parameter_file, shipped, starting_weights
 from ._text.suggest import unknown
 from .choice import choose
-from .costs import IMAGES
+from .costs import IMAGES, MACS
 from .recipe import parse
 from .results import example as example_tables, summarise
 from .schedule import in_range, sizes_by_epoch
@@ -112,7 +112,7 @@ def a_place(value: object) -> bool:
 # %% ../nbs/89_parameters.ipynb #3f82c6de
 TEST_IMAGES, SIDE = {name: test for name, (_, test) in IMAGES.items()}, 32
 SEED = whole_number(0, 2**63 - 1)[0], "a whole number from 0 on, below 2**63"
-NETWORKS = ("resnet50", "resnet50_pooled", "vgg19", "mobilenetv2")
+NETWORKS = tuple(MACS)
 
 def a_setting(name: str, *, whole: bool = False):
     "A rule for a setting of a training, which raises one line beyond its range."
