@@ -17,7 +17,7 @@ from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest
 from ._compression.state import Layer, layers
-from .recipe import Cluster, Prune, Recipe, Stage, Tune
+from .recipe import Prune, Stage
 
 # %% ../nbs/31_prune.ipynb #1ec9fe5b
 def smallest(scores: Tensor,  # (n,) float32 magnitudes
@@ -188,14 +188,6 @@ class Gradual:
 # %% ../nbs/31_prune.ipynb #a1742d91
 def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and stage.scope == "gradual"
 
-def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
-    "One line about a gradual stage in the wrong place."
-    if not later or not isinstance(later[0], Tune):
-        raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
-    for other in before:
-        if isinstance(other, Cluster):
-            raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                             f"write {Prune(stage.amount)}")
 
 # %% ../nbs/31_prune.ipynb #b9b78416
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four, "gradual": ranked_globally}

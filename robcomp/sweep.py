@@ -26,7 +26,7 @@ from .baseline import POLL, Study, baseline, on_device, plan, start_digest, trav
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
 from .pack import pack
-from .recipe import Recipe, parse
+from .recipe import Recipe, check_order, parse
 from .schema import ELSEWHERE, Trial
 from .training import pick_device
 from .workshop import workshop_of
@@ -171,7 +171,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     check_executor(executor)
     study = on_device(study, device)
     if executor is None: pick_device(study.device)
-    recipes = [parse(str(recipe)) for recipe in recipes]  # a typing mistake is heard before any training
+    recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
     folder = writable_folder(folder).absolute()
     for part in ("trials", "artifacts"): writable_folder(folder / part)
     repaired(folder, [])  # a starting network that is damaged is trained again

@@ -264,9 +264,17 @@ def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(("text", "line"), [
     ("prune0.5:gradual", "write prune0.5:gradual\\+tune3"), ("prune0.5:gradual+int8", "write prune0.5:gradual\\+tune3"),
-    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16")])
-def test_stages_in_the_wrong_place(text, line):
+    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16"), ("tune1+prune0.5:gradual", "write prune0.5:gradual\\+tune3")])
+def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
+    """Before anything is trained, in one network, in a sweep and in a plan."""
+    from robcomp._store.small import small_study
+    from robcomp.plan import Plan
+    from robcomp.sweep import sweep
+    monkeypatch.setattr("robcomp.compress.fit", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
+    with pytest.raises(ValueError, match=line): sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
+    with pytest.raises(ValueError, match=line): Plan(dict(dataset="digits", arch="vgg19", recipes=["dense", text]))
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
@@ -474,7 +482,10 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
                                          ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
                                          ("Prune(.5)", "write prune0.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
                                          ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
-                                         ("PRUNE70%", "write prune0.7$"), ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
+                                         ("PRUNE70%", "write prune0.7$"), ("prune 70%", "write prune0.7$"), ("prune(70 %)", "write prune0.7$"), ("Prune 70% + INT8", "write prune0.7$"),
+                                         ("cluster50%", "number of values, no share, as in cluster16$"), ("int80%", "number of bits, no share, as in int8$"), ("int 8%", "as in int8$"),
+                                         ("Quantize 8 %", "as in int8$"), ("tune50%", "write tune0.5$"), ("half50%", "no amount, as in half$"), ("prune%", "takes a number, as in prune0.7$"),
+                                         ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
                                          ("prune-1.5", "did you mean 'prune'"), ("Dense", "write dense$"),
                                          ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 290, "allowed: int8, int4, int2$"),
                                          ("tune" + "1" * 290, "epochs from 0.001 to 1000"), ("cluster" + "9" * 290, "2 to 4096"),
@@ -486,7 +497,7 @@ def test_the_usual_slips_are_told_what_to_write(typed, said):
 
 WORDS = ["prune", "Prune", "prone", "cluster", "CLUSTER", "int", "tune", "recal", "half", "dense", "Dense", "quantize", "quant", "q", "fp16", "float16", "bits", ""]
 NUMBERS = ["", "0.7", "70", ".5", "0,5", "16", "8", "4", "3", "1.5", "150", "0", "1e-7", "0.0000001", "٣", "2.5.1", "9" * 30]
-JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
+JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", " %", "%%", "%)", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
 
 
 @settings(max_examples=1500, deadline=None)
