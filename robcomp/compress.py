@@ -141,7 +141,7 @@ RECALIBRATION_IMAGES = 5_000
 
 def is_asked(stage: Quantize) -> bool:
     "Does a quantization send images through the network?"
-    return stage.scope == "auto" or (stage.bits == 8 and stage.scope == "all")
+    return stage.scope == "auto" or stage.rounds_inputs
 
 # %% ../nbs/34_compress.ipynb #64451dfa
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
@@ -201,7 +201,7 @@ def promises_of(module: nn.Module,  # with joint states
     zeros = lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None})
     kept = {Prune: lambda stage: Narrower(stage, found) if stage.scope == "channel" else zeros(stage),
             Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
-            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits}),
+            Quantize: lambda stage: Grid(stage, {name: found[name] for name, state in states.items() if state.bits}),
             Half: lambda stage: Halves(stage, [name for name, state in states.items() if state.in_half])}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 

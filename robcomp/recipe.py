@@ -82,6 +82,9 @@ class Quantize(Stage):
         if scope != "auto" and bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
         _fill(self, bits=int(bits), scope=scope)
 
+    @property
+    def rounds_inputs(self) -> bool: return self.bits == 8 and self.scope == "all"
+
     def __str__(self): return f"int{self.bits}" + (f":{self.scope}" if self.scope != "all" else "")
 
 # %% ../nbs/30_recipe.ipynb #494c2c60

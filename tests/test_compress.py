@@ -21,7 +21,7 @@ from robcomp.pack import pack, unpack
 from robcomp.recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Tune, parse
 from robcomp.schema import Trial
 from robcomp.training import Training
-from tests.networks import Attending
+from tests.networks import Attending, Taking
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 
@@ -450,6 +450,53 @@ def test_every_stage_says_the_same_of_what_it_does_not_reach(bare, stage, capsys
 def test_channels_that_reach_what_is_out_of_reach_stay(bare):
     model = model_from(Attending(bare, classes=2), name="attending", classes=2, contract=CONTRACT)
     with pytest.raises(ValueError, match="no channel can go"): compress(model, "prune0.5:channel")
+
+
+@pytest.mark.parametrize("text", ["prune0.5", "prune0.5:2of4", "cluster4", "half", "int8", "int8:weights", "int4", "int3:auto", "prune0.5+cluster4+int8", "int8+tune1+prune0.6"])
+def test_weights_that_are_taken_without_their_layer_are_compressed_by_every_stage(text, tmp_path, capsys):
+    """What enters such a layer is not seen, so it stays float, and the artifact says so."""
+    torch.manual_seed(0)
+    model, recipe = model_from(Taking(classes=2), name="taking", classes=2, contract=CONTRACT), parse(text)
+    artifact = compress(model, text, DATA, **MEANS)
+    assert all(layers(artifact.module)[name].state for name in ("taken", "last"))
+    line = "int8 rounds the weights of taken, idle alone: no image passes through that layer, so what meets them stays float"
+    asked = any(isinstance(stage, Quantize) and stage.rounds_inputs for stage in recipe)
+    assert artifact.remarks() == [line] * asked and capsys.readouterr().err == f"robcomp: {line}\n" * asked
+    again = packed_and_back(artifact, model, tmp_path / "taking.robcomp")
+    assert restored(again, artifact.recipe).remarks() == [line] * asked
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_channels_that_meet_taken_weights_stay(width):
+    model = model_from(Taking(classes=2, width=width), name="taking", classes=2, contract=CONTRACT)
+    artifact = compress(model, "prune0.5:channel")
+    found = layers(artifact.module)
+    assert found["mix"].weight.shape[:2] == (16, width) and found["stem"].weight.shape[0] == 32
+    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: these channels meet the weights of taken, which the network takes without calling that layer"]
+
+
+def test_without_any_calibration_input_nothing_is_rounded():
+    nothing = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
+    nothing.calibration = nothing.calibration.take([])
+    with pytest.raises(ValueError, match="^no calibration input reached any layer: give calibration images$"): compress(net(), "int8", nothing)
+
+
+def test_inputs_that_are_all_zero_are_rounded():
+    grey = Images(np.full((20, 8, 8, 3), 128, np.uint8), np.arange(20) % 2)
+    artifact = compress(net(), "int8", Data("grey", grey, grey, grey, ["dark", "bright"]))
+    assert torch.isfinite(artifact.module(torch.randn(2, 3, 8, 8))).all() and artifact.module.stem.input_range.scale > 0
+
+
+@pytest.mark.parametrize("make", [lambda: nn.BatchNorm2d(4, track_running_stats=False), lambda: without(nn.BatchNorm2d(4), "running_mean", "running_var")])
+def test_there_are_no_statistics_to_measure_again(make):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="^layer 2 keeps no running statistics and normalises by the batch it is in: there are none to measure again, leave that out$"):
+        compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
+
+
+def without(layer, *names):
+    for name in names: setattr(layer, name, None)
+    return layer
 
 
 def test_networks_that_are_quantized_already_are_refused():
