@@ -108,9 +108,10 @@ def watch_inputs(model: nn.Module,  # left as it is
     hooks = [module.register_forward_pre_hook(seen[layer.name]) for layer in watched for module in layer.modules]
     training = model.training
     model.eval()
-    for batch in batches: model(batch)
+    images = sum(len(model(batch)) for batch in batches)
     model.train(training)
     for hook in hooks: hook.remove()
+    if not images: raise ValueError("inputs cannot be rounded without calibration images: give at least one")
     return seen
 
 # %% ../nbs/33_quantize.ipynb #e1e202c4
@@ -120,7 +121,6 @@ def calibrate(model: nn.Module,  # changed in place: the layers get their input 
 ) -> None:
     "Measure what enters the layers that are called, and round it to 256 levels from now on."
     seen = watch_inputs(model, batches, chosen)
-    if all(histogram.counts is None for histogram in seen.values()): raise ValueError("no calibration input reached any layer: give calibration images")
     for layer, histogram in zip(chosen, seen.values()):
         if histogram.counts is not None: layer.round_inputs(*affine_range(histogram.values, histogram.counts))
 

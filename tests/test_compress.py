@@ -475,10 +475,23 @@ def test_channels_that_meet_taken_weights_stay(width):
     assert artifact.remarks() == ["prune0.5:channel leaves stem whole: these channels meet the weights of taken, which the network takes without calling that layer"]
 
 
+def test_a_network_that_calls_none_of_its_layers():
+    class Functions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.last = nn.Conv2d(3, 32, 3), nn.Linear(32, 2)
+
+        def forward(self, x): return nn.functional.linear(nn.functional.conv2d(x, self.stem.weight).mean((2, 3)), self.last.weight)
+
+    model = model_from(Functions(), name="functions", classes=2, contract=CONTRACT)
+    assert compress(model, "int8", DATA).remarks() == ["int8 rounds the weights of stem, last alone: no image passes through that layer, so what meets them stays float"]
+    with pytest.raises(ValueError, match="^prune0.5:channel: functions: none of its layers is called; prune weights instead, as prune0.5$"): compress(model, "prune0.5:channel")
+
+
 def test_without_any_calibration_input_nothing_is_rounded():
     nothing = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
     nothing.calibration = nothing.calibration.take([])
-    with pytest.raises(ValueError, match="^no calibration input reached any layer: give calibration images$"): compress(net(), "int8", nothing)
+    with pytest.raises(ValueError, match="^inputs cannot be rounded without calibration images: give at least one$"): compress(net(), "int8", nothing)
 
 
 def test_inputs_that_are_all_zero_are_rounded():

@@ -362,9 +362,11 @@ def test_an_instance_norm_with_running_statistics_is_written(tmp_path):
 @needs_onnx
 def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))
+    batch = Calling(lambda net, x: F.batch_norm(x, None, None, training=True))
     for last, said in ((Inverse(), "cannot be written as ONNX: opset 17 has no linalg_pinv: replace it in the network, or try another opset$"),
+                       (batch, "normalises by the batch an image is in, so no file can answer for one image: keep running statistics$"),
                        (pool, "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, or pool with a kernel size$"), (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), "layer 1.0 normalises by the batch it is in")):
-        network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
+        network = model_from(last if last is batch else nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
         with pytest.raises(ValueError, match=said) as caught: export_onnx(network, tmp_path / "net.onnx")
         assert "\n" not in str(caught.value) and not (tmp_path / "net.onnx").exists()
     assert capfd.readouterr() == ("", "")

@@ -43,6 +43,7 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Remo
         if layer.name in keep or len(layer.modules) > 1: whole.update(layer.modules)
     example = torch.zeros(1, 3, model.contract.size, model.contract.size)
     with OrderKept(): used = followed(lambda: layers_used(flat, example), flat)
+    if not used: raise Unfollowed("none of its layers is called")
     taken = _take_for_parameters(flat, used)
     graph = followed(lambda: _graph_of(flat, example), flat)
     removed, split, left = followed(lambda: _sets(graph, amount, whole, taken, used[-1]), flat)

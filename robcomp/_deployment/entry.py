@@ -31,6 +31,10 @@ class InOtherWords(TorchFunctionMode):
         if name == "instance_norm" and function is nn.functional.instance_norm:
             given = signature(function).bind(*args, **kwargs).arguments
             if given.pop("use_input_stats", True) is False: return nn.functional.batch_norm(**given, training=False)
+        if name == "batch_norm" and function is nn.functional.batch_norm:
+            given = signature(function).bind(*args, **kwargs).arguments
+            if given.get("training") or given["running_mean"] is None:
+                raise ValueError("it normalises by the batch an image is in, so no file can answer for one image: keep running statistics")
         return function(*args, **kwargs)
 
 
