@@ -168,7 +168,9 @@ def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
 def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, progress: bool) -> list[Trial]:
     "The plan of a sweep; where there is an executor, it trains the dense network."
     if executor is None or not study.trains: digest = start_digest(study, folder, progress=progress)
-    else: digest = executor.submit(apart, start_digest, os.getpid(), travelling(study, folder), folder, progress=False).result()
+    else:
+        given = os.getpid(), travelling(study, folder), folder
+        digest = executor.submit(apart, start_digest, *given, progress=False).result()
     return plan(study, recipes, digest)
 
 # %% ../nbs/46_sweep.ipynb #b1d28b2f

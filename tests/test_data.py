@@ -392,11 +392,12 @@ def test_sixteen_bits_keep_their_range(tmp_path):
         )
 
 
-@pytest.mark.parametrize("kind, said", [(np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
+@pytest.mark.parametrize("kind, said", [
+    (np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
 @pytest.mark.parametrize("largest", [255, 65535, 2**31 - 1])
 def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
     Image.fromarray(np.linspace(0, largest, 256).reshape(16, 16).astype(kind)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=f"unreadable image .*{said}.* no known range.*: mend it or take it out") as error:
+    with pytest.raises(ValueError, match=f"unreadable image .*{said}.* no known range.*: mend it") as error:
         read_picture(tmp_path / "a.tif", 8)
     assert "\n" not in str(error.value)
 

@@ -128,7 +128,8 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     (dict(weights="FOLDER/{seed}.safetensors", seeds=[3]), "there is no file"),
     *[(dict(weights=text), "what stands in braces is arch, dataset or seed")
       for text in ("{seed:99999999999}", "{seed!r:>9999999999}", "{arch:{seed}}", "{seed.real}", "{", "a}")],
-    *[(dict(device=text), "device is cpu, cuda") for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")],
+    *[(dict(device=text), "device is cpu, cuda")
+      for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")],
     *[(dict(device=text), f"device '{text}' is not on this machine") for text in ("cuda:7", "mps", "xpu:3")],
     (dict(images="FOLDER"), "make one folder a class"),
     (dict(folder="FOLDER/notes.txt/runs"), "folder is the name of a folder"),

@@ -1,4 +1,4 @@
-"""What the recipe of a file promises of its numbers, held against the numbers: two zeros in every four, and half precision."""
+"""What the recipe of a file promises, held against its numbers: two zeros in every four, and half precision."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ def check_promises(module: nn.Module, recipe: Recipe) -> None:
 
 
 def check_pattern(recipe: Recipe,
-                  masks: Mapping[str, np.ndarray],  # by name of the layer, of the shape of its weight: not 0 where a weight is kept
+                  masks: Mapping[str, np.ndarray],  # by layer, of the shape of its weight: not 0 where a weight is kept
 ) -> None:
     """A line of error where two zeros in every four were promised and other weights are zero.
 
-    Where weights were pruned in other ways too, a layer may have zeros without the pattern, but not all of them. Channels that
-    went afterwards took the fours apart.
+    Where weights were pruned in other ways too, a layer may have zeros without the pattern, but not all of them.
+    Channels that went afterwards took the fours apart.
     """
     scopes = [stage.scope for stage in recipe if isinstance(stage, Prune)]
     if "2of4" not in scopes or "channel" in scopes[scopes.index("2of4"):]: return
