@@ -163,6 +163,7 @@ def start_files(given: Mapping) -> list[Path]:
     seeds = given.get("seeds", [given.get("seed", 0)])
     return sorted({starting_weights(given.get("weights", ""), **known, seed=seed) for seed in seeds} - {None})
 
+# %% ../nbs/89_parameters.ipynb #1001d666
 def check_together(given: Mapping) -> None:
     "One line about values each of which is sound alone."
     dataset, sizes = given.get("dataset", ""), given.get("sizes", "")
