@@ -8,6 +8,7 @@ __all__ = []
 # %% ../nbs/13_conditions.ipynb #b4d6df0a
 import inspect
 import re
+import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -65,9 +66,13 @@ class Corruption:
         return found.hexdigest()[:8]
     def __call__(self, images: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
         return self.function(images, severity, generator)
+    def __copy__(self): return self
+    def __deepcopy__(self, memo): return self
     def __reduce__(self):
-        if "<locals>" in self.__qualname__:
-            raise TypeError(f"corruption {self.name!r} is defined inside a function, so no other process finds it: "
+        typed = self.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+        if "<locals>" in self.__qualname__ or typed:
+            place = "in a notebook" if typed else "inside a function"
+            raise TypeError(f"corruption {self.name!r} is defined {place}, so no other process finds it: "
                             "define it at the top of a file that can be imported")
         return self.__qualname__
     def __repr__(self): return f"Corruption({self.name})"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ._files.atomic import path_of
 from ._text.errors import first_line
-from ._deployment.foreign import bytes_of, contract_noted, counts, face, parts_of
+from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
 from .data import Images, InputContract, as_input
 from .deploy import library, session
 from .published_corruptions import whole_number
@@ -32,12 +32,15 @@ class OnnxFile:
     ):
         self.path, self.threads = path_of(path).absolute(), torch.get_num_threads() if threads is None else threads
         self.parts = parts_of(self.path)
+        self.digest = digest_of(self.parts)
         self.face = face(self.running, self.path)
 
     def __getstate__(self): return {name: value for name, value in vars(self).items() if name != "running"}
 
     @cached_property
-    def running(self): return session(self.path, threads=self.threads)
+    def running(self):
+        if digest_of(self.parts) == self.digest: return session(self.path, threads=self.threads)
+        raise ValueError(f"{str(self.path)!r} has changed or gone since it was read: read it again with from_onnx")
     @property
     def runtime(self) -> str: return f"onnxruntime {library('onnxruntime').__version__}"
 
@@ -143,7 +146,7 @@ def contract_in(running: OnnxFile) -> InputContract:
     raise ValueError(f"{str(running.path)!r} does not say how its images are normalised: pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
 
 # %% ../nbs/38_elsewhere.ipynb #fc36d567
-def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that a file tells, and `digest`
+def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that a file tells
     "Bytes, parameters and codes of an ONNX file."
     found = bytes_of(running.parts)
     return found | dict(onnx_bytes=found["size_bytes"]) | counts(library("onnx").load(running.path))
@@ -166,7 +169,7 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
     if running.face.size not in (None, contract.size):
         raise ValueError(f"{str(path)!r} takes images of {running.face.size} x {running.face.size}, its contract says {contract.size}: pass one of that size")
     figures = file_sizes(running)
-    return Elsewhere(running, contract, name=running.path.name, order=order, digest=figures.pop("digest"), figures=figures)
+    return Elsewhere(running, contract, name=running.path.name, order=order, digest=running.digest, figures=figures)
 
 # %% ../nbs/38_elsewhere.ipynb #d7a56241
 def from_predict(function: Callable,  # (n, 3, size, size) float32 array, normalised -> (n, classes) array, tensor or lists

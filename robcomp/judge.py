@@ -68,7 +68,7 @@ def dense_of(study: Study,
 def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path, *, dense_bytes: int | None) -> None:
     "Evaluate one model and write its file."
     start = perf_counter()
-    try: rows, failed = evaluate({trial.key: model}, study.suite, progress=False, device=study.device), {}
+    try: rows, failed = evaluate({trial.recipe: model}, study.suite, progress=False, device=study.device), {}
     except Exception as error: rows, failed = None, dict(status="failed", error=one_line(error))
     whole = dense_bytes or 4 * model.figures.get("params", np.nan)
     run_with = versions(study.device) | dict(engine=model.runtime)
@@ -94,6 +94,7 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
         recipe_of(name)
         if not isinstance(model, Elsewhere):
             raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+    if study.suite.adapt: raise ValueError("models from elsewhere cannot adapt: judge them on a study without adapt")
     folder, few = writable_folder(folder), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:

@@ -1,5 +1,6 @@
 """The nineteen corruptions: published bytes, published formulas, draws that belong to the image, suites, arrays."""
 
+import copy
 import errno
 import hashlib
 import http.server
@@ -830,6 +831,15 @@ def test_own_corruption_that_others_cannot_find_is_not_pickled(few):
 
     with pytest.raises(TypeError, match="'dull' is defined inside a function, so no other process finds it") as error:
         pickle.dumps(dull)
+    one_line(error)
+    assert copy.deepcopy(dull) is copy.copy(dull) is dull
+
+
+def test_own_corruption_of_a_notebook_is_not_pickled(few, monkeypatch):
+    monkeypatch.setattr(banding, "__module__", "__main__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    with pytest.raises(TypeError, match="'banding' is defined in a notebook, so no other process finds it") as error:
+        pickle.dumps(banding)
     one_line(error)
 
 

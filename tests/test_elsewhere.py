@@ -290,3 +290,23 @@ def test_evaluation_says_what_answered(net, tmp_path):
     for engine in ("auto", "torch", "onnxruntime"):
         rows = evaluate(models, suite, engine=engine, device="cpu", progress=False)
         assert rows.groupby("name").engine.first().str.split().str[0].to_dict() == dict(file="onnxruntime", function="elsewhere")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_that_changed_is_not_taken_for_the_one_that_was_read(net, tmp_path, monkeypatch):
+    """A pickle opens its file again, from any folder, and only the file that it was made of."""
+    import pickle
+    path, x = exported(net, tmp_path / "net.onnx"), torch.zeros(2, 3, 32, 32)
+    monkeypatch.chdir(tmp_path)
+    model = from_onnx("net.onnx", CONTRACT)
+    kept, wanted = pickle.dumps(model), model(x)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    assert torch.equal(pickle.loads(kept)(x), wanted)
+    before = path.read_bytes()
+    for change in (lambda: path.write_bytes(exported(net, tmp_path / "else" / "soft.onnx", soft=True).read_bytes()), path.unlink):
+        change()
+        with pytest.raises(ValueError, match="has changed or gone since it was read: read it again") as error: pickle.loads(kept)(x)
+        assert "\n" not in str(error.value)
+    path.write_bytes(before)
+    assert torch.equal(pickle.loads(kept)(x), wanted)

@@ -82,3 +82,11 @@ def test_what_is_judged_is_a_mapping_and_a_study(tmp_path):
 def test_a_trial_says_what_answered(filed):
     said = filed.trials.set_index("recipe").versions.map(json.loads)
     assert said["elsewhere:same"]["engine"] == "elsewhere" and said["dense"]["engine"] == "torch"
+
+
+def test_models_from_elsewhere_do_not_adapt(tmp_path):
+    data = load("digits")
+    study = Study(data, "vgg19", conditions=dict(corruptions=["contrast"], severities=[2], adapt=True))
+    model = from_predict(lambda x: np.zeros((len(x), 10)), contract_of(data), size_bytes=1)
+    with pytest.raises(ValueError, match="models from elsewhere cannot adapt"): judge(dict(m=model), study, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
