@@ -39,7 +39,8 @@ def _read(what: str | Path) -> Data:
 def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed: int) -> Path | None:
     "The file of weights of a study; None: its network is trained."
     if weights is None or isinstance(weights, Path): return weights
-    return starting_weights(weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
+    return starting_weights(
+        weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
 # %% ../nbs/42_baseline.ipynb #a298aad2
 class Study:
@@ -50,7 +51,7 @@ class Study:
                  *,
                  name: str = "study",  # stands in every row
                  train: Training | None = None,  # of a network given by name without weights; None: Training(10)
-                 weights: str | Path | None = None,  # safetensors file ({seed} is filled in); auto: what comes with robcomp
+                 weights: str | Path | None = None,  # file, {seed} filled in; auto: what robcomp brings
                  tune: Training | None = None,  # how `tune` stages train; None: Training(1, peak=.01, warmup=0.)
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
                  seed: int = 0,  # of training, tuning and calibration
@@ -103,7 +104,9 @@ def contract_for(study: Study) -> InputContract:
 # %% ../nbs/42_baseline.ipynb #3e23761d
 def baseline_path(study: Study, folder: Path) -> Path:
     "Where the trained starting network of a study is kept."
-    named = study._data if isinstance(study._data, str) else study.data.name  # a name is the data's own: nothing is read for it
+    named = (
+        study._data if isinstance(study._data, str) else study.data.name
+    )  # a name is the data's own: nothing is read for it
     what = canonical(dict(data=named, arch=study.arch, seed=study.seed, train=study.train.record()))
     return folder / "baselines" / f"{study.arch}-{sha256(what.encode()).hexdigest()[:16]}.pt"
 

@@ -175,7 +175,10 @@ def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
 def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.DataFrame]:
     "Calibration errors and their change, with intervals."
     at, to = (np.array([measured.names.index(pair[side]) for pair in pairs]) for side in (0, 1))
-    def errors(kind): return [calibration_of(part, measured.parts, kinds[kind]) for part in (measured.point, measured.values)]
+
+    def errors(kind):
+        return [calibration_of(part, measured.parts, kinds[kind]) for part in (measured.point, measured.values)]
+
     own = {f"calibration_{kind}": [part[..., at] for part in errors(kind)] for kind in kinds}
     if "robust" in kinds: own["calibration_change"] = [part[..., at] - part[..., to] for part in errors("robust")]
     def limits(value, drawn):

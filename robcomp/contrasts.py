@@ -68,11 +68,12 @@ class Seeds(NamedTuple):
     shares: np.ndarray   # (names, recipes): which recipes a name is the mean of
     first: Profile       # the first seed of each recipe alone
 
-def recipe_profile(tables: Tables,  # one network on one data set, as from `by_network`; or several networks on the same images
-                   *,
-                   arrange: Callable[[pd.DataFrame], pd.DataFrame] = lambda hits: hits,  # as `by_class`
-                   draws: int = 1000,
-                   seed: int = 0,
+def recipe_profile(
+    tables: Tables,  # one network on one data set, as from `by_network`; or several networks on the same images
+    *,
+    arrange: Callable[[pd.DataFrame], pd.DataFrame] = lambda hits: hits,  # as `by_class`
+    draws: int = 1000,
+    seed: int = 0,
 ) -> Profile:  # a name a recipe
     "Means by recipe and corruption, on other images of the kind and with what is known about other seeds."
     trials = pd.concat([study.trials for study in by_network(tables).values()], ignore_index=True)
@@ -126,13 +127,14 @@ def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for
 ) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds luck
     """Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds.
 
-    Raises ValueError for a text that is no signed sum, an unknown condition, and a level that is not between 0 and 1. Trials
-    that are absent are no error: their row says what is missing."""
+    Raises ValueError for a text that is no signed sum, an unknown condition, and a level that is not between 0 and 1.
+    Trials that are absent are no error: their row says what is missing."""
     table = pd.DataFrame(list(questions), columns=["trials", "conditions"])
     terms = [signed(text) for text in table.trials]
     absent = [", ".join(name for name in term if name not in measured.names) for term in terms]
     weights = np.reshape([[term.get(name, 0) for name in measured.names] for term in terms], (-1, len(measured.names)))
-    across = np.reshape([condition_weights(text, measured.parts) for text in table.conditions], (-1, len(measured.parts)))
+    across = np.reshape(
+        [condition_weights(text, measured.parts) for text in table.conditions], (-1, len(measured.parts)))
     known = np.array([not names for names in absent], bool)
     asked = _Asked(*_summed(measured, weights, across), *_seeds_of(measured, weights, across))
     ends = np.full((4, len(table)), np.nan)
@@ -155,8 +157,10 @@ def _summed(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple
     return tuple(np.einsum("...tp,qt,qp->...q", part, weights, across, optimize=True) for part in parts)
 
 def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    "Variances of questions over seeds: of one seed by the pooled spread, times the squared weights over the numbers of seeds."
-    if measured.seeds is None or not measured.seeds.spread.free: return np.zeros(len(weights)), np.zeros(len(weights)), 0
+    """Variances of questions over seeds: of one seed by the pooled spread, times the squared weights over the numbers
+    of seeds."""
+    if measured.seeds is None or not measured.seeds.spread.free:
+        return np.zeros(len(weights)), np.zeros(len(weights)), 0
     count, matters, spread, shares, _ = measured.seeds
     times = ((weights @ shares)**2 * (matters / count)).sum(1)
     luck = ((spread.residuals @ across.T)**2).sum(0)
@@ -169,7 +173,10 @@ def _limits(asked: _Asked, level: float) -> np.ndarray:
     value, draws, luck, both, free = asked
     images = draws.var(0)
     shared = 1 - np.divide(both, images, out=np.zeros_like(images), where=images > 0)
-    def wider(reach, level): return widened(np.maximum(reach, 0), shared.clip(0, 1), luck, free * (luck > 0), level=level)
+
+    def wider(reach, level):
+        return widened(np.maximum(reach, 0), shared.clip(0, 1), luck, free * (luck > 0), level=level)
+
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     ends = [value - wider(value - low, level), value + wider(high - value, level)] if free else [low, high]
     every = simultaneous(draws, value, level=level).T
@@ -189,7 +196,8 @@ def _said_of_seeds(measured: Profile, weights: np.ndarray) -> dict[str, list]:
         trained = used & matters
         least = int(count[trained if trained.any() else used].min(initial=count.max(initial=1)))
         seeds.append(least)
-        luck.append("none" if not trained.any() else "its seeds" if least > 1 else "borrowed" if spread.free else "left out")
+        luck.append(
+            "none" if not trained.any() else "its seeds" if least > 1 else "borrowed" if spread.free else "left out")
     return dict(seeds=seeds, luck=luck)
 
 # %% ../nbs/57_contrasts.ipynb #1268312c
@@ -198,7 +206,8 @@ def by_class(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it, as t
     "Outcomes arranged by class."
     labels = hits.index.get_level_values("label")
     names = [f"class_{label}" for label in range(labels.max() + 1)]
-    levels = [pd.Categorical.from_codes(labels, names), np.zeros(len(hits), int), hits.index.get_level_values("number"), labels]
+    levels = [pd.Categorical.from_codes(labels, names), np.zeros(len(hits), int), hits.index.get_level_values("number"),
+              labels]
     return hits.set_index(pd.MultiIndex.from_arrays(levels, names=hits.index.names)).sort_index(level=0, kind="stable")
 
 # %% ../nbs/57_contrasts.ipynb #40e83469
@@ -223,12 +232,16 @@ def slope_weights(parts: Iterable[str],  # as `severity_1`
     return (levels - levels.mean()) / ((levels - levels.mean())**2).sum()
 
 # %% ../nbs/57_contrasts.ipynb #afbf4308
-def with_means(measured: Profile,
-               members: Mapping[str, Iterable[str]],  # new name -> names whose mean it is; one without members is left out
+def with_means(
+    measured: Profile,
+    members: Mapping[str, Iterable[str]],  # new name -> names whose mean it is; one without members is left out
 ) -> Profile:
     "A profile with means over trials as further trials."
     rows = {name: [measured.names.index(one) for one in some] for name, some in members.items() if some}
-    def longer(part, axis): return np.concatenate([part, *(part.take(at, axis).mean(axis, keepdims=True) for at in rows.values())], axis)
+
+    def longer(part, axis):
+        return np.concatenate([part, *(part.take(at, axis).mean(axis, keepdims=True) for at in rows.values())], axis)
+
     names, seeds = [*measured.names, *rows], measured.seeds
     if seeds is not None: seeds = seeds._replace(shares=longer(seeds.shares, 0), first=with_means(seeds.first, members))
     return Profile(names, measured.parts, longer(measured.point, -2), longer(measured.values, -2), seeds)

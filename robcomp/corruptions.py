@@ -61,10 +61,10 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     return corrupt_checked(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
 
 # %% ../nbs/14_corruptions.ipynb #396390aa
-def hands_of(pairs: Sequence[Condition],  # clean first, which holds all
-             n: int,  # test images
-             each: int | None,  # images of a corrupted condition; None: all
-             seed: int,
+def positions_by_condition(pairs: Sequence[Condition],  # clean first, which holds all
+                           n: int,  # test images
+                           each: int | None,  # images of a corrupted condition; None: all
+                           seed: int,
 ) -> dict[Condition, np.ndarray]:  # positions in the test split, ascending
     "Which of the test images each condition holds."
     if each is not None: whole_number("per_condition", each, 1, n)
@@ -155,25 +155,25 @@ class Suite:
         self.source, self.arrays, known = source_of(source, data, corruptions)
         self.conditions = conditions(corruptions, severities, known=known)
         self.own = owned_by(data, corruptions, severities, self.seed)
-        self._hands = hands_of(self.conditions, len(data.test), per_condition, self.seed)
+        self._positions = positions_by_condition(self.conditions, len(data.test), per_condition, self.seed)
         spoilt = {condition.corruption for condition in self.conditions[1:]}
         self.strengths = strengths_of(self.source, data.size, strengths, needed=spoilt != {*self.own})
         self.text = suite_text(self, per_condition)
 
-    def __len__(self) -> int: return sum(map(len, self._hands.values()))
+    def __len__(self) -> int: return sum(map(len, self._positions.values()))
     def __repr__(self) -> str: return f"Suite({len(self.conditions)} conditions, {len(self):,} images: {self.text})"
-    def positions(self, condition: Condition) -> np.ndarray: return positions_of(self._hands, condition)
+    def positions(self, condition: Condition) -> np.ndarray: return positions_of(self._positions, condition)
     def batch(self, condition: Condition, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return batch(self, condition, part)
     def deal(self) -> pd.DataFrame: return deal(self)
 
 # %% ../nbs/14_corruptions.ipynb #ad4e693c
-def positions_of(hands: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
+def positions_of(dealt: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
-    if condition not in hands:
-        raise ValueError(f"{tuple(condition)} is not in this suite of {len(hands)} conditions: "
+    if condition not in dealt:
+        raise ValueError(f"{tuple(condition)} is not in this suite of {len(dealt)} conditions: "
                          "`suite.conditions` lists them")
-    return hands[condition]
+    return dealt[condition]
 
 # %% ../nbs/14_corruptions.ipynb #d394d203
 def batch(suite: Suite,
@@ -196,9 +196,10 @@ def batch(suite: Suite,
 # %% ../nbs/14_corruptions.ipynb #bf1002a4
 def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
     "Which images a condition holds."
-    return pd.DataFrame([dict(suite=suite.text, corruption=name, severity=severity, numbers=hand.astype(np.int32),
-                              labels=suite.data.test.labels[hand].astype(np.int16))
-                         for (name, severity), hand in suite._hands.items()])
+    rows = [dict(suite=suite.text, corruption=name, severity=severity, positions=positions.astype(np.int32),
+                 labels=suite.data.test.labels[positions].astype(np.int16))
+            for (name, severity), positions in suite._positions.items()]
+    return pd.DataFrame(rows)
 
 # %% ../nbs/14_corruptions.ipynb #dc702076
 def write_arrays(data: Data,  # its test images are spoilt

@@ -6,54 +6,60 @@
 __all__ = []
 
 # %% ../nbs/53_counts.ipynb #b3df1e6b
-from collections.abc import Iterable
 from hashlib import sha256
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
-from .results import Tables, accuracies, averaging, find, references
-from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
-                            TRIAL_COLUMNS, Trial, canonical, check)
-from .uncertainty import judged, wilson
+from .results import Tables, accuracies, averaging, references
+from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, KEY_VERSION, ROW_COLUMNS, SCHEMA_VERSION,
+                            SEVERITIES, STANDARD, TRIAL_COLUMNS, Trial, canonical, check)
 
-# %% ../nbs/53_counts.ipynb #34f234c7
+# %% ../nbs/53_counts.ipynb #14f8056f
 CONFIGURATION = ["dataset", "arch", "configuration", "seed"]  # what names a published trial
 CONDITION = ["corruption", "severity", "n", "correct"]
+EXPECTED = {(CLEAN, 0), *((corruption, severity) for corruption in STANDARD for severity in SEVERITIES)}
 
-def check_numbers(rows: pd.DataFrame,  # dataset arch configuration corruption severity n correct; seed 0 where there is no such column
+def _place(row: dict) -> str:
+    return f"{row['configuration']!r} of {row['arch']} on {row['dataset']}, {row['corruption']} {row['severity']}"
+
+# %% ../nbs/53_counts.ipynb #34f234c7
+def check_numbers(
+    rows: pd.DataFrame,  # dataset arch configuration corruption severity n correct; seed is 0 where absent
 ) -> pd.DataFrame:  # the same with whole numbers, ordered; raises one line about the first that is none
     "Whole numbers in every count."
     rows = check(rows, [*CONFIGURATION[:3], *CONDITION]).assign(seed=rows.get("seed", 0))
     for name in ("seed", "severity", "n", "correct"):
         values = pd.to_numeric(rows[name], errors="coerce").astype(float)
-        for row in rows[~np.isfinite(values) | (values % 1 != 0)].to_dict("records"): raise ValueError(f"{_place(row)}: {name} is a whole number, got {row[name]!r}")
+        for row in rows[~np.isfinite(values) | (values % 1 != 0)].to_dict("records"):
+            raise ValueError(f"{_place(row)}: {name} is a whole number, got {row[name]!r}")
         rows = rows.assign(**{name: values.astype(int)})
     return rows[[*CONFIGURATION, *CONDITION]].sort_values([*CONFIGURATION, "corruption", "severity"], ignore_index=True)
 
-def _place(row: dict) -> str: return f"{row['configuration']!r} of {row['arch']} on {row['dataset']}, {row['corruption']} {row['severity']}"
-
 # %% ../nbs/53_counts.ipynb #1d14614a
-def check_counts(rows: pd.DataFrame,  # from `check_numbers`
-) -> pd.DataFrame:  # the same table; raises one line about the first count that is impossible, repeated or of no known condition
+def check_counts(
+    rows: pd.DataFrame,  # from `check_numbers`
+) -> pd.DataFrame:  # the same; one line about a count that is impossible, repeated or of no known condition
     "Counts that can be."
     for name in rows.corruption.unique():
-        if name != CLEAN and name not in CORRUPTIONS: raise ValueError(unknown("corruption", name, [CLEAN, *CORRUPTIONS]))
+        if name != CLEAN and name not in CORRUPTIONS:
+            raise ValueError(unknown("corruption", name, [CLEAN, *CORRUPTIONS]))
     known = np.where(rows.corruption == CLEAN, rows.severity == 0, rows.severity.isin(SEVERITIES))
-    wrong = {"there is no such condition: clean is severity 0, a corruption 1 to 5": ~known,
-             "0 to n images can be correct": (rows.correct < 0) | (rows.correct > rows.n) | (rows.n < 1),
-             "given twice: keep one row, or tell seeds apart in a column seed": rows.duplicated([*CONFIGURATION, "corruption", "severity"])}
+    wrong = {
+        "there is no such condition: clean is severity 0, a corruption 1 to 5": ~known,
+        "0 to n images can be correct": (rows.correct < 0) | (rows.correct > rows.n) | (rows.n < 1),
+        "given twice: keep one row, or tell seeds apart in a column seed": rows.duplicated(
+            [*CONFIGURATION, "corruption", "severity"]),
+    }
     for what, where in wrong.items():
-        for row in rows[where].to_dict("records"): raise ValueError(f"{_place(row)}, {row['correct']} correct of {row['n']} images: {what}")
+        for row in rows[where].to_dict("records"):
+            raise ValueError(f"{_place(row)}, {row['correct']} correct of {row['n']} images: {what}")
     return rows
 
 # %% ../nbs/53_counts.ipynb #b9465db8
-EXPECTED = {(CLEAN, 0), *((corruption, severity) for corruption in STANDARD for severity in SEVERITIES)}
-
 def check_conditions(rows: pd.DataFrame,  # from `check_numbers`
 ) -> pd.DataFrame:  # the same table
     "Clean images and all 15 x 5 conditions in every configuration; raises one line about the first that lacks some."
@@ -61,145 +67,93 @@ def check_conditions(rows: pd.DataFrame,  # from `check_numbers`
         lacking = sorted(EXPECTED - set(zip(part.corruption, part.severity)))
         if lacking:
             shown = ", ".join(f"{corruption} {severity}" for corruption, severity in lacking[:3])
-            raise ValueError(f"{name[2]!r} of {name[1]} on {name[0]} lacks {len(lacking)} of 76 conditions ({shown}): add their counts")
+            raise ValueError(f"{name[2]!r} of {name[1]} on {name[0]} lacks {len(lacking)} of 76 conditions "
+                             f"({shown}): add their counts")
     return rows
 
 # %% ../nbs/53_counts.ipynb #2b4df74e
 def check_configurations(trials: pd.DataFrame,  # dataset arch configuration seed recipe
                          rows: pd.DataFrame,  # dataset arch configuration seed
 ) -> pd.DataFrame:  # the table of trials
-    "Trials and rows that name the same configurations, with a dense network each; raises one line about the first that does not."
+    """Trials and rows that name the same configurations, with a dense network each; raises one line about the first
+    that does not."""
     names, counted = (list(table[CONFIGURATION].itertuples(index=False, name=None)) for table in (trials, rows))
-    if len(names) > len(set(names)): raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is listed twice: one row a configuration")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice: raise ValueError(f"{twice[0]} is listed twice: one row a configuration")
     for name in dict.fromkeys(counted):
-        if name not in set(names): raise ValueError(unknown("configuration", name[2], [known[2] for known in names if known[:2] == name[:2] and known[3] == name[3]]))
+        if name in set(names): continue
+        near = [known[2] for known in names if known[:2] == name[:2] and known[3] == name[3]]
+        raise ValueError(unknown("configuration", name[2], near))
     for name in names:
-        if name not in set(counted): raise ValueError(f"{name[2]!r} of {name[1]} on {name[0]} has no counts: add its rows, or leave it out")
+        if name not in set(counted):
+            raise ValueError(f"{name[2]!r} of {name[1]} on {name[0]} has no counts: add its rows, or leave it out")
     for (dataset, arch, seed), part in trials.groupby(["dataset", "arch", "seed"]):
         dense = (part.recipe == "dense").sum()
-        if dense != 1: raise ValueError(f"{arch} on {dataset} has {dense or 'no'} trials with the recipe dense: one is needed, the others are held against it")
+        if dense != 1:
+            raise ValueError(f"{arch} on {dataset} has {dense or 'no'} trials with the recipe dense: one is needed, "
+                             "the others are held against it")
     return trials
 
-# %% ../nbs/53_counts.ipynb #230eaf58
-GIVEN = [name for name in TRIAL_COLUMNS if name not in "key study protocol suite weights schema versions status error source".split()]
+# %% ../nbs/53_counts.ipynb #01384a3f
+OURS = "key study protocol suite weights schema versions status error source".split()
+GIVEN = [name for name in TRIAL_COLUMNS if name not in OURS]
 
+# %% ../nbs/53_counts.ipynb #230eaf58
 def check_columns(trials: pd.DataFrame,
 ) -> pd.DataFrame:  # with seed; raises one line about a column that is not known, or a recipe that cannot be read
     "A table of trials with known columns and recipes."
     for name in check(trials, [*CONFIGURATION[:3], "recipe"]):
         if name not in GIVEN: raise ValueError(unknown("column of a published trial", name, GIVEN))
     for row in trials.to_dict("records"):
-        try: parse(row["recipe"])
-        except ValueError as error: raise ValueError(f"{row['configuration']!r} of {row['arch']} on {row['dataset']}: {error}") from None
+        try:
+            parse(row["recipe"])
+        except ValueError as error:
+            raise ValueError(f"{row['configuration']!r} of {row['arch']} on {row['dataset']}: {error}") from None
     return trials.assign(seed=trials.get("seed", 0))
 
 # %% ../nbs/53_counts.ipynb #3fee5c74
-def from_counts(trials: pd.DataFrame,  # dataset arch configuration recipe, and any others of `GIVEN`
-                rows: pd.DataFrame,  # dataset arch configuration corruption severity n correct; clean and 15 x 5 conditions each
-                *,
-                source: str,  # whose figures, and what sizes, times and energies are
-                study: str = "published",
+def from_counts(
+    trials: pd.DataFrame,  # dataset arch configuration recipe, and any others of `GIVEN`
+    rows: pd.DataFrame,  # dataset arch configuration corruption severity n correct; clean and 15 x 5 conditions each
+    *,
+    source: str,  # whose figures, and what sizes, times and energies are
+    study: str = "published",
 ) -> Tables:  # without deals: questions that need the outcome of each image are refused
     "Published counts as a study."
     if not source: raise ValueError("source is empty: say whose figures these are, and what sizes and times mean")
     trials, rows = check_columns(trials), check_conditions(check_counts(check_numbers(rows)))
     check_configurations(trials, rows)
     counts = dict(tuple(rows.groupby(CONFIGURATION)))
-    records = [_record(row, counts[tuple(row[name] for name in CONFIGURATION)], source) | dict(study=study) for row in trials.to_dict("records")]
+    records = [
+        _record(row, counts[tuple(row[name] for name in CONFIGURATION)], source) | dict(study=study)
+        for row in trials.to_dict("records")
+    ]
     keys = pd.DataFrame(records)[[*CONFIGURATION, "key"]]
-    counted = keys.merge(rows, on=CONFIGURATION).assign(loss=np.nan, ece=np.nan, bits=b"", predicted=b"", confidence=b"")
+    counted = keys.merge(rows, on=CONFIGURATION).assign(
+        loss=np.nan, ece=np.nan, bits=b"", predicted=b"", confidence=b"")
     table = {name: [record.get(name, _empty(column)) for record in records] for name, column in TRIAL_COLUMNS.items()}
-    return Tables(frame(table, TRIAL_COLUMNS), frame(counted[list(ROW_COLUMNS)].to_dict("list"), ROW_COLUMNS), frame({}, DEAL_COLUMNS))
+    return Tables(frame(table, TRIAL_COLUMNS), frame(counted[list(ROW_COLUMNS)].to_dict("list"), ROW_COLUMNS),
+                  frame({}, DEAL_COLUMNS))
 
 # %% ../nbs/53_counts.ipynb #593b0f30
 def _empty(column) -> object: return dict(str="", int=0, float=np.nan)[column.dtype]
 
 def _record(row: dict, counts: pd.DataFrame, source: str) -> dict:
     "The record of one published trial."
-    trial = Trial(row["dataset"], row["arch"], str(parse(row["recipe"])), seed=row["seed"], protocol=dict(source=source), suite=f"{row['dataset']}, counts: {source}")
-    what = dict(trial.record(), configuration=row["configuration"], schema=SCHEMA_VERSION, counts=counts[CONDITION].values.tolist())
+    trial = Trial(row["dataset"], row["arch"], str(parse(row["recipe"])), seed=row["seed"],
+                  protocol=dict(source=source), suite=f"{row['dataset']}, counts: {source}")
+    what = dict(trial.record(), configuration=row["configuration"], schema=KEY_VERSION,
+                counts=counts[CONDITION].values.tolist())
     key = sha256(canonical(what).encode()).hexdigest()[:16]
-    return row | trial.record() | dict(protocol=canonical(trial.protocol), key=key, schema=SCHEMA_VERSION, source=source, status="ok")
-
-# %% ../nbs/53_counts.ipynb #f1f5cde4
-def spread_of_mean(share: np.ndarray,  # (..., conditions) accuracies
-                   n: np.ndarray,  # (..., conditions) images
-                   *,
-                   correlation: float = 1.,  # of the outcomes of one image under two conditions, 0 to 1
-) -> np.ndarray:  # (...)
-    "The standard deviation of a mean of accuracies."
-    if not 0 <= correlation <= 1: raise ValueError(f"correlation is from 0 to 1, got {correlation}: 1 is the cautious bound")
-    deviation = np.sqrt(share * (1 - share) / n)
-    variance = (1 - correlation) * (deviation**2).sum(-1) + correlation * deviation.sum(-1)**2
-    return np.sqrt(variance) / share.shape[-1]
-
-# %% ../nbs/53_counts.ipynb #d08c5ae6
-def image_correlation(hits: pd.DataFrame,  # as `results.outcomes`: a row a condition and image, a column a trial
-) -> pd.Series:  # indexed as the columns: correlation of the outcomes of one image under two corrupted conditions
-    "How alike the outcomes of the same image under different corruptions are."
-    hurt = hits[hits.index.get_level_values("corruption") != CLEAN].astype(float)
-    share = hurt.groupby(level=["corruption", "severity"], observed=True).transform("mean")
-    scaled = ((hurt - share) / np.sqrt(share * (1 - share))).fillna(0)
-    images = scaled.groupby(level="number")
-    pairs = (images.size() * (images.size() - 1)).sum()
-    if not pairs: raise ValueError("no image is seen under two conditions: the correlation cannot be measured")
-    return ((images.sum()**2).sum() - (scaled**2).sum()) / pairs
-
-# %% ../nbs/53_counts.ipynb #b60266cd
-def _measured(tables: Tables, correlation: float) -> pd.DataFrame:
-    "Clean and robust accuracy and their standard deviations, by key."
-    accuracy = accuracies(tables)
-    images = tables.rows.pivot(index="key", columns=["corruption", "severity"], values="n")
-    standard = [condition for condition in accuracy.columns if condition[0] in STANDARD]
-    n = images[standard].to_numpy()
-    share = accuracy[standard].to_numpy()
-    unsure = (share * n + .5) / (n + 1)  # half an image more on either side, so that all of n right is not certainty
-    clean, seen = accuracy[(CLEAN, 0)].to_numpy(), images[(CLEAN, 0)].to_numpy()
-    return pd.DataFrame(dict(clean=clean, robust=share.mean(1), n=seen, clean_sd=np.sqrt(clean * (1 - clean) / seen),
-                             robust_sd=spread_of_mean(unsure, n, correlation=correlation)), index=accuracy.index)
-
-def _reach(level: float) -> float:
-    "How many standard deviations an interval reaches to either side."
-    if not 0 < level < 1: raise ValueError(f"level is a share between 0 and 1, as 0.95, got {level}")
-    return norm.ppf((1 + level) / 2)
-
-def count_intervals(tables: Tables,  # of trials with clean and all 15 x 5 conditions
-                    *,
-                    correlation: float = 1.,  # of the outcomes of one image under two conditions; 1 is the cautious bound
-                    level: float = .95,
-) -> pd.DataFrame:  # key measure value low high, a row a trial and measure (clean, robust)
-    "Intervals of clean and of robust accuracy from counts alone."
-    found = _measured(tables, correlation)
-    ends = dict(clean=wilson(found.clean, found.n, level=level),
-                robust=[(found.robust + sign * _reach(level) * found.robust_sd).clip(0, 1) for sign in (-1, 1)])
-    parts = [pd.DataFrame(dict(key=found.index, measure=name, value=found[name].to_numpy(), low=low.to_numpy(), high=high.to_numpy()))
-             for name, (low, high) in ends.items()]
-    return pd.concat(parts, ignore_index=True)
-
-# %% ../nbs/53_counts.ipynb #9f31cffd
-def count_differences(tables: Tables,
-                      pairs: Iterable[tuple[str, str]],  # names of two trials each, see `results.find`
-                      *,
-                      measure: str = "robust",  # or clean
-                      correlation: float = 1.,  # as for `count_intervals`
-                      level: float = .95,
-) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high verdict
-    "Differences of two trials from counts alone, unpaired; assumes that their errors are not negatively correlated."
-    if measure not in ("clean", "robust"): raise ValueError(unknown("measure known from counts", measure, ("clean", "robust")))
-    names = [(find(tables.trials, a), find(tables.trials, b)) for a, b in pairs]
-    dataset = tables.trials.set_index("key").dataset
-    for a, b in names:
-        if dataset[a] != dataset[b]: raise ValueError(f"one trial is on {dataset[a]}, the other on {dataset[b]}: compare trials on one data set")
-    table, found = pd.DataFrame(names, columns=["a", "b"]).assign(measure=measure), _measured(tables, correlation)
-    a, b = (found.loc[table[side]].reset_index(drop=True) for side in ("a", "b"))
-    half = _reach(level) * np.hypot(a[f"{measure}_sd"], b[f"{measure}_sd"])
-    difference = a[measure] - b[measure]
-    return judged(table.assign(difference=difference, low=difference - half, high=difference + half))
+    ours = dict(protocol=canonical(trial.protocol), key=key, schema=SCHEMA_VERSION, source=source, status="ok")
+    return row | trial.record() | ours
 
 # %% ../nbs/53_counts.ipynb #7d268bc1
-def rounded_rates(tables: Tables,
-) -> pd.DataFrame:  # indexed by key: mce and relative_mce in percent, rate (size of dense / size); NaN where no dense reference
-    "Corruption errors and compression rates by the rule of arXiv 2512.24971: each corruption rounded to a whole percent."
+def rounded_rates(
+    tables: Tables,
+) -> pd.DataFrame:  # by key: mce, relative_mce (percent), rate (size of dense / size); NaN without dense
+    """Corruption errors and compression rates by the rule of arXiv 2512.24971: each corruption rounded to a whole
+    percent."""
     accuracy, reference = accuracies(tables), references(tables.trials)
     conditions = list(accuracy.columns)
     _, mean = averaging(conditions)

@@ -187,7 +187,8 @@ def shared_contract(models: Mapping[str, nn.Module], classes: int) -> InputContr
         if model.classes != classes:
             raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {classes}")
     contracts = {model.contract for model in models.values()}
-    if len(contracts) > 1: raise ValueError("the models take different inputs: evaluate those of one contract at a time")
+    if len(contracts) > 1:
+        raise ValueError("the models take different inputs: evaluate those of one contract at a time")
     return contracts.pop()
 
 # %% ../nbs/40_evaluate.ipynb #e0400001
@@ -216,14 +217,15 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
     return rows
 
 # %% ../nbs/40_evaluate.ipynb #72335c20
-def evaluate(models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
-             suite: Suite,  # conditions and their images, and whether the models adapt to them
-             *,
-             batch: int = 200,  # images at a time
-             device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
-             engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
-             progress: bool = True,  # show a bar?
-) -> pd.DataFrame:  # a row a model and condition: name corruption severity n correct loss ece bits predicted confidence engine
+def evaluate(
+    models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
+    suite: Suite,  # conditions and their images, and whether the models adapt to them
+    *,
+    batch: int = 200,  # images at a time
+    device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
+    engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
+    progress: bool = True,  # show a bar?
+) -> pd.DataFrame:  # a row a model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "Ask every model about every image of every condition, each image corrupted once; ValueError for what does not fit."
     device, first, rows = pick_device(device), suite.data.test.images[:32], []
     contract = shared_contract(models, len(suite.data.classes))

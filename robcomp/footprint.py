@@ -35,12 +35,12 @@ def deployed_tensors(module: nn.Module,
 
 # %% ../nbs/36_footprint.ipynb #24f3b736
 def parameters(module: nn.Module,
-) -> dict[str, int]:  # params, nonzero, distinct
+) -> dict[str, int]:  # params, nonzero, distinct_codes
     "How many weights and biases there are, how many are not zero, and the most codes that any layer needs."
     buffers = {name for name, _ in module.named_buffers()}
     trained = [tensor for name, tensor in deployed_tensors(module).items() if name not in buffers]
     return dict(params=sum(tensor.numel() for tensor in trained), nonzero=sum(int(tensor.count_nonzero()) for tensor in trained),
-                distinct=max((distinct_codes(layer) for layer in layers(module).values()), default=0))
+                distinct_codes=max((distinct_codes(layer) for layer in layers(module).values()), default=0))
 
 # %% ../nbs/36_footprint.ipynb #98265c56
 def scores_of_grey_image(module: nn.Module, batch: int = 1) -> Tensor:
@@ -71,7 +71,7 @@ def measure(module: nn.Module,  # with `.contract`
             *,
             size_bytes: int | None = None,  # of the packed file, where it was written
             dense: nn.Module | None = None,  # the network before compression; None: one of the same shapes
-) -> dict:  # params nonzero distinct macs size_bytes dense_bytes gzip_bytes
+) -> dict:  # params nonzero distinct_codes macs size_bytes dense_bytes gzip_bytes
     "The footprint columns of a trial."
     tensors = deployed_tensors(module)
     before = deployed_tensors(dense) if dense else tensors

@@ -16,7 +16,8 @@ import pandas as pd
 from .choice import choose
 from .claims import from_figure, verdicts
 from .contrasts import Profile, contrasts, recipe_profile
-from .counts import count_differences, rounded_rates, without_epochs
+from .count_intervals import count_differences
+from .counts import rounded_rates, without_epochs
 from .recipe import parse
 from .replicates import by_network, by_recipe
 from .results import Tables, summarise, training_alone

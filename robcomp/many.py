@@ -34,8 +34,10 @@ def read_parameters(path: Path) -> Mapping:
 # %% ../nbs/91_many.ipynb #d14a7fdd
 def read_history(path: Path) -> pd.DataFrame:
     "A table of earlier trials; one line about a file that is none."
-    try: return read_table(path, TRIAL_COLUMNS)[0]
-    except ValueError as error: raise ValueError(f"--history: {str(error).removesuffix(': ' + AGAIN)}: name a trials.parquet") from None
+    try:
+        return read_table(path, TRIAL_COLUMNS)[0]
+    except ValueError as error:
+        raise ValueError(f"--history: {str(error).removesuffix(': ' + AGAIN)}: name a trials.parquet") from None
 
 def plan_of(parameters: Mapping,  # as `read_parameters` gives them
             history: Sequence[Path] = (),  # files of earlier trials
@@ -51,7 +53,8 @@ def plan_of(parameters: Mapping,  # as `read_parameters` gives them
     earlier = [read_history(path) for path in history]
     plan = Plan(parameters, history=pd.concat(earlier, ignore_index=True) if earlier else None)
     for file in filter(None, map(cell_weights, plan.cells)):
-        if not file.is_file(): raise ValueError(f"weights {str(file)!r} are not there: check the path, or leave them out to train")
+        if not file.is_file():
+            raise ValueError(f"weights {str(file)!r} are not there: check the path, or leave them out to train")
     return plan
 
 # %% ../nbs/91_many.ipynb #d72a8145
@@ -61,7 +64,8 @@ def plan_text(plan: Plan) -> str:
     hours = dict(nodes=("kind", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
     kinds = table.groupby("kind", sort=False).agg(**hours)
     several = spans(table, [1, 4, 16, 64]).drop(columns="share")
-    shown = [frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (several, False))]
+    shown = [
+        frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (several, False))]
     return "\n\n".join([str(plan), *shown])
 
 # %% ../nbs/91_many.ipynb #70a4223c
@@ -97,7 +101,10 @@ def plan_command(parameters, out, history):
 
     Nothing is trained or downloaded. The next step is `work`, as often and on as many machines as you like."""
     plan = plan_of(read_parameters(parameters), history)
-    click.echo(f"{plan_text(plan)}\n\nWritten: {write_plan(plan, out)}\nNext, as often and on as many machines as you like: robcomp work {out}")
+    click.echo(
+        f"{plan_text(plan)}\n\nWritten: {write_plan(plan, out)}\nNext, as often and on as many machines as you like: "
+        f"robcomp work {out}"
+    )
 
 # %% ../nbs/91_many.ipynb #3e8c4db9
 @click.command("work", **_NAMED)
@@ -106,17 +113,21 @@ def plan_command(parameters, out, history):
               help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
 @click.option("--task", default="1/1", show_default=True,
               help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
-@click.option("--device", help="cpu, cuda or cuda:1. Default: that of the parameters, else a GPU that no other worker of the store has.")
+@click.option(
+    "--device",
+    help="cpu, cuda or cuda:1. Default: that of the parameters, else a GPU that no other worker of the store has.")
 def work_command(plan, store, task, device):
     """Do what is open of a plan until all of it is done.
 
-    Start it as often as you like, on any machine that sees the store, and stop it at any time: workers claim what they do,
-    and what a stopped one has claimed is taken over. A plan whose folder is relative has its store below the folder that a
-    worker is started in: start all in one, or name the store. Ends with 1 where trials of the plan have failed."""
+    Start it as often as you like, on any machine that sees the store, and stop it at any time: workers claim what they
+    do, and what a stopped one has claimed is taken over. A plan whose folder is relative has its store below the folder
+    that a worker is started in: start all in one, or name the store. Ends with 1 where trials of the plan have
+    failed."""
     from robcomp.workers import failed_trials, work
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
     if failed := failed_trials(plan, store):
-        raise click.ClickException(f"{failed} trials of the plan failed: robcomp status tells why, robcomp retry opens them again")
+        raise click.ClickException(
+            f"{failed} trials of the plan failed: robcomp status tells why, robcomp retry opens them again")
 
 # %% ../nbs/91_many.ipynb #38996acb
 _KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")
@@ -126,7 +137,8 @@ def status_text(table: pd.DataFrame) -> str:
     lines = []
     for kind, words in _KINDS.items():
         counts = table[table.kind == kind].state.value_counts()
-        told = [f"{counts[state]} {state}" for state in ("done", "claimed", "open", "failed", "damaged") if state in counts]
+        told = [
+            f"{counts[state]} {state}" for state in ("done", "claimed", "open", "failed", "damaged") if state in counts]
         if told: lines.append(f"{words}: {', '.join(told)}")
     left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
     lines.append(f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned")
@@ -141,7 +153,9 @@ def status_text(table: pd.DataFrame) -> str:
 def status_command(store):
     """Tell what is done in a store, who does what, what failed and why, and how many hours are left.
 
-    Nothing is written. What a sweep without a plan has still to do only the sweep knows; what it has done and what failed is told."""
+    Nothing is written. What a sweep without a plan has still to do only the sweep knows; what it has done and what
+    failed is told.
+    """
     from robcomp.workers import status
     click.echo(status_text(status(store)))
 

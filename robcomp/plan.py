@@ -28,9 +28,9 @@ from .schedule import Training
 from .schema import canonical
 
 # %% ../nbs/48_plan.ipynb #cd067a17
-DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=.1, batch=64,
-                tune_peak=.02, recipes=["dense"], where="", best="robust", extra=False, per_condition=10, frost="own", together=4,
-                folder="runs/many", device="")
+DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", epochs=6, sizes="", peak=0.1, batch=64,
+                tune_peak=0.02, recipes=["dense"], where="", best="robust", extra=False, per_condition=10, frost="own",
+                together=4, folder="runs/many", device="")
 CROSSED = dict(datasets="dataset", archs="arch", seeds="seed")
 
 # %% ../nbs/48_plan.ipynb #3764e54e
@@ -38,7 +38,11 @@ def sides(given: Mapping) -> dict[str, list]:  # given: parameters with defaults
     "What is crossed: the networks, data sets and seeds."
     for many, one in CROSSED.items():
         values = given.get(many, [given[one]])
-        if not isinstance(values, list) or not values or any(value in values[:place] for place, value in enumerate(values)):
+        if (
+            not isinstance(values, list)
+            or not values
+            or any(value in values[:place] for place, value in enumerate(values))
+        ):
             raise ValueError(f"{many} is a list of different values such as [{DEFAULTS[one]}], got {values!r:.80}")
     return {one: given.get(many, [given[one]]) for many, one in CROSSED.items()}
 
@@ -87,7 +91,7 @@ def cell_nodes(number: int, recipes: Sequence[Recipe], given: Mapping, seconds: 
 
 # %% ../nbs/48_plan.ipynb #f01d177c
 PLAN_VERSION = 1
-FREE = (*CROSSED, *CROSSED.values(), "weights", "recipes", "together", "folder", "where", "best", "device")  # change no trial
+FREE = (*CROSSED, *CROSSED.values(), *"weights recipes together folder where best device".split())  # change no trial
 
 class Plan:
     "What is to be done and what it may take; plain data."
@@ -100,7 +104,8 @@ class Plan:
         self.cells, recipes = cells_of(self.parameters), [parse(text) for text in self.parameters["recipes"]]
         self.nodes, known = [], histories(history)
         for number, cell in enumerate(self.cells):
-            own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)), cell_seconds(cell, self.parameters, known))
+            own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)),
+                             cell_seconds(cell, self.parameters, known))
             places = {node["name"]: len(self.nodes) + place for place, node in enumerate(own) if node["name"]}
             self.nodes += [dict(node, needs=places.get(node["needs"], -1)) for node in own]
 
@@ -191,13 +196,16 @@ def chart_spans(found: pd.DataFrame,  # of `spans`
 ):
     "Hours over workers: the simulated schedule and its lower bound."
     import altair as alt
-    lines = found.melt("workers", ["hours", "at_least"], "what", "time").replace(dict(hours="simulated schedule", at_least="lower bound"))
+
+    lines = found.melt("workers", ["hours", "at_least"], "what", "time").replace(
+        dict(hours="simulated schedule", at_least="lower bound"))
     names = ["simulated schedule", "lower bound"]
     chart = alt.Chart(lines.round(3)).mark_line(point=True).encode(
         alt.X("workers:Q").scale(type="log", base=2), alt.Y("time:Q").scale(type="log").title("hours"),
         alt.Color("what:N").sort(names).title(None).scale(domain=names, range=["#0072B2", "#D55E00"]),
         alt.StrokeDash("what:N").sort(names).legend(None), alt.Tooltip(["workers", "what", "time"]))
-    words = f"Hours of a plan on {found.workers.min()} to {found.workers.max()} workers, never below {found.share.min():.0%} of the bound."
+    words = f"Hours of a plan on {found.workers.min()} to {found.workers.max()} workers"
+    words += f", never below {found.share.min():.0%} of the bound."
     return chart.properties(width=480, height=260, title="What more workers bring, in a simulation", description=words)
 
 # %% ../nbs/48_plan.ipynb #bb2012f7

@@ -79,16 +79,24 @@ def _counterparts(trials: pd.DataFrame, wanted: pd.Series) -> pd.Series:
     given = ["recipe", "dataset", "arch", "suite", "weights"]
     ended, asked = trials[trials.status == "ok"], trials.assign(recipe=wanted)
     named, dense = ended[ended.weights != ""], ended[(ended.weights != "") & (ended.recipe == "dense")]
-    ways = [(ended, ["seed", "protocol"]), (named, ["seed"]), (dense, [])]  # what must agree besides, the strictest first
+    ways = [
+        (ended, ["seed", "protocol"]),
+        (named, ["seed"]),
+        (dense, []),
+    ]  # what must agree besides, the strictest first
     known = [(dict(zip(_tuples(some[given + more]), some.key)), _tuples(asked[given + more])) for some, more in ways]
-    found = [next(filter(None, keys), "") for keys in zip(*([keys.get(place, "") for place in places] for keys, places in known))]
+    found = [
+        next(filter(None, keys), "")
+        for keys in zip(*([keys.get(place, "") for place in places] for keys, places in known))
+    ]
     return pd.Series(found, index=pd.Index(trials.key, name="key"), dtype=object)
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]: return table.itertuples(index=False, name=None)
 
 # %% ../nbs/50_results.ipynb #784b6348
-def training_alone(recipe: str,  # text
-) -> str:  # text of the recipe that is left: dense where nothing is, empty for a model of another tool and for what is no recipe
+def training_alone(
+    recipe: str,  # text
+) -> str:  # dense where nothing is left, empty for a model of another tool and for what is no recipe
     "A recipe without its compression: the training and the recalibration that it holds."
     if recipe.startswith(ELSEWHERE): return ""
     try: stages = parse(recipe)
@@ -156,14 +164,17 @@ def works(table: pd.DataFrame,  # with key dataset arch reference clean
           *,
           share: float = WORKS,  # of the clean accuracy of the dense reference, 0 to 1
 ) -> pd.Series:  # bool, indexed as the table; false where clean accuracy is missing
-    "Does a network keep most of the clean accuracy of its dense reference, or of the best of its kind where it has none?"
+    """Does a network keep most of the clean accuracy of its dense reference, or of the best of its kind where it has
+    none?"""
     if not 0 <= share <= 1: raise ValueError(f"share is from 0 to 1, got {share}")
     dense = table.set_index("key").clean.reindex(table.reference).set_axis(table.index)
-    return (table.clean >= share * dense.fillna(table.groupby(["dataset", "arch"]).clean.transform("max"))).rename("works")
+    return (table.clean >= share * dense.fillna(table.groupby(["dataset", "arch"]).clean.transform("max"))).rename(
+        "works")
 
 # %% ../nbs/50_results.ipynb #9c2baaa4
-def differences(table: pd.DataFrame,  # with key clean robust reference control
-) -> dict[str, pd.Series]:  # clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control, as `schema.SUMMARY_COLUMNS`
+def differences(
+    table: pd.DataFrame,  # with key clean robust reference control
+) -> dict[str, pd.Series]:  # the four columns `..._vs_...` of `schema.SUMMARY_COLUMNS`
     "Each accuracy less that of the dense network, and less that of the control; missing where there is none."
     accuracy = table.drop_duplicates("key").set_index("key")[["clean", "robust"]]
     held = dict(dense=table.reference, control=table.control)
@@ -181,7 +192,8 @@ def summarise(tables: Tables,  # of one study or of several
     suites = trials[trials.key.isin(accuracy.index)].groupby("suite").key
     parts = [_measured(accuracy.loc[keys], reference) for _, keys in suites]
     derived = pd.concat([pd.DataFrame(index=accuracy.index[:0]), *parts]).join(_calibration(tables.rows))
-    table = trials.assign(**_costs(trials, reference), reference=reference.to_numpy(), control=controls(trials).to_numpy())
+    table = trials.assign(
+        **_costs(trials, reference), reference=reference.to_numpy(), control=controls(trials).to_numpy())
     table = table.join(derived, on="key").reindex(columns=list(SUMMARY_COLUMNS))
     table = table.assign(works=works, **differences(table))
     note = table.note.where(table.status == "ok", "failed: " + table.error).fillna("no rows")
@@ -191,8 +203,8 @@ def summarise(tables: Tables,  # of one study or of several
 # %% ../nbs/50_results.ipynb #512e592d
 _MORE = """clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity
            clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control"""
-_LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero distinct
-           macs latency_s energy_j train_s compress_s evaluate_s"""
+_LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero
+          distinct_codes macs latency_s energy_j train_s compress_s evaluate_s"""
 DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")
 MEASURES = ("clean", "robust", "worst", "drop", "mce", "relative_mce", "robust_over_clean", "robust_over_dense",
             "extra_robust")

@@ -28,7 +28,8 @@ CORRUPTIONS = STANDARD + EXTRA
 GROUPS = dict(noise=STANDARD[:3], blur=STANDARD[3:7], weather=STANDARD[7:11], digital=STANDARD[11:])
 
 # %% ../nbs/00_schema.ipynb #7d8c7ea9
-SCHEMA_VERSION = 1
+KEY_VERSION = 1     # of the rule by which a trial gets its key
+SCHEMA_VERSION = 2  # of the columns below
 
 def canonical(value: object,  # JSON scalars, lists and mappings with text keys
 ) -> str:  # JSON text, the same for equal values in every process
@@ -54,10 +55,13 @@ class Trial:
                  weights: str = "",  # sha256 (hex) of the starting weights
                  suite: str = "",  # canonical text of the conditions, as `Suite.text`
     ):
-        for name, value in dict(dataset=dataset, arch=arch, recipe=recipe, seed=int(seed), protocol=dict(protocol or {}),
-                                weights=weights, suite=suite).items(): object.__setattr__(self, name, value)
+        for name, value in dict(dataset=dataset, arch=arch, recipe=recipe, seed=int(seed),
+                                protocol=dict(protocol or {}), weights=weights,
+                                suite=suite).items(): object.__setattr__(self, name, value)
 
-    def __setattr__(self, name, value): raise AttributeError(f"a trial does not change: make another one with {name}={value!r}")
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a trial does not change: make another one with {name}={value!r}")
+
     def record(self) -> dict: return {name: getattr(self, name) for name in self.__slots__}
     def __eq__(self, other): return isinstance(other, Trial) and self.key == other.key
     def __hash__(self): return hash(self.key)
@@ -67,7 +71,7 @@ class Trial:
     @property
     def key(self) -> str:  # 16 hexadecimal characters
         "The digest of everything that can change the result."
-        return sha256(canonical(dict(self.record(), schema=SCHEMA_VERSION)).encode()).hexdigest()[:16]
+        return sha256(canonical(dict(self.record(), schema=KEY_VERSION)).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_schema.ipynb #74f18aab
 def trial_from(record: Mapping,  # as `Trial.record` gives it; further entries are left out
@@ -86,9 +90,13 @@ class Column(NamedTuple):
 
 def columns(text: str,  # a line a column: name | kind | unit | description
 ) -> dict[str, Column]:
-    "The columns that a text describes, in its order."
-    rows = (line.split("|") for line in text.strip().splitlines())
-    return {name.strip(): Column(*(part.strip() for part in parts)) for name, *parts in rows}
+    "The columns that a text describes, in its order; a line without a name goes on with the description above it."
+    found = {}
+    for line in text.strip().splitlines():
+        name, *parts = (part.strip() for part in line.split("|"))
+        if name: last, found[name] = name, Column(*parts)
+        else: found[last] = found[last]._replace(description=f"{found[last].description} {parts[-1]}")
+    return found
 
 # %% ../nbs/00_schema.ipynb #123057fa
 TRIAL_COLUMNS = columns("""
@@ -96,21 +104,21 @@ key          | str   |          | digest of all that can change the result; the 
 study        | str   |          | name under which the trial was run
 dataset      | str   |          | name of the data
 arch         | str   |          | name of the architecture
-recipe       | str   |          | stages in order, as text; dense is the uncompressed network, elsewhere:NAME a model that another tool compressed
+recipe       | str   |          | stages in order; dense: none; elsewhere:NAME: a model of another tool
 seed         | int   |          | of training, tuning and calibration
 protocol     | str   |          | canonical JSON of the training, tuning and calibration settings
 suite        | str   |          | canonical text of the conditions and of the images they hold
 weights      | str   | sha256   | digest of the starting weights
-schema       | int   |          | version of this page
+schema       | int   |          | version of these columns, `SCHEMA_VERSION` when the trial was filed
 params       | float | count    | weights and biases, batch normalisation included
 nonzero      | float | count    | of those, the ones that are not zero
-distinct     | float | count    | largest number of distinct weight codes in any one compressible layer
+distinct_codes | float | count  | largest number of distinct weight codes in any one compressible layer
 macs         | float | count    | multiply-accumulates of one image, zeros included
-size_bytes   | float | bytes    | the packed file: everything needed to rebuild the model; the file itself, for a model from elsewhere
+size_bytes   | float | bytes    | the packed file, from which the model is rebuilt; for a model from elsewhere its file
 dense_bytes  | float | bytes    | parameters and buffers of the same network in fp32, four bytes each
-gzip_bytes   | float | bytes    | gzip (level 6) of the deployed weights as fp32, as most papers report; of the file, for a model from elsewhere
+gzip_bytes   | float | bytes    | gzip (level 6) of the weights as fp32, as most papers report; elsewhere: of the file
 onnx_bytes   | float | bytes    | the ONNX file, where one was written
-latency_s    | float | seconds  | time of one image: for trials of robcomp the median through the simulated network on the machine of the run
+latency_s    | float | seconds  | of one image: median on the machine of the run, through the simulated network
 energy_j     | float | J        | energy, as the study that measured it counts it; missing where it was not measured
 train_s      | float | seconds  | training the dense network, 0 where weights were given
 compress_s   | float | seconds  | all stages of the recipe, shared prefixes counted in full
@@ -118,8 +126,8 @@ evaluate_s   | float | seconds  | the trial's share of the evaluation
 versions     | str   |          | JSON: robcomp, torch, numpy, python, machine
 status       | str   |          | ok or failed
 error        | str   |          | one line, where status is failed
-configuration | str  |          | name of the trial in the publication that its figures come from; empty for trials of robcomp
-source       | str   |          | who ran the trial, and what its sizes, times and energies are; empty for trials of robcomp
+configuration | str  |          | name of the trial in the publication it comes from; empty for trials of robcomp
+source       | str   |          | who ran it, and what sizes, times and energies are; empty for trials of robcomp
 """)
 
 # %% ../nbs/00_schema.ipynb #8dc6f3f2
@@ -133,18 +141,23 @@ severity     | int   | 0 to 5   | 0 is clean
 n            | int   | images   | evaluated under this condition
 correct      | int   | images   | classified correctly
 loss         | float | nats     | mean cross-entropy
-ece          | float | fraction | expected calibration error over 15 equal bins of confidence; too high by chance where n is small, see calibration_robust
+ece          | float | fraction | expected calibration error over 15 equal bins of confidence; too high by chance where
+             |       |          | n is small, see calibration_robust
 bits         | bytes |          | one bit an image, first image in the highest bit of the first byte; 1 is correct
-predicted    | bytes |          | class named for each image, in the order of bits, one byte an image (two, the lower first, where there are more than 256 classes)
+predicted    | bytes |          | class named for each image, in the order of bits, one byte an image (two, the lower
+             |       |          | first, where there are more than 256 classes)
 confidence   | bytes |          | probability of the class named, one byte an image: b stands for b/256 to (b+1)/256
 """)
 DEAL_COLUMNS = columns("""
 suite        | str   |          | canonical text of the suite
 corruption   | str   |          | clean, one of the 19, or one that the suite names
 severity     | int   | 0 to 5   | 0 is clean
-numbers      | list  |          | positions in the test split of the images under this condition, in the order of bits
+positions    | list  |          | positions in the test split of the images under this condition, in the order of bits
 labels       | list  |          | their classes
 """)
+
+# %% ../nbs/00_schema.ipynb #efd014e2
+FIRST_NAMES = dict(distinct_codes="distinct", positions="numbers")  # of columns that were renamed, by the name of today
 
 # %% ../nbs/00_schema.ipynb #47a0c4dc
 SUMMARY_COLUMNS = TRIAL_COLUMNS | columns("""
@@ -153,25 +166,28 @@ robust            | float | fraction | mean over c of the mean over s of the acc
 worst             | float | fraction | smallest, over c, of the mean over s of the accuracy
 worst_corruption  | str   |          | the corruption with that smallest mean
 drop              | float | fraction | clean - robust
-mce               | float | ratio    | mean over c of (sum over s of E) / (sum over s of E of the dense reference), over the c where the reference's mean E is at least 0.01
-relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean) / (the same of the dense reference), over the c where the reference's mean gap is at least 0.01
+mce               | float | ratio    | mean over c of (sum over s of E) / (sum over s of E of the dense reference), over
+                  |       |          | the c where the reference's mean E is at least 0.01
+relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean) / (the same of the dense reference),
+                  |       |          | over the c where the reference's mean gap is at least 0.01
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
-compression_ratio | float | ratio    | dense_bytes / size_bytes; where dense_bytes is not known, size_bytes of the dense reference / size_bytes
+compression_ratio | float | ratio    | dense_bytes / size_bytes (size_bytes of the reference / size_bytes if unknown)
 gzip_ratio        | float | ratio    | dense_bytes / gzip_bytes
 size_mb           | float | MB       | size_bytes / 10^6
 sparsity          | float | fraction | 1 - nonzero / params
 ece_clean         | float | fraction | ece on the clean test images
-ece_robust        | float | fraction | mean of ece over the standard conditions; not to be held against ece_clean, which has more images a condition
+ece_robust        | float | fraction | mean of ece over the standard conditions; not to be held against ece_clean, which
+                  |       |          | has more images a condition
 n_images          | int   | images   | evaluated under the standard conditions, all together
-reference         | str   |          | key of the dense trial of the same data, architecture, seed, suite and starting weights
-control           | str   |          | key of the uncompressed trial with the same training, from the same start; empty where the table has none
+reference         | str   |          | key of the dense trial: same data, architecture, seed, suite, starting weights
+control           | str   |          | key of the uncompressed trial with the same training and start; empty if absent
 clean_vs_dense    | float | fraction | clean - clean of the dense reference
 robust_vs_dense   | float | fraction | robust - robust of the dense reference
 clean_vs_control  | float | fraction | clean - clean of the control: what compression itself did
 robust_vs_control | float | fraction | robust - robust of the control
-works             | bool  |          | clean accuracy is at least 90 % of the dense reference's, or of the best of its network where that is not known
+works             | bool  |          | clean is at least 90 % of the dense reference's, or else of the network's best
 note              | str   |          | why a figure of this row is missing or covers less than 15 x 5 conditions
 """)
 
@@ -189,10 +205,13 @@ weather            | float | fraction | change of accuracy, mean over the corrup
 digital            | float | fraction | change of accuracy, mean over the corruptions of the group
 extra              | float | fraction | change of accuracy, mean over the four extra corruptions
 extra_excess       | float | fraction | change under the extra corruptions less the change under the standard ones
-class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean change over classes; a row a class
-slope              | float | fraction | change of accuracy for one more step of severity: least squares over the severities
+class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean
+                   |       |          | change over classes; a row a class
+slope              | float | fraction | change of accuracy for one more step of severity: least squares over the
+                   |       |          | severities
 calibration_clean  | float | fraction | calibration error of the trial itself on clean images, free of bias
-calibration_robust | float | fraction | calibration error of the trial itself under the standard corruptions, free of bias
+calibration_robust | float | fraction | calibration error of the trial itself under the standard corruptions, free of
+                   |       |          | bias
 calibration_change | float | fraction | calibration_robust less that of the reference
 """)
 
@@ -207,7 +226,8 @@ def check(table: pd.DataFrame,  # to be read
           columns: Iterable[str],  # names that it must have
 ) -> pd.DataFrame:  # the same table
     "The table itself, or one line about what it lacks."
-    if not isinstance(table, pd.DataFrame): raise TypeError(f"a table (pandas.DataFrame) is needed, got {type(table).__name__}")
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"a table (pandas.DataFrame) is needed, got {type(table).__name__}")
     missing = [name for name in columns if name not in table.columns]
     if missing: raise ValueError(f"the table lacks {', '.join(missing)}: it has {', '.join(map(str, table.columns))}")
     return table

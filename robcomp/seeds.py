@@ -55,7 +55,7 @@ def _shared_of(runs: Runs) -> np.ndarray:
 # %% ../nbs/55_seeds.ipynb #3fc1a1e2
 def seed_matters(trials: pd.DataFrame,  # trial table or summary
 ) -> np.ndarray:  # (rows,) bool
-    "Does a trial depend on its seed: by training or recalibration in its recipe, or by starting weights that were trained with it?"
+    "Does a trial depend on its seed: by a stage of its recipe, or by starting weights that were trained with it?"
     alone = trials.recipe.map(training_alone)
     given = trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
     return (alone.ne("dense") & alone.ne("") | ~given).to_numpy(bool)
@@ -93,9 +93,9 @@ def _luck(runs: Runs, cell: int, studies: int, *, seed: int, tails: bool) -> np.
     return normal @ _apart(runs.point)
 
 # %% ../nbs/55_seeds.ipynb #846598bd
-def _with_luck(runs: Runs, spread: SeedSpread, place: tuple[str, str, str | None], *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
+def _with_luck(runs: Runs, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
     "One recipe on other images and with other seeds, (studies, measures), and where its luck of training comes from."
-    dataset, arch, recipe = place
+    dataset, arch, recipe = place  # no recipe where seeds do not matter
     cell, studies = crc32(f"{dataset} {arch}".encode()), len(runs.values)
     if len(runs.seeds) > 1: return _moved(runs) + _luck(runs, cell, studies, seed=seed, tails=tails), "its seeds"
     if recipe is None: return runs.values[:, 0], "none"

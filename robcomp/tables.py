@@ -52,7 +52,8 @@ def put_back(tables: Tables,
 ) -> int:  # trials written
     "File the successful trials of a table in a store."
     done, rows = finished(store), dict(tuple(tables.rows.groupby("key")))
-    missing = [record for record in tables.trials.to_dict("records") if record["status"] == "ok" and record["key"] not in done]
+    missing = [
+        record for record in tables.trials.to_dict("records") if record["status"] == "ok" and record["key"] not in done]
     for record in missing: write_trial(store, record, rows[record["key"]])
     for _, deal in tables.deals.groupby("suite"): write_deal(store, deal)
     return len(missing)
@@ -85,21 +86,32 @@ def join(*tables: Tables,  # studies
                   deals.drop_duplicates(["suite", "corruption", "severity"], ignore_index=True))
 
 # %% ../nbs/49_tables.ipynb #ffb72731
-def find(trials: pd.DataFrame,  # trial table, or any table with its columns
-         name: str,  # a key, a recipe or the name of a published configuration, or with its network, as in `vgg19 int8` or `vgg19 int8 on cifar10`
+def find(
+    trials: pd.DataFrame,  # trial table, or any table with its columns
+    name: str,  # a key, a recipe or a published name; with its network where needed: `vgg19 int8 on cifar10`
 ) -> str:  # the key
     """The key of the one trial that answers to a name.
 
     Raises ValueError where none answers, with the nearest names, or several do."""
     if (trials.key == name).any(): return name
     full = trials.arch + " " + trials.recipe
-    hits = trials[np.logical_or.reduce([names == name for own in (trials.recipe, trials.get("configuration", trials.recipe))
-                                        for names in (own, trials.arch + " " + own, trials.arch + " " + own + " on " + trials.dataset)])]
+    hits = trials[
+        np.logical_or.reduce(
+            [
+                names == name
+                for own in (trials.recipe, trials.get("configuration", trials.recipe))
+                for names in (own, trials.arch + " " + own, trials.arch + " " + own + " on " + trials.dataset)
+            ]
+        )
+    ]
     if len(hits) == 1: return hits.key.iloc[0]
     near = ", ".join(get_close_matches(str(name), list(dict.fromkeys([*full, *trials.recipe])), n=3, cutoff=.3))
     if hits.empty:
         raise ValueError(f"no trial {name!r}: name a key, a recipe, or net and recipe, as {near or 'vgg19 int8'}")
-    which = ", ".join(f"{row.key} ({row.arch} {getattr(row, 'configuration', '') or row.recipe} on {row.dataset} seed {row.seed})" for row in hits.head(3).itertuples())
+    which = ", ".join(
+        f"{row.key} ({row.arch} {getattr(row, 'configuration', '') or row.recipe} on {row.dataset} seed {row.seed})"
+        for row in hits.head(3).itertuples()
+    )
     raise ValueError(f"{len(hits)} trials answer to {name!r}, name one by its key: {which}{', ...' * (len(hits) > 3)}")
 
 # %% ../nbs/49_tables.ipynb #26bef8d4
@@ -107,7 +119,8 @@ def counts_only(tables: Tables,
 ) -> pd.Series:  # bool, indexed by key
     "Is a trial known by its counts alone, without the outcome of each image?"
     bare = tables.rows.key[(tables.rows.n > 0) & (tables.rows.bits.map(len) == 0)].unique()
-    return pd.Series(tables.trials.key.isin(bare).to_numpy(), index=pd.Index(tables.trials.key, name="key"), name="counts_only")
+    return pd.Series(
+        tables.trials.key.isin(bare).to_numpy(), index=pd.Index(tables.trials.key, name="key"), name="counts_only")
 
 # %% ../nbs/49_tables.ipynb #3a66b249
 def deal_of(tables: Tables,
@@ -124,7 +137,8 @@ def _not_shared(tables: Tables, keys: Sequence[str], suites: Sequence[str]) -> s
     "Why some trials share no deal, in one line."
     known = counts_only(tables)
     if known[list(keys)].any():
-        return f"not paired: only counts are known of {_named(tables.trials, [key for key in keys if known[key]])}; compare with count_differences"
+        named = _named(tables.trials, [key for key in keys if known[key]])
+        return f"not paired: only counts are known of {named}; compare with count_differences"
     if len(suites) != 1: return f"only trials of one suite saw the same images: these have {len(suites)}"
     return f"no deal for suite {suites[0]!r}: copy its file into deals/ and collect again"
 
@@ -139,11 +153,11 @@ def unpack(rows: pd.DataFrame,  # of one trial
     "The bits of one trial in the order of its deal."
     own = {(row.corruption, row.severity): row for row in rows.itertuples()}
     parts = []
-    for corruption, severity, numbers in zip(deal.corruption, deal.severity, deal.numbers):
+    for corruption, severity, positions in zip(deal.corruption, deal.severity, deal.positions):
         row = own.get((corruption, severity))
-        if row is None or row.n != len(numbers):
+        if row is None or row.n != len(positions):
             raise ValueError(f"a trial has {row.n if row else 'no'} images for {corruption} {severity}, its suite "
-                             f"{len(numbers)}: these tables do not belong together, collect them from one store")
+                             f"{len(positions)}: these tables do not belong together, collect them from one store")
         parts.append(np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n))
     return np.concatenate(parts).astype(bool)
 
@@ -154,8 +168,8 @@ def outcomes(tables: Tables,
     "Was the image right? Indexed by corruption, severity, number and label."
     keys = [find(tables.trials, name) for name in ([trials] if isinstance(trials, str) else trials)]
     deal, rows = deal_of(tables, keys), dict(tuple(tables.rows.groupby("key")))
-    sizes = deal.numbers.map(len)
+    sizes = deal.positions.map(len)
     places = [pd.Categorical(deal[name].repeat(sizes), deal[name].unique()) for name in ("corruption", "severity")]
-    images = [np.concatenate(list(deal[name])) for name in ("numbers", "labels")]
+    images = [np.concatenate(list(deal[name])) for name in ("positions", "labels")]
     index = pd.MultiIndex.from_arrays(places + images, names=["corruption", "severity", "number", "label"])
     return pd.DataFrame({key: unpack(rows.get(key, empty(ROW_COLUMNS)), deal) for key in keys}, index=index)

@@ -88,7 +88,8 @@ class Draws(NamedTuple):
     def only(self, keys: Iterable[str]) -> "Draws":
         "The same studies with fewer trials."
         kept = self.table.key.isin(set(keys)).to_numpy()
-        return Draws(self.table[kept].reset_index(drop=True), self.values[:, kept], self.clean_images[kept], self.failed)
+        return Draws(
+            self.table[kept].reset_index(drop=True), self.values[:, kept], self.clean_images[kept], self.failed)
 
     def _less(self, name: str, other: str) -> np.ndarray:
         own, keys = self.column(name), self.table[dict(dense="reference", control="control")[other]]
@@ -206,8 +207,8 @@ def comparisons(tables: Tables,  # in which all these trials are
 ) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high p (McNemar, for clean) verdict
     """Paired differences of trials, with intervals and verdicts.
 
-    Raises ValueError for an unknown measure, a name that no trial or several answer to, trials of different suites, and a
-    level that is not between 0 and 1."""
+    Raises ValueError for an unknown measure, a name that no trial or several answer to, trials of different suites, and
+    a level that is not between 0 and 1."""
     if measure not in MEASURES: raise ValueError(unknown("measure", measure, MEASURES))
     ended = draws.table if isinstance(draws, Draws) else tables.trials[tables.trials.status == "ok"]
     pairs = pd.DataFrame([(find(ended, a), find(ended, b)) for a, b in pairs], columns=["a", "b"])

@@ -52,22 +52,20 @@ def _weights(plan: Plan, number: int) -> list:
     file = cell_weights(plan.cells[number])
     return list(stamp_of(file)) if file else []
 
-def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name; empty where nothing is known
+def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name
     "What a worker has written down of a cell, for the weights that are there now."
     try: found = read_json(_keys_file(plan, number, store))
     except (OSError, ValueError): return {}
     return found if isinstance(found, dict) and found.get("weights") == _weights(plan, number) else {}
 
-def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # keys of trials by recipe; empty where not all are known
+def known_keys(plan: Plan, number: int, store: Path) -> dict[str, str]:  # by recipe; empty where some are not known
     "The keys of all trials of a cell."
     keys, wanted = noted(plan, number, store).get("keys"), [str(parse(text)) for text in plan.parameters["recipes"]]
     return {recipe: keys[recipe] for recipe in wanted} if isinstance(keys, dict) and set(wanted) <= set(keys) else {}
 
 # %% ../nbs/49_workers.ipynb #f0490001
-def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str],
-              beginnings: Mapping[str, str],  # stems of their files by name
-) -> None:
-    "Write them down beside those that other plans of this cell have written."
+def note_keys(plan: Plan, number: int, store: Path, keys: Mapping[str, str], beginnings: Mapping[str, str]) -> None:
+    "Write down keys of trials and stems of beginnings' files, beside those that other plans of this cell have written."
     path, before = _keys_file(plan, number, store), noted(plan, number, store)
     writable_folder(path.parent)
     now = dict(weights=_weights(plan, number), keys=dict(keys), beginnings=dict(beginnings))
@@ -108,7 +106,8 @@ def own_order(plan: Plan, number: int, count: int) -> list[int]:  # positions of
 
 def job_of(node: Mapping, plan: Plan) -> Job:
     needs = plan.nodes[node["needs"]] if node["needs"] >= 0 else None
-    return Job(tuple(map(parse, node["recipes"])), node["length"], needs["name"] if needs and needs["kind"] == "beginning" else "")
+    return Job(tuple(map(parse, node["recipes"])), node["length"],
+               needs["name"] if needs and needs["kind"] == "beginning" else "")
 
 # %% ../nbs/49_workers.ipynb #f75c97aa
 def work(plan: Plan | str | Path,  # or the file of one
@@ -155,8 +154,8 @@ COLUMNS = ["cell", "kind", "what", "state", "who", "seconds", "error"]
 
 def who(claim: Claim | None) -> str: return f"{claim.owner.host} {claim.owner.pid}" if claim else ""
 
-def trial_row(cell: str, recipe: str, path: Path, checked: Checked, claim: Claim | None, seconds: float) -> tuple:  # as COLUMNS
-    "How a trial stands: done, failed, damaged, claimed or open."
+def trial_row(cell: str, recipe: str, path: Path, checked: Checked, claim: Claim | None, seconds: float) -> tuple:
+    "How a trial stands, as a row of COLUMNS: done, failed, damaged, claimed or open."
     state, error = "claimed" if claim else "open", ""
     try:
         if path.exists(): state = dict(ok="done", failed="failed")[checked.trial(path)[0]]
@@ -164,28 +163,15 @@ def trial_row(cell: str, recipe: str, path: Path, checked: Checked, claim: Claim
     except ValueError as damage: state, error = "damaged", str(damage)
     return cell, "trial", recipe, state, who(claim) if state == "claimed" else "", seconds, error
 
-# %% ../nbs/49_workers.ipynb #f0490012
-def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: dict[str, Claim]) -> Iterator[tuple]:  # name, and a row as COLUMNS
-    "How the nodes of a cell stand; the claims that belong to them are taken out of `working`."
-    known, cell = noted(plan, number, store), cell_label(plan.cells[number])
-    waited_for = set()
-    for place, node in reversed(list(enumerate(plan.nodes))):  # what is needed stands before what needs it
-        if node["cell"] != number: continue
-        if node["kind"] == "trials":
-            rows = dict(trial_rows(node, cell, known.get("keys", {}), store, checked, working))
-        else:
-            there, name = made(plan, number, node, store, known)
-            claim = working.pop(name, None)
-            state = "done" if there or place not in waited_for else "claimed" if claim else "open"
-            rows = {f"{node['kind']} {node['what']}": (cell, node["kind"], node["what"], state, who(claim) if state == "claimed" else "", node["seconds"], "")}
-        if any(row[3] not in ("done", "failed") for row in rows.values()): waited_for.add(node["needs"])
-        yield from rows.items()
-
-def trial_rows(node: Mapping, cell: str, keys: Mapping, store: Path, checked: Checked, working: dict[str, Claim]) -> Iterator[tuple]:
+# %% ../nbs/49_workers.ipynb #721052c8
+def trial_rows(node: Mapping, cell: str, keys: Mapping, store: Path, checked: Checked, working: dict[str, Claim],
+) -> Iterator[tuple]:  # name, and a row as COLUMNS
+    "How the trials of a node stand; the claims that belong to them are taken out of `working`."
+    seconds = node["seconds"] / len(node["recipes"])
     for recipe in node["recipes"]:
         key = keys.get(recipe, "")
-        claim = working.pop(f"trial-{key}", None)
-        yield key or recipe, trial_row(cell, recipe, store / "trials" / f"{key}.parquet", checked, claim, node["seconds"] / len(node["recipes"]))
+        claim, path = working.pop(f"trial-{key}", None), store / "trials" / f"{key}.parquet"
+        yield key or recipe, trial_row(cell, recipe, path, checked, claim, seconds)
 
 def made(plan: Plan, number: int, node: Mapping, store: Path, known: Mapping) -> tuple[bool, str]:
     "Is the dense network or a beginning there, and what is its claim called?"
@@ -196,8 +182,25 @@ def made(plan: Plan, number: int, node: Mapping, store: Path, known: Mapping) ->
     path = baseline_path(study, store)
     return not study.trains or trained_note(path).exists(), baseline_claim(path)
 
+# %% ../nbs/49_workers.ipynb #f0490012
+def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: dict[str, Claim]) -> Iterator[tuple]:
+    "Name and row of the nodes of a cell; the claims that belong to them are taken out of `working`."
+    known, cell, waited_for = noted(plan, number, store), cell_label(plan.cells[number]), set()
+    for place, node in reversed(list(enumerate(plan.nodes))):  # what is needed stands before what needs it
+        if node["cell"] != number: continue
+        if node["kind"] == "trials":
+            rows = dict(trial_rows(node, cell, known.get("keys", {}), store, checked, working))
+        else:
+            there, name = made(plan, number, node, store, known)
+            claim = working.pop(name, None)
+            state = "done" if there or place not in waited_for else "claimed" if claim else "open"
+            owner, what = who(claim) if state == "claimed" else "", (node["kind"], node["what"])
+            rows = {" ".join(what): (cell, *what, state, owner, node["seconds"], "")}
+        if any(row[3] not in ("done", "failed") for row in rows.values()): waited_for.add(node["needs"])
+        yield from rows.items()
+
 # %% ../nbs/49_workers.ipynb #f0490015
-def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds (estimated) error
+def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds error
     "What is done in a store, what is claimed by whom, what failed and why, what is left."
     store = existing_store(store)
     working, checked, rows, planned = Watch(store).working(), Checked(store), {}, set()

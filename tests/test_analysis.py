@@ -16,7 +16,8 @@ from scipy.stats import false_discovery_control
 
 from robcomp.charts import notebook_bundle
 from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
-from robcomp.contrasts import by_class, by_network, condition_weights, contrasts, named_outcomes, profile, signed, with_means
+from robcomp.contrasts import (by_class, by_network, condition_weights, contrasts, named_outcomes, profile, signed,
+                               with_means)
 from robcomp.results import example, join, summarise, Tables, write_tables
 from robcomp.schema import GROUPS, STANDARD
 from robcomp.selection import holm
@@ -52,33 +53,52 @@ def test_profile_agrees_with_the_summary(measured, vgg):
 
 
 def test_contrasts_are_linear(measured):
-    found = contrasts(measured, [("int4 - int8", "robust"), ("int8 - dense", "robust"), ("int4 - dense", "robust"), ("int4 - int4", "noise"),
-                                 *(("int4 - dense", group) for group in GROUPS)]).value
+    found = contrasts(
+        measured,
+        [("int4 - int8", "robust"), ("int8 - dense", "robust"), ("int4 - dense", "robust"), ("int4 - int4", "noise"),
+         *(("int4 - dense", group) for group in GROUPS)],
+    ).value
     assert abs(found[0] + found[1] - found[2]) < 1e-12 and found[3] == 0
-    assert abs(sum(found[4 + at] * len(part) for at, part in enumerate(GROUPS.values())) / len(STANDARD) - found[2]) < 1e-12
+    assert (
+        abs(sum(found[4 + at] * len(part) for at, part in enumerate(GROUPS.values())) / len(STANDARD) - found[2])
+        < 1e-12
+    )
 
 
 def test_identical_networks_have_no_difference(vgg):
     hits = named_outcomes(vgg)[["dense"]].assign(same=lambda table: table["dense"])
     row = contrasts(profile(hits, draws=200), [("same - dense", "robust")]).iloc[0]
-    assert (row[["value", "low", "high", "low_all", "high_all"]] == 0).all() and row.verdict == row.verdict_all == "undecided"
+    assert (
+        row[["value", "low", "high", "low_all", "high_all"]] == 0
+    ).all() and row.verdict == row.verdict_all == "undecided"
 
 
 def test_missing_recipes_keep_their_rows(measured):
     found = contrasts(measured, [("int2 - prune0.1", "robust"), ("int4 - dense", "robust")])
-    assert found.missing.tolist() == ["int2, prune0.1", ""] and found.verdict_all[0] == "missing" and np.isnan(found.low_all[0])
+    assert (
+        found.missing.tolist() == ["int2, prune0.1", ""]
+        and found.verdict_all[0] == "missing"
+        and np.isnan(found.low_all[0])
+    )
     alone = contrasts(measured, [("int4 - dense", "robust")])
     assert np.allclose(found.loc[1, "low_all"], alone.loc[0, "low_all"]), "a missing question widens the others"
     assert contrasts(measured, []).empty and list(contrasts(measured, []).columns) == list(found.columns)
 
 
-@pytest.mark.parametrize("text, weights", [("a", dict(a=1)), ("a - b", dict(a=1, b=-1)), ("prune0.5+int8 - int8 + dense", {"prune0.5+int8": 1, "int8": -1, "dense": 1}),
-                                           ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}), ("a + a - b", dict(a=2, b=-1)), ("a - a", dict(a=0))])
+@pytest.mark.parametrize(
+    "text, weights",
+    [
+        ("a", dict(a=1)), ("a - b", dict(a=1, b=-1)),
+        ("prune0.5+int8 - int8 + dense", {"prune0.5+int8": 1, "int8": -1, "dense": 1}),
+        ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}), ("a + a - b", dict(a=2, b=-1)),
+        ("a - a", dict(a=0))],
+)
 def test_signed(text, weights): assert signed(text) == weights
 
 
 def test_seeds_are_averaged(vgg):
-    again = Tables(vgg.trials.assign(seed=1, key="x" + vgg.trials.key), vgg.rows.assign(key="x" + vgg.rows.key), vgg.deals)
+    again = Tables(
+        vgg.trials.assign(seed=1, key="x" + vgg.trials.key), vgg.rows.assign(key="x" + vgg.rows.key), vgg.deals)
     one, two = named_outcomes(vgg), named_outcomes(join(vgg, again))
     assert (one[two.columns].astype(np.float32) == two).all(axis=None)
 
@@ -93,7 +113,8 @@ def test_classes_hold_the_same_outcomes(vgg):
 
 def test_means(measured):
     means = with_means(measured, dict(pair=["int8", "int4"], none=[]))
-    assert means.names[-1] == "pair" and np.allclose(means.values[:, -1], measured.values[:, [measured.names.index(name) for name in ("int8", "int4")]].mean(1))
+    assert means.names[-1] == "pair" and np.allclose(
+        means.values[:, -1], measured.values[:, [measured.names.index(name) for name in ("int8", "int4")]].mean(1))
 
 
 def test_holm_is_between_bonferroni_and_benjamini():
@@ -106,18 +127,26 @@ def test_holm_is_between_bonferroni_and_benjamini():
 # ---- claims ----------------------------------------------------------------------------------------------------------
 
 def figures(*intervals, expected="above"):
-    return pd.concat([from_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)], ignore_index=True)
+    return pd.concat(
+        [from_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)],
+        ignore_index=True)
 
 
 UP, DOWN, OPEN, NONE = (.1, .2), (-.2, -.1), (-.1, .1), (np.nan, np.nan)
 
 
-@pytest.mark.parametrize("intervals, all_, most, some", [
-    ([UP, UP, UP], "supported", "supported", "supported"), ([UP, UP, OPEN], "undecided", "supported", "supported"),
-    ([UP, UP, DOWN], "contradicted", "supported", "supported"), ([UP, DOWN], "contradicted", "undecided", "supported"),
-    ([UP, DOWN, DOWN], "contradicted", "contradicted", "supported"), ([DOWN, DOWN], "contradicted", "contradicted", "contradicted"),
-    ([OPEN, OPEN, DOWN], "contradicted", "undecided", "undecided"), ([OPEN], "undecided", "undecided", "undecided"),
-    ([NONE], "not testable", "not testable", "not testable"), ([NONE, UP], "supported", "supported", "supported"), ([], "not testable", "not testable", "not testable")])
+@pytest.mark.parametrize(
+    "intervals, all_, most, some",
+    [
+        ([UP, UP, UP], "supported", "supported", "supported"), ([UP, UP, OPEN], "undecided", "supported", "supported"),
+        ([UP, UP, DOWN], "contradicted", "supported", "supported"),
+        ([UP, DOWN], "contradicted", "undecided", "supported"),
+        ([UP, DOWN, DOWN], "contradicted", "contradicted", "supported"),
+        ([DOWN, DOWN], "contradicted", "contradicted", "contradicted"),
+        ([OPEN, OPEN, DOWN], "contradicted", "undecided", "undecided"), ([OPEN], "undecided", "undecided", "undecided"),
+        ([NONE], "not testable", "not testable", "not testable"), ([NONE, UP], "supported", "supported", "supported"),
+        ([], "not testable", "not testable", "not testable")],
+)
 def test_the_rule(intervals, all_, most, some):
     tests = figures(*intervals) if intervals else figures(UP)[:0]
     assert [verdict(tests, need).verdict for need in ("all", "most", "some")] == [all_, most, some]
@@ -141,18 +170,28 @@ def test_a_bound_itself_decides_nothing(): assert outcome_of_tests(figures((0, 0
 
 
 def test_every_claim_has_its_row(measured):
-    tests = [from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"), from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
+    tests = [from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"),
+             from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
     table = verdicts(tests, reasons=dict(C6="why not"))
     assert list(table.claim) == list(CLAIMS.claim)
     known = table.set_index("claim")
-    assert known.verdict["C5a"] == "supported" and known.verdict["C5b"] == "not testable" and known.why["C5b"] == "the study lacks int2" and known.why["C6"] == "why not"
+    assert (
+        known.verdict["C5a"] == "supported"
+        and known.verdict["C5b"] == "not testable"
+        and known.why["C5b"] == "the study lacks int2"
+        and known.why["C6"] == "why not"
+    )
     assert (verdicts([]).verdict == "not testable").all()
 
 
 def test_published_figures():
     for dataset in ("cifar10", "cifar100"):
         table = published(dataset)
-        assert table.name.is_unique and ((table.robust < table.clean) & (table.robust > .5)).all() and (table.compressed != "").sum() == 3
+        assert (
+            table.name.is_unique
+            and ((table.robust < table.clean) & (table.robust > 0.5)).all()
+            and (table.compressed != "").sum() == 3
+        )
         assert table.robust.is_monotonic_decreasing
     assert published("digits").empty and list(published("digits")) == list(table)
 
@@ -160,9 +199,11 @@ def test_published_figures():
 # ---- pages -----------------------------------------------------------------------------------------------------------
 
 def run_page(path, monkeypatch, *, draw=lambda spec: spec, **given):
-    """Everything that a page shows, with some parameters replaced; `draw` turns the specs of its charts into what is shown."""
+    """Everything that a page shows, with some parameters replaced; `draw` turns the specs of its charts into what is
+    shown."""
     shown, space = [], {}
-    show = lambda *things: shown.extend(draw(thing.to_dict()) if isinstance(thing, alt.TopLevelMixin) else thing for thing in things)
+    show = lambda *things: shown.extend(
+        draw(thing.to_dict()) if isinstance(thing, alt.TopLevelMixin) else thing for thing in things)
     monkeypatch.setattr(IPython.display, "display", show)
     monkeypatch.chdir(path.parent)
     for cell in json.loads(path.read_text())["cells"]:
@@ -189,9 +230,12 @@ def poor(tables, tmp_path_factory):
     """Folders with few recipes: dense and one more, and one recipe without its dense network."""
     folder = tmp_path_factory.mktemp("poor")
     one = by_network(tables)["mobilenetv2 on simulated"]
-    for name, recipes in dict(few=["dense", "prune0.5"], orphan=["int8"]).items(): write_tables(only(one, recipes), folder / name)
+    for name, recipes in dict(few=["dense", "prune0.5"], orphan=["int8"]).items():
+        write_tables(only(one, recipes), folder / name)
     foreign = only(one, ["dense", "prune0.5", "int8", "int8+tune1", "tune1"])
-    write_tables(foreign._replace(trials=foreign.trials.assign(recipe=foreign.trials.recipe.replace("int8", "elsewhere:ort"))), folder / "foreign")
+    write_tables(
+        foreign._replace(trials=foreign.trials.assign(recipe=foreign.trials.recipe.replace("int8", "elsewhere:ort"))),
+        folder / "foreign")
     return folder
 
 
@@ -226,7 +270,8 @@ def test_pages_say_when_nothing_was_measured(path, monkeypatch):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_committed_pages_show_what_they_computed(path):
     code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    assert any(cell["outputs"] for cell in code) and not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
+    assert any(cell["outputs"] for cell in code) and not any(
+        output["output_type"] == "error" for cell in code for output in cell["outputs"])
 
 
 @pytest.mark.parametrize("name", ["tradeoffs", "combinations", "claims", "choosing", "corruptions"])

@@ -1,4 +1,6 @@
-"""What compression changes beyond the mean: against plain loops, and against simulated networks whose truth is known."""
+"""What compression changes beyond the mean: against plain loops, and against simulated networks whose truth is
+known."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,14 +26,21 @@ def only(tables, recipes, arch="vgg19"):
 
 
 def bits_of(tables, key):
-    return {(row.corruption, row.severity): np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n) for row in tables.rows[tables.rows.key == key].itertuples()}
+    return {
+        (row.corruption, row.severity): np.unpackbits(np.frombuffer(row.bits, np.uint8), count=row.n)
+        for row in tables.rows[tables.rows.key == key].itertuples()
+    }
 
 
 def classes_of(tables, key):
-    return {(row.corruption, row.severity): np.frombuffer(row.predicted, np.uint8) for row in tables.rows[tables.rows.key == key].itertuples()}
+    return {
+        (row.corruption, row.severity): np.frombuffer(row.predicted, np.uint8)
+        for row in tables.rows[tables.rows.key == key].itertuples()
+    }
 
 
-def mean_over(values): return np.mean([[values[corruption, severity] for severity in SEVERITIES] for corruption in STANDARD])
+def mean_over(values):
+    return np.mean([[values[corruption, severity] for severity in SEVERITIES] for corruption in STANDARD])
 
 
 def test_values_against_plain_loops(tables, found):
@@ -39,13 +48,22 @@ def test_values_against_plain_loops(tables, found):
     for key in list(wide.index)[::5]:
         own, dense = bits_of(tables, key), bits_of(tables, reference[key])
         named, before = classes_of(tables, key), classes_of(tables, reference[key])
-        lost, gained, churn, change = ({place: figure(place) for place in own} for figure in (
-            lambda place: ((dense[place] == 1) & (own[place] == 0)).mean(), lambda place: ((dense[place] == 0) & (own[place] == 1)).mean(),
-            lambda place: (named[place] != before[place]).mean(), lambda place: own[place].mean() - dense[place].mean()))
+        lost, gained, churn, change = (
+            {place: figure(place) for place in own}
+            for figure in (
+                lambda place: ((dense[place] == 1) & (own[place] == 0)).mean(),
+                lambda place: ((dense[place] == 0) & (own[place] == 1)).mean(),
+                lambda place: (named[place] != before[place]).mean(),
+                lambda place: own[place].mean() - dense[place].mean())
+        )
         row, clean = wide.loc[key], ("clean", 0)
-        assert np.allclose([row.lost_clean, row.gained_clean, row.churn_clean], [lost[clean], gained[clean], churn[clean]])
-        assert np.allclose([row.lost_robust, row.gained_robust, row.churn_robust], [mean_over(lost), mean_over(gained), mean_over(churn)])
-        for group, members in GROUPS.items(): assert np.isclose(row[group], np.mean([change[name, severity] for name in members for severity in SEVERITIES]))
+        assert np.allclose(
+            [row.lost_clean, row.gained_clean, row.churn_clean], [lost[clean], gained[clean], churn[clean]])
+        assert np.allclose([row.lost_robust, row.gained_robust, row.churn_robust],
+                           [mean_over(lost), mean_over(gained), mean_over(churn)])
+        for group, members in GROUPS.items():
+            assert np.isclose(
+                row[group], np.mean([change[name, severity] for name in members for severity in SEVERITIES]))
         by_level = [np.mean([change[name, severity] for name in STANDARD]) for severity in SEVERITIES]
         assert np.isclose(row.slope, linregress(SEVERITIES, by_level).slope)
 
@@ -66,14 +84,19 @@ def test_every_measure_has_a_row_and_an_interval_that_holds_its_value(found):
     known = found[found.missing == ""]
     assert (known.value.notna() == True).all() and found[found.missing != ""].value.isna().all()
     plain = known[~known.measure.str.startswith("calibration")]
-    assert (plain.low <= plain.value + .02).all() and (plain.value - .02 <= plain.high).all() and (known.low_all <= known.high_all).all()
+    assert (
+        (plain.low <= plain.value + 0.02).all()
+        and (plain.value - 0.02 <= plain.high).all()
+        and (known.low_all <= known.high_all).all()
+    )
 
 
 def test_a_network_against_its_like_changes_nothing(tables):
     one = only(tables, ["dense"])
     twin = Tables(one.trials.assign(recipe="int8", key="twin"), one.rows.assign(key="twin"), one.deals)
     found = in_columns(behaviour(join(one, twin), draws=50))
-    assert (found.drop(columns=["calibration_clean", "calibration_robust"]).dropna(axis=1) == 0).all(axis=None) and len(found) == 1
+    assert (found.drop(columns=["calibration_clean", "calibration_robust"]).dropna(axis=1) == 0).all(axis=None) and len(
+        found) == 1
 
 
 def test_classes_are_changes_less_their_mean(tables, found):
@@ -90,17 +113,25 @@ def test_tables_from_before_say_not_recorded_in_one_line(tables):
     old = old._replace(rows=old.rows.assign(predicted=b"", confidence=b""))
     found = behaviour(old, draws=50).set_index("measure")
     for measure in ("churn_clean", "churn_robust", "calibration_clean", "calibration_robust", "calibration_change"):
-        assert np.isnan(found.value[measure]) and found.missing[measure].startswith("not recorded: ") and "\n" not in found.missing[measure]
+        assert (
+            np.isnan(found.value[measure])
+            and found.missing[measure].startswith("not recorded: ")
+            and "\n" not in found.missing[measure]
+        )
     assert found.value["lost_robust"] > 0 and not recorded(old).any()
     for read in (predictions, confidences):
-        with pytest.raises(ValueError, match="not recorded: .* evaluate this trial again") as error: read(old, list(old.trials.key))
+        with pytest.raises(ValueError, match="not recorded: .* evaluate this trial again") as error:
+            read(old, list(old.trials.key))
         assert "\n" not in str(error.value)
 
 
 def test_what_is_recorded_answers_beside_what_is_not(tables):
     few = only(tables, ["dense", "int8", "int4"])
     old = few.trials.key[few.trials.recipe == "int4"].item()
-    mixed = few._replace(rows=few.rows.assign(**{name: few.rows[name].where(few.rows.key != old, b"") for name in ("predicted", "confidence")}))
+    mixed = few._replace(
+        rows=few.rows.assign(
+            **{name: few.rows[name].where(few.rows.key != old, b"") for name in ("predicted", "confidence")})
+    )
     found = behaviour(mixed, draws=50)
     churn = found[found.measure == "churn_robust"].set_index("recipe")
     assert churn.missing["int4"].startswith("not recorded") and churn.value["int8"] > 0 and churn.missing["int8"] == ""
@@ -109,7 +140,13 @@ def test_what_is_recorded_answers_beside_what_is_not(tables):
 def test_the_control_is_asked_for_by_name(tables):
     again = only(tables, ["dense", "prune0.5+tune1"])
     assert behaviour(again, "control", draws=20).empty, "there is no tuned dense network"
-    tuned = Tables(*(table.replace({again.trials.key[again.trials.recipe == "dense"].item(): "tuned"}) for table in only(tables, ["dense"])[:2]), tables.deals)
+    tuned = Tables(
+        *(
+            table.replace({again.trials.key[again.trials.recipe == "dense"].item(): "tuned"})
+            for table in only(tables, ["dense"])[:2]
+        ),
+        tables.deals,
+    )
     with_control = join(again, tuned._replace(trials=tuned.trials.assign(recipe="tune1")))
     found = behaviour(with_control, "control", draws=20)
     assert set(found.recipe) == {"prune0.5+tune1"} and set(found.against) == {"tuned"}
@@ -121,21 +158,26 @@ def test_extra_corruptions_are_a_check_of_their_own(tables):
     few = only(tables, ["dense", "int4"])
     renamed = dict(zip(STANDARD[:4], EXTRA))
     more = [table[table.corruption.isin(renamed)].replace(dict(corruption=renamed)) for table in (few.rows, few.deals)]
-    both = Tables(few.trials, pd.concat([few.rows, more[0]], ignore_index=True), pd.concat([few.deals, more[1]], ignore_index=True))
+    both = Tables(few.trials, pd.concat([few.rows, more[0]], ignore_index=True),
+                  pd.concat([few.deals, more[1]], ignore_index=True))
     wide, change = in_columns(behaviour(both, draws=50)).iloc[0], accuracies(few)
     key = find(few.trials, "int4")
     change = (change.loc[key] - change.drop(index=key).iloc[0]).groupby("corruption").mean()
-    assert np.isclose(wide.extra, change[list(STANDARD[:4])].mean()) and np.isclose(wide.extra_excess, wide.extra - change[list(STANDARD)].mean())
+    assert np.isclose(wide.extra, change[list(STANDARD[:4])].mean()) and np.isclose(
+        wide.extra_excess, wide.extra - change[list(STANDARD)].mean())
 
 
 def test_a_slope_is_found_again():
     """Outcomes whose accuracy falls by five points a step."""
     numbers = np.arange(400)
     shares = [.9 - .05 * severity for severity in SEVERITIES]
-    index = pd.MultiIndex.from_tuples([(name, severity, number, 0) for name in ("fog", "snow") for severity in SEVERITIES for number in numbers],
-                                      names=["corruption", "severity", "number", "label"])
+    index = pd.MultiIndex.from_tuples(
+        [(name, severity, number, 0) for name in ("fog", "snow") for severity in SEVERITIES for number in numbers],
+        names=["corruption", "severity", "number", "label"])
     falling = np.concatenate([numbers < 400 * share for _ in range(2) for share in shares])
-    measured = profile(by_severity(pd.DataFrame(dict(falls=falling, stays=numbers[np.zeros(10, int)].repeat(400) < 1), index=index)), draws=100)
+    measured = profile(
+        by_severity(pd.DataFrame(dict(falls=falling, stays=numbers[np.zeros(10, int)].repeat(400) < 1), index=index)),
+        draws=100)
     row = contrasts(measured, [("falls - stays", "slope")]).iloc[0]
     assert np.isclose(row.value, -.05) and row.low <= row.value <= row.high
 
@@ -145,7 +187,9 @@ def pairs_by_loop(sure, right, bins=15):
     gap, place, total = sure - right, np.minimum((sure * bins).astype(int), bins - 1), 0
     for at in range(bins):
         own = gap[place == at]
-        if len(own) > 1: total += len(own) / len(gap) * np.mean([a * b for i, a in enumerate(own) for j, b in enumerate(own) if i != j])
+        if len(own) > 1:
+            total += (
+                len(own) / len(gap) * np.mean([a * b for i, a in enumerate(own) for j, b in enumerate(own) if i != j]))
     return total
 
 
@@ -161,7 +205,13 @@ def test_calibration_against_a_loop_over_pairs():
         for at in range(15):
             own = [i for i in range(60) if place[i] == at]
             pairs = [(drawn[i] * drawn[j], gap[i] * gap[j]) for i in own for j in own if i != j]
-            if sum(count for count, _ in pairs): total += sum(drawn[i] for i in own) / 60 * sum(count * product for count, product in pairs) / sum(count for count, _ in pairs)
+            if sum(count for count, _ in pairs):
+                total += (
+                    sum(drawn[i] for i in own)
+                    / 60
+                    * sum(count * product for count, product in pairs)
+                    / sum(count for count, _ in pairs)
+                )
         assert np.isclose(doubled[study], total)
 
 

@@ -1,4 +1,6 @@
-"""A row of the committed CIFAR-10 studies, made again from the weights and the recipe: the same answers, image by image."""
+"""A row of the committed CIFAR-10 studies, made again from the weights and the recipe: the same answers, image by
+image."""
+
 import os
 from pathlib import Path
 
@@ -29,10 +31,16 @@ class Part:
     def __init__(self, suite): self.suite, self.data, self.adapt = suite, suite.data, False
 
     @property
-    def conditions(self): return [condition for condition in self.suite.conditions if (condition.corruption, condition.severity) in CONDITIONS]
+    def conditions(self):
+        return [
+            condition for condition in self.suite.conditions if (condition.corruption, condition.severity) in CONDITIONS
+        ]
+
     def __len__(self): return IMAGES * len(self.conditions)
     def positions(self, condition): return self.suite.positions(condition)[:IMAGES]
-    def batch(self, condition, part=slice(None)): return tuple(found[:IMAGES][part] for found in self.suite.batch(condition))
+
+    def batch(self, condition, part=slice(None)):
+        return tuple(found[:IMAGES][part] for found in self.suite.batch(condition))
 
 
 @pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
@@ -47,11 +55,13 @@ def test_a_committed_row_comes_out_again(arch, recipe):
     if own.empty: pytest.skip(f"{recipe} is not among the results of {arch}")
     key, suite = own.key.iloc[0], Suite(data, per_condition=200, frost="imagecorruptions")
     assert own.suite.iloc[0] == suite.text
-    rows = evaluate({key: compress(load_weights(make_model(arch), file), recipe, data).module}, Part(suite), progress=False)
+    rows = evaluate(
+        {key: compress(load_weights(make_model(arch), file), recipe, data).module}, Part(suite), progress=False)
     committed = outcomes(tables, key)[key]
     for row in rows.itertuples():
         known = committed.xs((row.corruption, row.severity), level=("corruption", "severity")).to_numpy()[:IMAGES]
-        assert (np.unpackbits(np.frombuffer(row.bits, np.uint8), count=IMAGES).astype(bool) == known).all(), (row.corruption, row.severity)
+        assert (np.unpackbits(np.frombuffer(row.bits, np.uint8), count=IMAGES).astype(bool) == known).all(), (
+            row.corruption, row.severity)
     assert len(rows) == len(CONDITIONS)
 
 
@@ -65,6 +75,11 @@ def test_committed_keys_come_out_of_trial_and_protocol(arch):
     trials, protocol = pd.read_parquet(file), Study("cifar10", arch, weights="given", tune=TUNED).protocol()
     assert len(trials) >= 30
     for row in trials.itertuples():
-        assert Trial(row.dataset, row.arch, str(parse(row.recipe)), seed=row.seed, protocol=protocol, weights=row.weights, suite=row.suite).key == row.key
-    grown = Study("cifar10", arch, weights="given", tune=Training(1, peak=.01, batch=128, warmup=0., sizes="16*1")).protocol()
+        assert (
+            Trial(row.dataset, row.arch, str(parse(row.recipe)), seed=row.seed, protocol=protocol, weights=row.weights,
+                  suite=row.suite).key
+            == row.key
+        )
+    grown = Study(
+        "cifar10", arch, weights="given", tune=Training(1, peak=0.01, batch=128, warmup=0.0, sizes="16*1")).protocol()
     assert Trial("cifar10", arch, "dense", protocol=grown).key != Trial("cifar10", arch, "dense", protocol=protocol).key

@@ -517,8 +517,8 @@ def test_deal_table(few):
     deal = check(suite.deal(), DEAL_COLUMNS)
     assert list(deal.columns) == list(DEAL_COLUMNS) and len(deal) == 5 and set(deal.suite) == {suite.text}
     for row in deal.itertuples():
-        assert row.numbers.dtype == np.int32 and row.labels.dtype == np.int16
-        assert (row.labels == few.test.labels[row.numbers]).all()
+        assert row.positions.dtype == np.int32 and row.labels.dtype == np.int16
+        assert (row.labels == few.test.labels[row.positions]).all()
 
 
 def test_text_tells_suites_apart(few, tmp_path):

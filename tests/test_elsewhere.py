@@ -90,7 +90,7 @@ def test_files_of_the_quantizer_of_onnx_runtime(net, images, wanted, tmp_path, f
     with torch.inference_mode(): found = model(as_input(images, CONTRACT)).numpy()
     assert np.abs(found - wanted).max() < .1 * np.ptp(wanted)
     assert model.figures["params"] == plain["params"] == 8 * 27 + 8 + 72 + 8 + 165
-    assert 20 < model.figures["distinct"] <= 255 < 2 * plain["distinct"]
+    assert 20 < model.figures["distinct_codes"] <= 255 < 2 * plain["distinct_codes"]
     assert model.figures["size_bytes"] == (tmp_path / "int8.onnx").stat().st_size == model.figures["onnx_bytes"]
 
 
@@ -102,7 +102,7 @@ def test_zeros_are_counted_from_the_zero_point(tmp_path):
     model = helper.make_model(helper.make_graph(nodes, "g", infos[:1], infos[1:], constants))
     weights, others = weights_of(model)
     assert weights["w"].tolist() == [[0, 2, -6], [4, 0, 0]] and list(others) == ["b"]
-    assert counts(model) == dict(params=9, nonzero=5, distinct=4)
+    assert counts(model) == dict(params=9, nonzero=5, distinct_codes=4)
     assert counts(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:]))) == {}
 
 

@@ -1,4 +1,6 @@
-"""Two engines, one answer: the bits of ONNX Runtime and torch on small and trained networks, and what happens without it."""
+"""Two engines, one answer: the bits of ONNX Runtime and torch on small and trained networks, and what happens without
+it."""
+
 import os
 import sys
 from importlib.util import find_spec
@@ -12,11 +14,13 @@ from torch import nn
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
 from robcomp.data import Data, InputContract, as_input, load
-from robcomp.evaluate import scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers, condition_row, exact_where_close
+from robcomp.evaluate import (scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers,
+                              condition_row, exact_where_close)
 from robcomp.models import load_weights, make_model, model_from
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
+needs_onnx = pytest.mark.skipif(
+    bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
 WEIGHTS = Path(os.environ.get("ROBCOMP_WEIGHTS") or "weights")
 IMAGES = Path(os.environ.get("ROBCOMP_DATA") or Path.home() / ".cache/robcomp")
 
@@ -29,8 +33,9 @@ def suite(): return Suite(load("digits"), corruptions=("gaussian_noise", "fog"),
 def small():
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        body = nn.Sequential(nn.Conv2d(3, 12, 3, stride=2, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.ReLU(),
-                             nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(96, 10))
+        body = nn.Sequential(nn.Conv2d(3, 12, 3, stride=2, padding=1), nn.BatchNorm2d(12), nn.ReLU(),
+                             nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2),
+                             nn.Flatten(), nn.Linear(96, 10))
     return model_from(body, name="small", classes=10, contract=InputContract(32, (78,) * 3, (95,) * 3))
 
 
@@ -51,13 +56,19 @@ def test_a_small_network_has_the_same_bits_in_both_engines(rounded, suite):
 def test_trained_networks_have_the_same_bits_in_both_engines(arch, recipe):
     file = WEIGHTS / f"{arch}_cifar10.safetensors"
     if not file.is_file(): pytest.skip(f"no {file}: name the folder of trained networks in ROBCOMP_WEIGHTS")
-    if not (IMAGES / "cifar-10-batches-py").is_dir(): pytest.skip(f"no CIFAR-10 in {IMAGES}: name its folder in ROBCOMP_DATA")
+    if not (IMAGES / "cifar-10-batches-py").is_dir():
+        pytest.skip(f"no CIFAR-10 in {IMAGES}: name its folder in ROBCOMP_DATA")
     data = load("cifar10", root=IMAGES)
     few = Data(data.name, data.train, data.calibration.take(range(100)), data.test.take(range(120)), data.classes)
     network = compress(load_weights(make_model(arch), file), recipe, few, progress=False).module
     suite = Suite(few, corruptions=("gaussian_noise", "contrast"), per_condition=20)
     fast, exact = (evaluate(dict(net=network), suite, engine=engine, progress=False) for engine in ("auto", "torch"))
-    assert fast.engine.str.startswith("onnxruntime").all() and fast.bits.equals(exact.bits) and fast.predicted.equals(exact.predicted) and exact.n.sum() >= 300
+    assert (
+        fast.engine.str.startswith("onnxruntime").all()
+        and fast.bits.equals(exact.bits)
+        and fast.predicted.equals(exact.predicted)
+        and exact.n.sum() >= 300
+    )
     assert (bytes_of(fast.confidence) == bytes_of(exact.confidence)).mean() > .9
 
 
@@ -92,7 +103,12 @@ def test_a_larger_move_or_many_moves_are_refused():
     exact = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     one = exact.clone()
     one[0, 0] += doubtful_lead(exact)
-    assert scores_agree(exact, exact.clone()) and not scores_agree(exact, one) and not scores_agree(exact, exact + 1e-6) and not scores_agree(exact, exact * float("nan"))
+    assert (
+        scores_agree(exact, exact.clone())
+        and not scores_agree(exact, one)
+        and not scores_agree(exact, exact + 1e-6)
+        and not scores_agree(exact, exact * float("nan"))
+    )
 
 
 def bytes_of(column): return np.frombuffer(b"".join(column), np.uint8)
@@ -100,14 +116,20 @@ def bytes_of(column): return np.frombuffer(b"".join(column), np.uint8)
 
 def confidence_and_lead(network, suite):
     """Of the answers of torch in the suite's order: confidence, and the lead that counts as doubtful."""
-    scores = torch.cat([deployed(network)(as_input(suite.batch(condition)[0], network.contract)) for condition in suite.conditions]).detach()
+    scores = torch.cat(
+        [deployed(network)(as_input(suite.batch(condition)[0], network.contract)) for condition in suite.conditions]
+    ).detach()
     return scores.softmax(1).max(1).values.numpy(), doubtful_lead(scores)
 
 
 @needs_onnx
 def test_both_engines_name_the_same_class_and_are_equally_sure_where_no_score_moved(rounded, suite):
     fast, exact = (evaluate(dict(int8=rounded), suite, engine=engine, progress=False) for engine in ("auto", "torch"))
-    assert fast.predicted.equals(exact.predicted) and exact.predicted.map(len).equals(exact.n) and exact.confidence.map(len).equals(exact.n)
+    assert (
+        fast.predicted.equals(exact.predicted)
+        and exact.predicted.map(len).equals(exact.n)
+        and exact.confidence.map(len).equals(exact.n)
+    )
     sure, lead = confidence_and_lead(rounded, suite)
     one, two = (bytes_of(table.confidence) for table in (fast, exact))
     assert (two == np.minimum(sure * 256, 255).astype(np.uint8)).mean() > .999
@@ -120,7 +142,9 @@ def test_what_is_kept_of_an_answer():
     scores = torch.tensor([[2., 0., 1.], [0., 9., 0.], [1., 1., 1.5]])
     found = condition_row(kept_answers(scores, torch.tensor([0, 1, 1])).numpy(), classes=3)
     assert found["correct"] == 2 and list(found["predicted"]) == [0, 1, 2]
-    assert np.allclose((np.frombuffer(found["confidence"], np.uint8) + .5) / 256, scores.softmax(1).max(1).values, atol=1 / 512 + 1e-6)
+    assert np.allclose(
+        (np.frombuffer(found["confidence"], np.uint8) + 0.5) / 256, scores.softmax(1).max(1).values, atol=1 / 512 + 1e-6
+    )
     many = condition_row(kept_answers(torch.eye(1000)[[3, 700]], torch.tensor([3, 700])).numpy(), classes=1000)
     assert np.frombuffer(many["predicted"], "<u2").tolist() == [3, 700]
 
@@ -133,7 +157,8 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
     suite = Suite(data, corruptions=["gaussian_noise"], severities=[5], adapt=True)
     before = {name: value.clone() for name, value in small.state_dict().items()}
     rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
-    assert (rows.engine == "torch, adapted").all() and all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    assert (rows.engine == "torch, adapted").all() and all(
+        torch.equal(value, before[name]) for name, value in small.state_dict().items())
     for condition, answered in zip(suite.conditions, rows.itertuples()):
         x = as_input(suite.batch(condition)[0], small.contract)
         norm, conv = small[1], small[0]
@@ -141,7 +166,8 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
             parts = conv(x).split(45)  # two parts of nearly equal size, not 50 and 40
             mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
             var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
-            seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+            seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(
+                -1, 1, 1) + norm.bias.view(-1, 1, 1)
             right = small[2:](seen).argmax(1).numpy() == data.test.labels
         assert answered.correct == right.sum()
 
@@ -149,7 +175,10 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
 def test_adapting_is_refused_where_it_cannot_be(small):
     data = load("digits")
     suite = Suite(data, corruptions=["fog"], severities=[1], per_condition=20, adapt=True)
-    flat = model_from(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
-    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"), (dict(net=small), "onnxruntime", "pass engine='torch'")):
-        with pytest.raises(ValueError, match=words) as error: evaluate(models, suite, engine=engine, progress=False, device="cpu")
+    flat = model_from(
+        nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
+    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"),
+                                  (dict(net=small), "onnxruntime", "pass engine='torch'")):
+        with pytest.raises(ValueError, match=words) as error:
+            evaluate(models, suite, engine=engine, progress=False, device="cpu")
         assert "\n" not in str(error.value)

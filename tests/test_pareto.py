@@ -8,16 +8,18 @@ from hypothesis import given, settings, strategies as st
 
 from robcomp._text.condition import clauses, parse_condition
 from robcomp.goals import candidates, ordered
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, goal_losses, pareto,
-                            price_of_clean, rank, stability, topsis)
+from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, goal_losses,
+                            pareto, price_of_clean, rank, stability, topsis)
 from robcomp.results import example, read_tables, summarise, works
 from robcomp.selection import other_studies, own_luck, true_figures
 from robcomp.uncertainty import resample
 
 quick = settings(deadline=None, max_examples=150)
 WAYS = dict(a="max", b="min", c="max", d="min")
-cells = st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=25).map(lambda rows: pd.DataFrame(rows, columns=list(WAYS)))
-goals = st.sets(st.sampled_from(list(WAYS)), min_size=1).map(lambda names: Goals(**{name: WAYS[name] for name in sorted(names)}))
+cells = st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=25).map(
+    lambda rows: pd.DataFrame(rows, columns=list(WAYS)))
+goals = st.sets(st.sampled_from(list(WAYS)), min_size=1).map(
+    lambda names: Goals(**{name: WAYS[name] for name in sorted(names)}))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,8 @@ def test_ranks_are_fronts_of_the_rest(table, goals):
 def test_hypervolume_by_counting_cells(table, goals):
     """On a grid of integers the volume is a number of unit cells."""
     bounds = {name: (4, -1) if WAYS[name] == "max" else (-1, 4) for name in goals.names}
-    below = np.stack(np.meshgrid(*[np.arange(5)] * len(goals.names), indexing="ij"), axis=-1).reshape(-1, len(goals.names))
+    below = np.stack(np.meshgrid(*[np.arange(5)] * len(goals.names), indexing="ij"), axis=-1).reshape(
+        -1, len(goals.names))
     height = gains(table, goals) + np.where(goals.maximise, 1, 4)
     beaten = [(height > cell).all(1).any() for cell in below]
     assert np.isclose(hypervolume(table, goals, bounds=bounds), np.mean(beaten))
@@ -93,11 +96,17 @@ def test_topsis_respects_dominance(table, goals):
 
 def test_failed_trials_and_gaps(table):
     failed = table.assign(status=["failed"] + ["ok"] * 23, robust=table.robust.where(table.index > 0))
-    assert not pareto(failed)[0] and pd.isna(rank(failed)[0]) and np.isnan(topsis(failed)[0]) and stability(failed, draws=10)[0] == 0
+    assert (
+        not pareto(failed)[0]
+        and pd.isna(rank(failed)[0])
+        and np.isnan(topsis(failed)[0])
+        and stability(failed, draws=10)[0] == 0
+    )
     assert pareto(failed)[1:].equals(pareto(table[1:])) and "23 recipes" in str(choose(failed))
     gap = table.assign(robust=table.robust.where(table.index != 5))
     for call in (pareto, rank, knee, topsis, hypervolume, stability):
-        with pytest.raises(ValueError, match=f"{table.arch[5]} .* has robust = nan: leave the trial out") as error: call(gap)
+        with pytest.raises(ValueError, match=f"{table.arch[5]} .* has robust = nan: leave the trial out") as error:
+            call(gap)
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="has robust = nan"): choose(gap, best="robust")
     assert choose(gap, where="robust > 0", best="robust")
@@ -110,7 +119,8 @@ def test_failed_trials_and_gaps(table):
 def test_goals():
     assert Goals("worst", price="min").ways == dict(worst="max", price="min")
     with pytest.raises(ValueError, match="did you mean 'robust'"): Goals("robst")
-    with pytest.raises(ValueError, match="unknown column 'price'"): pareto(pd.DataFrame(dict(clean=[1.])), Goals(price="min"))
+    with pytest.raises(ValueError, match="unknown column 'price'"):
+        pareto(pd.DataFrame(dict(clean=[1.0])), Goals(price="min"))
 
 
 def test_front_probability_by_hand(table, draws):
@@ -126,14 +136,26 @@ def test_front_probability_by_hand(table, draws):
 # conditions
 
 COLUMNS = dict(size_mb=True, robust=True, arch=False)
-FRAME = pd.DataFrame(dict(size_mb=[.5, 1, 2, 3, np.nan], robust=[.6, .7, .5, np.nan, .6], arch=["vgg19", "vgg19", "resnet50", "it's", "x"]))
+FRAME = pd.DataFrame(
+    dict(size_mb=[0.5, 1, 2, 3, np.nan], robust=[0.6, 0.7, 0.5, np.nan, 0.6],
+         arch=["vgg19", "vgg19", "resnet50", "it's", "x"])
+)
 VALUES = {name: FRAME[name].to_numpy(object if name == "arch" else float) for name in FRAME}
 number = st.sampled_from(["0.6", "1", "-2", ".5", "1e0", "+3.", "2.0E-1"])
-comparison = (st.tuples(st.sampled_from(["size_mb", "robust"]), st.sampled_from(["<=", "<", ">=", ">", "==", "!="]), number)
-              | st.tuples(st.just("arch"), st.sampled_from(["==", "!="]), st.sampled_from(["'vgg19'", '"it\'s"', "''"])))
+comparison = st.tuples(
+    st.sampled_from(["size_mb", "robust"]), st.sampled_from(["<=", "<", ">=", ">", "==", "!="]), number
+) | st.tuples(st.just("arch"), st.sampled_from(["==", "!="]), st.sampled_from(["'vgg19'", '"it\'s"', "''"]))
 comparison = comparison.flatmap(lambda three: st.sampled_from([" ".join(three), "".join(three)]))
-condition = st.recursive(comparison, lambda inner: st.builds("{} and {}".format, inner, inner) | st.builds("{} or {}".format, inner, inner)
-                         | st.builds("({})".format, inner) | st.builds("not ({})".format, inner), max_leaves=8)
+condition = st.recursive(
+    comparison,
+    lambda inner: (
+        st.builds("{} and {}".format, inner, inner)
+        | st.builds("{} or {}".format, inner, inner)
+        | st.builds("({})".format, inner)
+        | st.builds("not ({})".format, inner)
+    ),
+    max_leaves=8,
+)
 
 
 def known(row, text):
@@ -157,8 +179,10 @@ def test_conditions_read_as_python_reads_them(text):
 @given(st.text("sizembrout arch<>=!&|%()'\".0123456789e+-_\n,[]{}", max_size=30) | st.text(max_size=12)
        | condition.flatmap(lambda text: st.integers(0, len(text)).map(lambda cut: text[:cut] + text[cut + 1:])))
 def test_any_text_is_read_or_refused_in_one_line(text):
-    try: parse_condition(text, COLUMNS)
-    except ValueError as error: assert len(str(error).splitlines()) == 1 and ("character" in str(error) or "column" in str(error))
+    try:
+        parse_condition(text, COLUMNS)
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1 and ("character" in str(error) or "column" in str(error))
 
 
 @pytest.mark.parametrize("text, said", {
@@ -171,19 +195,14 @@ def test_any_text_is_read_or_refused_in_one_line(text):
     "size_mb <= 1MB": "units are not written, a number stands alone: size_mb <= 1^MB",
     "0.5 < robust < 0.8": "one comparison at a time: join two with and: 0.5 < robust ^< 0.8",
     "size_mb <= robust": "a comparison has one column and one number or 'text': size_mb <= ^robust",
-    "arch == vgg19": "unknown column 'vgg19'",
-    "arch == 1": "arch holds text, written in quotes: arch == ^1",
-    "robust >= '1'": "robust holds numbers: robust >= ^'1'",
-    "arch < 'b'": "text is compared by == or !=: arch ^< 'b'",
-    "arch == 'b": "a quotation that does not end: arch == ^'b",
-    "(size_mb < 1": "expected ): (size_mb < 1^",
+    "arch == vgg19": "unknown column 'vgg19'", "arch == 1": "arch holds text, written in quotes: arch == ^1",
+    "robust >= '1'": "robust holds numbers: robust >= ^'1'", "arch < 'b'": "text is compared by == or !=: arch ^< 'b'",
+    "arch == 'b": "a quotation that does not end: arch == ^'b", "(size_mb < 1": "expected ): (size_mb < 1^",
     "size_mb < 1 & robust > 1": "write and: size_mb < 1 ^& robust > 1",
-    "not": "expected a column, a number or 'text': not^",
-    "(" * 400: "nested more than 50 deep",
+    "not": "expected a column, a number or 'text': not^", "(" * 400: "nested more than 50 deep",
     "not " * 400 + "size_mb < 1": "nested more than 50 deep",
     "__import__('os').system('true')": "'.' has no meaning here: __import__('os')^.system('true')",
-    "exit() == 1": "unknown column 'exit'",
-}.items())
+    "exit() == 1": "unknown column 'exit'"}.items())
 def test_what_is_said_of_bad_conditions(table, text, said):
     with pytest.raises(ValueError) as error: parse_condition(text, COLUMNS)
     assert said in str(error.value) and "\n" not in str(error.value)
@@ -198,7 +217,8 @@ def test_a_missing_value_satisfies_nothing():
 # choices
 
 def test_choices_are_plain_filters(table):
-    for where in ("size_mb <= 10 and robust >= 0.75", "arch == 'vgg19' and (drop < .15 or mce <= 1)", "not size_mb > 1", ""):
+    for where in ("size_mb <= 10 and robust >= 0.75", "arch == 'vgg19' and (drop < .15 or mce <= 1)", "not size_mb > 1",
+                  ""):
         kept = table.query(where) if where and "not" not in where else table[table.size_mb <= 1] if where else table
         for best, way in dict(clean="max", mce="min", size_mb="min", compression_ratio="max").items():
             choice = choose(table, where=where, best=best)
@@ -244,11 +264,19 @@ def test_choice_probability_by_hand(table, draws):
 
 
 def test_price_of_clean():
-    two = pd.DataFrame(dict(key=["k", "l"], arch="n", recipe=["a", "b"], clean=[.9, .88], robust=[.6, .7], worst=[.4, .3],
-                            size_mb=[1., 1.]))
+    two = pd.DataFrame(
+        dict(key=["k", "l"], arch="n", recipe=["a", "b"], clean=[0.9, 0.88], robust=[0.6, 0.7], worst=[0.4, 0.3],
+             size_mb=[1.0, 1.0])
+    )
     price = price_of_clean(two)
-    assert price.by_clean == "n a" and price.by_robust == "n b" and np.isclose(price.robust_lost, .1) and np.isclose(price.clean_given_up, .02)
-    assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(price_of_clean(two, "size_mb > 5").robust_lost)
+    assert (
+        price.by_clean == "n a"
+        and price.by_robust == "n b"
+        and np.isclose(price.robust_lost, 0.1)
+        and np.isclose(price.clean_given_up, 0.02)
+    )
+    assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(
+        price_of_clean(two, "size_mb > 5").robust_lost)
 
 
 # ---- networks that do not work ---------------------------------------------------------------------------------------

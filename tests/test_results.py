@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
-from robcomp.results import (Tables, collect, controls, example, find, join, outcomes, read_tables, references, summarise,
-                             write_tables)
+from robcomp.results import (Tables, collect, controls, example, find, join, outcomes, read_tables, references,
+                             summarise, write_tables)
 from robcomp.schema import EXTRA, LATER_COLUMNS, SEVERITIES, STANDARD, SUMMARY_COLUMNS
 
 
@@ -40,7 +40,7 @@ def test_a_store_gives_back_what_was_filed(tables, store):
     for key in keys:
         pd.testing.assert_frame_equal(read.rows[read.rows.key == key].reset_index(drop=True),
                                       tables.rows[tables.rows.key == key].reset_index(drop=True))
-    assert all(np.array_equal(a, b) for a, b in zip(read.deals.numbers, tables.deals.numbers))
+    assert all(np.array_equal(a, b) for a, b in zip(read.deals.positions, tables.deals.positions))
     pd.testing.assert_frame_equal(summarise(read), summarise(only(join(read, tables), *keys)).reset_index(drop=True))
 
 
@@ -83,11 +83,13 @@ def test_files_that_are_no_trials(store):
     assert len(collect(store).trials) == 3
     foreign = store / "trials" / "foreign.parquet"
     pq.write_table(pa.table(dict(a=[1])), foreign)
-    with pytest.warns(UserWarning, match="foreign.parquet is not a robcomp table: it lacks key"): assert len(collect(store).trials) == 3
+    with pytest.warns(UserWarning, match="foreign.parquet is not a robcomp table: it lacks key"):
+        assert len(collect(store).trials) == 3
     foreign.unlink()
     path = sorted((store / "trials").glob("*.parquet"))[0]
     path.rename(path.with_name("another.parquet"))
-    with pytest.warns(UserWarning, match=f"another.parquet holds trial {path.stem}"): assert len(collect(store).trials) == 2
+    with pytest.warns(UserWarning, match=f"another.parquet holds trial {path.stem}"):
+        assert len(collect(store).trials) == 2
 
 
 def test_failed_trials(tables, store):
@@ -101,12 +103,17 @@ def test_failed_trials(tables, store):
 def test_what_is_not_filed(tables, store):
     record, rows = tables.trials.iloc[0].to_dict(), tables.rows[tables.rows.key == tables.trials.key[0]]
     with pytest.raises(ValueError, match="did you mean 'recipe'"): write_trial(store, dict(record, recip="int8"), rows)
-    with pytest.raises(ValueError, match="bits do not tell of"): write_trial(store, record, rows.assign(correct=rows.correct - 1))
-    with pytest.raises(ValueError, match="a condition occurs twice"): write_trial(store, record, pd.concat([rows, rows]))
+    with pytest.raises(ValueError, match="bits do not tell of"):
+        write_trial(store, record, rows.assign(correct=rows.correct - 1))
+    with pytest.raises(ValueError, match="a condition occurs twice"):
+        write_trial(store, record, pd.concat([rows, rows]))
     with pytest.raises(ValueError, match="it has no rows"): write_trial(store, record)
-    with pytest.raises(ValueError, match="a failed trial has no rows"): write_trial(store, dict(record, status="failed"), rows)
-    with pytest.raises(ValueError, match="lacks n, correct"): write_trial(store, record, rows[["corruption", "severity"]])
-    with pytest.raises(ValueError, match="belongs to one suite"): write_deal(store, pd.concat([tables.deals, tables.deals.assign(suite="b")]))
+    with pytest.raises(ValueError, match="a failed trial has no rows"):
+        write_trial(store, dict(record, status="failed"), rows)
+    with pytest.raises(ValueError, match="lacks n, correct"):
+        write_trial(store, record, rows[["corruption", "severity"]])
+    with pytest.raises(ValueError, match="belongs to one suite"):
+        write_deal(store, pd.concat([tables.deals, tables.deals.assign(suite="b")]))
 
 
 def test_records_take_mappings_and_gaps(tmp_path, tables):
@@ -133,15 +140,17 @@ def test_every_measure_by_plain_loops(tables):
         ratios, gaps = [], []
         for c in STANDARD:
             own, dense = (sum(error(of, c, s) for s in SEVERITIES) for of in (key, row.reference))
-            own_gap, dense_gap = (sum(error(of, c, s) - error(of, "clean", 0) for s in SEVERITIES) for of in (key, row.reference))
+            own_gap, dense_gap = (
+                sum(error(of, c, s) - error(of, "clean", 0) for s in SEVERITIES) for of in (key, row.reference))
             if dense / 5 >= .01: ratios.append(own / dense)
             if dense_gap / 5 >= .01: gaps.append(own_gap / dense_gap)
         robust = np.mean(list(accuracy.values()))
-        expected = dict(clean=clean, robust=robust, worst=min(accuracy.values()), drop=clean - robust, mce=np.mean(ratios),
-                        relative_mce=np.mean(gaps), robust_over_clean=robust / clean,
-                        robust_over_dense=robust / summary.robust[row.reference],
-                        compression_ratio=row.dense_bytes / row.size_bytes, size_mb=row.size_bytes / 1e6,
-                        sparsity=1 - row.nonzero / row.params, n_images=3000)
+        expected = dict(
+            clean=clean, robust=robust, worst=min(accuracy.values()), drop=clean - robust, mce=np.mean(ratios),
+            relative_mce=np.mean(gaps), robust_over_clean=robust / clean,
+            robust_over_dense=robust / summary.robust[row.reference],
+            compression_ratio=row.dense_bytes / row.size_bytes, size_mb=row.size_bytes / 1e6,
+            sparsity=1 - row.nonzero / row.params, n_images=3000)
         assert accuracy[row.worst_corruption] == min(accuracy.values())
         np.testing.assert_allclose([row[name] for name in expected], list(expected.values()), atol=1e-12)
 
@@ -160,7 +169,10 @@ def test_references_are_the_same_network(tables):
 def test_notes_say_what_is_missing(tables):
     some = tables.rows.severity.isin([0, 2]) & tables.rows.corruption.isin(["clean", "fog", "frost"])
     few = summarise(tables._replace(rows=tables.rows[some]))
-    assert few.note.str.startswith("robust covers 2 of 15 corruptions, 1 of 5 severities").all() and few.robust.notna().all()
+    assert (
+        few.note.str.startswith("robust covers 2 of 15 corruptions, 1 of 5 severities").all()
+        and few.robust.notna().all()
+    )
     alone = summarise(only(tables, tables.trials.key[3]))
     assert "no dense reference" in alone.note.iloc[0] and alone.mce.isna().all() and alone.robust.notna().all()
     clean = summarise(tables._replace(rows=tables.rows[tables.rows.severity == 0]))
@@ -184,7 +196,7 @@ def test_outcomes_find_the_image(tables):
     row = tables.rows.query("key == @key and corruption == 'fog' and severity == 3").iloc[0]
     deal = tables.deals.query("corruption == 'fog' and severity == 3").iloc[0]
     bits = np.unpackbits(np.frombuffer(row.bits, np.uint8))
-    for place in (0, 17, 39): assert hits["fog", 3, deal.numbers[place], deal.labels[place]] == bits[place]
+    for place in (0, 17, 39): assert hits["fog", 3, deal.positions[place], deal.labels[place]] == bits[place]
     with pytest.raises(ValueError, match="have 2"):
         outcomes(tables._replace(trials=tables.trials.assign(suite=["a"] + ["b"] * 23)), list(tables.trials.key[:2]))
 
@@ -205,7 +217,8 @@ def test_a_seed_that_tunes_the_same_weights_has_the_dense_network_of_another(tab
     start = tables.trials[:5].assign(weights="f0", seed=[0, 1, 2, 3, 4], protocol=list("abcde"))
     assert set(references(start)) == {start.key[0]}
     assert list(references(start.assign(weights=""))) == [start.key[0], "", "", "", ""]
-    assert list(controls(start.assign(recipe=["dense", "tune1", "int8+tune1", "int8", "tune1"]))) == [start.key[0], start.key[1], "", start.key[0], start.key[4]]
+    assert list(controls(start.assign(recipe=["dense", "tune1", "int8+tune1", "int8", "tune1"]))) == [
+        start.key[0], start.key[1], "", start.key[0], start.key[4]]
 
 
 def test_differences_against_dense_and_against_equal_training():

@@ -1,4 +1,6 @@
-"""Recipes over seeds: what is averaged, what is refused, intervals that hold, choices that do not pick the luckiest seed."""
+"""Recipes over seeds: what is averaged, what is refused, intervals that hold, choices that do not pick the luckiest
+seed."""
+
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ from robcomp._store import example as simulated
 from robcomp._store.worlds import Kind, over_shifts, strength_of, studies
 from robcomp.contrasts import contrasts, recipe_profile
 from robcomp._text.condition import confidences, parse_condition
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, knee, left_out, goal_losses, pareto, price_of_clean,
-                            rank, regret, stability, topsis)
+from robcomp.pareto import (Goals, choice_probability, choose, front_probability, knee, left_out, goal_losses, pareto,
+                            price_of_clean, rank, regret, stability, topsis)
 from robcomp.results import MEASURES, Tables, accuracies, example, find, join, read_tables, summarise
 from robcomp.seeds import by_recipe, recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, seeds_of, widened
-from robcomp.selection import optimism, other_studies, own_luck, regrets, simultaneous, true_figure_odds, true_figures, winners
+from robcomp.selection import (optimism, other_studies, own_luck, regrets, simultaneous, true_figure_odds, true_figures,
+                               winners)
 from robcomp.uncertainty import comparisons, intervals, remeasure, resample
 
 ROOT = Path(__file__).parents[1]
@@ -76,12 +79,16 @@ def test_failed_seeds_are_known_to_the_draws(three):
 
 
 def test_what_may_not_be_averaged(table):
-    peak = table.assign(protocol=[text.replace("0.01", "0.001") if seed else text for text, seed in zip(table.protocol, table.seed)])
+    peak = table.assign(
+        protocol=[text.replace("0.01", "0.001") if seed else text for text, seed in zip(table.protocol, table.seed)])
     one_line(lambda: by_recipe(peak), r"mobilenetv2 dense ran under different protocols \(tune_peak 0.01 and 0.001\)")
     one_line(lambda: choose(peak), "different protocols")
-    one_line(lambda: by_recipe(table.assign(suite=table.seed.astype(str))), "saw the images of 3 suites: summarise one suite at a time")
-    one_line(lambda: by_recipe(table.assign(reference=table.reference.where(table.seed != 2, ""))), "with seed 2 has no dense reference and other seeds have")
-    one_line(lambda: by_recipe(table.assign(seed=0, weights=table.seed.astype(str))), "with seed 0 start from different weights")
+    one_line(lambda: by_recipe(table.assign(suite=table.seed.astype(str))),
+             "saw the images of 3 suites: summarise one suite at a time")
+    one_line(lambda: by_recipe(table.assign(reference=table.reference.where(table.seed != 2, ""))),
+             "with seed 2 has no dense reference and other seeds have")
+    one_line(lambda: by_recipe(table.assign(seed=0, weights=table.seed.astype(str))),
+             "with seed 0 start from different weights")
     assert (by_recipe(table.assign(weights=table.seed.astype(str))).seeds == 3).all()
 
 
@@ -99,7 +106,8 @@ def test_one_seed_has_the_interval_of_its_images():
     pairs = [("vgg19 int8", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")]
     for measure in ("clean", "robust"):
         found = recipe_comparisons(example(), pairs, measure=measure, draws=drawn)
-        pd.testing.assert_frame_equal(found.drop(columns=["seeds_a", "seeds_b", "luck"]), comparisons(example(), pairs, measure=measure, draws=drawn))
+        pd.testing.assert_frame_equal(found.drop(columns=["seeds_a", "seeds_b", "luck"]),
+                                      comparisons(example(), pairs, measure=measure, draws=drawn))
         assert not found.luck.any()
 
 
@@ -113,7 +121,8 @@ def test_seeds_without_images_give_students_interval(draws):
 
 
 def test_too_few_seeds(draws):
-    one_line(lambda: recipe_intervals(resample(example(), draws=20), least=2), "mobilenetv2 dense has 1 seed, asked for are 2: run more seeds")
+    one_line(lambda: recipe_intervals(resample(example(), draws=20), least=2),
+             "mobilenetv2 dense has 1 seed, asked for are 2: run more seeds")
     assert (recipe_intervals(draws, least=3).seeds == 3).all()
     one_line(lambda: recipe_intervals(draws, least=4), "has 3 seeds, asked for are 4")
 
@@ -121,16 +130,20 @@ def test_too_few_seeds(draws):
 def test_recipes_of_two_suites_are_not_compared(three):
     other = example(seed=5)
     other = Tables(other.trials.assign(suite="b", arch="late"), other.rows, other.deals.assign(suite="b"))
-    one_line(lambda: recipe_comparisons(join(three, other), [("vgg19 int8", other.trials.key[0])], draws=20), "only trials of one suite saw the same images")
+    one_line(lambda: recipe_comparisons(join(three, other), [("vgg19 int8", other.trials.key[0])], draws=20),
+             "only trials of one suite saw the same images")
 
 
 def test_draws_of_recipes_have_the_variance_of_images_and_seeds():
     """Two equal seeds and two far apart: no luck in the first, and in the second the variance of their mean."""
     drawn = resample(join(example(), example(seed=1)), draws=4000)
     shifted = drawn.table.assign(robust=np.where(drawn.table.seed == 0, .7, .8))
-    still = drawn._replace(table=shifted, values=np.broadcast_to(shifted[list(MEASURES)].to_numpy(float), drawn.values.shape))
+    still = drawn._replace(
+        table=shifted, values=np.broadcast_to(shifted[list(MEASURES)].to_numpy(float), drawn.values.shape))
     spread = recipe_draws(still).column("robust").std(0)
-    assert np.allclose(spread, .1 / np.sqrt(2) / np.sqrt(2), rtol=.05)  # standard deviation .0707 over seeds, two of them
+    assert np.allclose(
+        spread, 0.1 / np.sqrt(2) / np.sqrt(2), rtol=0.05
+    )  # standard deviation .0707 over seeds, two of them
     assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), .05, rtol=.05)
     gap = recipe_draws(still).column("robust")
     assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its luck
@@ -165,10 +178,14 @@ def truth():
 
 
 def holds(held):
-    """Is a coverage of 93 to 97 % consistent with what was counted? One table in a thousand that is may fail at either end."""
+    """Is a coverage of 93 to 97 % consistent with what was counted? One table in a thousand that is may fail at either
+    end."""
     count, total = int(np.sum(held)), len(held)
-    return (binomtest(count, total, .93, alternative="less").pvalue > .001
-            and (count < total or .97**total > .001) and binomtest(count, total, .97, alternative="greater").pvalue > .001)
+    return (
+        binomtest(count, total, 0.93, alternative="less").pvalue > 0.001
+        and (count < total or 0.97**total > 0.001)
+        and binomtest(count, total, 0.97, alternative="greater").pvalue > 0.001
+    )
 
 
 def test_the_tolerance_can_fail():
@@ -239,7 +256,8 @@ def test_true_figures_by_hand():
     ("far", lambda rng: 3 * rng.standard_normal(20)), ("two ahead", lambda rng: np.r_[20., 20, 9 * rng.random(10)]),
     ("a long tail", lambda rng: -6 * np.abs(rng.standard_t(2, size=40)))])
 def test_a_winner_wins_again_as_often_as_is_said(name, skill):
-    """In 200 simulated studies what is said is within 12 points of the truth, and always nearer to it than resampling alone is."""
+    """In 200 simulated studies what is said is within 12 points of the truth, and always nearer to it than resampling
+    alone is."""
     found = []
     for number in range(200):
         rng = np.random.default_rng(number)
@@ -249,7 +267,9 @@ def test_a_winner_wins_again_as_often_as_is_said(name, skill):
         truths = true_figures(point, own_luck(values), draws=500)
         ways = again, values, other_studies(values, point, truths)
         lead = point.max() - true[point.argmax()]
-        found.append([*((winners(one) == point.argmax()).mean() for one in ways), lead, optimism(point, truths, point > -np.inf)])
+        found.append(
+            [*((winners(one) == point.argmax()).mean() for one in ways), lead, optimism(point, truths, point > -np.inf)]
+        )
     truth, alone, said, lead, estimated = np.mean(found, axis=0)
     assert abs(said - truth) < .12 and abs(said - truth) < abs(alone - truth)
     assert abs(estimated - lead) < .35 * lead + .1
@@ -308,11 +328,15 @@ def test_probabilities_are_of_recipes(table, draws):
 def test_a_choice_says_what_selection_does(three, draws):
     for study in (three, draws):
         said = str(choose(study, where="size_mb <= 10", best="robust", draws=200))
-        for part in ("On other images and with other seeds (200 resampled studies) it is chosen in ", "picking it costs ", "looks better than it is: its robust by ", " at once (95 %) is "): assert part in said
+        for part in ("On other images and with other seeds (200 resampled studies) it is chosen in ",
+                     "picking it costs ", "looks better than it is: its robust by ", " at once (95 %) is "):
+            assert part in said
         assert "luck of training" not in said
     single = str(choose(example(), best="robust", draws=100))
-    assert "On other images (100 resampled studies)" in single and single.endswith("It has one seed: the luck of training is left out.")
-    assert str(choose(summarise(example()))).endswith("Whether other images would choose otherwise, choose(tables) says.")
+    assert "On other images (100 resampled studies)" in single and single.endswith(
+        "It has one seed: the luck of training is left out.")
+    assert str(choose(summarise(example()))).endswith(
+        "Whether other images would choose otherwise, choose(tables) says.")
     assert choose(three, best="size_mb", draws=50).selection.table.chosen.max() == 1
 
 
@@ -320,7 +344,11 @@ def test_the_interval_of_a_choice_is_wider_than_that_of_one_recipe(draws):
     choice = choose(draws, best="robust")
     own = choice.selection.table.loc[choice.row.key]
     one = recipe_intervals(draws).set_index(["key", "measure"]).loc[(choice.row.key, "robust")]
-    assert own.low < own.high and own.high - own.low > .9 * (one.high - one.low) and own.low < choice.row.robust < own.high
+    assert (
+        own.low < own.high
+        and own.high - own.low > 0.9 * (one.high - one.low)
+        and own.low < choice.row.robust < own.high
+    )
     less = choose(draws, best="mce").selection.table.dropna()
     assert (less.low <= less.high).all() and (less.low < less.high).sum() == 22  # mce of dense is 1 in every study
 
@@ -333,20 +361,17 @@ def test_conditions_with_confidence(draws, table):
     values = recipe_draws(draws, tails=True)
     for key, own in share.items():
         assert np.isclose(own, (values.column("robust")[:, list(values.table.key).index(key)] > .8).mean())
-    one_line(lambda: choose(table, where="P(robust > 0.6) >= 0.95"), r"P\(robust > 0.6\) is asked of resampled studies: choose from the tables")
+    one_line(lambda: choose(table, where="P(robust > 0.6) >= 0.95"),
+             r"P\(robust > 0.6\) is asked of resampled studies: choose from the tables")
     assert "P(robust > 0.8) >= 0.95 excludes" in str(sure)
     assert np.isclose(choice_probability(draws, where="P(robust > 0.8) >= 0.95", best="robust").sum(), 1)
 
 
 @pytest.mark.parametrize("text, said", {
     "P(robust > .6) > 95": "a probability is from 0 to 1: P(robust > .6) > ^95",
-    "P(P(robust > .6) > .5) > .5": "a probability of a probability",
-    "P(robust > .6": "expected )",
-    "P(robst > .6) > .5": "did you mean 'robust'",
-    "P > 1": "unknown column 'P'",
-    "P(robust > .6)": "expected one of <= < >= > == !=",
-    "P(robust > .6) == 'a'": "holds numbers",
-}.items())
+    "P(P(robust > .6) > .5) > .5": "a probability of a probability", "P(robust > .6": "expected )",
+    "P(robst > .6) > .5": "did you mean 'robust'", "P > 1": "unknown column 'P'",
+    "P(robust > .6)": "expected one of <= < >= > == !=", "P(robust > .6) == 'a'": "holds numbers"}.items())
 def test_what_is_said_of_bad_probabilities(text, said):
     with pytest.raises(ValueError) as error: parse_condition(text, dict(robust=True, size_mb=True))
     assert said in str(error.value) and "\n" not in str(error.value)
@@ -356,7 +381,10 @@ def test_a_probability_reads_back():
     known = dict(robust=True, size_mb=True)
     tree = parse_condition("size_mb < 1 and not 0.95 <= P(robust > .6 or robust < .1)", known)
     assert confidences(tree) == {"P(robust > 0.6 or robust < 0.1)": "robust > 0.6 or robust < 0.1"}
-    assert parse_condition(str(tree), known) == tree and str(tree) == "size_mb < 1 and P(robust > 0.6 or robust < 0.1) < 0.95"
+    assert (
+        parse_condition(str(tree), known) == tree
+        and str(tree) == "size_mb < 1 and P(robust > 0.6 or robust < 0.1) < 0.95"
+    )
 
 
 def test_weights_and_figures_move_together(draws):
@@ -377,8 +405,8 @@ def test_every_verb_says_what_it_leaves_out(table, draws):
     broken = table.assign(works=table.recipe != "int4")
     sentence = "2 recipes do not work (clean accuracy below 90 % of dense): left out"
     drawn = draws._replace(table=draws.table.assign(works=draws.table.recipe != "int4"))
-    for found in (pareto(broken), rank(broken), topsis(broken), stability(broken, draws=20), regret(broken, draws=20), knee(broken),
-                  front_probability(drawn), choice_probability(drawn)):
+    for found in (pareto(broken), rank(broken), topsis(broken), stability(broken, draws=20), regret(broken, draws=20),
+                  knee(broken), front_probability(drawn), choice_probability(drawn)):
         assert found.attrs["left_out"] == sentence
     assert price_of_clean(broken).left_out == left_out(broken) == sentence and left_out(table) == ""
 
@@ -387,8 +415,11 @@ def test_every_verb_says_what_it_leaves_out(table, draws):
 
 def test_the_column_that_was_asked_for_is_shown():
     paper = read_tables(ROOT / "results/paper")
-    choice = choose(paper, where="arch == 'vgg19' and dataset == 'cifar10' and compression_ratio >= 6 and latency_s <= 2", best="energy_j")
-    assert {"energy_j", "compression_ratio", "latency_s", "clean"} <= set(choice.table) and choice.row.compression_ratio >= 6
+    choice = choose(paper,
+                    where="arch == 'vgg19' and dataset == 'cifar10' and compression_ratio >= 6 and latency_s <= 2",
+                    best="energy_j")
+    assert {"energy_j", "compression_ratio", "latency_s", "clean"} <= set(
+        choice.table) and choice.row.compression_ratio >= 6
     assert "energy_j" in choice._repr_html_() and "compression_ratio 6." in str(choice) and "latency_s" in str(choice)
     assert str(choice).endswith("Only counts are known: whether other images would choose otherwise cannot be said.")
     assert not choose(paper, best="robust").candidates.duplicated(["dataset", "arch", "configuration"]).any()
@@ -399,7 +430,8 @@ def test_trials_of_other_seeds_join_a_committed_study():
     study = read_tables(ROOT / "results/vgg19-cifar10")
     study = study._replace(trials=study.trials[study.trials.seed == 0])
     first = find(study.trials, "tune1")
-    again = study._replace(trials=study.trials[study.trials.key == first].assign(seed=1, key="f" * 16), rows=study.rows[study.rows.key == first].assign(key="f" * 16))
+    again = study._replace(trials=study.trials[study.trials.key == first].assign(seed=1, key="f" * 16),
+                           rows=study.rows[study.rows.key == first].assign(key="f" * 16))
     both = join(study, again)
     table = summarise(both)
     assert table.reference.iloc[-1] == find(study.trials, "dense") and np.isfinite(table.mce.iloc[-1])
@@ -411,7 +443,8 @@ def test_trials_of_other_seeds_join_a_committed_study():
 
 @pytest.mark.parametrize("free", [1, 2, 4])
 def test_intervals_hold_their_level_whatever_the_ratio_of_the_variances(free):
-    """Counted over simulated means and variances, beside the coverage that the module computes; 95 % with an error of 0.3 points."""
+    """Counted over simulated means and variances, beside the coverage that the module computes; 95 % with an error of
+    0.3 points."""
     rng = np.random.default_rng(free)
     for ratio in (.1, 1., 10.):
         mean = rng.standard_normal(20_000) * np.sqrt(1 + ratio)
@@ -441,5 +474,6 @@ def test_a_recipe_is_the_mean_over_its_seeds_in_a_contrast():
     tables = small_world(kinds)
     table = summarise(tables).set_index("key")
     found = contrasts(recipe_profile(tables, draws=20), [("tune1 - dense", "robust")]).iloc[0]
-    assert np.isclose(found.value, table.robust[table.recipe == "tune1"].mean() - table.robust[table.recipe == "dense"].item())
+    assert np.isclose(
+        found.value, table.robust[table.recipe == "tune1"].mean() - table.robust[table.recipe == "dense"].item())
     assert found.seeds == 3 and found.luck == "its seeds"

@@ -21,7 +21,7 @@ import pytest
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.results import collect, put_back, write_tables
-from robcomp.schema import ROW_COLUMNS
+from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import plan, store_status, sweep
 from robcomp.models import weights_sha256
 
@@ -257,6 +257,25 @@ def test_shards_from_before_the_predicted_classes_keep_their_digest(store, whole
     assert put_back(read, store.parent / "again") == len(RECIPES) and len(collect(store.parent / "again").rows) == len(read.rows)
 
 
+def test_a_store_with_the_first_names_of_its_columns_is_read_and_not_done_again(store, whole):
+    """As version 1 wrote it: the old names in tables and records, digests taken under them, the version in the record."""
+    for path in (store / "deals").glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns([FIRST_NAMES.get(name, name) for name in table.column_names]), path)
+    for path in (store / "trials").glob("*.parquet"):
+        table = pq.read_table(path)
+        record = json.loads(table.schema.metadata[b"robcomp"])
+        old = {FIRST_NAMES.get(name, name): value for name, value in record.items()} | dict(schema=1)
+        text = canonical(old).encode()
+        said = {b"robcomp": text, b"robcomp_sha256": sha256(text).hexdigest().encode()}
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **said}), path)
+    read, made = collect(store), collect(whole[1])
+    assert set(FIRST_NAMES) & set(read.trials) == {"distinct_codes"} and "positions" in read.deals
+    assert resumed(store) == [] and not (store / "damaged").exists() and (read.trials.schema == 1).all()
+    pd.testing.assert_frame_equal(read.trials.drop(columns="schema"), made.trials.drop(columns="schema"))
+    for mine, theirs in zip(read.deals.positions, made.deals.positions): assert np.array_equal(mine, theirs)
+
+
 def test_two_shards_with_swapped_names(store, whole):
     first, second = sorted((store / "trials").glob("*.parquet"))[:2]
     bytes_of = first.read_bytes(), second.read_bytes()
@@ -282,14 +301,14 @@ def test_deals_are_written_again(store, whole, damage):
     if damage == "missing": path.unlink()
     elif damage == "truncated": path.write_bytes(path.read_bytes()[:-50])
     elif damage == "other images":
-        numbers = table.column("numbers").to_pylist()
-        pq.write_table(table.set_column(3, "numbers", pa.array([numbers[0], numbers[2], numbers[1], *numbers[3:]], table.schema.field("numbers").type)).replace_schema_metadata({}), path)
+        numbers = table.column("positions").to_pylist()
+        pq.write_table(table.set_column(3, "positions", pa.array([numbers[0], numbers[2], numbers[1], *numbers[3:]], table.schema.field("positions").type)).replace_schema_metadata({}), path)
     elif damage == "of another suite": pq.write_table(table.set_column(0, "suite", pa.array(["x"] * len(table))).replace_schema_metadata({}), path)
     else: pq.write_table(table.set_column(4, "labels", pa.array([[]] * len(table), table.schema.field("labels").type)).replace_schema_metadata({}), path)
     if damage in ("truncated", "of another suite", "labels lost"):
         with pytest.warns(UserWarning, match=path.name): assert collect(store).deals.empty
     assert len(resumed(store)) == (damage != "missing")
-    for mine, theirs in zip(collect(store).deals.numbers, collect(whole[1]).deals.numbers): assert np.array_equal(mine, theirs)
+    for mine, theirs in zip(collect(store).deals.positions, collect(whole[1]).deals.positions): assert np.array_equal(mine, theirs)
     assert read_deal(path).shape == (5, 5)
 
 

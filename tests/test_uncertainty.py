@@ -37,7 +37,8 @@ def test_a_resampled_study_is_the_study_on_drawn_images(tables, draws):
     times = counts(1000, "simulated", 0)[:, 7]
     weight = times[hits.index.get_level_values("number")]
     weighted = hits.mul(weight, axis=0).groupby(["corruption", "severity"], observed=True).sum()
-    accuracy = weighted.div(pd.Series(weight, hits.index).groupby(["corruption", "severity"], observed=True).sum(), axis=0)
+    accuracy = weighted.div(
+        pd.Series(weight, hits.index).groupby(["corruption", "severity"], observed=True).sum(), axis=0)
     robust = accuracy.drop("clean").groupby("corruption", observed=True).mean()
     np.testing.assert_allclose(draws.column("clean")[7, :3], accuracy.loc["clean"].iloc[0], atol=1e-6)
     np.testing.assert_allclose(draws.column("robust")[7, :3], robust.mean(), atol=1e-6)
@@ -64,22 +65,23 @@ def test_an_image_moves_with_all_its_conditions():
     """The same images right or wrong everywhere: the mean over 75 conditions is no surer than one of them."""
     right = np.random.default_rng(0).random(1000) < .7
     deal = _example.deal(1000, 1000)
-    together = resample(study_of([right[numbers] for numbers in deal.numbers], per=1000), draws=400)
+    together = resample(study_of([right[numbers] for numbers in deal.positions], per=1000), draws=400)
     spread = together.column("robust").std()
     assert abs(spread / np.sqrt(.7 * .3 / 1000) - 1) < .15 and np.allclose(together.column("drop"), 0, atol=1e-5)
-    apart = resample(study_of([right[numbers] for numbers in _example.deal(1000, 40).numbers]), draws=400)
+    apart = resample(study_of([right[numbers] for numbers in _example.deal(1000, 40).positions]), draws=400)
     assert abs(apart.column("robust").std() / np.sqrt(.7 * .3 / 1000) - 1) < .3
 
 
 def test_standard_errors_of_dealt_cells():
     deal, rng = _example.deal(3000, 40), np.random.default_rng(1)
-    drawn = resample(study_of([rng.random(len(numbers)) < .8 for numbers in deal.numbers], images=3000), draws=600)
+    drawn = resample(study_of([rng.random(len(numbers)) < .8 for numbers in deal.positions], images=3000), draws=600)
     assert abs(drawn.column("robust").std() / np.sqrt(.8 * .2 / 3000) - 1) < .12
 
 
 def test_few_images_a_condition():
     deal, rng = _example.deal(60, 2), np.random.default_rng(2)
-    drawn = resample(study_of([rng.random(len(numbers)) < .8 for numbers in deal.numbers], per=2, images=60), draws=200)
+    drawn = resample(
+        study_of([rng.random(len(numbers)) < 0.8 for numbers in deal.positions], per=2, images=60), draws=200)
     assert np.isfinite(drawn.column("robust")).all() and np.isfinite(drawn.column("worst")).all()
 
 
@@ -97,7 +99,7 @@ def test_intervals(tables, draws):
 
 def test_a_perfect_network_still_has_an_interval():
     deal = _example.deal(300, 40)
-    perfect = study_of([np.ones(len(numbers), bool) for numbers in deal.numbers], images=300)
+    perfect = study_of([np.ones(len(numbers), bool) for numbers in deal.positions], images=300)
     clean = intervals(perfect, draws=50).set_index("measure").loc["clean"]
     assert clean.value == clean.high == 1 and .98 < clean.low < .99
     assert "mce leaves out" in summarise(perfect).note[0] and np.isnan(summarise(perfect).mce[0])
@@ -126,7 +128,8 @@ def test_verdicts(tables, draws):
     assert same.verdict == "undecided" and same.difference == same.low == same.high == 0
     alone = compare(tables, "vgg19 int4", "vgg19 dense", draws=250)
     assert np.isclose(alone.low, forth.low, atol=1e-6) and np.isclose(alone.high, forth.high, atol=1e-6)
-    clean = comparisons(tables, [("vgg19 dense", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")], measure="clean", draws=50)
+    clean = comparisons(
+        tables, [("vgg19 dense", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")], measure="clean", draws=50)
     assert clean.p[0] == 1 and clean.low[0] < 0 < clean.high[0] and clean.p[1] < .05
     assert comparisons(tables, [], draws=draws).empty
 
@@ -147,8 +150,10 @@ def test_mcnemar_against_scipy():
 
 
 def test_newcombe_against_the_published_table():
-    """Newcombe 1998, table II, method 10: 36, 12, 2, 0 gives 0.0569 to 0.3404 and 36, 14, 0, 0 gives 0.1528 to 0.4167."""
-    for (both, only_a, only_b, neither), expected in {(36, 12, 2, 0): (.0569, .3404), (36, 14, 0, 0): (.1528, .4167)}.items():
+    """Newcombe 1998, table II, method 10: 36, 12, 2, 0 gives 0.0569 to 0.3404 and 36, 14, 0, 0 gives 0.1528 to
+    0.4167."""
+    for (both, only_a, only_b, neither), expected in {(36, 12, 2, 0): (0.0569, 0.3404),
+                                                      (36, 14, 0, 0): (0.1528, 0.4167)}.items():
         a = np.repeat([True, True, False, False], [both, only_a, only_b, neither])
         b = np.repeat([True, False, True, False], [both, only_a, only_b, neither])
         np.testing.assert_allclose(newcombe(a, b), expected, atol=6e-5)

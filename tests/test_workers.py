@@ -294,7 +294,7 @@ def test_deals_that_disagree_are_not_merged(whole, tmp_path):
     (tmp_path / "other" / "trials").mkdir(parents=True)
     path, = (whole[1] / "deals").iterdir()
     deal = read_deal(path)
-    deal["numbers"] = [numbers[::-1].copy() for numbers in deal.numbers]
+    deal["positions"] = [numbers[::-1].copy() for numbers in deal.positions]
     write_deal(tmp_path / "other", deal)
     with pytest.raises(ValueError, match="one suite deals out other images; nothing was merged"): merge([whole[1], tmp_path / "other"], tmp_path / "into")
     assert not (tmp_path / "into").exists()

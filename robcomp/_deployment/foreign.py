@@ -152,4 +152,4 @@ def counts(model) -> dict:
     if not weights: return {}
     everything = [*weights.values(), *others.values()]
     return dict(params=sum(value.size for value in everything), nonzero=sum(int(np.count_nonzero(value)) for value in everything),
-                distinct=max(len(np.unique(value)) for value in weights.values()))
+                distinct_codes=max(len(np.unique(value)) for value in weights.values()))

@@ -31,11 +31,11 @@ def deal(images: int, per_condition: int, *, name: str = "simulated") -> pd.Data
     order, labels = rng.permutation(images), rng.integers(0, 10, images)
     conditions = [(corruption, severity) for corruption in STANDARD for severity in SEVERITIES]
     places = np.arange(len(conditions) * per_condition).reshape(len(conditions), -1) % images
-    numbers = [np.arange(images)] + [order[place] for place in places]
+    positions = [np.arange(images)] + [order[place] for place in places]
     names, severities = zip((CLEAN, 0), *conditions)
     suite = f"{name}|{images} images|{len(STANDARD)}x{len(SEVERITIES)}|{per_condition} a condition|seed 0"
-    return frame(dict(suite=[suite] * len(numbers), corruption=names, severity=severities, numbers=numbers,
-                      labels=[labels[number] for number in numbers]), DEAL_COLUMNS)
+    return frame(dict(suite=[suite] * len(positions), corruption=names, severity=severities, positions=positions,
+                      labels=[labels[number] for number in positions]), DEAL_COLUMNS)
 
 
 def strengths(deal: pd.DataFrame) -> np.ndarray:
@@ -69,13 +69,13 @@ def study(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     for arch, net in NETS.items():
         rng = np.random.default_rng([seed, len(arch)])
         difficulty = DIFFICULTY * np.random.default_rng(1).standard_normal(1_000)
-        luck = [rng.random(len(numbers)) for numbers in dealt.numbers]
+        luck = [rng.random(len(numbers)) for numbers in dealt.positions]
         for recipe in RECIPES:
             record = _record(arch, recipe, seed, dealt.suite[0], net)
             own = rng.normal(0, .25, 1_000) * (recipe != "dense")
             level = net["skill"] + _skill(recipe) * (1.5 - net["slack"]) - difficulty + own
             mild = 1 - .12 * ("prune" in recipe) * net["slack"]
-            chance = [expit(level[numbers] - mild * loss) for numbers, loss in zip(dealt.numbers, strengths(dealt))]
+            chance = [expit(level[numbers] - mild * loss) for numbers, loss in zip(dealt.positions, strengths(dealt))]
             records.append(record)
             rows.append(frame(rows_of(record["key"], dealt, chance, luck), ROW_COLUMNS))
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
@@ -103,7 +103,7 @@ def _record(arch: str, recipe: str, seed: int, suite: str, net: Mapping) -> dict
     weights = 4 * net["params"] + 4 * net["buffers"]
     return dict(trial.record(), protocol=canonical(protocol), key=trial.key, study="simulated", schema=SCHEMA_VERSION,
                 params=params, nonzero=round(params * kept), macs=net["macs"], dense_bytes=weights,
-                distinct=float(2**width) if width < 32 else round(.1 * params * kept),
+                distinct_codes=float(2**width) if width < 32 else round(.1 * params * kept),
                 size_bytes=round(params * entropy / 8) + 4 * net["buffers"],
                 gzip_bytes=round(params * 4 * (.93 if width == 32 else .3) * (.1 + .9 * kept)), onnx_bytes=float("nan"),
                 latency_s=net["macs"] / 2.2e10, train_s=600., compress_s=5. + 60 * recipe.count("tune"), evaluate_s=40.,

@@ -36,8 +36,8 @@ from robcomp._store.tables import (AGAIN, DEFAULT, PLAIN, content_sha256, empty,
                                    read_table, write_table)
 from robcomp._text.errors import first_line
 from robcomp._text.suggest import unknown
-from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES, STANDARD,
-                            TRIAL_COLUMNS, Column, canonical, check, trial_from)
+from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, FIRST_NAMES, ROW_COLUMNS, SCHEMA_VERSION, SEVERITIES,
+                            STANDARD, TRIAL_COLUMNS, Column, canonical, check, trial_from)
 
 
 def existing_store(path: str | Path) -> Path:
@@ -171,18 +171,18 @@ def read_deal(path: str | Path) -> pd.DataFrame:
     deal, metadata = read_table(path, DEAL_COLUMNS)
     trouble = "" if {path.stem} == {_deal_name(suite) for suite in deal.suite} else "its suite is another"
     trouble = trouble or _altered(deal, DEAL_COLUMNS, metadata.get("robcomp_rows"))
-    trouble = trouble or _other_conditions(deal.suite.iloc[0], _conditions(deal), deal.numbers.map(len))
+    trouble = trouble or _other_conditions(deal.suite.iloc[0], _conditions(deal), deal.positions.map(len))
     trouble = trouble or _unmatched(deal)
     if trouble: raise ValueError(f"{path} is damaged ({trouble}): {AGAIN}")
     return deal
 
 
 def _unmatched(deal: pd.DataFrame) -> str:
-    """Where numbers and labels of a deal do not belong together, or an image occurs twice; or nothing."""
+    """Where positions and labels of a deal do not belong together, or an image occurs twice; or nothing."""
     for row in deal.itertuples():
-        repeated = (np.diff(np.sort(row.numbers), prepend=-1) < 1).any()
-        if len(row.numbers) != len(row.labels) or repeated:
-            return f"{row.corruption} {row.severity}: numbers and labels do not belong together"
+        repeated = (np.diff(np.sort(row.positions), prepend=-1) < 1).any()
+        if len(row.positions) != len(row.labels) or repeated:
+            return f"{row.corruption} {row.severity}: positions and labels do not belong together"
     return ""
 
 
@@ -200,6 +200,8 @@ def _deal_name(suite: str) -> str:
 def _whole(record: Mapping) -> dict:
     """A record with every column of the trial table and no other."""
     if not isinstance(record, Mapping): raise TypeError(f"a record names its columns, got {type(record).__name__}")
+    today = {first: name for name, first in FIRST_NAMES.items() if name in TRIAL_COLUMNS}
+    record = {today.get(name, name): value for name, value in record.items()}
     for name in record:
         if name not in TRIAL_COLUMNS: raise ValueError(unknown("column of a trial", name, TRIAL_COLUMNS))
     if not record.get("key"): raise ValueError("a trial is filed by its key: the record has none")

@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._text.errors import first_line
-from robcomp.schema import LATER_COLUMNS, Column, check
+from robcomp.schema import FIRST_NAMES, LATER_COLUMNS, Column, check
 
 AGAIN = "delete it and run again"
 DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
 PLAIN = dict(str=str, int=int, float=float, bytes=bytes)
 _ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
-              numbers=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
+              positions=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
 _PANDAS = dict(str="str", int="int64", float="float64", bytes=object, list=object)
-_NUMPY = dict(numbers=np.int32, labels=np.int16)
+_NUMPY = dict(positions=np.int32, labels=np.int16)
 _LITTLE = dict(int="<i8", float="<f8")
 
 
@@ -60,6 +60,8 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, l
     except FileNotFoundError: raise ValueError(f"{path} is absent") from None
     except Exception as error:
         raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {AGAIN}") from None
+    today = {first: name for name, first in FIRST_NAMES.items() if name in columns and name not in arrow.column_names}
+    arrow = arrow.rename_columns([today.get(name, name) for name in arrow.column_names])
     missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
     if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
     values = {}
@@ -104,13 +106,13 @@ def plain_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> dict[st
 
 
 def content_sha256(table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column]) -> str:
-    """The digest of what a table says: its columns in the schema's order, whatever file it is in. A column of bytes that
-    came later and is empty says nothing, so that files from before it keep their digests."""
+    """The digest of what a table says: its columns in the schema's order, whatever file it is in. A column counts under
+    its first name, and one of bytes that came later and is empty says nothing, so that older files keep their digests."""
     digest = sha256()
     for name, column in columns.items():
         entries = table[name]
         if name in LATER_COLUMNS and column.dtype == "bytes" and not any(entries): continue
-        digest.update(f"{name} {len(entries)}\n".encode())
+        digest.update(f"{FIRST_NAMES.get(name, name)} {len(entries)}\n".encode())
         if column.dtype in _LITTLE: digest.update(np.ascontiguousarray(entries, _LITTLE[column.dtype]).tobytes())
         else: digest.update(b"".join(_counted(_bytes_of(entry, name, column)) for entry in entries))
     return digest.hexdigest()

@@ -44,14 +44,14 @@ def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[st
           alike: float = .97) -> tuple[list[dict], list[pd.DataFrame]]:
     """Records and rows of a study; its number is in the name of its architecture. `alike`: correlation of the trials' luck."""
     rng = np.random.default_rng([7, number])
-    difficulty = example.DIFFICULTY * rng.standard_normal(len(deal.numbers.iloc[0]))
-    common = [rng.standard_normal(len(numbers)) for numbers in deal.numbers]
+    difficulty = example.DIFFICULTY * rng.standard_normal(len(deal.positions.iloc[0]))
+    common = [rng.standard_normal(len(numbers)) for numbers in deal.positions]
     records, rows = [], []
     for recipe, kind in kinds.items():
         for seed in range(kind.seeds):
             skill = kind.skill + kind.shift * rng.standard_normal()
-            chance = [expit(level + skill - difficulty[numbers]) for level, numbers in zip(levels, deal.numbers)]
-            own = [rng.standard_normal(len(numbers)) for numbers in deal.numbers]
+            chance = [expit(level + skill - difficulty[numbers]) for level, numbers in zip(levels, deal.positions)]
+            own = [rng.standard_normal(len(numbers)) for numbers in deal.positions]
             luck = [ndtr(alike**.5 * shared + (1 - alike)**.5 * alone) for shared, alone in zip(common, own)]
             key = f"{number}-{recipe}-{seed}"
             records.append(dict(_record(number, recipe, seed), key=key, suite=deal.suite.iloc[0]))
