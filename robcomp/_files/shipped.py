@@ -1,5 +1,5 @@
-"""Where the experiment notebooks, the committed tables and the trained networks are: inside an installed package, or in the
-clone around it."""
+"""Where the experiment notebooks, the committed tables and the trained networks are: inside an installed package, or in
+the clone around it."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,7 +10,8 @@ SHIPPED = {"experiments": "nbs/experiments", "results": "results"}  # what setup
 
 def shipped(name: str,  # experiments or results
 ) -> Path:
-    """The folder of that name. A wheel carries a copy in robcomp/_shipped; a clone has none and uses its own folders."""
+    """The folder of that name. A wheel carries a copy in robcomp/_shipped; a clone has none and uses its own
+    folders."""
     copied = PACKAGE / "_shipped" / name
     return copied if copied.is_dir() else PACKAGE.parent / SHIPPED[name]
 
@@ -28,7 +29,8 @@ def starting_weights(weights: str,  # a file, with {arch}, {dataset} and {seed} 
                      dataset: str,
                      seed: int = 0,
 ) -> Path | None:  # None: there is no file, so the network is trained
-    """The file of weights that a study starts from. `auto` takes the network that comes with robcomp, where there is one."""
+    """The file of weights that a study starts from. `auto` takes the network that comes with robcomp, where there is
+    one."""
     if weights == "auto":
         known = shipped("results") / "weights" / f"{arch}_{dataset}.safetensors"
         return known if known.is_file() else None

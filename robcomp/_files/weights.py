@@ -1,4 +1,6 @@
-"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in them."""
+"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in
+them."""
+
 from __future__ import annotations
 
 import zipfile
@@ -21,9 +23,15 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     if head[:2] == b"PK" or head[:1] == b"\x80":
         tensors, done = unwrapped(_checkpoint(path), path)
     else: tensors, done = _safetensors(path), []
-    while prefix := next((prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
-        tensors, done = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, [*done, f"took {prefix!r} off all names"]
-    if narrow := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in (torch.float16, torch.bfloat16)}:
+    while prefix := next(
+        (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
+        tensors, done = ({name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
+                         [*done, f"took {prefix!r} off all names"])
+    if narrow := {
+        str(tensor.dtype).removeprefix("torch.")
+        for tensor in tensors.values()
+        if tensor.dtype in (torch.float16, torch.bfloat16)
+    }:
         done = [*done, f"widened {' and '.join(sorted(narrow))}"]
     return tensors, done
 
@@ -45,7 +53,9 @@ def _checkpoint(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds
         said = first_line(error)[:120]
-        raise ValueError(f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors") from None
+        raise ValueError(
+            f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors"
+        ) from None
 
 
 def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -53,9 +63,14 @@ def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[
     if _tensors(found): return dict(found), []
     inside = [name for name in WRAPPERS if isinstance(found, Mapping) and _tensors(found.get(name))]
     if len(inside) == 1: return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
-    what = f"several sets of weights ({', '.join(inside)})" if inside else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
+    what = (
+        f"several sets of weights ({', '.join(inside)})"
+        if inside
+        else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
+    )
     raise ValueError(f"{str(path)!r} holds {what}: save model.state_dict() alone, best as safetensors")
 
 
 def _tensors(found: object) -> bool:
-    return isinstance(found, Mapping) and bool(found) and all(isinstance(value, torch.Tensor) for value in found.values())
+    return (
+        isinstance(found, Mapping) and bool(found) and all(isinstance(value, torch.Tensor) for value in found.values()))
