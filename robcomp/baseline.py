@@ -57,6 +57,8 @@ class Study:
                  seed: int = 0,  # of training, tuning and calibration
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
+        if not isinstance(model, str) and not hasattr(model, "contract"):
+            raise TypeError(f"model is a name or a network that model_from has made known, got {type(model).__name__}: pass it through model_from")
         self._data, self._model, self.name, self.seed, self.device = data, model, name, int(seed), device
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
         self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})

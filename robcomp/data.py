@@ -199,8 +199,8 @@ def check_size(size: int) -> int:
 class InputContract:
     """The size and the normalisation of the images that a network expects.
 
-    Raises ValueError for a size that is no whole number from 1 to 16,384, and for other than three means
-    from -1e6 to 1e6 and three deviations from 1e-6 to 1e6."""
+    Raises ValueError for a size that is no whole number from 1 to 16,384, for other than three means from -1e6 to 1e6
+    and three deviations from 1e-6 to 1e6, and where all are those of values from 0 to 1."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255
@@ -213,6 +213,9 @@ class InputContract:
         if not known or min(self.std) < 1e-6:
             raise ValueError("a contract is a size, 3 means and 3 deviations from 1e-6 to 1e6 in pixel units, "
                              f"got {mean!r:.80} and {std!r:.80}")
+        if 0 < min(self.mean) and max(self.mean) <= 1 and max(self.std) < 1:
+            raise ValueError(f"a contract is in pixel units 0 to 255, {self.mean} and {self.std} are of values "
+                             "from 0 to 1: multiply them by 255")
 
     def record(self) -> dict: return dict(size=self.size, mean=list(self.mean), std=list(self.std))
     def __eq__(self, other: object) -> bool: return isinstance(other, InputContract) and self.record() == other.record()

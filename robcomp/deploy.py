@@ -26,6 +26,7 @@ from torch import fx, nn
 from ._compression.state import folded, layers, plain
 from ._deployment.codes import on_integers, to_integers
 from ._deployment.entry import InOtherWords, batches, check_exportable, library, whole, why_not
+from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
 from ._deployment.timing import asked_of_file, seconds_of_calls
@@ -147,7 +148,7 @@ def session(path: str | Path,  # an ONNX file
     options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
-    if not isinstance(path, (str, Path)) or not os.path.isfile(path): raise ValueError(f"no ONNX file {str(path)[:200]!r}: write it with export_onnx")
+    if not isinstance(path, (str, Path)) or not os.path.isfile(path): raise ValueError(f"no ONNX file {str(path)[:200]!r}: check the path, or write it with export_onnx")
     if b"QuantizeLinear" not in Path(path).read_bytes():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -174,10 +175,9 @@ def predict(running: Any,  # a session, or the path of a file of `export_onnx`
 ) -> np.ndarray:  # (n, classes) float32 scores
     "The scores that a file gives for images; ValueError where it cannot be run on them."
     if not hasattr(running, "get_modelmeta"): running = session(running)
-    notes = running.get_modelmeta().custom_metadata_map
-    if "contract" not in notes:
+    contract = contract_noted(running.get_modelmeta().custom_metadata_map, "this file")
+    if contract is None:
         raise ValueError("this file does not say how its images are normalised: write it with export_onnx")
-    contract = InputContract(**json.loads(notes["contract"]))
     inputs = (as_input(part, contract).numpy() for part in batches(images, batch))
     try: return np.concatenate([running.run(None, {"images": part})[0] for part in inputs])
     except Exception as error: raise ValueError(f"this file cannot be run: {first_line(error)[:200]}") from None
@@ -208,6 +208,7 @@ def _asked_in_torch(module: nn.Module, batch: int) -> Callable[[], object]:
     if next(module.parameters(), None) is None:
         raise ValueError(f"{type(module).__name__} holds no weights of its own: "
                          "pass the path of its file, or a function of no arguments")
+    if not hasattr(module, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
     ready, size = in_integers(module), module.contract.size
     x = as_input(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8), module.contract)
     return lambda: ready(x)
@@ -221,8 +222,11 @@ def measure_latency(runner,  # path of an ONNX file, session, network with `.con
                     repeats: int = 50,  # calls that count
                     warmup: int = 5,  # calls before them
 ) -> dict:  # batch, threads, repeats, median_s and p90_s: seconds a call
-    "Wall-clock time of a call: good for a ratio within one run on one machine."
+    "Wall-clock time of a call: good for a ratio within one run on one machine; ValueError for numbers out of range and what cannot be run."
+    batch, repeats, warmup = whole(batch, "batch", 1, 1_000_000), whole(repeats, "repeats", 1, 1_000_000), whole(warmup, "warmup", 0, 1_000_000)
     if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
+    if not callable(runner) and not hasattr(runner, "get_inputs"):
+        raise TypeError(f"runner is a path, a session, a network or a function, got {type(runner).__name__}")
     before = torch.get_num_threads()
     torch.set_num_threads(whole(threads, "threads", 1, 256))
     try:

@@ -139,6 +139,14 @@ def test_contracts_that_cannot_be(mean, std):
     assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_contract_for_values_from_0_to_1_is_noticed():
+    with pytest.raises(ValueError, match="is in pixel units 0 to 255, .*: multiply them by 255") as error:
+        InputContract(224, (.485, .456, .406), (.229, .224, .225))
+    assert "\n" not in str(error.value)
+    for mean, std in (((0, 0, 0), (1, 1, 1)), ((0, 0, 0), (.5, .5, .5)), ((.2, .1, .3), (1, 1, 1))):
+        assert InputContract(32, mean, std).std == std
+
+
 @pytest.mark.parametrize("size", [0, -8, 32.5, "32", True, None, 1 << 60, [32], float("nan")])
 def test_sizes_that_cannot_be(tmp_path, size):
     said = "^a size is a whole number of pixels from 1 to 16,384, got"

@@ -469,6 +469,27 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
     assert torch.get_num_threads() == before
 
 
+def test_latency_of_files_for_bytes_and_for_a_fixed_batch(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+    from robcomp.deploy import measure_latency
+    kinds = dict(bytes=TensorProto.UINT8, half=TensorProto.FLOAT16, whole=TensorProto.INT64)
+    for name, kind in kinds.items():
+        infos = [helper.make_tensor_value_info(side, kind, [3, 4, 4, 3]) for side in ("x", "y")]
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], name, infos[:1], infos[1:])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
+    for name in ("bytes", "half"): assert measure_latency(tmp_path / name, batch=3, repeats=2)["repeats"] == 2
+    for call, said in ((lambda: measure_latency(tmp_path / "bytes"), "takes 3 images at a time, not 1: pass batch=3"),
+                       (lambda: measure_latency(tmp_path / "whole", batch=3), r"takes tensor\(int64\): allowed are"),
+                       (lambda: measure_latency(tmp_path / "half", repeats=0), "repeats is a whole number from 1"),
+                       (lambda: measure_latency(tmp_path / "half", warmup=-1), "warmup is a whole number from 0"),
+                       (lambda: measure_latency(tmp_path / "half", batch=0), "batch is a whole number from 1"),
+                       (lambda: measure_latency(nn.Linear(1, 1)), "has no input contract"),
+                       (lambda: measure_latency(None), "runner is a path, a session, a network or a function, got NoneType")):
+        with pytest.raises((TypeError, ValueError), match=said) as error: call()
+        assert "\n" not in str(error.value)
+
+
 @needs_onnx
 @pytest.mark.parametrize("name, said", [("", "names no file"), ("no/net.onnx", "no folder .* to write 'net.onnx' in"), (".", "names no file"), ("a\0b", "names no file")])
 def test_a_name_that_no_file_can_have_is_one_line(name, said, tmp_path):
