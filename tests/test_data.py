@@ -179,7 +179,7 @@ def test_every_mode_of_picture(mode, tmp_path):
         image = Image.fromarray(deep)
     else:
         image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
-    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16") else "x.png")
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16") else "x.pgm" if mode == "I" else "x.png")
     image.save(path)
     pixels = read_picture(path, 8)
     assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
