@@ -55,7 +55,8 @@ def left_out(table: pd.DataFrame,  # as given
     (known, kind), (drawn, _) = _counted(table), _counted(shown)
     if known == drawn: return ""
     said = f"{known - drawn} {kind}" + "s" * (known - drawn > 1)
-    return f" Left out: {said} with less than {100 * WORKS:.0f} % of the clean accuracy of dense."
+    many = networks(table).nunique() if {"arch", "dataset"} <= set(table) else 1
+    return f" Left out{f', of all {many} networks' if many > 1 else ''}: {said} with less than {100 * WORKS:.0f} % of the clean accuracy of dense."
 
 # %% ../nbs/67_chart_tables.ipynb #a01572d1
 def _counted(table: pd.DataFrame) -> tuple[int, str]:

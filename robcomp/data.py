@@ -119,6 +119,18 @@ def class_files(folder: Path,  # holds a folder for each class
         raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
     return files
 
+def folder_classes(path: Path) -> list[dict[str, list[Path]]]:  # of `train` and `test` where there are both, else one
+    "The pictures of a folder by class, none of them read; one line about a folder that has none."
+    if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
+    halves = [path / "train", path / "test"]
+    found = [class_files(part) for part in (halves if all(half.is_dir() for half in halves) else [path])]
+    classes, others = list(found[0]), list(found[-1])
+    if classes != others:
+        raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+    return found
+
+
+# %% ../nbs/11_data.ipynb #71c1ac09
 def class_images(files: dict[str, list[Path]], size: int) -> Images:
     "All these pictures, none of them read yet."
     images = Pictures([file for found in files.values() for file in found], size)
@@ -154,14 +166,10 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white. Raises ValueError where
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
     path = path_of(path)
-    if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if not isinstance(test, (int, float)):
         raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
-    parted_already = (path / "train").is_dir() and (path / "test").is_dir()
-    found = [class_files(part) for part in ([path / "train", path / "test"] if parted_already else [path])]
-    classes, others = list(found[0]), list(found[-1])
-    if classes != others:
-        raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+    found = folder_classes(path)
+    classes, parted_already = list(found[0]), len(found) == 2
     size = _own_size(path, found) if size is None else check_size(size)
     images = [class_images(files, size) for files in found]
     train, tested = images if parted_already else map(images[0].take, split(images[0].labels, test, seed=seed))

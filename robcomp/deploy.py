@@ -25,7 +25,7 @@ from torch import fx, nn
 # %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.codes import on_integers, to_integers
-from ._deployment.entry import batches, check_exportable, library, pad_explicitly, whole
+from ._deployment.entry import InOtherWords, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
@@ -45,16 +45,15 @@ def float_graph(module: nn.Module,  # with `.contract`
     for part in bare.modules():
         if hasattr(part, "input_range"): part.input_range = nn.Identity()
     check_exportable(bare)
-    bare = pad_explicitly(folded(bare))
+    bare = folded(bare)
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
-    with catch_warnings(), silenced(), attention_in_parts():  # what cannot be written is printed as a graph of fifty lines
+    with catch_warnings(), silenced(), attention_in_parts(), InOtherWords():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
         try:
             torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
                               training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
-        except Exception as error:
-            raise ValueError(f"this network cannot be written as ONNX: {first_line(error)}") from None
+        except Exception as error: raise ValueError(why_not(error, opset)) from None
     return library("onnx").load_model_from_string(file.getvalue())
 
 # %% ../nbs/37_deploy.ipynb #701af662

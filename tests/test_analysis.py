@@ -274,6 +274,19 @@ def test_committed_pages_show_what_they_computed(path):
         output["output_type"] == "error" for cell in code for output in cell["outputs"])
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_committed_pages_write_numbers_in_one_format(path):
+    """Differences in points (+0.5), shares as 0.911 or 95 %, no exponent, no sign at a zero, intervals as a to b."""
+    cells = json.loads(path.read_text())["cells"]
+    found = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    texts = ["".join(data.get("text/markdown", "")) for data in found]
+    pages = [re.sub(r'<div class="rc-chart".*', "", "".join(data.get("text/html", "")), flags=re.S) for data in found]
+    texts += [re.sub("<[^>]+>", " ", page) for page in pages]
+    text = re.sub("`[^`]+`", "", "\n".join(texts))
+    wrong = re.findall(r"\S*(?:[+-]0\.\d{3}\b|[+-]0\.0\b|\d[eE][-+]\d\d|[+-]\d+\.\d, [+-]\d+\.\d\)).{0,20}", text)
+    assert not wrong, f"{path.name}: {wrong[:5]}"
+
+
 @pytest.mark.parametrize("name", ["tradeoffs", "combinations", "claims", "choosing", "corruptions"])
 def test_pages_take_recipes_with_one_seed_and_with_several(name, tmp_path, monkeypatch):
     three = join(*(example(seed=seed) for seed in range(3)))

@@ -148,6 +148,23 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
     assert (np.diff(place) > 11.9).all() and 0 < min(place) and max(place) < 380
 
 
+def test_references_and_the_axis_up_belong_to_a_data_set(table):
+    other = table.assign(dataset="harder", key="h" + table["key"], robust=table["robust"] / 2)
+    figures = pd.DataFrame(dict(dataset=["simulated", "harder"], name=["theirs", "theirs on harder images"],
+                                robust=[table["robust"].max(), other["robust"].max()]))
+    spec = chart_spec(chart_front(pd.concat([table, other], ignore_index=True), references=figures))
+    shown = {}
+    for panel in spec["concat"]:
+        rows = [row for layer in panel["layer"] for part in [layer, *layer.get("layer", [])]
+                for row in spec["datasets"].get(part.get("data", {}).get("name"), [])]
+        shown[panel["title"]["text"]] = {row["words"] for row in rows if "words" in row}, scale_up(panel)["domain"]
+    assert {frozenset(words) for name, (words, _) in shown.items() if "harder" in name} == {
+        frozenset({"theirs on harder images"})}
+    assert {frozenset(words) for name, (words, _) in shown.items() if "simulated" in name} == {frozenset({"theirs"})}
+    tops = {name: axis[1] for name, (_, axis) in shown.items()}
+    assert tops["vgg19 on harder"] < tops["vgg19 on simulated"] == tops["mobilenetv2 on simulated"]
+
+
 def test_a_logarithmic_axis_holds_far_references(table):
     one = table[table["arch"] == "vgg19"]
     others = pd.DataFrame(dict(name=["far"], size_mb=[100 * one["size_mb"].max()]))
@@ -222,7 +239,8 @@ def test_failed_seeds_are_counted_and_recipes_that_failed_whole_are_left_out(tri
 
 def test_a_recipe_works_if_all_its_seeds_do(three, trials):
     broken = trials.assign(works=(trials["recipe"] != "int4") | (trials["seed"] != 2))
-    assert "Left out: 2 recipes with less than" in words_of(chart_front(broken))
+    assert "Left out, of all 2 networks: 2 recipes with less than" in words_of(chart_front(broken))
+    assert "Left out: 1 recipe with" in words_of(chart_front(broken[broken["arch"] == "vgg19"]))
     rows = by_condition(three)
     rows = rows.assign(works=(rows["recipe"] != "int4"))[rows["arch"] == "vgg19"]
     assert "Left out: 1 recipe with" in words_of(chart_heat(rows))

@@ -179,7 +179,7 @@ def test_every_mode_of_picture(mode, tmp_path):
         image = Image.fromarray(deep)
     else:
         image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
-    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16", "I") else "x.png")
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16") else "x.png")
     image.save(path)
     pixels = read_picture(path, 8)
     assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
@@ -398,6 +398,15 @@ def test_sixteen_bits_keep_their_range(tmp_path):
             and read[0, -1].tolist() == [255] * 3
             and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
         )
+
+
+@pytest.mark.parametrize("kind, said", [(np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
+@pytest.mark.parametrize("largest", [255, 65535, 2**31 - 1])
+def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
+    Image.fromarray(np.linspace(0, largest, 256).reshape(16, 16).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=f"unreadable image .*{said}.* no known range.*: mend it or take it out") as error:
+        read_picture(tmp_path / "a.tif", 8)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])

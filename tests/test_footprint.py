@@ -52,7 +52,11 @@ def test_a_network_counted_by_hand(net):
     assert found["gzip_bytes"] < found["dense_bytes"]
 
 
-@pytest.mark.parametrize("recipe, distinct", [("prune0.5", None), ("cluster4", 4), ("prune0.5+cluster4", 4), ("int2:weights", 3), ("prune0.5+cluster4+int8:weights", 4)])
+@pytest.mark.parametrize(
+    "recipe, distinct",
+    [("prune0.5", None), ("cluster4", 4), ("prune0.5+cluster4", 4), ("int2:weights", 3),
+     ("prune0.5+cluster4+int8:weights", 4)],
+)
 def test_what_compression_changes_and_what_it_does_not(net, recipe, distinct):
     dense, made = measure(net), measure(compress(net, recipe).module)
     assert (made["params"], made["macs"], made["dense_bytes"]) == (dense["params"], dense["macs"], dense["dense_bytes"])
@@ -95,7 +99,11 @@ def _known(module, like):
     return module
 
 
-@pytest.mark.parametrize("arch, params, operations", [("resnet50", 23_520_842, 1.30e9), ("resnet50_pooled", 23_520_842, 330e6), ("vgg19", 20_040_522, 398e6), ("mobilenetv2", 2_236_682, 88e6)])
+@pytest.mark.parametrize(
+    "arch, params, operations",
+    [("resnet50", 23_520_842, 1.30e9), ("resnet50_pooled", 23_520_842, 330e6), ("vgg19", 20_040_522, 398e6),
+     ("mobilenetv2", 2_236_682, 88e6)],
+)
 def test_the_three_networks(arch, params, operations):
     with torch.device("meta"): shapes = make_model(arch)
     assert sum(tensor.numel() for tensor in shapes.parameters()) == params

@@ -46,6 +46,10 @@ def test_numbers_in_sentences():
     row = pd.Series(dict(difference=.0051, low=-.001, high=.0123))
     assert numbers.points(row) == "+0.5 points (-0.1 to +1.2)" and numbers.percent(.95) == "95 %"
     assert numbers.percent(.9114, 1) == "91.1 %" and numbers.times(13.06) == "13.1"
+    assert numbers.interval_in_points(-.0004, -.016, .0002) == "0.0 (-1.6 to 0.0)", "a zero with a sign"
+    assert numbers.points(pd.Series(dict(value=.0003, low=-.001, high=-.0002))) == "0.0 points (-0.1 to 0.0)"
+    assert numbers.percent_interval(.0219, .014, .0341) == "2.2 % (1.4 to 3.4 %)"
+    assert [numbers.p_value(p) for p in (9.3e-7, .031, 1.)] == ["p < 0.001", "p = 0.031", "p = 1.000"]
 
 
 def test_latex():

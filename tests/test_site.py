@@ -181,6 +181,17 @@ def test_answers_move_under_the_title_once():
         assert page == f"{title}{answers}<p>how</p><p>end</p>" == finished_page(page)
 
 
+@pytest.mark.parametrize("left, heading", [("", False), ("<p>more</p>", True)])
+def test_a_heading_that_answers_leave_empty_goes_with_them(left, heading):
+    answers = '<section class="rc-answers"><ul><li>6 of 9</li></ul></section>'
+    page = finished_page('<nav><ul><li><a href="#in-short" id="toc-in-short">In short</a></li></ul></nav><main>'
+                         '<h1>A</h1><h2 id="how">How</h2><p>so</p><section id="in-short"><h2 class="anchored" '
+                         f'data-anchor-id="in-short">In short</h2>\n<div class="cell">{answers}</div>{left}</section>'
+                         "</main>")
+    assert page.count("In short") == 2 * heading and '<h2 id="how">How</h2><p>so</p>' in page
+    assert page.index(answers) < page.index("How") and finished_page(page) == page
+
+
 def test_a_function_is_shown_with_a_table_of_its_parameters():
     show_doc = pytest.importorskip("nbdev.showdoc", reason="needs nbdev (pip install nbdev)").show_doc
     shown = show_doc(preview)._repr_markdown_()
@@ -592,6 +603,25 @@ def test_what_is_left_can_be_taken_away_as_csv(explorer, tmp_path):
     assert len(table) == left(explorer) and table["label"][0] == chosen(explorer)
     assert {"network", "clean", "robust_low", "size_mb"} <= set(table)
 
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_labels_of_ticks_stand_apart(explorer, width):
+    explorer.set_viewport_size(dict(width=width, height=900))
+    explorer.wait_for_function(DRAWN)
+    boxes = explorer.evaluate("""() => [...document.querySelector(".rcx-chart .role-axis-label").children]
+      .filter(text => text.getAttribute("opacity") !== "0").map(text => text.getBoundingClientRect())
+      .map(box => [box.left, box.right])""")
+    gaps = [right[0] - left[1] for left, right in zip(boxes, boxes[1:])]
+    assert len(gaps) >= 3 and min(gaps) >= 4, "0.9 and 1 side by side read as 0.91"
+
+
+def test_every_control_has_a_name(explorer):
+    """A label belongs to its first control: an output before a slider would take it."""
+    nameless = explorer.evaluate("""() => [...document.querySelectorAll(".rc-explorer :is(input, select, button)")]
+      .filter(node => !node.labels?.length && !node.textContent.trim()).map(node => node.name)""")
+    assert not nameless
+    slider = explorer.get_by_label("file at most")
+    assert slider.get_attribute("type") == "range" and slider.get_attribute("name") == "size_mb"
 
 def test_an_address_from_elsewhere_breaks_nothing(explorer):
     for given in ("network=no&x=none&size_mb=abc", "brush=1,2&best=sin&a=zzz&clean=any", "%%%"):

@@ -15,11 +15,21 @@ def test_a_sweep_runs_with_the_packages_of_a_worker_alone():
     """All other requirements and extras are blocked, and what the sweep imported of the requirements is the list."""
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
-    named = {re.split(r"[<>=!\[]", word)[0].lower() for key, words in settings["DEFAULT"].items() if key.endswith("requirements") for word in words.split()}
+    named = {
+        re.split(r"[<>=!\[]", word)[0].lower()
+        for key, words in settings["DEFAULT"].items()
+        if key.endswith("requirements")
+        for word in words.split()
+    }
     others = named - {*WORKER}
-    blocked = [module for module, found in packages_distributions().items() if {name.lower().replace("_", "-") for name in found} & {name.replace("_", "-") for name in others}]
+    blocked = [
+        module
+        for module, found in packages_distributions().items()
+        if {name.lower().replace("_", "-") for name in found} & {name.replace("_", "-") for name in others}
+    ]
     assert {"jupyterlab", "altair", "ipywidgets", "papermill", "sklearn", "nbdev"} <= {*blocked}
-    done = subprocess.run([sys.executable, "-m", "tests.worker", *blocked, "IPython", "matplotlib"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tests.worker", *blocked, "IPython", "matplotlib"], cwd=ROOT,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert {*done.stdout.split()} & named == {*WORKER}
 

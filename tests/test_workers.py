@@ -30,7 +30,8 @@ NODES = ["a", "b", "c"]
 
 
 class ClaimProtocol(RuleBasedStateMachine):
-    """Workers of several machines under random delays, crashes and restarts; time and the end of processes are simulated."""
+    """Workers of several machines under random delays, crashes and restarts; time and the end of processes are
+    simulated."""
 
     def __init__(self):
         super().__init__()
@@ -42,9 +43,10 @@ class ClaimProtocol(RuleBasedStateMachine):
 
     def worker(self, number):
         """Odd ones cannot be asked whether they live: they are on another machine."""
-        made = Claims(self.folder.name, owner=Owner("here" if number % 2 == 0 else "there", number), patience=10, now=lambda: self.time,
-                      ended=lambda owner: owner.host == "here" and owner.pid in self.dead)
-        made.beat = lambda: [os.utime(made._path(name, number), (self.time, self.time)) for name, (number, _) in made.mine.items()]
+        made = Claims(self.folder.name, owner=Owner("here" if number % 2 == 0 else "there", number), patience=10,
+                      now=lambda: self.time, ended=lambda owner: owner.host == "here" and owner.pid in self.dead)
+        made.beat = lambda: [
+            os.utime(made._path(name, number), (self.time, self.time)) for name, (number, _) in made.mine.items()]
         return made
 
     def touch(self, claims, name):
@@ -59,7 +61,12 @@ class ClaimProtocol(RuleBasedStateMachine):
         before = claims.current(name)
         if claims.take(name):
             self.touch(claims, name)
-            assert before is None or before.state != "held" or before.owner.pid in self.dead or self.time - before.seen > 10, "taken from an owner that was there"
+            assert (
+                before is None
+                or before.state != "held"
+                or before.owner.pid in self.dead
+                or self.time - before.seen > 10
+            ), "taken from an owner that was there"
 
     @rule(slot=st.integers(0, 3), name=st.sampled_from(NODES))
     def write(self, slot, name):
@@ -101,16 +108,24 @@ TestClaimProtocol.settings = settings(max_examples=40, stateful_step_count=30, d
 
 def test_processes_race_for_claims(tmp_path):
     """Four processes: each of 200 names has one owner."""
-    code = ("import sys\nfrom robcomp._store.claims import Claims\nclaims = Claims(sys.argv[1])\n"
-            "print(*[name for name in map(str, range(200)) if claims.take(name)])\nsys.stdout.flush()\nsys.stdin.read()")
-    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    code = (
+        "import sys\nfrom robcomp._store.claims import Claims\nclaims = Claims(sys.argv[1])\n"
+        "print(*[name for name in map(str, range(200)) if claims.take(name)])\nsys.stdout.flush()\nsys.stdin.read()"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
     taken = [process.stdout.readline().split() for process in running]
     for process in running: process.communicate("")
     assert sorted(int(name) for names in taken for name in names) == list(range(200))
 
 
 def test_an_ended_process_is_told_from_a_live_one():
-    process = subprocess.Popen([sys.executable, "-c", "from robcomp._store.claims import myself\nprint(tuple(myself()))"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from robcomp._store.claims import myself\nprint(tuple(myself()))"],
+        stdout=subprocess.PIPE, text=True)
     owner = Owner(*eval(process.communicate()[0], {}))
     assert not has_ended(myself()) and (has_ended(owner) or not owner.space)
     assert not has_ended(owner._replace(space="another machine"))
@@ -123,7 +138,8 @@ def test_a_half_written_claim_is_taken_over_when_it_is_silent(tmp_path):
 
 
 def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
-    """Thirty SIGKILLs at random moments; then four workers finish: the same tables and packed files, byte for byte, but for times."""
+    """Thirty SIGKILLs at random moments; then four workers finish: the same tables and packed files, byte for byte, but
+    for times."""
     script, _ = whole
     command, draws = [sys.executable, script, tmp_path / "store", " ".join(RECIPES)], random.Random(0)
     running = [subprocess.Popen(command) for _ in range(4)]
@@ -135,7 +151,10 @@ def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
         running[slot] = subprocess.Popen(command)
     assert [process.wait() for process in running] == [0] * 4
     same(tmp_path / "store", whole)
-    packed = [{path.name: path.read_bytes() for path in (store / "artifacts").glob("*.robcomp")} for store in (tmp_path / "store", whole[1])]
+    packed = [
+        {path.name: path.read_bytes() for path in (store / "artifacts").glob("*.robcomp")}
+        for store in (tmp_path / "store", whole[1])
+    ]
     assert len(packed[0]) == len(RECIPES) and packed[0] == packed[1]
 
 
@@ -143,7 +162,8 @@ def test_two_processes_on_one_store_share_the_work(whole, tmp_path):
     script, _ = whole
     running = [subprocess.Popen([sys.executable, script, tmp_path / "store", " ".join(RECIPES)]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
-    assert len(list((tmp_path / "store" / "claims").glob("trial-*.0"))) == len(RECIPES) and not list((tmp_path / "store" / "claims").glob("*.1"))
+    assert len(list((tmp_path / "store" / "claims").glob("trial-*.0"))) == len(RECIPES) and not list(
+        (tmp_path / "store" / "claims").glob("*.1"))
     same(tmp_path / "store", whole)
 
 
@@ -153,14 +173,19 @@ def test_kept_beginnings_of_every_kind_give_the_same_table(tmp_path):
     sweep(study(), recipes, tmp_path / "shared", progress=False)
     assert len(list((tmp_path / "shared" / "beginnings").glob("*.robcomp"))) == 3
     for recipe in recipes: sweep(study(), [recipe], tmp_path / "alone", progress=False)
-    for mine, theirs in zip(comparable(tmp_path / "shared"), comparable(tmp_path / "alone")): pd.testing.assert_frame_equal(mine, theirs)
+    for mine, theirs in zip(comparable(tmp_path / "shared"), comparable(tmp_path / "alone")):
+        pd.testing.assert_frame_equal(mine, theirs)
 
 
 def test_data_travels_as_a_path(tmp_path):
     own = study()
     path = write_data(tmp_path, own.data)
     again = read_data(path)
-    assert (again.train.images == own.data.train.images).all() and again.classes == own.data.classes and write_data(tmp_path, again) == path
+    assert (
+        (again.train.images == own.data.train.images).all()
+        and again.classes == own.data.classes
+        and write_data(tmp_path, again) == path
+    )
     assert len(pickle.dumps(path)) < 1_000 < len(pickle.dumps(own.data))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="truncated"): read_data(path)
@@ -181,7 +206,8 @@ def everything(folder): return {path: path.stat().st_mtime_ns for path in folder
 def small_plan(monkeypatch, **given):
     """A plan whose network is small, trained for a moment where it is trained at all."""
     from test_sweep import vary
-    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+    monkeypatch.setattr("robcomp.workers.study_of",
+                        lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
     plan = Plan(dict(seeds=[0], recipes=["dense", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.9999"]) | given)
     plan.nodes = [dict(node, seconds=3600. * len(node["recipes"] or [1])) for node in plan.nodes]  # an hour each
     return plan
@@ -210,11 +236,15 @@ def test_status_follows_a_plan(tmp_path, monkeypatch):
     with Claims(tmp_path).beating() as claims:
         assert claims.take(f"trial-{key.stem}")
         mine, before = status(tmp_path).set_index(["kind", "what"]), everything(tmp_path)
-        assert mine.state["trial", "prune0.5+tune1+int8"] == "claimed" and str(os.getpid()) in mine.who["trial", "prune0.5+tune1+int8"]
+        assert (
+            mine.state["trial", "prune0.5+tune1+int8"] == "claimed"
+            and str(os.getpid()) in mine.who["trial", "prune0.5+tune1+int8"]
+        )
         assert mine.state["beginning", "prune0.5+tune1"] == "done" and everything(tmp_path) == before
     next((tmp_path / "beginnings").glob("*.robcomp")).unlink()
     again = status(tmp_path).set_index(["kind", "what"])
-    assert again.state["beginning", "prune0.5+tune1"] == again.state["trial", "prune0.5+tune1+int8"] == "open", "a trial waits for it"
+    assert again.state["beginning", "prune0.5+tune1"] == again.state["trial", "prune0.5+tune1+int8"] == "open", (
+        "a trial waits for it")
     trial_files(tmp_path)[0].write_bytes(b"PAR1")
     assert "damaged" in set(status(tmp_path).state) and not (tmp_path / "damaged").exists()
 
@@ -223,20 +253,27 @@ def test_status_tells_what_a_sweep_left(tmp_path):
     sweep(study(), ["dense", "prune0.9999"], tmp_path, progress=False)
     before = everything(tmp_path)
     said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
-    assert "trials: 1 done, 1 failed" in said and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
+    assert (
+        "trials: 1 done, 1 failed" in said
+        and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
+    )
     assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "merge"])
-@pytest.mark.parametrize("kind, said", [("results", "did you mean"), ("other", "is no store"), ("absent", "no store at"), ("file", "no store at")])
+@pytest.mark.parametrize(
+    "kind, said",
+    [("results", "did you mean"), ("other", "is no store"), ("absent", "no store at"), ("file", "no store at")])
 def test_what_is_no_store_is_left_alone(tmp_path, command, kind, said):
     place = tmp_path / kind
     if kind == "results": (place / "store" / "trials").mkdir(parents=True)
     if kind == "other": place.mkdir()
     if kind == "file": place.touch()
     before = everything(tmp_path)
-    done = CliRunner().invoke(main, [command, str(place), *(["--into", str(tmp_path / "into")] if command == "merge" else [])])
-    assert done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and everything(tmp_path) == before
+    done = CliRunner().invoke(
+        main, [command, str(place), *(["--into", str(tmp_path / "into")] if command == "merge" else [])])
+    assert (
+        done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and everything(tmp_path) == before)
 
 
 # -- merge --
@@ -244,7 +281,8 @@ def test_what_is_no_store_is_left_alone(tmp_path, command, kind, said):
 def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
     """The merged store goes on without training, tuning or looking at anything again."""
     one, other, into = (tmp_path / name for name in ("one", "other", "into"))
-    trained = Study("digits", "mobilenetv2", train=Training(.01, batch=16), tune=Training(.01, batch=16), conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5))
+    trained = Study("digits", "mobilenetv2", train=Training(0.01, batch=16), tune=Training(0.01, batch=16),
+                    conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5))
     sweep(trained, ["dense", "tune1", "tune1+int8"], one, progress=False)
     work(small_plan(monkeypatch), store=other, progress=False)
     merge([one], into)
@@ -253,7 +291,8 @@ def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
     for part in ("trials", "artifacts", "deals", "beginnings", "baselines", "plans", "training", "keys"):
         names = {path.name for store in (one, other) for path in (store / part).glob("*.*")}
         assert names <= {path.name for path in (into / part).glob("*.*")}, part
-    assert {path.suffix for path in (into / "baselines").iterdir()} == {".pt", ".sha256"} and list((into / "beginnings").glob("*.json"))
+    assert {path.suffix for path in (into / "baselines").iterdir()} == {".pt", ".sha256"} and list(
+        (into / "beginnings").glob("*.json"))
     assert len(list((into / "plans").iterdir())) == 2, "the same cells with other recipes are two plans"
     assert merge([one, other], into) == 0
     monkeypatch.setattr("robcomp.baseline.fit", lambda *_, **__: pytest.fail("the dense network was trained again"))
@@ -266,7 +305,8 @@ def test_plans_of_one_cell_with_other_recipes_are_both_known_in_their_merged_sto
         work(small_plan(monkeypatch, recipes=recipes), store=tmp_path / name, progress=False)
     merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into")
     for store in ("into", "one"):  # the same for two plans that were worked on in one store
-        if store == "one": work(small_plan(monkeypatch, recipes=["dense", "cluster4"]), store=tmp_path / "one", progress=False)
+        if store == "one":
+            work(small_plan(monkeypatch, recipes=["dense", "cluster4"]), store=tmp_path / "one", progress=False)
         table = status(tmp_path / store)
         assert set(table.state) == {"done"} and not table[table.kind == "trial"].duplicated(["cell", "what"]).any()
 
@@ -275,16 +315,30 @@ def test_a_worker_says_at_its_end_that_trials_have_failed(tmp_path, monkeypatch)
     plan = small_plan(monkeypatch, recipes=["dense", "prune0.9999"])
     assert failed_trials(plan, tmp_path / "store") == 0
     work(plan, store=tmp_path / "store", progress=False)
-    done = CliRunner().invoke(main, ["work", str(write_plan(plan, tmp_path / "plan.json")), "--store", str(tmp_path / "store")])
+    done = CliRunner().invoke(
+        main, ["work", str(write_plan(plan, tmp_path / "plan.json")), "--store", str(tmp_path / "store")])
     count = failed_trials(plan, tmp_path / "store")
-    assert count > 0 and done.exit_code == 1 and f"Error: {count} trials of the plan failed: robcomp status tells why" in done.output
+    assert (
+        count > 0
+        and done.exit_code == 1
+        and f"Error: {count} trials of the plan failed: robcomp status tells why" in done.output
+    )
 
 
-@pytest.mark.parametrize("part, spoil", [("baselines", "network.pt"), ("baselines", "network.sha256"), ("beginnings", "one.robcomp"), ("beginnings", "one.json"), ("deals", "deal.parquet"),
-                                         ("plans", "plan.json"), ("keys", "keys.json"), ("training", "work.tune"), ("data", "set.images"), ("trials", "trial.parquet")])
+@pytest.mark.parametrize(
+    "part, spoil",
+    [("baselines", "network.pt"), ("baselines", "network.sha256"), ("beginnings", "one.robcomp"),
+     ("beginnings", "one.json"), ("deals", "deal.parquet"), ("plans", "plan.json"), ("keys", "keys.json"),
+     ("training", "work.tune"), ("data", "set.images"), ("trials", "trial.parquet")],
+)
 def test_damaged_files_are_named_and_left_out(tmp_path, part, spoil):
     for folder in (part, "trials"): (tmp_path / "store" / folder).mkdir(parents=True, exist_ok=True)
-    for name in [spoil] + ["network.pt"] * (spoil == "network.sha256") + ["one.json"] * (spoil == "one.robcomp") + ["one.robcomp"] * (spoil == "one.json"):
+    for name in (
+        [spoil]
+        + ["network.pt"] * (spoil == "network.sha256")
+        + ["one.json"] * (spoil == "one.robcomp")
+        + ["one.robcomp"] * (spoil == "one.json")
+    ):
         (tmp_path / "store" / part / name).write_bytes(b"not what it should be")
     with pytest.warns(UserWarning, match="left out"): assert merge([tmp_path / "store"], tmp_path / "into") == 0
     assert not (tmp_path / "into").exists()
@@ -296,7 +350,8 @@ def test_deals_that_disagree_are_not_merged(whole, tmp_path):
     deal = read_deal(path)
     deal["positions"] = [numbers[::-1].copy() for numbers in deal.positions]
     write_deal(tmp_path / "other", deal)
-    with pytest.raises(ValueError, match="one suite deals out other images; nothing was merged"): merge([whole[1], tmp_path / "other"], tmp_path / "into")
+    with pytest.raises(ValueError, match="one suite deals out other images; nothing was merged"):
+        merge([whole[1], tmp_path / "other"], tmp_path / "into")
     assert not (tmp_path / "into").exists()
 
 
@@ -306,7 +361,8 @@ def test_dense_networks_with_other_weights_are_said(tmp_path):
         (tmp_path / store / "trials").mkdir(parents=True)
         write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
         (tmp_path / store / "baselines" / "net.sha256").write_text(f"{number}" * 64)
-    with pytest.warns(UserWarning, match="have other weights"): assert merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into") == 2
+    with pytest.warns(UserWarning, match="have other weights"):
+        assert merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into") == 2
     assert (tmp_path / "into" / "baselines" / "net.sha256").read_text() == "0" * 64
 
 
@@ -317,7 +373,8 @@ def test_a_network_that_is_trained_goes_before_one_under_way(tmp_path):
         write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
     (tmp_path / "other" / "baselines" / "net.sha256").write_text("1" * 64)
     assert merge([tmp_path / "other"], tmp_path / "one") == 2
-    assert (tmp_path / "one" / "baselines" / "net.pt").read_bytes() == (tmp_path / "other" / "baselines" / "net.pt").read_bytes()
+    assert (tmp_path / "one" / "baselines" / "net.pt").read_bytes() == (
+        tmp_path / "other" / "baselines" / "net.pt").read_bytes()
 
 
 def test_stores_of_other_processors_say_so_where_they_disagree(whole, tmp_path):
@@ -326,7 +383,8 @@ def test_stores_of_other_processors_say_so_where_they_disagree(whole, tmp_path):
     for store, instructions in (("a", "AVX2"), ("b", "AVX512")):
         record = dict(found, versions=dict(device="cpu", instructions=instructions))
         write_trial(tmp_path / store, record, rows.assign(loss=rows.loss + len(instructions)))
-    with pytest.raises(ValueError, match="from cpu AVX2 and cpu AVX512.* has another loss"): merge([tmp_path / "a", tmp_path / "b"], tmp_path / "into")
+    with pytest.raises(ValueError, match="from cpu AVX2 and cpu AVX512.* has another loss"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "into")
 
 
 def test_stores_that_disagree_are_not_merged(whole, tmp_path):
@@ -335,13 +393,16 @@ def test_stores_that_disagree_are_not_merged(whole, tmp_path):
     found, rows = read_trial(path)
     rows = rows.assign(loss=rows.loss + .5)
     write_trial(store, found, rows)
-    with pytest.raises(ValueError, match=f"disagree: trial {path.stem} .* has another loss; nothing was merged") as error: merge([whole[1], store], tmp_path / "into")
+    with pytest.raises(
+        ValueError, match=f"disagree: trial {path.stem} .* has another loss; nothing was merged") as error:
+        merge([whole[1], store], tmp_path / "into")
     assert "\n" not in str(error.value) and not (tmp_path / "into").exists()
     merge([whole[1]], tmp_path / "into")
     same(tmp_path / "into", whole)
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])], ids=["truncated", "altered"])
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])], ids=["truncated", "altered"])
 def test_a_damaged_packed_file_does_not_replace_a_whole_one(whole, tmp_path, spoil):
     sound, damaged = tmp_path / "sound", tmp_path / "damaged"
     for store in (sound, damaged): merge([whole[1]], store)
@@ -357,8 +418,9 @@ def test_a_plan_makes_the_trials_of_the_experiment_notebooks():
     given = dict(seeds=[3], epochs=2, batch=32, peak=.05, tune_peak=.01, per_condition=10, recipes=["int8"])
     from robcomp.schema import STANDARD
     from robcomp.training import Training
-    direct = Study("digits", "mobilenetv2", name="mobilenetv2-digits", weights=None, seed=3, train=Training(2, peak=.05, batch=32, sizes=""),
-                   tune=Training(1, peak=.01, batch=32, warmup=0.), conditions=dict(corruptions=STANDARD, per_condition=10, frost="own"))
+    direct = Study("digits", "mobilenetv2", name="mobilenetv2-digits", weights=None, seed=3,
+                   train=Training(2, peak=0.05, batch=32, sizes=""), tune=Training(1, peak=0.01, batch=32, warmup=0.0),
+                   conditions=dict(corruptions=STANDARD, per_condition=10, frost="own"))
     assert plan(study_of(Plan(given), 0), ["int8"], "f" * 64) == plan(direct, ["int8"], "f" * 64)
 
 
@@ -374,8 +436,13 @@ def test_dask_with_a_worker_killed_half_way(whole, tmp_path):
     distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
     import dask
     import torch
-    alike = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}}  # Dask's own is 1, and sums depend on it
-    with dask.config.set(alike), distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+
+    alike = {
+        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    }  # Dask's own is 1, and sums depend on it
+    with (dask.config.set(alike),
+          distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+          distributed.Client(cluster) as client):
         with client.get_executor(pure=False, retries=3) as executor:
             victim = next(iter(client.run(os.getpid).values()))
             killer = subprocess.Popen([sys.executable, "-c", f"import os, time\ntime.sleep(3)\nos.kill({victim}, 9)"])
@@ -405,7 +472,9 @@ def test_workers_start_inside_a_batch(tmp_path):
 
 def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
     from test_sweep import vary
-    monkeypatch.setattr("robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+
+    monkeypatch.setattr(
+        "robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
     crossed = Plan(dict(seeds=[0, 1], recipes=["dense", "prune0.5", "int8"]))
     assert work(crossed, store=tmp_path / "store", task="1/2", progress=False) == 6
     monkeypatch.setattr("robcomp.workers.CellWorker", lambda *_, **__: pytest.fail("a network was asked for"))
@@ -418,7 +487,9 @@ def test_a_claim_left_by_earlier_work_of_this_process_is_taken_at_once(tmp_path,
     from robcomp._store import claims as module
 
     def full(*_): raise OSError(28, "No space left on device")
-    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"), module.Claims(tmp_path).beating() as claims:
+
+    with (monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"),
+          module.Claims(tmp_path).beating() as claims):
         assert claims.take("a")
         disk.setattr(module, "replacing", full)
     others = module.Claims(tmp_path)

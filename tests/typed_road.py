@@ -1,4 +1,6 @@
-"""The road of a user, as a type checker sees it: `mypy tests/typed_road.py` finds nothing to say. It is checked, not run."""
+"""The road of a user, as a type checker sees it: `mypy tests/typed_road.py` finds nothing to say. It is checked, not
+run."""
+
 from pathlib import Path
 
 import pandas as pd

@@ -9,7 +9,8 @@ from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions
 from tempfile import TemporaryDirectory
 
-# What a worker needs of the requirements in settings.ini, with a network and images of one's own; nbs/howto/worker.ipynb says what needs more.
+# What a worker needs of the requirements in settings.ini, with a network and images of one's own;
+# nbs/howto/worker.ipynb says what needs more.
 WORKER = ["torch", "numpy", "pandas", "pyarrow", "scipy", "numba", "tqdm"]
 
 
@@ -17,7 +18,9 @@ def without(names: list[str]) -> type[PathFinder]:
     """A finder of modules that knows all packages but some, which are then absent as if they were not installed."""
     class Finder(PathFinder):
         @classmethod
-        def find_spec(cls, name, path=None, target=None): return None if name.split(".")[0] in names else super().find_spec(name, path, target)
+        def find_spec(cls, name, path=None, target=None):
+            return None if name.split(".")[0] in names else super().find_spec(name, path, target)
+
     return Finder
 
 

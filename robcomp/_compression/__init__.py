@@ -1,1 +1,2 @@
-"""Compression: the joint state of a weight, channels that go together, codebooks, selections, networks as they enter."""
+"""Compression: the joint state of a weight, channels that go together, codebooks, selections, networks as they
+enter."""

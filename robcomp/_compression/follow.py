@@ -1,4 +1,6 @@
-"""Whether channels can be followed through a network: what shuffles them is found before a cut, what mixes them otherwise after it."""
+"""Whether channels can be followed through a network: what shuffles them is found before a cut, what mixes them
+otherwise after it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -35,8 +37,15 @@ class OrderKept(TorchFunctionMode):
         result, name = function(*args, **(kwargs or {})), getattr(function, "__name__", "")
         if name in SHUFFLES: raise Unfollowed(f"{name} puts channels into another order")
         if name in APART and _takes_apart(args[0], result): self.apart.append(result)
-        if name in TURNS and any(args[0] is part for part in self.apart) and result.shape[1:3] == args[0].shape[1:3][::-1]:
-            raise Unfollowed(f"a channel shuffle ({name} of {' x '.join(map(str, args[0].shape[1:]))}) puts channels into another order")
+        if (
+            name in TURNS
+            and any(args[0] is part for part in self.apart)
+            and result.shape[1:3] == args[0].shape[1:3][::-1]
+        ):
+            raise Unfollowed(
+                f"a channel shuffle ({name} of {' x '.join(map(str, args[0].shape[1:]))}) puts channels into another "
+                "order"
+            )
         return result
 
 
@@ -50,18 +59,24 @@ def followed(trace: Callable[[], object], model: nn.Module) -> object:
     """What `trace` returns; `Unfollowed` in one line, with the module, where it fails in any way."""
     try:
         with catch_warnings(action="ignore"): return trace()
-    except Unfollowed as error: raise Unfollowed(f"{error}{where(error, model)}") from None
+    except Unfollowed as error:
+        raise Unfollowed(f"{error}{where(error, model)}") from None
     except Exception as error:
-        raise Unfollowed(f"its channels cannot be followed{where(error, model)} ({type(error).__name__}: {first_line(error)})") from error
+        raise Unfollowed(
+            f"its channels cannot be followed{where(error, model)} ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def check_cut(whole: nn.Module, narrow: nn.Module, unread: Mapping[str, list[int]], example: Tensor) -> None:
-    """`Unfollowed` where a narrow network does not say what the whole one says while nobody reads the channels that went.
+    """`Unfollowed` where a narrow network does not say what the whole one says while nobody reads the channels that
+    went.
 
     `unread` are the inputs, by layer, that the narrow network lacks. What shares channels otherwise, an addition or a
-    normalisation of each by itself, gives the same answers; what mixes them, a softmax or a shuffle, does not.
-    """
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):  # not every network runs in double precision
+    normalisation of each by itself, gives the same answers; what mixes them, a softmax or a shuffle, does not."""
+    for dtype, tolerance in (
+        (torch.float64, 1e-9),
+        (torch.float32, 1e-4),
+    ):  # not every network runs in double precision
         ready, images = _bare(whole).to(dtype), example.to(dtype)
         parts = dict(ready.named_modules())
         with torch.no_grad():
@@ -69,7 +84,8 @@ def check_cut(whole: nn.Module, narrow: nn.Module, unread: Mapping[str, list[int
             try: wanted, found = ready(images), _bare(narrow).to(dtype)(images)
             except RuntimeError: continue
         if found.shape == wanted.shape and (found - wanted).abs().max() <= tolerance * wanted.abs().max(): return
-        raise Unfollowed("something other than its layers mixes channels, so that with fewer of them it computes something else")
+        raise Unfollowed(
+            "something other than its layers mixes channels, so that with fewer of them it computes something else")
     raise Unfollowed(FEWER)
 
 

@@ -1,11 +1,10 @@
 """One-dimensional k-means, exact to about 1e-5: histogram, companded cells, dynamic programming, exact Lloyd steps.
 
-Points on a line have a best clustering that dynamic programming finds (Wu, J. Algorithms 12, 1991), but over millions of
-weights that takes minutes, and Lloyd's method from a cheap start is stuck far from it. Here the weights are first merged
-into a few thousand cells, narrow where they are dense (cell widths follow density to the power -1/3, the optimal
+Points on a line have a best clustering that dynamic programming finds (Wu, J. Algorithms 12, 1991), but over millions
+of weights that takes minutes, and Lloyd's method from a cheap start is stuck far from it. Here the weights are first
+merged into a few thousand cells, narrow where they are dense (cell widths follow density to the power -1/3, the optimal
 companding of Panter and Dite, 1951); the program runs over cells, with divide and conquer because the best cut moves
-monotonically; Lloyd steps over the weights themselves remove what the cells blurred.
-"""
+monotonically; Lloyd steps over the weights themselves remove what the cells blurred."""
 from __future__ import annotations
 
 import numpy as np
@@ -188,7 +187,8 @@ def _priced_ends(mass, moment, count, k, price):
     for start in range(cells):
         for end in range(start + 1, cells + 1):
             own = n[end] - n[start]
-            cost[start, end] = price * own * np.log2(n[cells] / own) - (m1[end] - m1[start]) ** 2 / (m0[end] - m0[start])
+            cost[start, end] = price * own * np.log2(n[cells] / own) - (m1[end] - m1[start]) ** 2 / (
+                m0[end] - m0[start])
     before, now = cost[0].copy(), np.empty(cells + 1)
     back = np.zeros((k + 1, cells + 1), np.int32)
     least, runs = before[cells], 1
@@ -207,7 +207,8 @@ def _priced_ends(mass, moment, count, k, price):
 
 @njit(cache=True, nogil=True)
 def _cheapest(values, weights, centroids, lengths, price):
-    """Index (int16) of the sorted centroid with the least weighted squared error plus `price` times the bits of its code."""
+    """Index (int16) of the sorted centroid with the least weighted squared error plus `price` times the bits of its
+    code."""
     codes = np.empty(values.size, np.int16)
     middles = (centroids[1:] + centroids[:-1]) / 2
     for i in range(values.size):
@@ -217,7 +218,9 @@ def _cheapest(values, weights, centroids, lengths, price):
         nearest_code = code
         for direction in (-1, 1):
             c = nearest_code + direction
-            while 0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best:  # farther ones cost more by their distance alone
+            while (
+                0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best
+            ):  # farther ones cost more by their distance alone
                 cost = w * (values[i] - centroids[c]) ** 2 + price * lengths[c]
                 if cost < best: best, code = cost, c
                 c += direction
@@ -225,12 +228,15 @@ def _cheapest(values, weights, centroids, lengths, price):
     return codes
 
 
-def entropy_codebook(values: np.ndarray, k: int, price: float, *, weights: np.ndarray | None = None, steps: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (int16, (n,)) and at most `k` sorted centroids that minimise squared error + `price` * bits of the codes' entropy.
+def entropy_codebook(
+    values: np.ndarray, k: int, price: float, *, weights: np.ndarray | None = None, steps: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (int16, (n,)) and at most `k` sorted centroids that minimise squared error + `price` * bits of the codes'
+    entropy.
 
-    Entropy-constrained quantization (Chou, Lookabaugh, Gray, IEEE Trans. ASSP 37, 1989). Its cells are intervals, so that over
-    few cells a program finds the best start (Muresan, Effros, IEEE Trans. IT 54, 2008); Lloyd steps with the price follow.
-    """
+    Entropy-constrained quantization (Chou, Lookabaugh, Gray, IEEE Trans. ASSP 37, 1989). Its cells are intervals, so
+    that over few cells a program finds the best start (Muresan, Effros, IEEE Trans. IT 54, 2008); Lloyd steps with the
+    price follow."""
     values = np.ascontiguousarray(values, np.float32).ravel()
     weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
     mass, moment, count = _priced_cells(values, weights)
@@ -280,7 +286,8 @@ def _companded_cells(mass, moment, cells):
     if len(points) <= cells: return mass, moment
     room = np.gradient(points)
     position = np.cumsum(np.cbrt(mass * room ** 2))
-    cell = np.minimum((position - position[0]) * cells / (position[-1] - position[0] + 1e-300), cells - 1).astype(np.int64)
+    cell = np.minimum((position - position[0]) * cells / (position[-1] - position[0] + 1e-300), cells - 1).astype(
+        np.int64)
     mass, moment = np.bincount(cell, mass, cells), np.bincount(cell, moment, cells)
     return mass[mass > 0], moment[mass > 0]
 

@@ -1,8 +1,8 @@
 """The k-th smallest of many magnitudes in two passes, where a sort or a partition takes dozens.
 
-The bits of a float32 that is not negative, read as an integer, are in the order of the numbers. So a count of their upper
-halves says in which half the k-th smallest is, and a count of the lower halves found there says which number it is.
-"""
+The bits of a float32 that is not negative, read as an integer, are in the order of the numbers. So a count of their
+upper halves says in which half the k-th smallest is, and a count of the lower halves found there says which number it
+is."""
 from __future__ import annotations
 
 import numpy as np

@@ -11,7 +11,8 @@ A weight is deployed in one of four forms, and `LayerState.forward` is the only 
 
 `scale` has one entry an output channel (1 where none is set), Q is 2**(bits - 1) - 1, and where `mask` is False the
 weight is exactly zero in every form. A layer with codes and a mask has code 0 where the mask is False, and only there.
-Where `in_half` is true and there is no scale, weights or shared values are rounded to half precision; multiples of a scale are not.
+Where `in_half` is true and there is no scale, weights or shared values are rounded to half precision; multiples of a
+scale are not.
 """
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class _OnGrid(torch.autograd.Function):
 
 
 class _InHalf(torch.autograd.Function):
-    """Round to half precision; the gradient passes as it is, so that steps too small for eleven bits add up (straight through)."""
+    """Round to half precision; the gradient passes straight through, so that steps too small for eleven bits add up."""
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor: return values.half().to(values.dtype)
@@ -100,7 +101,11 @@ class LayerState(nn.Module):
             weight = _Shared.apply(values.reshape(-1), self.places(values), self.scale)
         elif self.bits: weight = self.values(original / self.scale) * self.scale
         else: weight = self.values(original)
-        return weight if self.mask is None else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+        return (
+            weight
+            if self.mask is None
+            else torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+        )
 
     def values(self, original: Tensor) -> Tensor:
         """Shared values or weights as they are stored: whole steps of a grid, half precision, or unchanged."""
@@ -115,7 +120,7 @@ class LayerState(nn.Module):
 
 
 class _Rounded(torch.autograd.Function):
-    """Values on levels, with gradients that pass where nothing was clipped: torch's fake quantization to the last bit."""
+    """Values on levels, with gradients where nothing was clipped: torch's fake quantization to the last bit."""
 
     @staticmethod
     def forward(ctx, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
@@ -181,7 +186,7 @@ class Layer:
 
     @property
     def codebook(self) -> Tensor | None:
-        """Values that the codes stand for, in units of the scale, (k,) or (channels, k); None where the layer has no codes."""
+        """Values that the codes stand for, in units of the scale, (k,) or (channels, k); None where there are no codes."""
         if self.state is None or self.state.codes is None: return None
         return self.state.values(self.original.detach().clone())
 
@@ -203,8 +208,10 @@ class Layer:
 
     def assign(self, original: Tensor) -> None:
         """Make `original` what training moves, for every module that shares the weight."""
-        # Not contiguous(): of a 1x1 kernel it keeps strides that make convolutions take another path, and round otherwise.
-        original = original.detach().to(self.original.device, torch.float32).clone(memory_format=torch.contiguous_format)
+        # Not contiguous(): of a 1x1 kernel it keeps strides that make convolutions take another path and round
+        # otherwise.
+        original = (
+            original.detach().to(self.original.device, torch.float32).clone(memory_format=torch.contiguous_format))
         parameter = nn.Parameter(original)
         if self.state is None:
             for module in self.modules: module.weight = parameter
@@ -237,7 +244,8 @@ def layers(model: nn.Module) -> dict[str, Layer]:
     Layers inside nn.MultiheadAttention are left out: it uses their weights without calling them.
     """
     found: dict[int, Layer] = {}
-    inside = {part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()}
+    inside = {
+        part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()}
     for name, module in model.named_modules():
         if not isinstance(module, COMPRESSIBLE) or module in inside: continue
         identity = id(state_of(module) or module.weight)
@@ -250,7 +258,11 @@ def rest(module: nn.Module) -> dict[str, Tensor]:
     """The live state that is neither a compressible weight nor an input range, sorted by the last part of the name."""
     held = {part for layer in layers(module).values() for part in layer.modules}
     names = {name for name, part in module.named_modules(remove_duplicate=False) if part in held}
-    tensors = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if not _of_layer(name, names)}
+    tensors = {
+        name: tensor.detach()
+        for name, tensor in module.state_dict(keep_vars=True).items()
+        if not _of_layer(name, names)
+    }
     return {name: tensors[name] for name in sorted(tensors, key=lambda name: (name.rpartition(".")[2], name))}
 
 

@@ -1,4 +1,6 @@
-"""The codes of a compressed layer once normalisation is folded into it: their steps, the bias in their unit, and both in a graph."""
+"""The codes of a compressed layer once normalisation is folded into it: their steps, the bias in their unit, and both
+in a graph."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -43,7 +45,8 @@ def on_integers(module: nn.Module,  # a folded layer with plain weights, changed
     scale = module.input_range.scale.item()
     bias = np.zeros(len(integers), np.float32) if module.bias is None else module.bias.numpy()
     codes, step, offset = with_bias(*folded_codes(integers, module.weight.numpy()), bias, scale)
-    multiply_codes(module, torch.from_numpy(codes), torch.from_numpy(offset), torch.from_numpy(np.float32(scale) * step))
+    multiply_codes(
+        module, torch.from_numpy(codes), torch.from_numpy(offset), torch.from_numpy(np.float32(scale) * step))
 
 
 def to_integers(graph,  # a `qdq.Graph`, changed in place

@@ -1,14 +1,14 @@
 """Integer arithmetic in torch: what an integer kernel computes, on float32 that holds integers.
 
-A layer with an input range multiplies codes by codes. Its sums stay far below 2**24 in practice, so float32 adds them without
-an error and in any order. Where nothing but clips and pools stands between a layer and the next one's rounding, a kernel
-takes its sums to the next levels with one factor, input step times weight step over output step; `rescale_at_once` does
-the same, because two factors round twice and a sum on the border of two levels would fall to the other side.
+A layer with an input range multiplies codes by codes. Its sums stay far below 2**24 in practice, so float32 adds them
+without an error and in any order. Where nothing but clips and pools stands between a layer and the next one's rounding,
+a kernel takes its sums to the next levels with one factor, input step times weight step over output step;
+`rescale_at_once` does the same, because two factors round twice and a sum on the border of two levels would fall to the
+other side.
 
-What is added or averaged may be rounded too. `sum_points` finds the values that would stay float, and `round_points` puts levels
-behind them; `add_at_once` then adds level numbers, as a kernel does. All work on traced networks, whose nodes have the same names
-each time they are traced.
-"""
+What is added or averaged may be rounded too. `sum_points` finds the values that would stay float, and `round_points`
+puts levels behind them; `add_at_once` then adds level numbers, as a kernel does. All work on traced networks, whose
+nodes have the same names each time they are traced."""
 from __future__ import annotations
 
 import operator
@@ -53,9 +53,8 @@ class SumLevels(ActivationRange):
 class AddedLevels(nn.Module):
     """Two values on levels, added straight to levels of the sum.
 
-    A kernel multiplies the number of each level by a ratio of steps and adds the products to a constant, each product and sum
-    rounded once, to float32. Double precision holds the products of such short numbers exactly.
-    """
+    A kernel multiplies the number of each level by a ratio of steps and adds the products to a constant, each product
+    and sum rounded once, to float32. Double precision holds the products of such short numbers exactly."""
 
     def __init__(self, summands: Sequence[ActivationRange], levels: ActivationRange):
         super().__init__()
@@ -89,7 +88,10 @@ class _Rounding(torch.autograd.Function):
 
     @staticmethod
     def symbolic(graph, values, scale: float, zero: int):
-        levels = [graph.op("Constant", value_t=torch.from_numpy(np.asarray(level))) for level in (np.float32(scale), np.uint8(zero))]
+        levels = [
+            graph.op("Constant", value_t=torch.from_numpy(np.asarray(level)))
+            for level in (np.float32(scale), np.uint8(zero))
+        ]
         return graph.op("DequantizeLinear", graph.op("QuantizeLinear", values, *levels), *levels)
 
 
@@ -136,7 +138,8 @@ def rescale_at_once(model: fx.GraphModule) -> None:
 
 
 def add_at_once(model: fx.GraphModule) -> None:
-    """From the levels of two summands to those of the sum in one go, where both have levels and something rounds the sum."""
+    """From the levels of two summands to those of the sum in one go, where both have levels and something rounds the
+    sum."""
     parts, calls = dict(model.named_modules()), _calls(model)
     levels = {node: part for node in model.graph.nodes if isinstance(part := _part(node, parts), SumLevels)}
     for node in [node for node in model.graph.nodes if node.target in ADDITIONS and not node.kwargs]:
@@ -149,18 +152,23 @@ def add_at_once(model: fx.GraphModule) -> None:
 
 
 def sum_points(model: fx.GraphModule) -> dict[str, ActivationRange | None]:
-    """What is added or averaged, and what becomes of it, where it stays float; the levels of a layer that rounds it, if one does."""
+    """What is added or averaged, and what becomes of it, where it stays float; the levels of a layer that rounds it, if
+    one does."""
     parts, found = dict(model.named_modules()), {}
     for node in model.graph.nodes:
         part = _part(node, parts)
         if not (node.target in SUMS or isinstance(part, AVERAGES) or hasattr(part, "unit")): continue
         while clip := _only_clip(node, parts): node = clip
-        if hasattr(_part(_until_rounded(node, parts)[1], parts), "rescaled") or all(user.op == "output" for user in node.users): continue
-        found[node.name] = next((_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None)
+        if hasattr(_part(_until_rounded(node, parts)[1], parts), "rescaled") or all(
+            user.op == "output" for user in node.users):
+            continue
+        found[node.name] = next(
+            (_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None)
     return found
 
 
-def round_points(model: fx.GraphModule, levels: Mapping[str, tuple[float, int]], kind: Callable[[float, int], nn.Module]) -> None:
+def round_points(
+    model: fx.GraphModule, levels: Mapping[str, tuple[float, int]], kind: Callable[[float, int], nn.Module]) -> None:
     """Put levels, of a kind of module, behind nodes."""
     for node in [node for node in model.graph.nodes if node.name in levels]:
         users, name = [user for user in node.users if user.op != "output"], f"levels_of_{node.name}"
@@ -203,7 +211,8 @@ def _until_rounded(node: fx.Node, parts: dict[str, nn.Module]) -> tuple[list[fx.
     between = []
     while len(node.users) == 1:
         node, = node.users
-        if not (isinstance(_part(node, parts), (*KEEPS_LEVELS, nn.ReLU6)) or node.target in FUNCTIONS): return between, node
+        if not (isinstance(_part(node, parts), (*KEEPS_LEVELS, nn.ReLU6)) or node.target in FUNCTIONS):
+            return between, node
         between.append(node)
     return between, None
 
@@ -214,8 +223,10 @@ def _calls(model: fx.GraphModule) -> Counter:
     return Counter(id(parts[node.target]) for node in model.graph.nodes if node.op == "call_module")
 
 
-def _rounded_behind(node: fx.Node, parts: dict[str, nn.Module], calls: Counter) -> tuple[list[fx.Node], nn.Module | None]:
-    """What stands between a node and the one module that rounds what it makes; no module where the levels are not all there is to it."""
+def _rounded_behind(
+    node: fx.Node, parts: dict[str, nn.Module], calls: Counter) -> tuple[list[fx.Node], nn.Module | None]:
+    """What stands between a node and the one module that rounds what it makes; no module where the levels are not all
+    there is to it."""
     between, last = _until_rounded(node, parts)
     rounding = _part(last, parts)
     if not hasattr(rounding, "rescaled") or calls[id(rounding)] > 1: return between, None

@@ -1,11 +1,10 @@
 """Surgery on an ONNX graph: a float graph in; integers, and the nodes that say what they mean, out.
 
-A weight becomes int8 codes and a DequantizeLinear, an input a QuantizeLinear and a DequantizeLinear, a bias int32 codes in
-steps of input step times weight step. ONNX Runtime fuses a convolution between such nodes into an integer kernel where its
-result is rounded again. A convolution whose result stays float, because it is added or averaged next, has no such kernel.
-Where it is pointwise it is written as a matrix product over channels, for which there is one; results stay in channels-last
-order for as long as nothing asks for another.
-"""
+A weight becomes int8 codes and a DequantizeLinear, an input a QuantizeLinear and a DequantizeLinear, a bias int32 codes
+in steps of input step times weight step. ONNX Runtime fuses a convolution between such nodes into an integer kernel
+where its result is rounded again. A convolution whose result stays float, because it is added or averaged next, has no
+such kernel. Where it is pointwise it is written as a matrix product over channels, for which there is one; results stay
+in channels-last order for as long as nothing asks for another."""
 from __future__ import annotations
 
 import numpy as np
@@ -27,7 +26,9 @@ class Graph:
     def __init__(self, model: ModelProto):
         self.model, self.nodes = model, list(model.graph.node)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        for node in [node for node in self.nodes if node.op_type == "Identity" and node.input[0] in self.constants]:  # equal tensors, stored once
+        for node in [
+            node for node in self.nodes if node.op_type == "Identity" and node.input[0] in self.constants
+        ]:  # equal tensors, stored once
             self.constants[node.output[0]] = self.constants[node.input[0]]
             self.nodes.remove(node)
         known = shape_inference.infer_shapes(model).graph.value_info
@@ -43,21 +44,31 @@ class Graph:
     def products(self, weight: str) -> list[NodeProto]:
         """The convolutions and matrix products that use a weight, behind the transposition that a product may need."""
         found = []
-        for node in self.users(weight): found += self.products(node.output[0]) if node.op_type == "Transpose" else [node]
+        for node in self.users(weight):
+            found += self.products(node.output[0]) if node.op_type == "Transpose" else [node]
         return found
 
     def value(self, name: str) -> np.ndarray:
         """What a constant holds."""
-        return self.constants[name] if name in self.constants else numpy_helper.to_array(attributes(self.maker(name))["value"])
+        return (
+            self.constants[name]
+            if name in self.constants
+            else numpy_helper.to_array(attributes(self.maker(name))["value"])
+        )
 
     def add(self, kind: str, inputs: list[str], output: str, **options) -> str:
         """A new node, once: the name of what it makes."""
-        if self.maker(output) is None: self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **options))
+        if self.maker(output) is None:
+            self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **options))
         return output
 
     def named(self, name: str, **parts: np.ndarray) -> list[str]:
         """Constants, by another name where the name stands for others."""
-        while any(not np.array_equal(self.constants.setdefault(f"{name}_{part}", value), value) for part, value in parts.items()): name += "_"
+        while any(
+            not np.array_equal(self.constants.setdefault(f"{name}_{part}", value), value)
+            for part, value in parts.items()
+        ):
+            name += "_"
         return [f"{name}_{part}" for part in parts]
 
     def dequantized(self, name: str, codes: np.ndarray, step: np.ndarray) -> str:
@@ -68,7 +79,12 @@ class Graph:
     def rounded(self, name: str, scale: float, zero: int) -> str:
         """A tensor on 256 levels; the same levels of the same tensor once."""
         maker = self.maker(name)
-        if maker is not None and maker.op_type == "DequantizeLinear" and [self.value(own) for own in maker.input[1:]] == [np.float32(scale), zero]: return name
+        if (
+            maker is not None
+            and maker.op_type == "DequantizeLinear"
+            and [self.value(own) for own in maker.input[1:]] == [np.float32(scale), zero]
+        ):
+            return name
         levels = self.named(name, step=np.float32(scale), zero=np.uint8(zero))
         codes = self.add("QuantizeLinear", [name, *levels], f"{levels[0]}_levels")
         return self.add("DequantizeLinear", [codes, *levels], f"{levels[0]}_rounded")
@@ -76,7 +92,11 @@ class Graph:
     def round_early(self) -> None:
         """Round before what keeps the order of numbers, not after: there the rounding can be fused."""
         for node in [node for node in self.nodes if node.op_type == "QuantizeLinear"]:
-            while (before := self.maker(node.input[0])) and before.op_type in KEEPS_ORDER and len(self.users(node.input[0])) == 1:
+            while (
+                (before := self.maker(node.input[0]))
+                and before.op_type in KEEPS_ORDER
+                and len(self.users(node.input[0])) == 1
+            ):
                 levels = f"{node.output[0]}_early"
                 node.input[0], before.input[0] = before.input[0], levels
                 before.output[0], node.output[0] = node.output[0], levels
@@ -99,14 +119,21 @@ class Graph:
         """Is this an integer 1x1 convolution in the plane, of one group, whose size is known?"""
         if node.op_type != "Conv": return False
         what = attributes(node)
-        return (what["kernel_shape"] == [1, 1] and what["group"] == 1 and not any(what["pads"]) and all(self.shapes.get(node.output[0], [0, 0])[1:])
-                and self.on_integers(node))
+        return (
+            what["kernel_shape"] == [1, 1]
+            and what["group"] == 1
+            and not any(what["pads"])
+            and all(self.shapes.get(node.output[0], [0, 0])[1:])
+            and self.on_integers(node)
+        )
 
     def channels_last(self) -> None:
         """Write pointwise convolutions with float results as matrix products, and what follows in their order."""
         for node in self.ordered():
-            if self.is_pointwise(node) and self.stays_float(node): self._product(node)
-            elif node.op_type in ELEMENTWISE and all(name in self.last for name in node.input[:2 if node.op_type == "Add" else 1]):
+            if self.is_pointwise(node) and self.stays_float(node):
+                self._product(node)
+            elif node.op_type in ELEMENTWISE and all(
+                name in self.last for name in node.input[: 2 if node.op_type == "Add" else 1]):
                 inputs = [self.last.get(name, name) for name in node.input]
                 self._instead(node, self.add(node.op_type, inputs, f"{node.output[0]}_last", **attributes(node)))
 
@@ -118,7 +145,8 @@ class Graph:
 
     def _product(self, node: NodeProto) -> None:
         source, weight, name = self.maker(node.input[0]), self.maker(node.input[1]), node.output[0]
-        levels = self.last.get(source.input[0]) or self.add("Transpose", [source.input[0]], f"{source.input[0]}_last", perm=NHWC)
+        levels = self.last.get(source.input[0]) or self.add(
+            "Transpose", [source.input[0]], f"{source.input[0]}_last", perm=NHWC)
         strides, (channels, height, width) = attributes(node)["strides"], self.shapes[name][1:]
         if max(strides) > 1:
             window = self.named(name, start=np.array([0, 0]), end=np.array([height * strides[0], width * strides[1]]),
@@ -127,8 +155,12 @@ class Graph:
         codes = self.constants[weight.input[0]]
         shapes = self.named(name, rows=np.array([-1, codes.shape[1]]), plane=np.array([-1, height, width, channels]))
         rows = self.add("Reshape", [levels, shapes[0]], f"{name}_input_levels")
-        inputs = [self.add("DequantizeLinear", [rows, *source.input[1:]], f"{name}_input"),
-                  self.dequantized(f"{weight.input[0].removesuffix('_codes')}_rows", codes[:, :, 0, 0], self.constants[weight.input[1]]), *node.input[2:]]
+        inputs = [
+            self.add("DequantizeLinear", [rows, *source.input[1:]], f"{name}_input"),
+            self.dequantized(
+                f"{weight.input[0].removesuffix('_codes')}_rows", codes[:, :, 0, 0], self.constants[weight.input[1]]),
+            *node.input[2:],
+        ]
         product = self.add("Gemm", inputs, f"{name}_product", transB=1)
         self._instead(node, self.add("Reshape", [product, shapes[1]], f"{name}_last"))
 
@@ -154,6 +186,8 @@ class Graph:
         graph = self.model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(reversed(kept))
-        graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in self.constants.items() if name in wanted)
+        graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(value), name) for name, value in self.constants.items() if name in wanted
+        )
         helper.set_model_props(self.model, notes)
         return self.model

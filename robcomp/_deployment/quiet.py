@@ -1,4 +1,6 @@
-"""What is set for the time of an export: silence for what libraries print below Python, and attention written in its parts."""
+"""What is set for the time of an export: silence for what libraries print below Python, and attention written in its
+parts."""
+
 from __future__ import annotations
 
 import os

@@ -2,7 +2,9 @@
 
 SCRIPT = r"""
 // ---- the explorer: numbers and words ----
-const signed = (value, digits = 1) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(digits);
+// Nothing that rounds to zero has a sign.
+const signed = (value, digits = 1) =>
+  (Number(value.toFixed(digits)) ? value < 0 ? "\u2212" : "+" : "") + Math.abs(value).toFixed(digits);
 const significant = value => value >= 1000 ? value.toFixed(0) : value.toPrecision(3);
 const escaped = text => text.replace(/[&<>"]/g, sign => `&#${sign.charCodeAt(0)};`);
 const code = text => `<code>${escaped(text).replace(/\+/g, "+<wbr>")}</code>`;
@@ -80,14 +82,16 @@ const menu = (name, words, options) => {
   const listed = options.map(([value, text]) => `<option value="${value}">${text}</option>`).join("");
   return `<label>${words} <select name="${name}">${listed}</select></label>`;
 };
-const slider = ([name, [words]]) => `<label class="rcx-slider">${words} <output name="${name}_said"></output>
-  <input type="range" name="${name}" min="0" max="200" step="1"></label>`;
+// `for` names the slider: without it the label would belong to the first control in it, the output.
+const slider = ([name, [words]]) => `<label class="rcx-slider" for="rcx-${name}">${words}
+  <output name="${name}_said"></output>
+  <input type="range" name="${name}" id="rcx-${name}" min="0" max="200" step="1"></label>`;
 const BEST = [["robust", "robust accuracy"], ["clean", "clean accuracy"], ["worst", "worst-case accuracy"]];
 
 function skeleton(names) {
   return `<form class="rcx-controls" onsubmit="return false">
     ${menu("network", "network", names.map(name => [name, name]))}
-    ${menu("x", "across", [])}${menu("y", "up", [])}
+    ${menu("x", "horizontal axis", [])}${menu("y", "vertical axis", [])}
     ${menu("best", "best by", BEST)}
     ${Object.entries(LIMITS).map(slider).join("")}
     <label class="rcx-check"><input type="checkbox" name="bars"> 95 % intervals</label>
@@ -245,8 +249,8 @@ function explorer(root) {
 
   function choiceSaid(first, count) {
     return `${code(first.label)} has the highest ${data.axes[state.best].short} of the ${count} left:
-      ${first[state.best].toFixed(3)}. It takes ${written("size_mb", first.size_mb)},
-      ${written("compression_ratio", first.compression_ratio)} less than the float32 network;
+      ${first[state.best].toFixed(3)}. Its file of ${written("size_mb", first.size_mb)} is
+      ${written("compression_ratio", first.compression_ratio)} smaller than the float32 network;
       clean ${first.clean.toFixed(3)}, robust ${first.robust.toFixed(3)}, worst case ${first.worst.toFixed(3)} under
       ${first.worst_corruption.replaceAll("_", " ")}.${seedsSaid(first, state.best)}`;
   }
@@ -358,7 +362,8 @@ function explorer(root) {
 
   function channel(name, values) {
     const {log, title} = data.axes[name];
-    const axis = log ? {format: name === "macs" ? "~s" : "~g", labelOverlap: "greedy"} : {format: ".2f", tickCount: 6};
+    const apart = {labelOverlap: "greedy", labelSeparation: 6};  // 0.9 and 1 side by side would read as 0.91
+    const axis = log ? {format: name === "macs" ? "~s" : "~g", ...apart} : {format: ".2f", tickCount: 6};
     return {field: name, type: "quantitative", title, scale: scaleOf(values, log), axis};
   }
 

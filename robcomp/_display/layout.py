@@ -13,6 +13,8 @@ WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
 TITLE = re.compile(r'<header id="title-block-header".*?</header>'
                    r'|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
+LAST_HEADING = re.compile(r'<h2\b[^>]*\b(?:id|data-anchor-id)="([^"]+)"[^>]*>(?:(?!</h2>).)*</h2>'
+                          r'((?:\s|</?div\b[^>]*>)*)$', re.S)
 CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?'
                   r'<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>'
                   r'(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
@@ -63,11 +65,20 @@ def boxed(html: str) -> str:
 
 
 def answered(html: str) -> str:
-    """A page that begins with its answers: they are computed last, when all is known, and read first."""
-    found, title = ANSWERS.search(html), TITLE.search(html)
-    if not found or not title: return html
-    rest = html[:found.start()] + html[found.end():]
-    return rest[:title.end()] + found[0] + rest[title.end():]
+    """A page that begins with its answers: they are computed last, when all is known, and read first.
+
+    The heading that they stood under goes, and its line in the table of contents, if nothing else stands under it.
+    """
+    found = ANSWERS.search(html)
+    if not found or not TITLE.search(html): return html
+    before, after = html[:found.start()], html[found.end():]
+    alone = LAST_HEADING.search(before)
+    if alone and not plain(after.partition("</main>")[0]):
+        before, name = before[:alone.start()] + alone[2], re.escape(alone[1])
+        before, after = (re.sub(rf'<li><a href="#{name}"[^>]*>[^<]*</a></li>\s*', "", part) for part in (before, after))
+    rest = before + after
+    place = TITLE.search(rest).end()
+    return rest[:place] + found[0] + rest[place:]
 
 
 def folded(html: str) -> str:

@@ -59,17 +59,18 @@ function countRows(spec, field) {
   return new Set(all.filter(name => name !== undefined)).size;
 }
 
-// The chart as it was drawn where there is room for it; else words wrap, names beside points go, panels move under each
-// other.
+// The chart as it was drawn where there is room for it, its words as wide as itself; else words wrap, names beside
+// points go, panels move under each other.
 function fitted(source, room, natural) {
   const spec = structuredClone(source);
   for (const name of Object.keys(spec.datasets ?? {})) spec.datasets[name] = rows(spec.datasets[name]);
-  if (room >= natural) return spec;
   if (spec.title?.text) {
-    spec.title.text = wrapped(spec.title.text, Math.floor(room / 9.8));
-    spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(room / 6.2));
+    const words = Math.min(room, natural);
+    spec.title.text = wrapped(spec.title.text, Math.floor(words / 9.8));
+    spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(words / 6.2));
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
+  if (room >= natural) return spec;
   const field = room < NARROW ? narrowed(spec, room) : null;
   if (field && spec.height) spec.height = ROW * countRows(spec, field);
   for (const param of spec.params ?? []) if (param.name === "wide") param.value = 0;

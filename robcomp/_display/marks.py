@@ -30,7 +30,7 @@ def channel(name: str, scale: dict) -> dict:
     """The arguments of alt.X or alt.Y for a column of the summary; a logarithmic axis is ticked at 1, 2 and 5."""
     law = dict(format=".2f", tickCount=6)
     if AXES[name].log: law = dict(format="~s" if name == "macs" else "~g", values=ticks(scale))
-    axis = alt.Axis(title=AXES[name].title, labelOverlap="greedy", **law)
+    axis = alt.Axis(title=AXES[name].title, labelOverlap="greedy", labelSeparation=6, **law)
     return dict(field=name, type="quantitative", scale=alt.Scale(**scale), axis=axis)
 
 
@@ -161,17 +161,20 @@ def front(data: pd.DataFrame, axes: tuple[str, str],
     """The table of `front_table` as points, stair, intervals and names; a panel a network, each of its own width.
 
     Networks differ tenfold in size, so that panels with one axis across would be empty for the most part. They stand
-    below each other: beside each other in a column of text they would be too narrow for the names of recipes.
+    below each other: beside each other in a column of text they would be too narrow for the names of recipes. The axis
+    up is one for all networks on a data set, and so are the references, where they name their data set.
     """
-    (x, y), groups, found = axes, list(data.groupby("network")), None
-    size = (600, 380) if len(groups) == 1 else (600, 300)
-    up = scale_of(spanned(data, y), AXES[y].log)
-    if references is not None:
-        up = room_for(spanned(data, y), references[y], size[1], AXES[y].log)
-        found = published(references, y, up, size[1])
-    looks = families_in(data)
-    panels = [front_panel(part, Frame(x, y, size, up, scale_of(part[x], AXES[x].log)), found, looks)
-              for _, part in groups]
+    (x, y), groups, panels = axes, list(data.groupby("network")), []
+    size, looks = (600, 380) if len(groups) == 1 else (600, 300), families_in(data)
+    for _, part in groups:
+        dataset = part["dataset"].iloc[0]
+        tall, theirs = spanned(data[data["dataset"] == dataset], y), references
+        if theirs is not None and "dataset" in theirs: theirs = theirs[theirs["dataset"] == dataset]
+        up, found = scale_of(tall, AXES[y].log), None
+        if theirs is not None and len(theirs):
+            up = room_for(tall, theirs[y], size[1], AXES[y].log)
+            found = published(theirs, y, up, size[1])
+        panels.append(front_panel(part, Frame(x, y, size, up, scale_of(part[x], AXES[x].log)), found, looks))
     panels[0] = panels[0].add_params(PICKED)
     if len(panels) == 1: return panels[0]
     titles = [alt.TitleParams(name, fontSize=12, anchor="start", frame="group", offset=6) for name, _ in groups]

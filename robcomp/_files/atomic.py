@@ -35,9 +35,13 @@ def file_to_write(path: str | Path) -> Path:
     """The path of a file that is to be written; one line of error where no file can have this name."""
     try: path = Path(path)
     except TypeError: raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
-    other = "\0" not in str(path) and path.exists() and not path.is_file()  # a folder, a pipe or a device, which a rename would replace
-    if not path.name or "\0" in str(path) or other: raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
-    if not path.parent.is_dir(): raise ValueError(f"no folder {str(path.parent)!r} to write {path.name!r} in: make it, or name another")
+    other = (
+        "\0" not in str(path) and path.exists() and not path.is_file()
+    )  # a folder, a pipe or a device, which a rename would replace
+    if not path.name or "\0" in str(path) or other:
+        raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
+    if not path.parent.is_dir():
+        raise ValueError(f"no folder {str(path.parent)!r} to write {path.name!r} in: make it, or name another")
     return path
 
 
@@ -46,7 +50,8 @@ def path_of(name: object) -> Path:
     if not isinstance(name, (str, os.PathLike)):
         raise TypeError(f"a file or folder is named by a text or a Path, got {type(name).__name__}")
     path = Path(name)
-    if {"\n", "\r", "\0"} & set(str(path)): raise ValueError(f"{str(path)!r:.200} names no file: it holds a line break or a zero")
+    if {"\n", "\r", "\0"} & set(str(path)):
+        raise ValueError(f"{str(path)!r:.200} names no file: it holds a line break or a zero")
     try: path.exists()
     except OSError as error: raise ValueError(f"{str(path)!r:.80} names no file: {error.strerror}") from None
     return path
@@ -82,5 +87,6 @@ def writable_folder(path: str | Path) -> Path:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise OSError(f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one") from None
+        raise OSError(
+            f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one") from None
     return path

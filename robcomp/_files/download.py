@@ -58,7 +58,8 @@ def fetch_members(url: str, md5: str, folder: Path, members: Mapping[str, str]) 
 
 
 def fetch_files(url: str, folder: Path, files: Mapping[str, str]) -> None:
-    """Fetch the files (name -> md5) that `folder` lacks from below `url`; every one, old or new, is compared with its md5."""
+    """Fetch the files (name -> md5) that `folder` lacks from below `url`; every one, old or new, is compared with its
+    md5."""
     for name, md5 in files.items():
         if (path := writable_folder(folder) / name).exists():
             verified(path, md5)

@@ -21,6 +21,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                _check_range(image)
                 square = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
@@ -36,7 +37,8 @@ class Pictures:
 
     def __init__(self, files: Sequence[str | Path], size: int, stamps: np.ndarray | None = None):
         self.files = np.array([str(file) for file in files], object)
-        self.stamps = np.array([_stamp(file) for file in self.files], np.int64).reshape(-1, 2) if stamps is None else stamps
+        self.stamps = (
+            np.array([_stamp(file) for file in self.files], np.int64).reshape(-1, 2) if stamps is None else stamps)
         self.shape = (len(self.files), size, size, 3)
 
     def __len__(self) -> int: return len(self.files)
@@ -50,16 +52,22 @@ class Pictures:
 
     def __getitem__(self, positions) -> np.ndarray:
         """The pixels at a position, a slice or an array of positions."""
-        if isinstance(positions, tuple): raise IndexError("pictures are read whole: index them by position, then the pixels")
+        if isinstance(positions, tuple):
+            raise IndexError("pictures are read whole: index them by position, then the pixels")
         if isinstance(positions, slice): return self[np.arange(len(self))[positions]]
         positions = np.asarray(positions)
-        found = [self._read(file, stamp) for file, stamp in zip(np.atleast_1d(self.files[positions]), self.stamps[positions].reshape(-1, 2))]
-        return found[0] if positions.ndim == 0 else np.stack(found) if found else np.empty((0, *self.shape[1:]), np.uint8)
+        found = [
+            self._read(file, stamp)
+            for file, stamp in zip(np.atleast_1d(self.files[positions]), self.stamps[positions].reshape(-1, 2))
+        ]
+        return (
+            found[0] if positions.ndim == 0 else np.stack(found) if found else np.empty((0, *self.shape[1:]), np.uint8))
 
     def _read(self, file: str, stamp: np.ndarray) -> np.ndarray:
         try: same = _stamp(file) == tuple(stamp)
         except FileNotFoundError: same = False
-        if not same: raise ValueError(f"image {file!r} has changed or gone since its folder was read: read the folder again")
+        if not same:
+            raise ValueError(f"image {file!r} has changed or gone since its folder was read: read the folder again")
         return read_picture(Path(file), self.shape[1])
 
 
@@ -71,7 +79,10 @@ def _stamp(file: str | Path) -> tuple[int, int]:
 def picture_files(folder: Path) -> list[Path]:
     """The files under a folder that are pictures by their names; what is hidden, a folder or a pipe is passed over."""
     def shown(path: Path) -> bool: return not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and shown(path) and path.is_file()]
+
+    return [
+        path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and shown(path) and path.is_file()
+    ]
 
 
 def common_side(files: Iterable[Path]) -> int:
@@ -80,14 +91,22 @@ def common_side(files: Iterable[Path]) -> int:
     sides = Counter()
     for path in files:
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(path) as image: sides[min(max(min(image.size), 8), 224)] += 1
-        except Exception: continue  # whoever reads the whole picture says what is wrong with it
+            with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+                sides[min(max(min(image.size), 8), 224)] += 1
+        except Exception:
+            continue  # whoever reads the whole picture says what is wrong with it
     return max(sides, key=lambda side: (sides[side], side), default=32)
+
+
+def _check_range(image) -> None:
+    """One line about pixels of which nobody knows how large white is."""
+    if image.mode == "F": raise ValueError("floating-point pixels have no known range")
+    if image.mode == "I" and image.format == "TIFF":  # of other formats, 16 bits are read into this mode
+        raise ValueError("whole numbers of 32 bits, or with a sign, have no known range; save it with 8 or 16 bits")
 
 
 def _rgb(image):
     from PIL import Image
-    if image.mode == "F": raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int64) // 257, 0, 255)
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

@@ -13,10 +13,16 @@ PROGRESS_FILE = "ROBCOMP_PROGRESS"
 def progress(total: int, description: str, *, unit: str = "it", shown: bool = True) -> AbstractContextManager:
     """A bar with what is running, the rate and the time left; use `bar.update(n)` and `bar.set_postfix_str(text)`."""
     if shown:
-        try: from tqdm.auto import tqdm
-        except ImportError: pass
-        else: return tqdm(total=total, desc=description, unit=unit, leave=False, dynamic_ncols=True) if not os.environ.get(PROGRESS_FILE) \
-            else _written(total, description, unit)
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            pass
+        else:
+            return (
+                tqdm(total=total, desc=description, unit=unit, leave=False, dynamic_ncols=True)
+                if not os.environ.get(PROGRESS_FILE)
+                else _written(total, description, unit)
+            )
     return nullcontext(SimpleNamespace(update=lambda n=1: None, set_postfix_str=lambda text, refresh=True: None,
                                        set_description=lambda text, refresh=True: None))
 

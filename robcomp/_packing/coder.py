@@ -1,14 +1,13 @@
 """An adaptive range coder for small integers: order-0 entropy without a table of frequencies.
 
-A symbol is written as the decisions on the way down a binary tree, highest bit first. Each decision has its own probability
-of a 1, learned as the stream goes: the mean of two running frequencies, over about 250 and about 4,000 decisions, so nothing
-but the symbols is stored and slow changes along a layer are followed. The arithmetic is that of a 32-bit range coder with
-carry (Martin, Video & Data Recording Conference 1979), the form that LZMA made common. Everything is an integer, so a
-stream is the same, and means the same, on every machine.
+A symbol is written as the decisions on the way down a binary tree, highest bit first. Each decision has its own
+probability of a 1, learned as the stream goes: the mean of two running frequencies, over about 250 and about 4,000
+decisions, so nothing but the symbols is stored and slow changes along a layer are followed. The arithmetic is that of a
+32-bit range coder with carry (Martin, Video & Data Recording Conference 1979), the form that LZMA made common.
+Everything is an integer, so a stream is the same, and means the same, on every machine.
 
-There are no contexts: a symbol is coded as if it told nothing of its neighbours, so streams end at their order-0 entropy. The
-coder that uses patterns, such as two zeros in every four, is `_context`; it takes more time.
-"""
+There are no contexts: a symbol is coded as if it told nothing of its neighbours, so streams end at their order-0
+entropy. The coder that uses patterns, such as two zeros in every four, is `_context`; it takes more time."""
 from __future__ import annotations
 
 import numpy as np
@@ -55,7 +54,8 @@ def _flush(out, size, low, cache, pending):
 
 @njit(cache=True, nogil=True)
 def _encode(symbols, depth, steps):
-    quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
+    quick, slow = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64)
+    seen = np.zeros(1 << depth, np.int64)
     out, size = np.empty(symbols.size * depth // 8 + 64, np.uint8), 0
     low, width, cache, pending = np.uint64(0), WORD, np.uint64(0), 1
     for i in range(symbols.size):
@@ -82,9 +82,11 @@ def _encode(symbols, depth, steps):
 
 @njit(cache=True, nogil=True)
 def _decode(data, count, depth, steps):
-    """The symbols of a stream, and whether it is the one that an encoder writes for them: what is left of it then is nothing, and
-    it ends in no zero. A decision is as good as a coin to the processor, so nothing here branches on it."""
-    quick, slow, seen = np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64), np.zeros(1 << depth, np.int64)
+    """The symbols of a stream, and whether it is the one that an encoder writes for them: what is left of it then is
+    nothing, and it ends in no zero. A decision is as good as a coin to the processor, so nothing here branches on
+    it."""
+    quick, slow, seen = (np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64),
+                         np.zeros(1 << depth, np.int64))
     symbols, stream = np.zeros(count, np.uint16), np.zeros(data.size + 4, np.uint8)
     stream[:data.size] = data
     width, code, position = np.int64(WORD), np.int64(0), min(4, data.size)
@@ -118,8 +120,8 @@ def encode(symbols: np.ndarray, depth: int) -> bytes:
 
 
 def decode(data: bytes, count: int, depth: int, *, exact: bool = True) -> np.ndarray:
-    """The `count` symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError where
-    these are not the bytes that `encode` writes for them, unless they need not be (`exact=False`)."""
+    """The `count` symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError
+    where these are not the bytes that `encode` writes for them, unless they need not be (`exact=False`)."""
     if not 0 <= depth <= 16: raise ValueError(f"symbols of {depth} bits: allowed are 0 to 16")
     symbols, written = _decode(np.frombuffer(data, np.uint8), count, depth, STEPS)
     if exact and not written: raise ValueError(ANOTHER)

@@ -1,4 +1,6 @@
-"""A layer from its sections: the form and the weights that were written, each value held against what a writer writes."""
+"""A layer from its sections: the form and the weights that were written, each value held against what a writer
+writes."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,7 +20,8 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 def symbol_values(entry: Mapping, codebook: np.ndarray | None = None) -> np.ndarray:
     """What the symbols of a layer stand for: shared values, zero and one of a mask, or the integers of a grid."""
-    if entry["form"] == "codes" and entry.get("own"): return np.arange(entry["k"])  # of many codebooks, only zero means one thing
+    if entry["form"] == "codes" and entry.get("own"):
+        return np.arange(entry["k"])  # of many codebooks, only zero means one thing
     if entry["form"] == "codes": return codebook
     limit = grid_limit(entry["bits"]) if entry["form"] == "grid" else 0
     return np.arange(2) if entry["mask"] else np.arange(-limit, limit + 1)
@@ -71,7 +74,8 @@ def decoded(entry: Mapping,  # that passed the gate
     """What the sections of a layer hold, each value held against what a writer writes."""
     found, name, count = {}, f"layer {entry['name']}", prod(entry["shape"])
     if entry.get("scale"):
-        found["scale"] = checked_values(decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY)
+        found["scale"] = checked_values(
+            decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY)
     if entry["form"] == "codes":
         found |= _decoded_codes(entry, parts)
         if entry["scale"]: check_products(found["scale"], found["codebook"].astype(np.float32), name)
@@ -80,8 +84,11 @@ def decoded(entry: Mapping,  # that passed the gate
     if entry["mask"]:
         found["mask"] = decode_weights(parts, "mask", entry["shape"], symbol_values(entry))
         count = int(found["mask"].sum())
-    if entry["form"] == "float": found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
-    else: found["integers"] = checked_values(_decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"]))
+    if entry["form"] == "float":
+        found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
+    else:
+        found["integers"] = checked_values(
+            _decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"]))
     return found
 
 
@@ -92,7 +99,8 @@ def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes]) -> dict[str, np.n
     checked_values(values.astype(np.float32), f"the codebook of layer {entry['name']}", low=-limit, high=limit)
     codes = decode_weights(parts, "codes", entry["shape"], symbol_values(entry, values))
     if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
-    if entry["mask"] and values[..., 0].any(): raise ValueError(f"the zeros that layer {entry['name']} promised are no zeros")
+    if entry["mask"] and values[..., 0].any():
+        raise ValueError(f"the zeros that layer {entry['name']} promised are no zeros")
     return dict(codebook=values, codes=codes)
 
 
@@ -127,7 +135,11 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
     if entry["mask"]:
         mask = found["mask"].astype(bool)
         state.mask = torch.from_numpy(mask)
-    weight[mask] = found["weights"] if entry["form"] == "float" else found["integers"].reshape(-1).astype(np.float32) - grid_limit(state.bits)
+    weight[mask] = (
+        found["weights"]
+        if entry["form"] == "float"
+        else found["integers"].reshape(-1).astype(np.float32) - grid_limit(state.bits)
+    )
     layer.assign(torch.from_numpy(weight) * (scale if state.bits else 1))
 
 

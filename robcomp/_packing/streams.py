@@ -1,4 +1,6 @@
-"""Numbers and symbols as bytes: floats sorted by the places of their bytes, codes by whichever coder makes the shorter stream."""
+"""Numbers and symbols as bytes: floats sorted by the places of their bytes, codes by whichever coder makes the shorter
+stream."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,10 @@
-"""What of a store was read whole and found sound, by file number, times and size: a second look costs one `stat` a file.
+"""What of a store was read whole and found sound, by file number, times and size: a second look costs one `stat` a
+file.
 
 The list is the file `checked` of a store. It is a saving, no evidence: without it every file is read again, and a file
 that was replaced, copied or written to since is read again in any case, also where its time was set back: the time of a
-file's last change of any kind, which nobody can set, counts too. What is no such list is thrown away. `collect` reads everything
-and does not ask it.
-"""
+file's last change of any kind, which nobody can set, counts too. What is no such list is thrown away. `collect` reads
+everything and does not ask it."""
 from __future__ import annotations
 
 import json
@@ -25,19 +25,26 @@ class Checked:
         self.store, self.new = Path(store), {}
         try: found = read_json(self.store / "checked")
         except ValueError: found = {}
-        self.known = {name: entry for name, entry in found.items() if _is_entry(entry)} if isinstance(found, dict) else {}
+        self.known = (
+            {name: entry for name, entry in found.items() if _is_entry(entry)} if isinstance(found, dict) else {})
 
     def save(self) -> None:
-        """Keep what was looked at; of two processes that save at once the last wins, what it does not know is read again."""
+        """Keep what was looked at; of two processes that save at once the last wins, what it does not know is read
+        again."""
         path, known, self.new = self.store / "checked", self.known | self.new, {}
         if known == self.known: return
         try:
             with replacing(path, "w") as file: json.dump(known, file)
         except OSError as error:  # nothing is lost but time
-            warn(f"cannot write {path} ({error.strerror}): every file is read again by the next sweep, until it is moved away", stacklevel=3)
+            warn(
+                f"cannot write {path} ({error.strerror}): every file is read again by the next sweep, until it is "
+                "moved away",
+                stacklevel=3,
+            )
 
     def seen(self, path: Path, read: Callable[[Path], list], form: Callable[[list], bool]) -> list:
-        """What `read` says of a file, from the list where the file has not changed since and the list holds what has this form."""
+        """What `read` says of a file, from the list where the file has not changed since and the list holds what has
+        this form."""
         name, now = str(path.relative_to(self.store)), list(stamp_of(path))
         kept = self.new.get(name) or self.known.get(name)
         if kept and kept[0] == now and form(kept[1]): return kept[1]
@@ -50,7 +57,10 @@ class Checked:
         def read(path: Path) -> list:
             record = read_record(path)
             return [record["status"], record["size_bytes"] if record["status"] == "ok" else 0.]
-        def form(said: list) -> bool: return len(said) == 2 and said[0] in ("ok", "failed") and type(said[1]) in (int, float)
+
+        def form(said: list) -> bool:
+            return len(said) == 2 and said[0] in ("ok", "failed") and type(said[1]) in (int, float)
+
         return tuple(self.seen(path, read, form))
 
     def packed(self, path: Path, size: float) -> str:
@@ -60,13 +70,18 @@ class Checked:
             except ValueError: return [False]
             return [True]
         if not path.exists(): return "missing"
-        return "whole" if self.seen(path, read, lambda said: said in ([True], [False]))[0] and path.stat().st_size == size else "damaged"
+        return (
+            "whole"
+            if self.seen(path, read, lambda said: said in ([True], [False]))[0] and path.stat().st_size == size
+            else "damaged"
+        )
 
 
 def _is_entry(entry: object) -> bool:
     """A stamp of numbers, and one or two plain values."""
     if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(part, list) for part in entry): return False
-    return all(type(number) is int for number in entry[0]) and all(type(said) in (bool, str, int, float) for said in entry[1])
+    return all(type(number) is int for number in entry[0]) and all(
+        type(said) in (bool, str, int, float) for said in entry[1])
 
 
 def statuses(store: str | Path, keys: Iterable[str]) -> dict[str, str]:

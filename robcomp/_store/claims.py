@@ -1,15 +1,17 @@
 """Who is doing what in a store: claims of any number of processes on any number of machines, without locks.
 
-    store/claims/<name>.<number>    a small JSON file: who, host, pid, token, state (held, free or done)
+store/claims/<name>.<number> a small JSON file: who, host, pid, token, state (held, free or done)
 
-A claim is written under a name of its own and linked to its place, which fails where a file is there already and is atomic on local
-disks and on NFS; where a disk has no links it is an exclusive create. No claim is ever deleted, so none is taken twice: who takes over from an owner that is gone or silent makes the next number, and one of any two who try fails.
-The highest number is the claim that counts. An owner that was taken for silent finds a higher number and writes nothing.
+A claim is written under a name of its own and linked to its place, which fails where a file is there already and is
+atomic on local disks and on NFS; where a disk has no links it is an exclusive create. No claim is ever deleted, so none
+is taken twice: who takes over from an owner that is gone or silent makes the next number, and one of any two who try
+fails. The highest number is the claim that counts. An owner that was taken for silent finds a higher number and writes
+nothing.
 
-Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the claim and that of
-a file touched just now, so clocks of the machines need not agree. An owner on this machine whose process has ended is gone at once.
-Assumed of a network disk: exclusive create, `rename` over a file, times of its own, and a cache of attributes that is shorter than PATIENCE.
-"""
+Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the
+claim and that of a file touched just now, so clocks of the machines need not agree. An owner on this machine whose
+process has ended is gone at once. Assumed of a network disk: exclusive create, `rename` over a file, times of its own,
+and a cache of attributes that is shorter than PATIENCE."""
 from __future__ import annotations
 
 import errno
@@ -29,13 +31,16 @@ from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import parsed
 
 BEAT = 15.  # seconds between two signs of life
-PATIENCE = 180.  # seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
+# Seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
+PATIENCE = 180.0
 _HELD: set[str] = set()  # tokens of the claims that this process holds now
 _NAME = re.compile(r"(?P<name>[\w-]+)\.(?P<number>\d+)")
 
 
 class Owner(NamedTuple):
-    """A process that claims: `space` tells processes of one machine from those of another or of a container, `born` from later ones with the same number."""
+    """A process that claims: `space` tells processes of one machine from those of another or of a container, `born`
+    from later ones with the same number."""
+
     host: str
     pid: int
     space: str = ""
@@ -43,14 +48,16 @@ class Owner(NamedTuple):
 
 
 def born(pid: int) -> str:
-    """When a process of this machine began, in the kernel's words; empty where it is not known or the process has ended."""
+    """When a process of this machine began, in the kernel's words; empty where it is not known or the process has
+    ended."""
     try: fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError: return ""
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def space() -> str:
-    """Within what process numbers mean the same: one start of one machine or container. Empty where the system does not tell."""
+    """Within what process numbers mean the same: one start of one machine or container. Empty where the system does not
+    tell."""
     try: return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError: return ""
 
@@ -119,7 +126,8 @@ class Claims:
 
     @contextmanager
     def beating(self, every: float = BEAT) -> Iterator[Claims]:
-        """While this lasts, a thread says every so many seconds that we are there; what is still held at the end is free."""
+        """While this lasts, a thread says every so many seconds that we are there; what is still held at the end is
+        free."""
         over = Event()
         def beat() -> None:
             while not over.wait(every): self.beat()
@@ -129,11 +137,13 @@ class Claims:
         finally:
             over.set()
             thread.join()
-            with self.guard: _HELD.difference_update(token for _, token in self.mine.values())  # though the disk be full
+            with self.guard:
+                _HELD.difference_update(token for _, token in self.mine.values())  # though the disk be full
             for name in list(self.mine): self.leave(name, state="free")
 
     def abandoned(self, claim: Claim) -> bool:
-        """Is its owner gone or silent, or is it left from earlier work of this process that ended before it could say so?"""
+        """Is its owner gone or silent, or is it left from earlier work of this process that ended before it could say
+        so?"""
         left = claim.owner == self.owner and claim.token not in _HELD
         return left or self.ended(claim.owner) or self.now() - claim.seen > self.patience
 
@@ -146,7 +156,8 @@ class Claims:
         """The claims that count, by name."""
         last = {}
         for path in self.folder.glob("*.*"):
-            if match := _NAME.fullmatch(path.name): last[match["name"]] = max(last.get(match["name"], 0), int(match["number"]))
+            if match := _NAME.fullmatch(path.name):
+                last[match["name"]] = max(last.get(match["name"], 0), int(match["number"]))
         return [self._read(name, number) for name, number in sorted(last.items())]
 
     def _last(self, name: str) -> int:
@@ -190,7 +201,8 @@ class Claims:
         except ValueError: said = {}
         if not isinstance(said, Mapping): said = {}
         pid = said.get("pid")
-        owner = Owner(str(said.get("host", "?")), pid if type(pid) is int else 0, str(said.get("space", "")), str(said.get("born", "")))
+        owner = Owner(str(said.get("host", "?")), pid if type(pid) is int else 0, str(said.get("space", "")),
+                      str(said.get("born", "")))
         return Claim(name, number, owner, str(said.get("token", "")), str(said.get("state", "held")), seen)
 
     def _text(self, token: str, state: str) -> str:
@@ -209,8 +221,8 @@ class Claims:
 
 
 class Watch(Claims):
-    """The claims of a store for somebody who only looks: nothing is written. What is silent is told by the clock of this machine, or by the latest sign
-    of life of any owner where that is later."""
+    """The claims of a store for somebody who only looks: nothing is written. What is silent is told by the clock of
+    this machine, or by the latest sign of life of any owner where that is later."""
 
     def __init__(self, store: str | Path):
         self.folder = Path(store) / "claims"

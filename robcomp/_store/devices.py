@@ -1,9 +1,9 @@
 """Which devices the bits of trials come from: two kinds in one paired comparison are said in a line.
 
-A processor and a GPU, two kinds of GPU, or processors with other instructions (AVX2, AVX512) add the same products in another order. Losses then
-differ in their last digits, tuned weights too, and an image whose two best classes are nearly level may be right on one and wrong on the
-other. The engine is no matter here: bits do not depend on it (page `evaluate`), and neither is the number of threads (page `scale`).
-"""
+A processor and a GPU, two kinds of GPU, or processors with other instructions (AVX2, AVX512) add the same products in
+another order. Losses then differ in their last digits, tuned weights too, and an image whose two best classes are
+nearly level may be right on one and wrong on the other. The engine is no matter here: bits do not depend on it (page
+`evaluate`), and neither is the number of threads (page `scale`)."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -38,10 +38,14 @@ def mixed_devices(trials: pd.DataFrame, keys: Iterable[str]) -> str:
     devices = some.versions.map(computed_on)
     known = devices[devices != ""]
     told = set(known)
-    if len(told - {"cpu"}) + ("cpu" in told and not any(name.startswith("cpu ") for name in told)) < 2: return ""  # cpu alone may be any of the processors
+    if len(told - {"cpu"}) + ("cpu" in told and not any(name.startswith("cpu ") for name in told)) < 2:
+        return ""  # cpu alone may be any of the processors
     parts = []
     for device, count in known.value_counts().items():
         first = some.loc[known.index[known == device][0]]
         parts.append(f"{count} from {device} (as {first.arch} {first.recipe} seed {first.seed})")
-    return (f"bits of several devices are compared: {', '.join(parts)}; losses differ in their last digits, and so may answers "
-            "where two classes are nearly level: evaluate all of them on one to be sure of small differences")
+    return (
+        f"bits of several devices are compared: {', '.join(parts)}; losses differ in their last digits, and so may "
+        "answers "
+        "where two classes are nearly level: evaluate all of them on one to be sure of small differences"
+    )

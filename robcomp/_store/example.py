@@ -1,8 +1,8 @@
 """A simulated study: outcomes drawn from a simple model of images, conditions and recipes. No network was run.
 
 An image has a difficulty, a condition has a strength, a recipe has a skill. An image is right with probability
-`logistic(skill - strength - difficulty)`, which is also its confidence. Images are dealt out and bits packed as a real run does.
-"""
+`logistic(skill - strength - difficulty)`, which is also its confidence. Images are dealt out and bits packed as a real
+run does."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -47,17 +47,25 @@ def strengths(deal: pd.DataFrame) -> np.ndarray:
 def rows_of(key: str, deal: pd.DataFrame, chance: list[np.ndarray], luck: list[np.ndarray]) -> dict[str, list]:
     """Columns of a row table: image i is right where its luck is under its chance."""
     right = [draw < level for draw, level in zip(luck, chance)]
-    return dict(key=[key] * len(deal), corruption=list(deal.corruption), severity=list(deal.severity),
-                n=[len(hit) for hit in right], correct=[int(hit.sum()) for hit in right],
-                loss=[float(-np.log(np.where(hit, level, 1 - level)).mean()) for hit, level in zip(right, chance)],
-                ece=[float(abs(hit.mean() - level.mean())) for hit, level in zip(right, chance)],
-                bits=[np.packbits(hit).tobytes() for hit in right],
-                predicted=[_named(np.asarray(labels), draw, level).tobytes() for labels, draw, level in zip(deal.labels, luck, chance)],
-                confidence=[np.minimum(level * 256, 255).astype(np.uint8).tobytes() for level in chance])
+    return dict(
+        key=[key] * len(deal),
+        corruption=list(deal.corruption),
+        severity=list(deal.severity),
+        n=[len(hit) for hit in right],
+        correct=[int(hit.sum()) for hit in right],
+        loss=[float(-np.log(np.where(hit, level, 1 - level)).mean()) for hit, level in zip(right, chance)],
+        ece=[float(abs(hit.mean() - level.mean())) for hit, level in zip(right, chance)],
+        bits=[np.packbits(hit).tobytes() for hit in right],
+        predicted=[
+            _named(np.asarray(labels), draw, level).tobytes() for labels, draw, level in zip(deal.labels, luck, chance)
+        ],
+        confidence=[np.minimum(level * 256, 255).astype(np.uint8).tobytes() for level in chance],
+    )
 
 
 def _named(labels: np.ndarray, luck: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """The class that is named: the true one where luck is under its chance, else one of the nine others by how far luck is above."""
+    """The class that is named: the true one where luck is under its chance, else one of the nine others by how far luck
+    is above."""
     other = np.minimum(9 * (luck - chance) / np.maximum(1 - chance, 1e-12), 8).astype(int)
     return np.where(luck < chance, labels, (labels + 1 + other) % 10).astype(np.uint8)
 

@@ -1,16 +1,13 @@
 """Stores brought together. What a store holds goes in units: a file, or two that belong together.
 
-    trials deals data plans         a file each
-    keys                            notes of workers, joined
-    artifacts                       the packed file of a trial, as long as the trial's record says
-    beginnings                      notes and packed file, both or none
-    baselines                       a dense network or its training under way, and the digest of one whose training has ended
-    training                        tunings under way
+trials deals data plans a file each keys notes of workers, joined artifacts the packed file of a trial, as long as the
+trial's record says beginnings notes and packed file, both or none baselines a dense network or its training under way,
+and the digest of one whose training has ended training tunings under way
 
-Each is held to the check that the store itself holds it to; what is damaged is named in a warning and left out. Where several stores have a
-unit, the one that is further counts, else the first store's. Trials and deals that contradict each other are refused before anything is
-copied. Claims belong to processes, `checked` and `damaged` to one folder: they are not merged.
-"""
+Each is held to the check that the store itself holds it to; what is damaged is named in a warning and left out. Where
+several stores have a unit, the one that is further counts, else the first store's. Trials and deals that contradict
+each other are refused before anything is copied. Claims belong to processes, `checked` and `damaged` to one folder:
+they are not merged."""
 from __future__ import annotations
 
 import json
@@ -31,7 +28,15 @@ from robcomp._store.tables import AGAIN
 from robcomp.plan import read_plan
 from robcomp.schema import DEAL_COLUMNS
 
-FREE = ("train_s", "compress_s", "evaluate_s", "latency_s", "versions", "study", "error")  # of a trial: may differ between two runs
+FREE = (
+    "train_s",
+    "compress_s",
+    "evaluate_s",
+    "latency_s",
+    "versions",
+    "study",
+    "error",
+)  # of a trial: may differ between two runs
 
 
 def check_training(path: Path) -> None:
@@ -47,17 +52,20 @@ def check_digest(path: Path) -> None:
 
 
 # What is merged, in the order of copying: what says that work is done comes after the work
-CHECKS = {"deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
-          "baselines": {".pt": check_training, ".sha256": check_digest}, "beginnings": {".json": check_notes, ".robcomp": read_container},
-          "plans": {".json": read_plan}, "artifacts": {".robcomp": read_container},
-          "trials": {".parquet": read_trial}}
+CHECKS = {
+    "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
+    "baselines": {".pt": check_training, ".sha256": check_digest},
+    "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
+    "artifacts": {".robcomp": read_container}, "trials": {".parquet": read_trial}}
 
 
 def units(store: Path, part: str) -> Iterator[list[Path]]:
-    """The units of one kind, each in the order in which its files are written; those that lack a file are passed over."""
+    """The units of one kind, each in the order in which its files are written; those that lack a file are passed
+    over."""
     order = list(CHECKS[part])
     paths = [path for path in (store / part).glob("*.*") if path.suffix in order]
-    for _, files in groupby(sorted(paths, key=lambda path: (path.stem, order.index(path.suffix))), key=lambda path: path.stem):
+    for _, files in groupby(
+        sorted(paths, key=lambda path: (path.stem, order.index(path.suffix))), key=lambda path: path.stem):
         unit = list(files)
         complete = len(unit) == len(order) or part == "baselines" and unit[0].suffix == ".pt"
         if complete and sound(unit): yield unit
@@ -75,7 +83,8 @@ def sound(unit: Sequence[Path]) -> bool:
 
 
 def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
-    """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores disagree."""
+    """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores
+    disagree."""
     stores = [into, *stores]
     records, trials = agreed_trials(stores)
     chosen = {part: {} for part in CHECKS} | dict(trials=trials, deals=agreed_deals(stores))
@@ -85,11 +94,18 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
             name = unit[0].stem
             if part == "artifacts" and unit[0].stat().st_size != records.get(name, {}).get("size_bytes"): continue
             held = chosen[part].get(name)
-            if part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes():  # the same cells with other recipes: both are kept
+            if (
+                part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes()
+            ):  # the same cells with other recipes: both are kept
                 name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
             if held is None or len(unit) > len(held): chosen[part][name] = unit
             if part == "baselines" and held: compare_networks(held, unit)
-    return {into / part / f"{name}{path.suffix}": path for part, found in chosen.items() for name, unit in found.items() for path in unit}
+    return {
+        into / part / f"{name}{path.suffix}": path
+        for part, found in chosen.items()
+        for name, unit in found.items()
+        for path in unit
+    }
 
 
 def agreed_trials(stores: Iterable[Path]) -> tuple[dict[str, Mapping], dict[str, list[Path]]]:
@@ -103,8 +119,11 @@ def agreed_trials(stores: Iterable[Path]) -> tuple[dict[str, Mapping], dict[str,
             if field := difference(held, read_trial(chosen[path.stem][0])[1], record, rows):
                 devices = {computed_on(one["versions"]) for one in (held, record)} - {""}
                 told = f", from {' and '.join(sorted(devices))}" if len(devices) > 1 else ""
-                raise ValueError(f"{chosen[path.stem][0]} and {path} disagree: trial {path.stem} ({record['recipe']}{told}) has another "
-                                 f"{field}; nothing was merged: delete one of the two, or leave one of the stores out")
+                raise ValueError(
+                    f"{chosen[path.stem][0]} and {path} disagree: trial {path.stem} ({record['recipe']}{told}) has "
+                    "another "
+                    f"{field}; nothing was merged: delete one of the two, or leave one of the stores out"
+                )
         if held is None or held["status"] == "failed": records[path.stem], chosen[path.stem] = record, unit
     return records, chosen
 
@@ -124,28 +143,36 @@ def agreed_deals(stores: Iterable[Path]) -> dict[str, list[Path]]:
         path, = unit
         digest = content_sha256(read_deal(path), DEAL_COLUMNS)
         if digests.setdefault(path.stem, digest) != digest:
-            raise ValueError(f"{chosen[path.stem][0]} and {path} disagree: one suite deals out other images; nothing was merged")
+            raise ValueError(
+                f"{chosen[path.stem][0]} and {path} disagree: one suite deals out other images; nothing was merged")
         chosen.setdefault(path.stem, unit)
     return chosen
 
 
 def compare_networks(held: Sequence[Path], other: Sequence[Path]) -> None:
-    """Says so where two stores trained one dense network to different weights: the trials of both are kept, one goes on."""
+    """Says so where two stores trained one dense network to different weights: the trials of both are kept, one goes
+    on."""
     if len(held) == len(other) == 2 and held[1].read_text().strip() != other[1].read_text().strip():
-        warn(f"{held[0]} and {other[0]} have other weights: the trials of both are kept, and new ones start from the first", stacklevel=4)
+        warn(
+            f"{held[0]} and {other[0]} have other weights: the trials of both are kept, and new ones start from the "
+            "first",
+            stacklevel=4,
+        )
 
 
 def joined_notes(notes: Sequence[Mapping]) -> dict:
-    """Keys of trials and files of beginnings that several plans of a cell have noted; those for the weights of the last one."""
+    """Keys of trials and files of beginnings that several plans of a cell have noted; those for the weights of the last
+    one."""
     same = [found for found in notes if found.get("weights") == notes[-1].get("weights")]
-    parts = {part: [found[part] for found in same if isinstance(found.get(part), dict)] for part in ("keys", "beginnings")}
+    parts = {
+        part: [found[part] for found in same if isinstance(found.get(part), dict)] for part in ("keys", "beginnings")}
     return dict(weights=notes[-1].get("weights")) | {part: {name: key for one in found for name, key in one.items()}
                                                      for part, found in parts.items()}
 
 
 def copied_notes(stores: Sequence[Path], into: Path) -> int:
-    """Bring the notes of all stores on the keys of their cells together; files written. Damaged ones are named in a warning and
-    left out: workers write them again."""
+    """Bring the notes of all stores on the keys of their cells together; files written. Damaged ones are named in a
+    warning and left out: workers write them again."""
     found, written = {}, 0
     for path in (path for store in [*stores, into] for path in sorted((store / "keys").glob("*.json"))):
         try: check_notes(path)

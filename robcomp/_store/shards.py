@@ -43,9 +43,11 @@ from robcomp.schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, FIRST_NAMES, ROW_C
 def existing_store(path: str | Path) -> Path:
     """The folder of a store; ValueError in one line for any other folder, which nothing is to be written into."""
     path = path_of(path)
-    if not path.is_dir(): raise ValueError(f"no store at {str(path)!r}: name the folder that a sweep or a worker filled")
+    if not path.is_dir():
+        raise ValueError(f"no store at {str(path)!r}: name the folder that a sweep or a worker filled")
     if any((path / part).is_dir() for part in ("trials", "plans")): return path
-    inner = next((folder for folder in (path / "store", *sorted(path.glob("*/store"))) if (folder / "trials").is_dir()), None)
+    inner = next(
+        (folder for folder in (path / "store", *sorted(path.glob("*/store"))) if (folder / "trials").is_dir()), None)
     hint = f"did you mean {str(inner)!r}?" if inner else "name the folder that a sweep or a worker filled"
     raise ValueError(f"{str(path)!r} is no store, it has no folder trials: {hint}")
 
@@ -110,8 +112,8 @@ def finished(store: str | Path) -> set[str]:
 
 
 def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Path | None:
-    """Move a damaged file into `damaged`, beside its folder, and say so; `stamp` as `stamp_of` gave it: what was replaced
-    since then stays."""
+    """Move a damaged file into `damaged`, beside its folder, and say so; `stamp` as `stamp_of` gave it: what was
+    replaced since then stays."""
     path = Path(path)
     folder = path.parent.parent / "damaged"
     if not folder.is_dir(): writable_folder(folder)
@@ -132,7 +134,8 @@ def made_room(path: Path) -> Path:
 
 
 def stamp_of(path: Path) -> tuple:
-    """What tells a file from one written in its place, or changed there: number, times and size; empty where there is none."""
+    """What tells a file from one written in its place, or changed there: number, times and size; empty where there is
+    none."""
     try: status = path.stat()
     except OSError: return ()
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

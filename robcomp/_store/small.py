@@ -1,4 +1,6 @@
-"""A small study to show and to test with: a network of three layers on noise in two kinds, made and evaluated in a moment."""
+"""A small study to show and to test with: a network of three layers on noise in two kinds, made and evaluated in a
+moment."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -107,7 +107,8 @@ def plain_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> dict[st
 
 def content_sha256(table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column]) -> str:
     """The digest of what a table says: its columns in the schema's order, whatever file it is in. A column counts under
-    its first name, and one of bytes that came later and is empty says nothing, so that older files keep their digests."""
+    its first name, and one of bytes that came later and is empty says nothing, so that older files keep their
+    digests."""
     digest = sha256()
     for name, column in columns.items():
         entries = table[name]

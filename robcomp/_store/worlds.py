@@ -1,9 +1,9 @@
 """Simulated studies of which the truth is known, to see how often intervals hold it.
 
-An image has a difficulty, a condition a strength, a recipe a skill, and every seed of it a shift of that skill. An image
-is right with probability `logistic(skill + shift - strength - difficulty)`. Which images are right is the luck of a common
-normal number an outcome, mixed with one of each trial's own: two trials agree on most images, as trained networks do.
-"""
+An image has a difficulty, a condition a strength, a recipe a skill, and every seed of it a shift of that skill. An
+image is right with probability `logistic(skill + shift - strength - difficulty)`. Which images are right is the luck of
+a common normal number an outcome, mixed with one of each trial's own: two trials agree on most images, as trained
+networks do."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,8 @@ def true_accuracy(levels: np.ndarray, shifts: Sequence[float]) -> np.ndarray:
 
 def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[str, Kind], *,
           alike: float = .97) -> tuple[list[dict], list[pd.DataFrame]]:
-    """Records and rows of a study; its number is in the name of its architecture. `alike`: correlation of the trials' luck."""
+    """Records and rows of a study; its number is in the name of its architecture. `alike`: correlation of the trials'
+    luck."""
     rng = np.random.default_rng([7, number])
     difficulty = example.DIFFICULTY * rng.standard_normal(len(deal.positions.iloc[0]))
     common = [rng.standard_normal(len(numbers)) for numbers in deal.positions]
@@ -61,7 +62,8 @@ def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[st
 
 def _record(number: int, recipe: str, seed: int) -> dict:
     record = example._record("vgg19", "dense", seed, "", example.NETS["vgg19"])
-    return {name: record[name] for name in TRIAL_COLUMNS} | dict(arch=f"world {number}", recipe=recipe, weights=f"{number}")
+    return {name: record[name] for name in TRIAL_COLUMNS} | dict(
+        arch=f"world {number}", recipe=recipe, weights=f"{number}")
 
 
 def studies(numbers: Sequence[int], deal: pd.DataFrame, levels: np.ndarray,

@@ -32,8 +32,8 @@ control | the control that arXiv 2512.24971 lacks
 
 CLAIMS = _table("""
 C1a | CARDs | pruning by lottery-ticket rewinding reaches the robustness of the dense network or more
-C1b | CARDs | pruning with fine-tuning does not: it is less robust than dense
-C2a | Liebenwein | pruned networks are hurt out of proportion by corruption: they lose more there than on clean images
+C1b | CARDs | pruning with fine-tuning is less robust than dense
+C2a | Liebenwein | pruned networks lose more accuracy on corrupted images than on clean ones
 C2b | Liebenwein | how much can be pruned depends on the task: some corruption takes more than the average one
 C3a | Shen | compressed networks are less robust than dense
 C3b | Shen | larger networks lose more by compression, at equal size too
@@ -45,15 +45,15 @@ C4a | Hooker | at equal accuracy, some classes lose more than others
 C4b | Hooker twice | at equal accuracy, compressed and dense disagree most on corrupted images
 C5a | RobustMQ | quantized networks are less robust to natural corruption than dense
 C5b | RobustMQ | the fewer bits, the less robust
-C5c | RobustMQ | impulse noise and glass blur harm quantized networks more than the average corruption
-C5d | RobustMQ | brightness harms them least
+C5c | RobustMQ | impulse noise and glass blur cost quantized networks more accuracy than the average corruption
+C5d | RobustMQ | brightness costs quantized networks the least accuracy
 C6 | Timpl | robustness falls with capacity and not with sparsity: sparse networks of equal capacity match dense
 C7a | Mitra | pruning improves robustness to corruption
 C7b | Mitra | pruning improves calibration
 C8 | Hoffmann | unstructured pruning keeps more robustness than distillation
 C9 | Holste | pruning forgets rare classes first
 C10a | TensorFlow | clustering that quantization-aware training preserves costs no accuracy
-C10b | TensorFlow | it makes the int8 file a third smaller or more (3.00 to 1.94 MB)
+C10b | TensorFlow | clustering makes the int8 file a third smaller or more (3.00 to 1.94 MB)
 C10c | TensorFlow | half the weights pruned makes the int8 file 37 % smaller or more
 C11 | Shabir | pruning and int8 make MobileNet 77 % smaller or more
 C12 | 2202.09275 | a Pareto front is random: other test images would draw another one

@@ -34,10 +34,25 @@ def in_points(value: float) -> str:
     return text if float(text) else "0.0"
 
 
+def interval_in_points(value: float, low: float, high: float, *, words: str = "") -> str:
+    """A difference of shares with its interval, in points: +0.5 (-0.1 to +1.2); `words` stand after the figure."""
+    return f"{in_points(value)}{words} ({in_points(low)} to {in_points(high)})"
+
+
 def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
     """A difference of accuracies with its interval, in points; `low` and `high` name the ends."""
     value = difference["difference" if "difference" in difference else "value"]
-    return f"{100 * value:+.1f} points ({100 * difference[low]:+.1f} to {100 * difference[high]:+.1f})"
+    return interval_in_points(value, difference[low], difference[high], words=" points")
+
+
+def percent_interval(value: float, low: float, high: float) -> str:
+    """A share with its interval, in per cent: 2.2 % (1.4 to 3.4 %)."""
+    return f"{percent(value, 1)} ({100 * low:.1f} to {percent(high, 1)})"
+
+
+def p_value(p: float) -> str:
+    """The p value of a test as it stands in a sentence: p = 0.031; very small ones have no exponent."""
+    return "p < 0.001" if p < .001 else f"p = {p:.3f}"
 
 
 def times(value: float) -> str:
