@@ -6,41 +6,19 @@
 __all__ = []
 
 # %% ../nbs/13_conditions.ipynb #b4d6df0a
-import inspect
 import re
-import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 
+from ._corruptions.own import check_found, digest_of
 from ._text.errors import first_line
 from ._text.suggest import unknown
 from .images import shuffled
 from .published_corruptions import whole_number
 from .schema import CLEAN, CORRUPTIONS
-
-# %% ../nbs/13_conditions.ipynb #8cb0aefc
-CONSTANTS = (bool, int, float, str, bytes, type(None), np.generic)
-
-def as_constant(value: object) -> str:  # "" for what is none
-    "A value as a text that is the same in every process."
-    if isinstance(value, CONSTANTS): return repr(value)
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return f"{value.dtype} {value.shape} {sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
-    parts = [as_constant(part) for part in value] if isinstance(value, (tuple, list)) else [""]
-    return f"[{', '.join(parts)}]" if all(parts) else ""
-
-def values_in(function: Callable) -> dict[str, str]:  # by name
-    "Constants that a function takes from outside its own text."
-    function = inspect.unwrap(function)
-    if not inspect.isfunction(function): return {}
-    around, taken = inspect.getclosurevars(function), inspect.signature(function).parameters.values()
-    defaults = {parameter.name: parameter.default for parameter in taken if parameter.default is not parameter.empty}
-    texts = {name: as_constant(value) for name, value in (around.globals | around.nonlocals | defaults).items()}
-    return {name: text for name, text in sorted(texts.items()) if text}
-
 
 # %% ../nbs/13_conditions.ipynb #d4effd0f
 class Corruption:
@@ -49,7 +27,8 @@ class Corruption:
                  function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images alike
     ):
         if not callable(function) or not hasattr(function, "__qualname__"):
-            raise TypeError(f"a corruption is made of a function that has a name, got {function!r:.80}: write it with def")
+            raise TypeError(f"a corruption is made of a function that has a name, got {function!r:.80}: "
+                            "write it with def")
         self.function, self.name, self.__doc__ = function, function.__name__, function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name) or self.name in (CLEAN, *CORRUPTIONS, "standard", "all"):
@@ -57,23 +36,13 @@ class Corruption:
                              f"rename the function {self.name!r}")
 
     @property
-    def digest(self) -> str:
-        try: found = sha256(inspect.getsource(self.function).encode())
-        except OSError:
-            raise ValueError(f"the source of corruption {self.name!r} cannot be read: "
-                             "define it in a file or a notebook") from None
-        for name, value in values_in(self.function).items(): found.update(f"{name}={value}\n".encode())
-        return found.hexdigest()[:8]
+    def digest(self) -> str: return digest_of(self.function, self.name)
     def __call__(self, images: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
         return self.function(images, severity, generator)
     def __copy__(self): return self
     def __deepcopy__(self, memo): return self
     def __reduce__(self):
-        typed = self.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
-        if "<locals>" in self.__qualname__ or typed:
-            place = "in a notebook" if typed else "inside a function"
-            raise TypeError(f"corruption {self.name!r} is defined {place}, so no other process finds it: "
-                            "define it at the top of a file that can be imported")
+        check_found(self)
         return self.__qualname__
     def __repr__(self): return f"Corruption({self.name})"
 

@@ -156,8 +156,7 @@ class Suite:
         self.conditions = conditions(corruptions, severities, known=known)
         self.own = owned_by(data, corruptions, severities, self.seed)
         self._positions = positions_by_condition(self.conditions, len(data.test), per_condition, self.seed)
-        spoilt = {condition.corruption for condition in self.conditions[1:]}
-        self.strengths = strengths_of(self.source, data.size, strengths, needed=spoilt != {*self.own})
+        self.strengths = strengths_of(self.source, data.size, strengths, needed=len(self.own) < len({*corruptions}))
         self.text = suite_text(self, per_condition)
 
     def __len__(self) -> int: return sum(map(len, self._positions.values()))

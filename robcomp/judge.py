@@ -75,6 +75,20 @@ def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path
     weighed = model.figures | dict(dense_bytes=whole, evaluate_s=perf_counter() - start, versions=run_with)
     write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
 
+# %% ../nbs/47_judge.ipynb #b2f74964
+def check_asked(models: Mapping[str, Elsewhere], study: Study) -> None:
+    "One line about what cannot be judged."
+    if not isinstance(models, Mapping) or not isinstance(study, Study):
+        given = f"{type(models).__name__} and {type(study).__name__}"
+        raise TypeError(f"judge takes a mapping of names to models and a Study, got {given}: "
+                        "pass dict(name=model), study")
+    for name, model in models.items():
+        recipe_of(name)
+        if not isinstance(model, Elsewhere):
+            raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+    if study.suite.adapt: raise ValueError("models from elsewhere cannot adapt: judge them on a study without adapt")
+
+
 # %% ../nbs/47_judge.ipynb #087b15ca
 def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_predict` give them
           study: Study,  # whose suite and dense network they are held against
@@ -87,14 +101,7 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
     """Evaluate models from elsewhere on a study's suite, and file them beside its trials.
 
     Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
-    if not isinstance(models, Mapping) or not isinstance(study, Study):
-        given = f"{type(models).__name__} and {type(study).__name__}"
-        raise TypeError(f"judge takes a mapping of names to models and a Study, got {given}: pass dict(name=model), study")
-    for name, model in models.items():
-        recipe_of(name)
-        if not isinstance(model, Elsewhere):
-            raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
-    if study.suite.adapt: raise ValueError("models from elsewhere cannot adapt: judge them on a study without adapt")
+    check_asked(models, study)
     folder, few = writable_folder(folder), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:

@@ -81,9 +81,9 @@ def test_the_heat_map_says_how_many_images_a_cell_rests_on(net, data):
 def test_numbers_and_layers_that_cannot_be(net, data):
     from robcomp.elsewhere import from_predict
     theirs = from_predict(lambda x: np.zeros((len(x), 10)), net.contract, size_bytes=1)
-    for call, said in ((lambda: sensitivity(net, data, "int2", names=[]), "there is no layer to try"),
-                       (lambda: sensitivity(theirs, data, "int2"), "there is no layer to try"),
-                       (lambda: sensitivity(net, data, "int2", together=0), "together is a whole number of 1 or more, got 0"),
-                       (lambda: sensitivity(net, data, "int2", names="first"), "unknown layer 'first'")):
-        with pytest.raises(ValueError, match=said) as error: call()
+    for model, options, said in ((net, dict(names=[]), "there is no layer to try"),
+                                 (theirs, dict(), "there is no layer to try"),
+                                 (net, dict(together=0), "together is a whole number of 1 or more, got 0"),
+                                 (net, dict(names="first"), "unknown layer 'first'")):
+        with pytest.raises(ValueError, match=said) as error: sensitivity(model, data, "int2", **options)
         assert "\n" not in str(error.value)
