@@ -13,13 +13,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from .contrasts import Profile, by_class, by_severity, contrasts, profile
-from .results import Tables, averaging, controls, deal_of, outcomes, references
+from .results import averaging, controls, references
+from .tables import Tables, deal_of, outcomes
 from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
 from .uncertainty import BLOCK, counts
 
 # %% ../nbs/58_behaviour.ipynb #1ab68f51
-def flips(hits: pd.DataFrame,  # bool, as `results.outcomes`; a column a trial
+def flips(hits: pd.DataFrame,  # bool, as `tables.outcomes`; a column a trial
           pairs: Iterable[tuple[str, str]],  # (trial, its reference), columns of hits
 ) -> pd.DataFrame:  # bool, indexed as hits; for each trial `NAME lost` and `NAME gained`
     "Which images change sides against the reference, in either direction."
@@ -52,7 +53,7 @@ def _laid_out(tables: Tables, keys: Sequence[str], column: str) -> dict[str, np.
 # %% ../nbs/58_behaviour.ipynb #c31513ea
 def predictions(tables: Tables,
                 keys: Sequence[str],  # of trials of one suite
-) -> pd.DataFrame:  # int, a row a condition and image as `results.outcomes`, a column a key
+) -> pd.DataFrame:  # int, a row a condition and image as `tables.outcomes`, a column a key
     "The class that each network named for each image; one line where it was not recorded or contradicts the bits."
     named, hits = _laid_out(tables, keys, "predicted"), outcomes(tables, list(keys))
     labels = hits.index.get_level_values("label").to_numpy()

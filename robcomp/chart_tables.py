@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ._text import numbers
-from .pareto import Goals, pareto
+from .goals import Goals
+from .pareto import pareto
 from .recipe import parse
-from .results import WORKS, Tables, references, works
+from .results import WORKS, references, works
+from .tables import Tables
 from .schema import CLEAN, ELSEWHERE, STANDARD, check
-from .seeds import by_recipe, recipe_numbers
+from .replicates import by_recipe, recipe_numbers
 
 # %% ../nbs/67_chart_tables.ipynb #18e31735
 _NAMES = dict(prune="pruned", cluster="clustered", quantize="quantized")
@@ -48,15 +50,14 @@ def working(table: pd.DataFrame,  # summary, or conditions
     "The rows whose networks work."
     return table[table["works"].astype(bool)] if "works" in table else table
 
-def left_out(table: pd.DataFrame,  # as given
-             shown: pd.DataFrame,  # from `working`
-) -> str:  # empty where none is left out
+def left_out(table: pd.DataFrame, shown: pd.DataFrame) -> str:  # as given, and from `working`; empty where all are shown
     "How many recipes a chart leaves out because their networks do not work."
     (known, kind), (drawn, _) = _counted(table), _counted(shown)
     if known == drawn: return ""
     said = f"{known - drawn} {kind}" + "s" * (known - drawn > 1)
     many = networks(table).nunique() if {"arch", "dataset"} <= set(table) else 1
-    return f" Left out{f', of all {many} networks' if many > 1 else ''}: {said} with less than {100 * WORKS:.0f} % of the clean accuracy of dense."
+    of_all = f", of all {many} networks" if many > 1 else ""
+    return f" Left out{of_all}: {said} with less than {100 * WORKS:.0f} % of the clean accuracy of dense."
 
 # %% ../nbs/67_chart_tables.ipynb #a01572d1
 def _counted(table: pd.DataFrame) -> tuple[int, str]:

@@ -13,8 +13,10 @@ from ._text.condition import Comparison, Group, clauses, confidences, parse_cond
 from ._text.reasons import broken_said, card, name_of, reasons, refusal, selection_said
 from ._text.suggest import unknown
 from .goals import Goals, candidates, goal_values, left_out, ordered
-from .results import DIRECTIONS, Tables, counts_only, summarise
-from .seeds import by_recipe, recipe_draws
+from .results import DIRECTIONS, summarise
+from .tables import Tables, counts_only
+from .replicates import by_recipe
+from .seeds import recipe_draws
 from .selection import Selection, selected
 from .uncertainty import Draws, resample
 

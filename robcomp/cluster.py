@@ -25,7 +25,8 @@ def shared_values(weights: np.ndarray,  # any shape, finite
                   price: float = 0.,  # squared error that a bit of the coded file is worth; 0: bits are free
 ) -> tuple[np.ndarray, np.ndarray]:  # codes (shape of the weights), values (at most k)
     "The codes and values with the least squared error; code 0 is exact zero where there is a mask."
-    return _placed(weights, k, mask if mask is not None and not mask.all() else None, importance=importance, price=price)
+    return _placed(
+        weights, k, mask if mask is not None and not mask.all() else None, importance=importance, price=price)
 
 def _placed(weights, k, mask, *, importance=None, price=0.):
     part = lambda whole: whole if whole is None else whole.ravel() if mask is None else whole[mask]
@@ -66,7 +67,8 @@ def in_units(layer: Layer,  # gets a scale where a grid is to come
     if bits and state.scale is None: state.scale = channel_units(weight, bits)
     units = weight if state.scale is None else weight / state.scale
     importance = None if state.scale is None else (state.scale ** 2).expand_as(weight).cpu().numpy()
-    return units.cpu().numpy(), dict(mask=None if state.mask is None else state.mask.cpu().numpy(), importance=importance)
+    return units.cpu().numpy(), dict(
+        mask=None if state.mask is None else state.mask.cpu().numpy(), importance=importance)
 
 # %% ../nbs/32_cluster.ipynb #3f645c76
 def cluster_layer(layer: Layer,  # changed in place
@@ -77,17 +79,21 @@ def cluster_layer(layer: Layer,  # changed in place
                   by_channel: bool = False,  # one codebook an output channel?
 ) -> None:
     "Give a layer at most `k` codes, in units of its channel scales where a grid is there or to come."
-    alone = by_channel and (layer.codebook is None or layer.codebook.ndim == 2)  # a codebook of the whole layer was promised: it stays one
+    alone = by_channel and (
+        layer.codebook is None or layer.codebook.ndim == 2
+    )  # a codebook of the whole layer was promised: it stays one
     units, options = in_units(layer, bits)
     layer.state.clusters = k = min(k, layer.state.clusters or k)  # fewer may have been promised before
-    codes, values = shared_by_channel(units, k, mask=options["mask"]) if alone else shared_values(units, k, price=price, **options)
+    codes, values = (
+        shared_by_channel(units, k, mask=options["mask"]) if alone else shared_values(units, k, price=price, **options))
     layer.state.codes = torch.from_numpy(codes).to(layer.original.device)
     layer.assign(torch.from_numpy(values))
     layer.settle()
 
 # %% ../nbs/32_cluster.ipynb #d377bdd9
-def distinct_codes(layer: Layer,
-) -> int:  # different weights, in units of the channel scale where there is one; of the richest channel where each has a codebook
+def distinct_codes(
+    layer: Layer,
+) -> int:  # different weights, in units of the channel's scale; of the richest channel if each has a codebook
     "How many codes a layer needs."
     weight, scale = layer.weight, layer.state.scale if layer.state else None
     if layer.codebook is not None and layer.codebook.ndim == 2: return max(row.unique().numel() for row in weight)
@@ -105,7 +111,8 @@ class Shared:
         "One line of error that names the first layer with more codes than promised."
         for name in self.names:
             count = distinct_codes(found[name])
-            if count > self.stage.k: raise RuntimeError(f"{self.stage} promised {self.stage.k} codes in layer {name}, found {count}")
+            if count > self.stage.k:
+                raise RuntimeError(f"{self.stage} promised {self.stage.k} codes in layer {name}, found {count}")
 
 # %% ../nbs/32_cluster.ipynb #86e905ba
 def bit_price(chosen: Iterable[Layer], k: int, *, bits: int = 0) -> float:
@@ -115,7 +122,8 @@ def bit_price(chosen: Iterable[Layer], k: int, *, bits: int = 0) -> float:
         units, options = in_units(layer, bits)
         codes, values = shared_values(units, min(k, layer.state.clusters or k), **options)
         counts = 1. if options["importance"] is None else options["importance"]
-        error += float((counts * (units - values[codes]) ** 2 * (1 if options["mask"] is None else options["mask"])).sum())
+        error += float(
+            (counts * (units - values[codes]) ** 2 * (1 if options["mask"] is None else options["mask"])).sum())
         count += units.size if options["mask"] is None else int(options["mask"].sum())
     return 2 * np.log(2) * error / max(count, 1)
 
@@ -130,5 +138,6 @@ def cluster(model: nn.Module,  # changed in place
     chosen = {name: layer for name, layer in layers(model).items() if name not in set(keep)}
     if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer to cluster")
     price = bit_price(chosen.values(), stage.k, bits=bits) if stage.scope == "entropy" else 0.
-    for layer in chosen.values(): cluster_layer(layer, stage.k, bits=bits, price=price, by_channel=stage.scope == "channel")
+    for layer in chosen.values():
+        cluster_layer(layer, stage.k, bits=bits, price=price, by_channel=stage.scope == "channel")
     return Shared(stage, chosen)

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from ._text.suggest import unknown
 from .replicates import by_network, recipe_numbers
-from .results import Tables, averaging, outcomes
+from .results import averaging
+from .tables import Tables, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
 from .seeds import Runs, SeedSpread, pooled_spread, seed_matters, widened
@@ -25,7 +26,7 @@ from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/57_contrasts.ipynb #100eb6b5
 def named_outcomes(tables: Tables,  # trials of one suite
-) -> pd.DataFrame:  # 0 to 1; a row a condition and image, as `results.outcomes`; a column a name
+) -> pd.DataFrame:  # 0 to 1; a row a condition and image, as `tables.outcomes`; a column a name
     "Was the image right, by recipe, or by network and recipe."
     trials = pd.concat([study.trials for study in by_network(tables).values()])
     names = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe

@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from ._text.suggest import unknown
-from .results import Tables, accuracies, find
+from .results import accuracies
+from .tables import Tables, find
 from .schema import CLEAN, STANDARD
 from .uncertainty import judged, wilson
 
@@ -31,7 +32,7 @@ def spread_of_mean(share: np.ndarray,  # (..., conditions) accuracies
     return np.sqrt(variance) / share.shape[-1]
 
 # %% ../nbs/61_count_intervals.ipynb #d08c5ae6
-def image_correlation(hits: pd.DataFrame,  # as `results.outcomes`: a row a condition and image, a column a trial
+def image_correlation(hits: pd.DataFrame,  # as `tables.outcomes`: a row a condition and image, a column a trial
 ) -> pd.Series:  # indexed as the columns: correlation of the outcomes of one image under two corrupted conditions
     "How alike the outcomes of the same image under different corruptions are."
     hurt = hits[hits.index.get_level_values("corruption") != CLEAN].astype(float)
@@ -78,7 +79,7 @@ def count_intervals(
 
 # %% ../nbs/61_count_intervals.ipynb #9f31cffd
 def count_differences(tables: Tables,
-                      pairs: Iterable[tuple[str, str]],  # names of two trials each, see `results.find`
+                      pairs: Iterable[tuple[str, str]],  # names of two trials each, see `tables.find`
                       *,
                       measure: str = "robust",  # or clean
                       correlation: float = 1.,  # as for `count_intervals`

@@ -14,7 +14,8 @@ import pandas as pd
 from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
-from .results import Tables, accuracies, averaging, references
+from .results import accuracies, averaging, references
+from .tables import Tables
 from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, KEY_VERSION, ROW_COLUMNS, SCHEMA_VERSION,
                             SEVERITIES, STANDARD, TRIAL_COLUMNS, Trial, canonical, check)
 

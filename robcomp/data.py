@@ -48,8 +48,7 @@ def digits(*, seed: int = 0) -> Data:
 # %% ../nbs/11_data.ipynb #6c173568
 DATASETS = ("digits", "cifar10", "cifar100", "cifar10.1")
 
-def data_root(root: str | Path | None = None,  # None: the folder named in ROBCOMP_DATA, else ~/.cache/robcomp
-) -> Path:
+def data_root(root: str | Path | None = None) -> Path:  # None: what ROBCOMP_DATA names, else ~/.cache/robcomp
     "Where official files are kept."
     return Path(root or os.environ.get("ROBCOMP_DATA") or "~/.cache/robcomp").expanduser()
 

@@ -22,7 +22,7 @@ from .charts import axis_of, chart_severity, front_table
 from .chart_tables import networks
 from .limits import FREE, LIMITS, Answer, Evidence, evidence_of, explorer_answer
 from .limits import opened_seeds, pair_said, recipe_table, seeds_said
-from .results import Tables
+from .tables import Tables
 from .schema import check
 
 # %% ../nbs/71_explorer.ipynb #0ee7e492

@@ -39,7 +39,8 @@ def parameters(module: nn.Module,
     "How many weights and biases there are, how many are not zero, and the most codes that any layer needs."
     buffers = {name for name, _ in module.named_buffers()}
     trained = [tensor for name, tensor in deployed_tensors(module).items() if name not in buffers]
-    return dict(params=sum(tensor.numel() for tensor in trained), nonzero=sum(int(tensor.count_nonzero()) for tensor in trained),
+    return dict(params=sum(tensor.numel() for tensor in trained),
+                nonzero=sum(int(tensor.count_nonzero()) for tensor in trained),
                 distinct_codes=max((distinct_codes(layer) for layer in layers(module).values()), default=0))
 
 # %% ../nbs/36_footprint.ipynb #98265c56
@@ -64,7 +65,8 @@ def macs(module: nn.Module,  # with `.contract`
 # %% ../nbs/36_footprint.ipynb #2b127f3b
 def gzip_bytes(tensors: Mapping[str, Tensor]) -> int:
     "Length of the gzip, level 6, of tensors one after another as they are stored."
-    return len(gzip.compress(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors.values()), 6, mtime=0))
+    return len(
+        gzip.compress(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors.values()), 6, mtime=0))
 
 # %% ../nbs/36_footprint.ipynb #389e05f3
 def measure(module: nn.Module,  # with `.contract`
@@ -148,5 +150,8 @@ def costs(module: nn.Module,  # with `.contract`
           batches: tuple[int, ...] = (1, 32),  # images at a time
 ) -> pd.DataFrame:  # a row a batch: latency_s, peak_memory_bytes
     "Time and memory of a forward pass."
-    rows = {batch: dict(latency_s=latency(module, batch=batch), peak_memory_bytes=peak_memory(module, batch=batch)) for batch in batches}
+    rows = {
+        batch: dict(latency_s=latency(module, batch=batch), peak_memory_bytes=peak_memory(module, batch=batch))
+        for batch in batches
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("batch")

@@ -20,7 +20,8 @@ from .count_intervals import count_differences
 from .counts import rounded_rates, without_epochs
 from .recipe import parse
 from .replicates import by_network, by_recipe
-from .results import Tables, summarise, training_alone
+from .results import summarise, training_alone
+from .tables import Tables
 from .schema import ELSEWHERE
 
 # %% ../nbs/64_hypotheses.ipynb #0f349772

@@ -15,8 +15,10 @@ import pandas as pd
 from ._text.numbers import cell, points
 from .chart_tables import by_condition, has_seeds
 from .choice import Choice, choose
-from .results import Tables, summarise
-from .seeds import by_recipe, recipe_comparisons, recipe_intervals
+from .replicates import by_recipe
+from .results import summarise
+from .seeds import recipe_comparisons, recipe_intervals
+from .tables import Tables
 from .uncertainty import Draws, resample
 
 # %% ../nbs/68_limits.ipynb #bfe3f65d
@@ -66,9 +68,7 @@ class Evidence(NamedTuple):
     drawn: Draws  # the study with resampled images, by trial
     bounds: pd.DataFrame  # from `recipe_intervals`
 
-def evidence_of(tables: Tables,
-                draws: int = 500,  # resampled studies
-) -> Evidence:
+def evidence_of(tables: Tables, draws: int = 500) -> Evidence:  # draws: resampled studies
     "Conditions, intervals and resampled studies of some tables."
     drawn = resample(tables, draws=draws)
     return Evidence(tables, summarise(tables), by_condition(tables), drawn, recipe_intervals(drawn))

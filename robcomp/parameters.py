@@ -20,8 +20,9 @@ from ._text.suggest import unknown
 from .choice import choose
 from .costs import IMAGES, MACS
 from .recipe import check_order, parse
-from .results import example as example_tables, summarise
+from .results import summarise
 from .schedule import in_range, sizes_by_epoch
+from .tables import example as example_tables
 
 # %% ../nbs/89_parameters.ipynb #959c99a2
 def parameters(words: Iterable[str],  # as `EPOCHS=3`
@@ -114,7 +115,6 @@ def a_place(value: object) -> bool:
 # %% ../nbs/89_parameters.ipynb #3f82c6de
 TEST_IMAGES, SIDE = {name: test for name, (_, test) in IMAGES.items()}, 32
 SEED = whole_number(0, 2**63 - 1)[0], "a whole number from 0 on, below 2**63"
-NETWORKS = tuple(MACS)
 
 def a_setting(name: str, *, whole: bool = False):
     "A rule for a setting of a training, which raises one line beyond its range."
@@ -134,7 +134,7 @@ def true_or_false(value: object) -> bool: return type(value) is bool
 VALUES = dict(
     dataset=(lambda value: value in list(TEST_IMAGES), "digits, cifar10, cifar100 or cifar10.1"),
     arch=(a_text, "the name of a network"),
-    network=(lambda value: value in NETWORKS, ", ".join(NETWORKS[:-1]) + " or " + NETWORKS[-1]),
+    network=(lambda value: value in list(MACS), " or ".join([", ".join([*MACS][:-1]), [*MACS][-1]])),
     weights=(a_start, "auto, a safetensors file that exists, or nothing: train"),
     images=(lambda value: value == "" or a_folder(value), "a folder that exists, or nothing"),
     epochs=(a_setting("epochs", whole=True), "a whole number from 1 on"),

@@ -14,12 +14,10 @@ import pandas as pd
 
 from ._text.reasons import name_of
 from ._text.suggest import unknown
-from .choice import (  # noqa: F401  names that this module had
-    Choice, choice_probability, choose, condition, price_of_clean)
 from .goals import Goals, answered, candidates, goal_values, left_out, ordered
 from .replicates import by_recipe
 from .seeds import recipe_draws
-from .uncertainty import Draws, resample  # noqa: F401
+from .uncertainty import Draws
 
 # %% ../nbs/60_pareto.ipynb #c34eb17e
 def pareto(table: pd.DataFrame,  # summary, with one or several seeds a recipe

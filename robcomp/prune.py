@@ -39,8 +39,10 @@ def magnitudes(layer: Layer,  # with finite weights
 
 # %% ../nbs/31_prune.ipynb #6510a7ce
 def ranked_globally(layers: dict[str, Layer], amount: float) -> dict[str, Tensor]:
-    "Masks (True is kept) that leave out the smallest `amount` of all weights together; a layer that would lose all has none."
-    scores, count = {name: magnitudes(layer) for name, layer in layers.items()}, round(amount * sum(layer.weight.numel() for layer in layers.values()))
+    """Masks (True is kept) that leave out the smallest `amount` of all weights together; a layer that would lose all
+    has none."""
+    scores, count = ({name: magnitudes(layer) for name, layer in layers.items()},
+                     round(amount * sum(layer.weight.numel() for layer in layers.values())))
     while scores:
         gone = smallest(torch.cat(list(scores.values())), count).split([len(score) for score in scores.values()])
         emptied = [name for name, part in zip(scores, gone) if part.all()]
@@ -74,7 +76,8 @@ def zero_out(layer: Layer,  # changed in place
     mask = mask if state.mask is None else state.mask & mask
     if mask.all(): return
     if codebook is not None:
-        codes, values = with_zero(state.codes.cpu().numpy(), codebook.cpu().double().numpy(), mask.cpu().numpy(), state.clusters)
+        codes, values = with_zero(
+            state.codes.cpu().numpy(), codebook.cpu().double().numpy(), mask.cpu().numpy(), state.clusters)
         state.codes = torch.from_numpy(codes).to(mask.device)
         mask = state.codes != 0  # a value of zero is code 0, and code 0 is pruned
         layer.assign(torch.from_numpy(values))
@@ -97,7 +100,9 @@ class Zeros:
         "One line of error that names the first layer whose zeros came back."
         for name, mask in self.masks.items():
             back = int((found[name].weight[~mask] != 0).sum())
-            if back: raise RuntimeError(f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
+            if back:
+                raise RuntimeError(
+                    f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
 
 # %% ../nbs/31_prune.ipynb #ff5d53a1
 def left_whole(left: Mapping[str, str]) -> str:
@@ -122,7 +127,8 @@ class Narrower:
         "One line of error that names the first layer of another shape."
         for name, shape in self.shapes.items():
             now = found[name].weight.shape
-            if now != shape: raise RuntimeError(f"{self.stage} promised layer {name} the shape {tuple(shape)}, found {tuple(now)}")
+            if now != shape:
+                raise RuntimeError(f"{self.stage} promised layer {name} the shape {tuple(shape)}, found {tuple(now)}")
 
 # %% ../nbs/31_prune.ipynb #58c340c1
 def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `.classes`
@@ -132,13 +138,16 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
 ) -> Narrower:  # the promise
     "Remove the channels with the smallest norms."
     if not hasattr(model, "contract"):
-        raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
+        raise ValueError(
+            f"{stage} follows an image through the network and needs its size: pass it through model_from first")
     try:
         removed, left = doomed(model, stage.amount, set(keep))
         if not removed:
             told = f" (it leaves {left_whole(left)})" * bool(left)
-            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers, "
-                             f"or reaches a layer that cannot be cut{told}; prune weights instead")
+            raise ValueError(
+                f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers, "
+                f"or reaches a layer that cannot be cut{told}; prune weights instead"
+            )
         check_fits(model, removed)
     except Unfollowed as error:
         raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as {Prune(stage.amount)}") from None
@@ -179,11 +188,11 @@ class Gradual:
 
     def grow(self, model: nn.Module, inputs: tuple) -> None:
         "A forward pre-hook."
-        if not model.training: return
-        if int(model.pruning_steps) % self.every == 0:
-            for name, mask in ranked_globally(self.chosen, cubic_share(int(model.pruning_steps) / self.steps, self.stage.amount)).items():
+        if model.training and int(model.pruning_steps) % self.every == 0:
+            share = cubic_share(int(model.pruning_steps) / self.steps, self.stage.amount)
+            for name, mask in ranked_globally(self.chosen, share).items():
                 if mask.any(): self.chosen[name].state.mask &= mask
-        model.pruning_steps += 1
+        model.pruning_steps += int(model.training)
 
     def __exit__(self, *_):
         self.hook.remove()
@@ -209,7 +218,10 @@ def prune(model: nn.Module,  # changed in place
     if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer to prune")
     if stage.scope == "channel": return prune_channels(model, stage, keep=keep)
     masks = RANKINGS[stage.scope](chosen, stage.amount)
-    if not masks: raise ValueError(f"{stage}: nothing of {', '.join(chosen)[:200]} would be left, or no layer can hold the pattern: prune less")
+    if not masks:
+        raise ValueError(
+            f"{stage}: nothing of {', '.join(chosen)[:200]} would be left, or no layer can hold the pattern: prune less"
+        )
     for name, mask in masks.items(): zero_out(chosen[name], mask)
     spared = [name for name in chosen if name not in masks] if stage.scope != "2of4" else []
     promise = Zeros(stage, masks, spared=spared)

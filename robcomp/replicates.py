@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from .results import Tables, differences, find
+from .results import differences
+from .tables import Tables, find
 from .schema import ELSEWHERE
 
 # %% ../nbs/52_replicates.ipynb #1674dbd2
@@ -94,7 +95,7 @@ def _averaged(row: pd.DataFrame, table: pd.DataFrame, number: np.ndarray) -> pd.
 
 # %% ../nbs/52_replicates.ipynb #2ac60701
 def seeds_of(table: pd.DataFrame,  # summary, of trials
-             name: str,  # of a recipe, as for `results.find`
+             name: str,  # of a recipe, as for `tables.find`
 ) -> pd.DataFrame:  # the rows of its seeds, failed ones included
     "The trials of a recipe."
     number = recipe_numbers(table)

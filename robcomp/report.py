@@ -22,10 +22,13 @@ from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
 from .chart_tables import by_condition, networks
 from .limits import opened_seeds, recipe_table
 from .choice import Choice
-from .pareto import Goals, pareto
-from .results import Tables, summarise
+from .goals import Goals
+from .pareto import pareto
+from .results import summarise
+from .tables import Tables
 from .schema import check
-from .seeds import by_recipe, recipe_intervals, recipe_numbers
+from .replicates import by_recipe, recipe_numbers
+from .seeds import recipe_intervals
 from .uncertainty import resample
 
 # %% ../nbs/72_report.ipynb #771068d3

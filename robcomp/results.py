@@ -13,8 +13,7 @@ import pandas as pd
 
 from .recipe import Recipe, parse
 from .schema import CLEAN, ELSEWHERE, EXTRA, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
-from .tables import (  # noqa: F401  names that this module had
-    Tables, collect, counts_only, deal_of, example, find, join, outcomes, put_back, read_tables, unpack, write_tables)
+from .tables import Tables
 
 # %% ../nbs/50_results.ipynb #15cf130e
 def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity): the last axis of an accuracy array

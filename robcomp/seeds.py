@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm, t as student
 
-from .replicates import by_recipe, recipe_numbers, seeds_of  # noqa: F401  names that this module had
-from .results import MEASURES, Tables, find, training_alone
+from .replicates import by_recipe
+from .results import MEASURES, training_alone
+from .tables import Tables, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
 
 # %% ../nbs/55_seeds.ipynb #25feef43
@@ -142,8 +143,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     recipes = by_recipe(draws.table).reset_index(drop=True)
     for row in recipes[recipes.seeds < least].to_dict("records"):
         count = f"{row['seeds']} seed{'s' * (row['seeds'] != 1)}"
-        raise ValueError(f"{row['arch']} {row['recipe']} has {count}, asked for are {least}: "
-                         "run more seeds, or ask for fewer")
+        raise ValueError(f"{row['arch']} {row['recipe']} has {count}, asked for are {least}: run more or ask for fewer")
     parts = _runs(draws, recipes)
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
@@ -200,7 +200,7 @@ def widened(reach: np.ndarray,   # from the value to an end of its interval over
 
 # %% ../nbs/55_seeds.ipynb #08e5a9c7
 def recipe_comparisons(tables: Tables,
-                       pairs: Iterable[tuple[str, str]],  # names of two recipes each, see `results.find`
+                       pairs: Iterable[tuple[str, str]],  # names of two recipes each, see `tables.find`
                        *,
                        measure: str = "robust",  # one of `results.MEASURES`
                        draws: int | Draws = 2000,  # how many resampled studies, or the studies, of trials

@@ -44,8 +44,9 @@ def moved(own: bytes, dense: bytes) -> tuple[int, int]:  # bits as `evaluate` gi
     own, dense = (int.from_bytes(bits, "big") for bits in (own, dense))
     return (dense & ~own).bit_count(), (own & ~dense).bit_count()
 
-def by_group(rows: pd.DataFrame,  # of `evaluate`; the dense network's name is ""
-) -> pd.DataFrame:  # layer, group, n, dense, accuracy (fractions), change, lost, gained (images), loss_change (nats an image)
+def by_group(
+    rows: pd.DataFrame,  # of `evaluate`; the dense network's name is ""
+) -> pd.DataFrame:  # layer group n dense accuracy change (fractions) lost gained (images) loss_change (nats)
     "What each layer costs in each group."
     group, total = rows["corruption"].map(GROUP_OF).fillna("other"), rows["loss"] * rows["n"]
     rows = rows.rename(columns=dict(name="layer")).assign(group=group, total=total)
@@ -60,22 +61,25 @@ def by_group(rows: pd.DataFrame,  # of `evaluate`; the dense network's name is "
     return found[["layer", "group", "n", "dense", "accuracy", "change", "lost", "gained", "loss_change"]]
 
 # %% ../nbs/41_sensitivity.ipynb #63f09b24
-def sensitivity(model: nn.Module,  # dense, with `.contract`; stays as it is
-                data: Data,  # its calibration images, with their labels, are what the networks are shown
-                stage: Stage | str,  # prune, cluster or int, as in prune0.7, cluster16 or int4
-                *,
-                conditions: Mapping | None = None,  # options of `Suite`; None: severity 3, at most 100 images a condition
-                names: Iterable[str] | None = None,  # layers to try; None: all that can be compressed
-                together: int = 8,  # networks in memory at a time
+def sensitivity(
+    model: nn.Module,  # dense, with `.contract`; stays as it is
+    data: Data,  # its calibration images, with their labels, are what the networks are shown
+    stage: Stage | str,  # prune, cluster or int, as in prune0.7, cluster16 or int4
+    *,
+    conditions: Mapping | None = None,  # options of `Suite`; None: severity 3, at most 100 images a condition
+    names: Iterable[str] | None = None,  # layers to try; None: all that can be compressed
+    together: int = 8,  # networks in memory at a time
 ) -> pd.DataFrame:  # a row a layer and group: layer, group, n, dense, accuracy, change, lost, gained, loss_change
     """What a stage costs on one layer at a time, by group of corruptions; no test image is used.
 
     Raises ValueError for a stage that no layer bears alone, and for layers that are not there."""
     stage, found, together = one_stage(stage), list(layers(model)), whole_number("together", together, 1)
     names = found if names is None else [names] if isinstance(names, str) else list(names)
-    if not names: raise ValueError("there is no layer to try: pass a network with convolutions or linear layers, or more names")
+    if not names:
+        raise ValueError("there is no layer to try: pass a network with convolutions or linear layers, or more names")
     if strange := [name for name in names if name not in found]: raise ValueError(unknown("layer", strange[0], found))
-    seen = Data(f"{data.name}-calibration", data.train, data.calibration, data.calibration, data.classes, flip=data.flip)
+    seen = Data(
+        f"{data.name}-calibration", data.train, data.calibration, data.calibration, data.classes, flip=data.flip)
     suite = Suite(seen, **(conditions or dict(severities=[3], per_condition=min(100, len(seen.test)))))
     parts = []
     for start in range(0, len(names), together):

@@ -21,10 +21,13 @@ import pandas as pd
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
 from robcomp.parameters import allowed_parameters, checked, experiment, parameters, with_file
-from robcomp.pareto import Choice, Goals, choose, pareto
+from robcomp.choice import Choice, choose
+from robcomp.goals import Goals
+from robcomp.pareto import pareto
 from robcomp.report import write_report
-from robcomp.results import Tables, collect, summarise, write_tables
-from robcomp.seeds import by_recipe
+from robcomp.results import summarise
+from robcomp.tables import Tables, collect, write_tables
+from robcomp.replicates import by_recipe
 from robcomp.schema import Trial
 
 # %% ../nbs/90_study.ipynb #31976bc5

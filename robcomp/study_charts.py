@@ -16,7 +16,8 @@ from ._display.marks import GREY, INK, POINTS, by, channel, heat
 from ._text.numbers import in_points, percent, tooltip_format
 from .chart_tables import recipes_of
 from .charts import axis_of, left_out, with_title, working
-from .pareto import Goals, pareto
+from .goals import Goals
+from .pareto import pareto
 from .schema import check
 
 # %% ../nbs/73_study_charts.ipynb #74726ddd

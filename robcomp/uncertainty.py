@@ -16,7 +16,8 @@ from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
 from ._text.suggest import unknown, whole_level
-from .results import DIRECTIONS, MEASURES, Tables, deal_of, find, held_against, outcomes, plain_measures
+from .results import DIRECTIONS, MEASURES, held_against, plain_measures
+from .tables import Tables, deal_of, find, outcomes
 from .results import references, summarise
 from .schema import CLEAN
 
@@ -41,7 +42,7 @@ class Part(NamedTuple):
     places: np.ndarray  # (n,) positions of its images among the images of the data set
     hits: np.ndarray    # (n, trials) bool
 
-def parts_of(hits: pd.DataFrame,  # as `results.outcomes` gives it
+def parts_of(hits: pd.DataFrame,  # as `tables.outcomes` gives it
              images: np.ndarray,  # numbers of the images of the data set, sorted
 ) -> list[Part]:
     "The outcomes of one suite, condition by condition."
@@ -198,7 +199,7 @@ def judged(found: pd.DataFrame,  # measure, low and high of differences
 
 # %% ../nbs/51_uncertainty.ipynb #cf632d22
 def comparisons(tables: Tables,  # in which all these trials are
-                pairs: Iterable[tuple[str, str]],  # names of two trials each, see `results.find`
+                pairs: Iterable[tuple[str, str]],  # names of two trials each, see `tables.find`
                 *,
                 measure: str = "robust",  # one of `results.MEASURES`
                 draws: int | Draws = 2000,  # how many resampled studies, or the studies
@@ -241,7 +242,7 @@ def _on_clean(tables: Tables, pairs: pd.DataFrame, level: float) -> dict:
 
 # %% ../nbs/51_uncertainty.ipynb #fed1251c
 def compare(tables: Tables,  # in which both trials are
-            a: str,  # name of a trial, see `results.find`
+            a: str,  # name of a trial, see `tables.find`
             b: str,  # name of the trial it is held against
             **options: Any,  # as for `comparisons`
 ) -> pd.Series:  # difference (a - b) low high verdict p

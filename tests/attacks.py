@@ -1,9 +1,10 @@
-"""Attacks on a store and on packed files, counted: `python -m tests.attacks store 200` and `python -m tests.attacks packed 5`.
+"""Attacks on a store and on packed files, counted: `python -m tests.attacks store 200` and `python -m tests.attacks
+packed 5`.
 
-The first works on a tiny study: random faults, then a resume. After it the tables are those of an undisturbed study to the byte, and
-nothing that was said takes more than one line. The second mutates packed files behind right checksums for so many seconds and
-measures the memory and the time of each file. Both print a table as CSV: attack, tried, fell (and what else was measured).
-"""
+The first works on a tiny study: random faults, then a resume. After it the tables are those of an undisturbed study to
+the byte, and nothing that was said takes more than one line. The second mutates packed files behind right checksums for
+so many seconds and measures the memory and the time of each file. Both print a table as CSV: attack, tried, fell (and
+what else was measured)."""
 from __future__ import annotations
 
 import builtins
@@ -29,7 +30,7 @@ import pyarrow.parquet as pq
 
 from robcomp._files import atomic as _atomic
 from robcomp._store.shards import read_deals
-from robcomp.results import collect
+from robcomp.tables import collect
 from robcomp.sweep import sweep
 
 RECIPES = ["dense", "prune0.5+tune1", "prune0.5+tune1+int8", "cluster4"]
@@ -48,21 +49,29 @@ def study(seed: int = 0):
     from robcomp.training import Training
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
     def noise(n, own):
         labels = np.arange(n) % 2
         pixels = np.random.default_rng(own).normal(100 + 40 * labels[:, None, None, None], 60, (n, 32, 32, 3))
         return Images(pixels.clip(0, 255).astype(np.uint8), labels)
     data = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
-    return Study(data, model_from(net, name="small", classes=2, contract=InputContract(32, (128,) * 3, (64,) * 3)), tune=Training(1, batch=20, peak=.05),
+    return Study(data, model_from(net, name="small", classes=2, contract=InputContract(32, (128,) * 3, (64,) * 3)),
+                 tune=Training(1, batch=20, peak=0.05),
                  conditions=dict(corruptions=("contrast",), severities=(1, 5), per_condition=8))
 
 
 def digest(store: Path) -> str:
     """Of everything that a study found, but for how long it took."""
     tables = collect(store)
-    sorted_ones = tables.trials.drop(columns=TIMES).sort_values("key"), tables.rows.sort_values(["key", "corruption", "severity"]), tables.deals
-    plain = [[value.tolist() if isinstance(value, np.ndarray) else value for value in row] for table in sorted_ones for row in table.itertuples(index=False)]
+    sorted_ones = (tables.trials.drop(columns=TIMES).sort_values("key"),
+                   tables.rows.sort_values(["key", "corruption", "severity"]), tables.deals)
+    plain = [
+        [value.tolist() if isinstance(value, np.ndarray) else value for value in row]
+        for table in sorted_ones
+        for row in table.itertuples(index=False)
+    ]
     return sha256(repr(plain).encode()).hexdigest()
 
 
@@ -89,10 +98,12 @@ class Faulty:
 
     def step(self):
         self.count += 1
-        if self.count == self.after or self.count > self.after and self.error is Killed: raise self.error() if self.error is Killed else OSError(self.error, os.strerror(self.error))
+        if self.count == self.after or self.count > self.after and self.error is Killed:
+            raise self.error() if self.error is Killed else OSError(self.error, os.strerror(self.error))
 
     def __exit__(self, *_):
-        os.replace, os.fsync, Path.unlink, Path.mkdir = (self.kept[name] for name in ("replace", "fsync", "unlink", "mkdir"))
+        os.replace, os.fsync, Path.unlink, Path.mkdir = (
+            self.kept[name] for name in ("replace", "fsync", "unlink", "mkdir"))
         del _atomic.open
 
 
@@ -121,7 +132,14 @@ def swapped(store, rng):
     files = sorted((store / part).glob("*.robcomp" if part == "beginnings" else "*.parquet"))
     if len(files) < 2: return deleted(store, rng)
     one, other = rng.sample(files, 2)
-    pairs = [(one, other), *([(one.with_suffix(".json"), other.with_suffix(".json"))] if part == "beginnings" and rng.random() < .5 else [])]
+    pairs = [
+        (one, other),
+        *(
+            [(one.with_suffix(".json"), other.with_suffix(".json"))]
+            if part == "beginnings" and rng.random() < 0.5
+            else []
+        ),
+    ]
     for first, second in pairs:
         if first.exists() and second.exists():
             contents = first.read_bytes(), second.read_bytes()
@@ -142,7 +160,8 @@ def nulls(store, rng):
     name = rng.choice(table.column_names)
     values = table.column(name).to_pylist()
     if values: values[rng.randrange(len(values))] = None
-    changed = table.set_column(table.schema.get_field_index(name), name, pa.array(values, table.schema.field(name).type))
+    changed = table.set_column(
+        table.schema.get_field_index(name), name, pa.array(values, table.schema.field(name).type))
     metadata = dict(table.schema.metadata or {})
     if rng.random() < .5: metadata.pop(b"robcomp_rows", None)
     pq.write_table(changed.replace_schema_metadata(metadata), path)
@@ -194,8 +213,11 @@ def two_writers_and_a_reader(store, rng):
     if failed: raise failed[0]
 
 
-ATTACKS = {"file cut short": truncated, "bytes garbled": garbled, "names swapped": swapped, "file of another study": foreign, "empty places": nulls, "file gone": deleted,
-           "killed at a file operation": interrupted(Killed), "disk full": interrupted(errno.ENOSPC), "folder read-only": read_only, "two writers and a reader": two_writers_and_a_reader}
+ATTACKS = {
+    "file cut short": truncated, "bytes garbled": garbled, "names swapped": swapped, "file of another study": foreign,
+    "empty places": nulls, "file gone": deleted, "killed at a file operation": interrupted(Killed),
+    "disk full": interrupted(errno.ENOSPC), "folder read-only": read_only,
+    "two writers and a reader": two_writers_and_a_reader}
 FOREIGN = Path()
 
 
@@ -203,7 +225,8 @@ def one_line(text: str) -> None: assert text and "\n" not in text, text
 
 
 def attacked_stores(examples: int, seed: int = 0) -> pd.DataFrame:  # attack, tried, fell, first
-    """Faults, then a resume, so many times; `fell` counts where tables differ afterwards, or an error or a longer text comes up."""
+    """Faults, then a resume, so many times; `fell` counts where tables differ afterwards, or an error or a longer text
+    comes up."""
     global FOREIGN
     rng, tried, fell, first = random.Random(seed), Counter(), Counter(), {}
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings(record=True) as said:
@@ -215,7 +238,17 @@ def attacked_stores(examples: int, seed: int = 0) -> pd.DataFrame:  # attack, tr
         for example in range(examples):
             shutil.rmtree(store, ignore_errors=True)
             shutil.copytree(whole, store)
-            chosen = [names[example % len(names)], *rng.sample([name for name in names if name in ("file cut short", "bytes garbled", "names swapped", "empty places")], rng.choice([0, 0, 1, 2]))]
+            chosen = [
+                names[example % len(names)],
+                *rng.sample(
+                    [
+                        name
+                        for name in names
+                        if name in ("file cut short", "bytes garbled", "names swapped", "empty places")
+                    ],
+                    rng.choice([0, 0, 1, 2]),
+                ),
+            ]
             said.clear()
             try:
                 for name in chosen: ATTACKS[name](store, rng)
@@ -225,13 +258,17 @@ def attacked_stores(examples: int, seed: int = 0) -> pd.DataFrame:  # attack, tr
                 for warning in said: one_line(str(warning.message))
             except Exception as error:
                 fell[chosen[0]] += 1
-                first.setdefault(chosen[0], f"example {example} of seed {seed}, {chosen}: {type(error).__name__} {error}")
+                first.setdefault(
+                    chosen[0], f"example {example} of seed {seed}, {chosen}: {type(error).__name__} {error}")
             tried[chosen[0]] += 1
-    return pd.DataFrame([dict(attack=name, tried=tried[name], fell=fell[name], first=first.get(name, "")) for name in names])
+    return pd.DataFrame(
+        [dict(attack=name, tried=tried[name], fell=fell[name], first=first.get(name, "")) for name in names])
 
 
-def attacked_files(seconds: float, seed: int = 0) -> pd.DataFrame:  # attack, bytes, tried, fell, refused, grown_kb; CPU seconds: honest_s, usual_s, longest_s
-    """Packed files changed behind right checksums: what is taken is what a writer writes, all else one line, at an honest file's cost."""
+# Columns: attack, bytes, tried, fell, refused, grown_kb; CPU seconds: honest_s, usual_s, longest_s
+def attacked_files(seconds: float, seed: int = 0) -> pd.DataFrame:
+    """Packed files changed behind right checksums: what is taken is what a writer writes, all else one line, at an
+    honest file's cost."""
     import torch
 
     from robcomp.compress import compress
@@ -247,7 +284,8 @@ def attacked_files(seconds: float, seed: int = 0) -> pd.DataFrame:  # attack, by
             files[recipe] = scratch.read_bytes()
             for _ in range(3): unpack(scratch, module=model), ledger(scratch)
             honest = [seconds_of(lambda: unpack(scratch, module=model)) for _ in range(20)]
-            rows[recipe] = dict(attack=f"packed {recipe}, mutated", bytes=len(files[recipe]), tried=0, fell=0, refused=0, grown_kb=0, honest_s=float(np.median(honest)), longest_s=0., first="")
+            rows[recipe] = dict(attack=f"packed {recipe}, mutated", bytes=len(files[recipe]), tried=0, fell=0,
+                                refused=0, grown_kb=0, honest_s=float(np.median(honest)), longest_s=0.0, first="")
             taken[recipe] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -262,8 +300,10 @@ def attacked_files(seconds: float, seed: int = 0) -> pd.DataFrame:  # attack, by
                     if isinstance(found, torch.nn.Module): as_written(found, scratch)
                 except ValueError as error:
                     row["refused"] += 1
-                    if "\n" in str(error): row["fell"], row["first"] = row["fell"] + 1, str(error)[:200]
-                except Exception as error: row["fell"], row["first"] = row["fell"] + 1, f"{type(error).__name__} {error}"[:200]
+                    if "\n" in str(error):
+                        row["fell"], row["first"] = row["fell"] + 1, str(error)[:200]
+                except Exception as error:
+                    row["fell"], row["first"] = row["fell"] + 1, f"{type(error).__name__} {error}"[:200]
             row["tried"], row["grown_kb"] = row["tried"] + 1, max(row["grown_kb"], peak() - before)
     for recipe, row in rows.items():
         if taken[recipe]: row.update(usual_s=float(np.median(taken[recipe])), longest_s=max(taken[recipe]))
@@ -277,7 +317,8 @@ def seconds_of(read) -> float:
 
 
 def as_written(module, path: Path) -> None:
-    """A file that was taken says what a writer writes of the network that came out of it: nothing more, nothing else, all of it finite."""
+    """A file that was taken says what a writer writes of the network that came out of it: nothing more, nothing else,
+    all of it finite."""
     from robcomp.pack import pack
     from tests.test_pack import opened, parts_of
     try: pack(module, path.with_suffix(".again"), recipe=module.recipe)
@@ -285,14 +326,20 @@ def as_written(module, path: Path) -> None:
     (mine, body), (again, other) = (opened(own.read_bytes()) for own in (path, path.with_suffix(".again")))
     streams, written = (parts_of(*file) for file in ((mine, body), (again, other)))
     for key in streams.keys() & written.keys():  # those that are there by the same coder
-        if key[1].partition(":")[0] in ("codes", "mask", "integers", "codebook", "ranges"): assert streams[key] == written[key], f"{key[1]} of {key[0]} is another than is written"
-    for header in (mine, again): header["sections"] = [[name, kind.partition(":")[0]] for name, kind, *_ in header["sections"]]
+        if key[1].partition(":")[0] in ("codes", "mask", "integers", "codebook", "ranges"):
+            assert streams[key] == written[key], f"{key[1]} of {key[0]} is another than is written"
+    for header in (mine, again):
+        header["sections"] = [[name, kind.partition(":")[0]] for name, kind, *_ in header["sections"]]
     assert mine == again, "a header was taken that no writer writes"
-    assert all(np.isfinite(value.numpy()).all() for value in module.state_dict().values() if value.is_floating_point()), "numbers were taken that are not finite"
+    assert all(
+        np.isfinite(value.numpy()).all() for value in module.state_dict().values() if value.is_floating_point()
+    ), "numbers were taken that are not finite"
 
 
 def main(kind: str = "store", amount: str = "200", seed: str = "0") -> None:
-    if kind not in ("store", "packed"): raise SystemExit(f"unknown attack {kind!r}: write store (and how many examples) or packed (and how many seconds)")
+    if kind not in ("store", "packed"):
+        raise SystemExit(
+            f"unknown attack {kind!r}: write store (and how many examples) or packed (and how many seconds)")
     table = attacked_stores(int(amount), int(seed)) if kind == "store" else attacked_files(float(amount), int(seed))
     print(table.to_csv(index=False), end="")
 

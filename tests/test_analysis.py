@@ -18,7 +18,8 @@ from robcomp.charts import notebook_bundle
 from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
 from robcomp.contrasts import (by_class, by_network, condition_weights, contrasts, named_outcomes, profile, signed,
                                with_means)
-from robcomp.results import example, join, summarise, Tables, write_tables
+from robcomp.results import summarise
+from robcomp.tables import example, join, Tables, write_tables
 from robcomp.schema import GROUPS, STANDARD
 from robcomp.selection import holm
 

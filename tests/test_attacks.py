@@ -25,8 +25,9 @@ def test_a_store_comes_back_from_random_faults():
 
 def test_packed_files_behind_right_checksums():
     """In a process of its own, whose memory is measured."""
-    done = subprocess.run([sys.executable, "-m", "tests.attacks", "packed", os.environ.get("ROBCOMP_FUZZ_SECONDS", "5")], capture_output=True, text=True, cwd=ROOT,
-                          env=os.environ | dict(PYTHONPATH=str(ROOT)), timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.attacks", "packed", os.environ.get("ROBCOMP_FUZZ_SECONDS", "5")],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     table = pd.read_csv(StringIO(done.stdout))
     assert table.tried.sum() > 20 and not table.fell.any() and table.grown_kb.max() < 64_000, done.stdout

@@ -8,7 +8,8 @@ from scipy.stats import linregress
 
 from robcomp.behaviour import behaviour, confidences, flips, in_columns, predictions, recorded, squared_calibration
 from robcomp.contrasts import by_severity, contrasts, profile
-from robcomp.results import Tables, accuracies, example, find, join, outcomes, references, summarise
+from robcomp.results import accuracies, references, summarise
+from robcomp.tables import Tables, example, find, join, outcomes
 from robcomp.schema import BEHAVIOUR_COLUMNS, EXTRA, GROUPS, SEVERITIES, STANDARD
 
 

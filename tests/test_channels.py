@@ -29,11 +29,13 @@ class Branches(nn.Module):
 
 
 class Partial(nn.Module):
-    """Half of the channels go through two more layers and are added to themselves, as in detectors of the YOLO family."""
+    """Half of the channels go through two more layers and are added to themselves, as in detectors of the YOLO
+    family."""
 
     def __init__(self):
         super().__init__()
-        self.stem, self.first, self.second = nn.Conv2d(3, 64, 1), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+        self.stem, self.first, self.second = (nn.Conv2d(3, 64, 1), nn.Conv2d(32, 32, 3, padding=1),
+                                              nn.Conv2d(32, 32, 3, padding=1))
         self.norm, self.mix, self.last = nn.BatchNorm2d(96), nn.Conv2d(96, 32, 1), nn.Linear(32, 4)
 
     def forward(self, x):
@@ -47,7 +49,8 @@ class Gated(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.depthwise = nn.Conv2d(3, 64, 1, bias=False), nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False)
+        self.stem, self.depthwise = (nn.Conv2d(3, 64, 1, bias=False),
+                                     nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False))
         self.mix, self.last = nn.Conv2d(32, 32, 1), nn.Linear(32, 4)
 
     def forward(self, x):
@@ -100,7 +103,8 @@ class Hidden(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.wide, self.mix, self.last = nn.Conv2d(3, 8, 3), nn.Linear(8, 128), nn.Linear(64, 32), nn.Linear(32, 4)
+        self.stem, self.wide = nn.Conv2d(3, 8, 3), nn.Linear(8, 128)
+        self.mix, self.last = nn.Linear(64, 32), nn.Linear(32, 4)
 
     def forward(self, x):
         values, gate = self.wide(self.stem(x).mean((2, 3))).chunk(2, -1)
@@ -112,7 +116,8 @@ class Gates(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.wide, self.mix, self.last = nn.Conv2d(3, 8, 3), nn.Linear(8, 128), nn.Linear(64, 32), nn.Linear(32, 4)
+        self.stem, self.wide, self.mix, self.last = (nn.Conv2d(3, 8, 3), nn.Linear(8, 128), nn.Linear(64, 32),
+                                                     nn.Linear(32, 4))
         self.gate = nn.GLU()
 
     def forward(self, x): return self.last(self.mix(self.gate(self.wide(self.stem(x).mean((2, 3))))).relu())
@@ -151,7 +156,8 @@ class Voting(nn.Module):
 
     def __init__(self, apart):
         super().__init__()
-        self.first, self.stem, self.apart, self.one, self.two = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), apart, nn.Linear(32, 4), nn.Linear(32, 4)
+        self.first, self.stem, self.apart, self.one, self.two = (nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), apart,
+                                                                 nn.Linear(32, 4), nn.Linear(32, 4))
 
     def forward(self, x):
         one, two = self.apart(self.stem(self.first(x).relu()).mean((2, 3)))
@@ -164,24 +170,32 @@ CUT = {  # the network, the layer whose outputs are taken apart, and how many of
     "split by the half": (lambda: Branches(lambda x: torch.split(x, x.shape[1] // 2, 1)), "stem", 32),
     "split by shares": (lambda: Branches(quarter, 16, 48), "stem", 32),
     "tensor_split": (lambda: Branches(lambda x: torch.tensor_split(x, 2, dim=1)), "stem", 32),
-    "slices": (lambda: Branches(lambda x: (x[:, :x.shape[1] // 2], x[:, x.shape[1] // 2:])), "stem", 32),
-    "slices from the end": (lambda: Branches(lambda x: (x[:, :-x.shape[1] // 2], x[:, -x.shape[1] // 2:])), "stem", 32),
+    "slices": (lambda: Branches(lambda x: (x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :])), "stem", 32),
+    "slices from the end": (lambda: Branches(lambda x: (x[:, : -x.shape[1] // 2], x[:, -x.shape[1] // 2 :])), "stem",
+                            32),
     "a half unread": (lambda: Branches(lambda x: (x.chunk(2, 1)[1],) * 2), "stem", 32),
     "the middle of four": (lambda: Branches(lambda x: x.chunk(4, 1)[1:3], 16, 16), "stem", 32),
-    "partial": (Partial, "stem", 32), "gated": (Gated, "stem", 32), "nested": (Nested, "stem", 64), "joined": (Joined, "wide", 24),
-    "ending together": (lambda: Ending(lambda a, b: torch.cat([a.relu(), b.abs()], 1), 64), "stem", 32), "ending in a sum": (lambda: Ending(lambda a, b: a.relu() + b.abs(), 32), "stem", 32),
-    "ending in a gate": (lambda: Ending(lambda a, b: a * b.sigmoid(), 32), "stem", 32), "one ending": (lambda: Ending(lambda a, b: a, 32), "stem", 32),
+    "partial": (Partial, "stem", 32),
+    "gated": (Gated, "stem", 32),
+    "nested": (Nested, "stem", 64),
+    "joined": (Joined, "wide", 24),
+    "ending together": (lambda: Ending(lambda a, b: torch.cat([a.relu(), b.abs()], 1), 64), "stem", 32),
+    "ending in a sum": (lambda: Ending(lambda a, b: a.relu() + b.abs(), 32), "stem", 32),
+    "ending in a gate": (lambda: Ending(lambda a, b: a * b.sigmoid(), 32), "stem", 32),
+    "one ending": (lambda: Ending(lambda a, b: a, 32), "stem", 32),
     "voting": (lambda: Voting(lambda x: x.chunk(2, 1)), "stem", 32),
-    "glu": (lambda: Ending(lambda *parts: nn.functional.glu(torch.cat(parts, 1), 1), 32), "stem", 32), "a gate of features": (Gates, "wide", 64),
-    "turned": (Turned, "stem", 32), "hidden": (Hidden, "wide", 64), "lines": (Lines, "stem", 32),
+    "glu": (lambda: Ending(lambda *parts: nn.functional.glu(torch.cat(parts, 1), 1), 32), "stem", 32),
+    "a gate of features": (Gates, "wide", 64),
+    "turned": (Turned, "stem", 32),
+    "hidden": (Hidden, "wide", 64),
+    "lines": (Lines, "stem", 32),
 }
 WHOLE = {
     "split at numbers": lambda: Branches(lambda x: torch.split(x, [32, 32], 1)),
     "split by a number": lambda: Branches(lambda x: x.split(32, 1)),
     "slices at numbers": lambda: Branches(lambda x: (x[:, :16], x[:, 16:]), 16, 48),
     "every other": lambda: Branches(lambda x: (x[:, ::2], x[:, 1::2])),
-    "unbind": lambda: Branches(lambda x: x.unflatten(1, (2, -1)).unbind(1)),
-}
+    "unbind": lambda: Branches(lambda x: x.unflatten(1, (2, -1)).unbind(1))}
 
 
 def model_of(network, name):
@@ -209,7 +223,8 @@ def test_every_part_loses_the_same_share(name, tmp_path):
     again = unpack(tmp_path / "cut.robcomp", module=model_of(make(), name))
     removed, left_whole = doomed(model, .5, set())
     silenced(model, removed)
-    with torch.no_grad(): assert torch.allclose(model(x), found, atol=1e-5) and torch.equal(again(x), found) and not left_whole
+    with torch.no_grad():
+        assert torch.allclose(model(x), found, atol=1e-5) and torch.equal(again(x), found) and not left_whole
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -220,23 +235,37 @@ def test_what_is_split_at_fixed_places_stays_and_is_said(name, capsys):
     shapes = {own: layer.weight.shape[0] for own, layer in layers(artifact.module).items()}
     assert shapes == dict(stem=64, left=16, right=32, last=4)
     remark = "prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"
-    assert artifact.remarks() == [remark] and capsys.readouterr().err == f"robcomp: {remark}\n" and remark in artifact._repr_html_()
+    assert (
+        artifact.remarks() == [remark]
+        and capsys.readouterr().err == f"robcomp: {remark}\n"
+        and remark in artifact._repr_html_()
+    )
     removed, left_whole = doomed(model, .5, set())
     silenced(model, removed)
-    with torch.no_grad(): assert torch.allclose(model(x), artifact.module(x), atol=1e-5) and list(left_whole) == ["stem"]
+    with torch.no_grad():
+        assert torch.allclose(model(x), artifact.module(x), atol=1e-5) and list(left_whole) == ["stem"]
 
 
-@pytest.mark.parametrize("apart", [lambda x: x.split([32, 32], 1), lambda x: (x[:, :32], x[:, 32:]), lambda x: x.unflatten(1, (2, -1)).unbind(1)])
+@pytest.mark.parametrize(
+    "apart",
+    [lambda x: x.split([32, 32], 1), lambda x: (x[:, :32], x[:, 32:]), lambda x: x.unflatten(1, (2, -1)).unbind(1)])
 def test_parts_that_go_to_classifiers_and_cannot_be_cut_are_said(apart):
     artifact = compress(model_of(Voting(apart), "voting"), "prune0.5:channel")
     assert (artifact.module.first.out_channels, artifact.module.stem.out_channels) == (16, 64)
-    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"]
+    assert artifact.remarks() == [
+        "prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"]
 
 
 def test_where_nothing_else_can_be_cut_the_split_is_named():
     class Fixed(Ending):
         def forward(self, x): return self.last(torch.cat(self.stem(x).split([32, 32], 1), 1).mean((2, 3)))
-    with pytest.raises(ValueError, match=r"no channel can go: .* or reaches a layer that cannot be cut \(it leaves stem whole: the network splits these channels and does not work") as error: compress(model_of(Fixed(None, 64), "fixed"), "prune0.5:channel")
+
+    with pytest.raises(
+        ValueError,
+        match=r"no channel can go: .* or reaches a layer that cannot be cut \(it leaves stem whole: "
+              "the network splits these channels and does not work",
+    ) as error:
+        compress(model_of(Fixed(None, 64), "fixed"), "prune0.5:channel")
     assert "\n" not in str(error.value)
 
 
@@ -260,11 +289,15 @@ def test_parts_that_cannot_lose_the_same_share_are_said():
             super().__init__()
             self.stem, self.mix, self.last = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 1), nn.Linear(32, 4)
 
-        def forward(self, x): return self.last(self.mix(torch.cat(self.stem(x).chunk(3, 1)[::-1], 1)).relu().mean((2, 3)))
+        def forward(self, x):
+            return self.last(self.mix(torch.cat(self.stem(x).chunk(3, 1)[::-1], 1)).relu().mean((2, 3)))
 
     artifact = compress(model_of(Thirds(), "thirds"), "prune0.5:channel")
     assert (artifact.module.stem.out_channels, artifact.module.mix.out_channels) == (32, 16)
-    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: the network splits these channels into parts that cannot lose the same share of them"]
+    assert artifact.remarks() == [
+        "prune0.5:channel leaves stem whole: the network splits these channels into parts that cannot lose the same "
+        "share of them"
+    ]
 
 
 def test_channels_of_which_the_larger_is_taken_cannot_be_followed():
@@ -275,7 +308,8 @@ def test_channels_of_which_the_larger_is_taken_cannot_be_followed():
 
         def forward(self, x): return self.last(self.mix(self.stem(x).unflatten(1, (16, 2)).amax(2)).relu().mean((2, 3)))
 
-    with pytest.raises(ValueError, match="prune weights instead, as prune0.5$") as error: compress(model_of(Largest(), "largest"), "prune0.5:channel")
+    with pytest.raises(ValueError, match="prune weights instead, as prune0.5$") as error:
+        compress(model_of(Largest(), "largest"), "prune0.5:channel")
     assert "\n" not in str(error.value)
 
 
@@ -290,7 +324,8 @@ def test_kept_layers_keep_what_they_give_to_a_split():
     assert artifact.module.stem.out_channels == 64 and artifact.module.left.out_channels == 32
 
 
-@pytest.mark.parametrize("recipe", ["prune0.3+cluster8+prune0.5:channel+int8:weights", "prune0.5:channel+prune0.5:channel"])
+@pytest.mark.parametrize(
+    "recipe", ["prune0.3+cluster8+prune0.5:channel+int8:weights", "prune0.5:channel+prune0.5:channel"])
 def test_in_recipes_and_in_onnx(recipe, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)

@@ -18,8 +18,10 @@ from robcomp.chart_tables import by_condition
 from robcomp.charts import (AXES, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat,
                             chart_severity, chart_spec, enable_charts, family, recipe_looks, save_chart)
 from robcomp.explorer import chart_explorer
-from robcomp.pareto import Goals, pareto
-from robcomp.results import example, join, summarise
+from robcomp.goals import Goals
+from robcomp.pareto import pareto
+from robcomp.results import summarise
+from robcomp.tables import example, join
 from robcomp.seeds import recipe_intervals
 from robcomp.study_charts import chart_changes, chart_networks
 from robcomp.uncertainty import intervals, resample

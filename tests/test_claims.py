@@ -8,7 +8,8 @@ import pytest
 
 from robcomp.contrasts import by_network, recipe_profile
 from robcomp.hypotheses import at_equal_training, combined, own_tests, paired, pairs_of_kinds
-from robcomp.results import example, summarise, training_alone, write_tables
+from robcomp.results import summarise, training_alone
+from robcomp.tables import example, write_tables
 from robcomp.uncertainty import compare
 from test_analysis import run_page, said, where
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from robcomp import __version__
 from robcomp._files import shipped as rooms
 from robcomp.command import main, own_copy
-from robcomp.results import example, write_tables
+from robcomp.tables import example, write_tables
 from robcomp.parameters import allowed_parameters, experiment
 
 ROOT = Path(__file__).parents[1]

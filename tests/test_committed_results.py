@@ -14,7 +14,7 @@ from robcomp.data import load
 from robcomp.evaluate import evaluate
 from robcomp.models import load_weights, make_model
 from robcomp.recipe import parse
-from robcomp.results import outcomes, read_tables
+from robcomp.tables import outcomes, read_tables
 from robcomp.schema import Trial
 from robcomp.sweep import Study
 from robcomp.training import Training

@@ -1,4 +1,6 @@
-"""Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes back."""
+"""Random recipes over small nets with 1x1, depthwise, grouped and tied layers: every promise is kept, the file comes
+back."""
+
 import copy
 import os
 import re
@@ -32,7 +34,8 @@ class Tied(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.depthwise, self.grouped, self.point = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 12, 1)
+        self.depthwise, self.grouped, self.point = (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2),
+                                                    nn.Conv2d(8, 12, 1))
         self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 2)
         self.second.weight = self.first.weight
 
@@ -75,7 +78,11 @@ def test_text_and_back(recipe):
 @given(st.floats(.001, 1000), st.sampled_from(["", "distill"]))
 def test_parts_of_an_epoch_as_text_and_back(epochs, option):
     stage = Tune(epochs, option)
-    assert parse(str(stage)).stages == (stage,) and stage.epochs == epochs and "e" not in str(stage).removeprefix("tune").split(":")[0]
+    assert (
+        parse(str(stage)).stages == (stage,)
+        and stage.epochs == epochs
+        and "e" not in str(stage).removeprefix("tune").split(":")[0]
+    )
 
 
 @pytest.mark.parametrize("text", ["tune0", "tune0.0001", "tune1001", "tune1.2.3", "tune."])
@@ -86,9 +93,13 @@ def test_epochs_out_of_range(text):
 def test_each_part_of_an_epoch_draws_its_own_images(monkeypatch):
     from robcomp import training as module
     drawn = []
-    monkeypatch.setattr(module, "augment", lambda images, *_, **__: drawn.append(images.sum((1, 2, 3)).sort().values) or images)
+    monkeypatch.setattr(
+        module, "augment", lambda images, *_, **__: drawn.append(images.sum((1, 2, 3)).sort().values) or images)
     history = compress(net(), "tune0.5+int8+tune0.5+tune0.5", DATA, **MEANS).history
-    assert history.stage.tolist() == ["1 tune0.5", "3 tune0.5", "4 tune0.5"] and [len(images) for images in drawn] == [20] * 3
+    assert (
+        history.stage.tolist() == ["1 tune0.5", "3 tune0.5", "4 tune0.5"]
+        and [len(images) for images in drawn] == [20] * 3
+    )
     assert not any(torch.equal(drawn[a], drawn[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
     again = compress(net(), "tune0.5+int8+tune0.5+tune0.5", DATA, **MEANS).history
     assert again.drop(columns="seconds").equals(history.drop(columns="seconds"))
@@ -171,7 +182,10 @@ def check_by_hand(artifact):
             scale = found[name].state.scale if found[name].state else None
             units = weight if scale is None else weight.double() / scale.double()
             if isinstance(stage, Cluster) and stage.scope == "channel":
-                assert max(len(np.unique(np.round(row.numpy(), 4 if scale is not None else 12))) for row in units) <= stage.k
+                assert (
+                    max(len(np.unique(np.round(row.numpy(), 4 if scale is not None else 12))) for row in units)
+                    <= stage.k
+                )
             elif isinstance(stage, Cluster):
                 assert len(np.unique(np.round(units.numpy(), 4 if scale is not None else 12))) <= stage.k
             if isinstance(stage, Quantize):
@@ -182,7 +196,11 @@ def check_by_hand(artifact):
 
 def half_by_hand(module):
     """Every float that is neither counted in steps nor a step is a half-precision number, by NumPy's account."""
-    counted = {f"{name}.parametrizations.weight.original" for name, part in module.named_modules() if (state := state_of(part)) and state.scale is not None}
+    counted = {
+        f"{name}.parametrizations.weight.original"
+        for name, part in module.named_modules()
+        if (state := state_of(part)) and state.scale is not None
+    }
     for name, value in module.state_dict().items():
         if value.dtype != torch.float32 or name in counted or name.endswith((".scale", ".zero")): continue
         assert np.array_equal(value.numpy().astype(np.float16).astype(np.float32), value.numpy()), name
@@ -194,7 +212,8 @@ class Wide(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
-        self.up, self.middle, self.deep = nn.Conv2d(24, 40, 1), nn.BatchNorm2d(40), nn.Conv2d(40, 40, 3, groups=40, padding=1)
+        self.up, self.middle, self.deep = (nn.Conv2d(24, 40, 1), nn.BatchNorm2d(40),
+                                           nn.Conv2d(40, 40, 3, groups=40, padding=1))
         self.down, self.head = nn.Conv2d(40, 24, 1), nn.Linear(24 * 16, 2)
 
     def forward(self, x):
@@ -219,11 +238,15 @@ def test_channels_and_gradual_pruning_in_any_order(parts, seed, tmp_path_factory
     for part in parts: recipe = recipe >> part
     try: artifact = compress(model, recipe, DATA, **MEANS)
     except ValueError as refused:
-        assert any(reason in str(refused) for reason in ("would be left", "no channel can go", "shared values would have to be taken apart"))
+        assert any(
+            reason in str(refused)
+            for reason in ("would be left", "no channel can go", "shared values would have to be taken apart")
+        )
         return
     check_by_hand(artifact)
     again = packed_and_back(artifact, model, tmp_path_factory.mktemp("pack") / "model.robcomp")
-    assert [type(promise) for promise in restored(again, recipe).promises] == [type(promise) for promise in artifact.promises]
+    assert [type(promise) for promise in restored(again, recipe).promises] == [
+        type(promise) for promise in artifact.promises]
 
 
 def test_channels_go_from_a_network_that_is_quantized_already():
@@ -234,7 +257,14 @@ def test_channels_go_from_a_network_that_is_quantized_already():
 
 def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels():
     model = wide()
-    for layer in (model.stem, model.norm, model.up, model.middle, model.deep, model.down):  # the last eight channels of each set: nothing at all
+    for layer in (
+        model.stem,
+        model.norm,
+        model.up,
+        model.middle,
+        model.deep,
+        model.down,
+    ):  # the last eight channels of each set: nothing at all
         with torch.no_grad():
             for tensor in (layer.weight, layer.bias): tensor is None or tensor[-8:].zero_()
     cut = compress(model, "prune0.34:channel").module
@@ -262,9 +292,14 @@ def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch)
     assert int((weights == 0).sum()) >= round(.6 * len(weights))
 
 
-@pytest.mark.parametrize(("text", "line"), [
-    ("prune0.5:gradual", "write prune0.5:gradual\\+tune3"), ("prune0.5:gradual+int8", "write prune0.5:gradual\\+tune3"),
-    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16"), ("tune1+prune0.5:gradual", "write prune0.5:gradual\\+tune3")])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("prune0.5:gradual", "write prune0.5:gradual\\+tune3"),
+        ("prune0.5:gradual+int8", "write prune0.5:gradual\\+tune3"),
+        ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16"),
+        ("tune1+prune0.5:gradual", "write prune0.5:gradual\\+tune3")],
+)
 def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
     """Before anything is trained, in one network, in a sweep and in a plan."""
     from robcomp._store.small import small_study
@@ -272,12 +307,14 @@ def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
     from robcomp.sweep import sweep
     monkeypatch.setattr("robcomp.compress.fit", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
-    with pytest.raises(ValueError, match=line): sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
+    with pytest.raises(ValueError, match=line):
+        sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
     with pytest.raises(ValueError, match=line): Plan(dict(dataset="digits", arch="vgg19", recipes=["dense", text]))
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
+@pytest.mark.parametrize(
+    "text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
 def test_codes_stay_shared_on_the_integer_grid(text):
     artifact = compress(net(), text, DATA, **MEANS)
     k = next(stage.k for stage in artifact.recipe if isinstance(stage, Cluster))
@@ -289,7 +326,8 @@ def test_codes_stay_shared_on_the_integer_grid(text):
 
 def test_a_finer_grid_later_keeps_the_coarser_one():
     artifact = compress(net(), "int4+int8", DATA)
-    assert all(layer.integers.abs().max() <= 7 for layer in layers(artifact.module).values()) and hasattr(artifact.module.stem, "input_range")
+    assert all(layer.integers.abs().max() <= 7 for layer in layers(artifact.module).values()) and hasattr(
+        artifact.module.stem, "input_range")
 
 
 def test_pruning_is_exact_where_magnitudes_tie():
@@ -328,7 +366,8 @@ def test_codebooks_are_as_good_as_the_exact_ones(k, slack, limit, monkeypatch):
 @pytest.mark.parametrize("k", [2, 5, 16])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_priced_codebooks_beat_alternation_from_many_starts(k, weighted):
-    """Error plus price times bits, against the textbook's alternation from random starts, written without the package's loops."""
+    """Error plus price times bits, against the textbook's alternation from random starts, written without the package's
+    loops."""
     from robcomp._compression.kmeans import entropy_codebook
     rng = np.random.default_rng(k)
     values = rng.standard_t(5, 3000).astype(np.float32)
@@ -349,7 +388,8 @@ def test_priced_codebooks_beat_alternation_from_many_starts(k, weighted):
         return total(codes, book)
     codes, book = entropy_codebook(values, k, price, weights=weights)
     assert len(book) <= k and (np.diff(book) > 0).all() and np.bincount(codes, minlength=len(book)).min() > 0
-    assert total(codes, book) <= 1.001 * min(alternated(np.sort(rng.choice(values, k, replace=False)).astype(float)) for _ in range(10))
+    assert total(codes, book) <= 1.001 * min(
+        alternated(np.sort(rng.choice(values, k, replace=False)).astype(float)) for _ in range(10))
 
 
 def test_a_bit_more_on_average_goes_where_it_does_most_good():
@@ -378,8 +418,14 @@ def test_tuning_moves_codebooks_like_the_projection_of_free_weights():
 
 
 def test_a_layer_of_one_weight_takes_every_stage():
-    model = model_from(nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten(), nn.Linear(2, 2), nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 1, 1), nn.Flatten()),
-                       name="one", classes=2, contract=CONTRACT)
+    model = model_from(
+        nn.Sequential(
+            nn.Conv2d(3, 2, 8), nn.Flatten(), nn.Linear(2, 2), nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 1, 1), nn.Flatten()
+        ),
+        name="one",
+        classes=2,
+        contract=CONTRACT,
+    )
     artifact = compress(model, "cluster16+int4:weights+recal", DATA)
     assert artifact.summary().codes["4"] == 1
 
@@ -394,8 +440,11 @@ def test_foreign_parametrizations_are_refused():
     with pytest.raises(ValueError, match="layer point has a parametrization of its own"): compress(model, "prune0.5")
 
 
-@pytest.mark.parametrize("normed", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm,
-                                    torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
+@pytest.mark.parametrize(
+    "normed",
+    [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm,
+     torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm],
+)
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_normalised_weights_are_folded_with_one_line(normed, capsys):
     model, x = Tied().eval(), torch.randn(4, 3, 8, 8)
@@ -424,14 +473,23 @@ def test_other_precisions_are_brought_to_float32_with_one_line(kind, capsys):
     assert model.stem.weight.dtype == kind
 
 
-@pytest.mark.parametrize("bare, names, count", [(True, ["mix"], 256), (False, ["attention.in_proj_weight", "attention.out_proj.weight"], 1024)])
+@pytest.mark.parametrize(
+    "bare, names, count",
+    [(True, ["mix"], 256), (False, ["attention.in_proj_weight", "attention.out_proj.weight"], 1024)])
 def test_what_no_stage_reaches_is_named_and_stays(bare, names, count, capsys, tmp_path):
     torch.manual_seed(0)
     model = model_from(Attending(bare, classes=2), name="attending", classes=2, contract=CONTRACT)
     artifact = compress(model, "prune0.5+cluster4+int8", DATA)
-    assert capsys.readouterr().err == f"robcomp: no stage compresses {', '.join(names)}: {count:,} parameters stay float32\n"
+    assert (
+        capsys.readouterr().err
+        == f"robcomp: no stage compresses {', '.join(names)}: {count:,} parameters stay float32\n"
+    )
     left = artifact.out_of_reach()
-    assert list(left.index) == names and left.parameters.sum() == count and list(artifact.summary().index) == ["stem", "last"]
+    assert (
+        list(left.index) == names
+        and left.parameters.sum() == count
+        and list(artifact.summary().index) == ["stem", "last"]
+    )
     assert all(torch.equal(artifact.module.get_parameter(name), model.get_parameter(name)) for name in names)
     line = f"no stage compresses {', '.join(names)}: {count:,} parameters stay float32"
     assert artifact.remarks() == [line] and line in repr(artifact) and f"<p>{line}</p>" in artifact._repr_html_()
@@ -439,11 +497,17 @@ def test_what_no_stage_reaches_is_named_and_stays(bare, names, count, capsys, tm
     assert restored(again, artifact.recipe).remarks() == [line]
 
 
-@pytest.mark.parametrize("stage", ["prune0.5", "prune0.5:layer", "prune0.5:2of4", "cluster4", "int8", "int4:weights", "int3:auto", "tune1", "recal"])
+@pytest.mark.parametrize(
+    "stage",
+    ["prune0.5", "prune0.5:layer", "prune0.5:2of4", "cluster4", "int8", "int4:weights", "int3:auto", "tune1", "recal"])
 @pytest.mark.parametrize("bare", [True, False])
 def test_every_stage_says_the_same_of_what_it_does_not_reach(bare, stage, capsys):
-    artifact = compress(model_from(Attending(bare, classes=2), name="attending", classes=2, contract=CONTRACT), stage, DATA, **MEANS)
-    assert capsys.readouterr().err.count("parameters stay float32") == 1 and artifact.remarks() == [f"no stage compresses {', '.join(artifact.out_of_reach().index)}: {256 if bare else 1024:,} parameters stay float32"]
+    artifact = compress(
+        model_from(Attending(bare, classes=2), name="attending", classes=2, contract=CONTRACT), stage, DATA, **MEANS)
+    assert capsys.readouterr().err.count("parameters stay float32") == 1 and artifact.remarks() == [
+        f"no stage compresses {', '.join(artifact.out_of_reach().index)}: {256 if bare else 1024:,} parameters stay "
+        "float32"
+    ]
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -452,14 +516,19 @@ def test_channels_that_reach_what_is_out_of_reach_stay(bare):
     with pytest.raises(ValueError, match="no channel can go"): compress(model, "prune0.5:channel")
 
 
-@pytest.mark.parametrize("text", ["prune0.5", "prune0.5:2of4", "cluster4", "half", "int8", "int8:weights", "int4", "int3:auto", "prune0.5+cluster4+int8", "int8+tune1+prune0.6"])
+@pytest.mark.parametrize(
+    "text",
+    ["prune0.5", "prune0.5:2of4", "cluster4", "half", "int8", "int8:weights", "int4", "int3:auto",
+     "prune0.5+cluster4+int8", "int8+tune1+prune0.6"],
+)
 def test_weights_that_are_taken_without_their_layer_are_compressed_by_every_stage(text, tmp_path, capsys):
     """What enters such a layer is not seen, so it stays float, and the artifact says so."""
     torch.manual_seed(0)
     model, recipe = model_from(Taking(classes=2), name="taking", classes=2, contract=CONTRACT), parse(text)
     artifact = compress(model, text, DATA, **MEANS)
     assert all(layers(artifact.module)[name].state for name in ("taken", "last"))
-    line = "int8 rounds the weights of taken, idle alone: no image passes through that layer, so what meets them stays float"
+    line = ("int8 rounds the weights of taken, idle alone: no image passes through that layer, "
+            "so what meets them stays float")
     asked = any(isinstance(stage, Quantize) and stage.rounds_inputs for stage in recipe)
     assert artifact.remarks() == [line] * asked and capsys.readouterr().err == f"robcomp: {line}\n" * asked
     again = packed_and_back(artifact, model, tmp_path / "taking.robcomp")
@@ -472,7 +541,10 @@ def test_channels_that_meet_taken_weights_stay(width):
     artifact = compress(model, "prune0.5:channel")
     found = layers(artifact.module)
     assert found["mix"].weight.shape[:2] == (16, width) and found["stem"].weight.shape[0] == 32
-    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: these channels meet the weights of taken, which the network takes without calling that layer"]
+    assert artifact.remarks() == [
+        "prune0.5:channel leaves stem whole: these channels meet the weights of taken, which the network takes without "
+        "calling that layer"
+    ]
 
 
 def test_a_network_that_calls_none_of_its_layers():
@@ -481,17 +553,25 @@ def test_a_network_that_calls_none_of_its_layers():
             super().__init__()
             self.stem, self.last = nn.Conv2d(3, 32, 3), nn.Linear(32, 2)
 
-        def forward(self, x): return nn.functional.linear(nn.functional.conv2d(x, self.stem.weight).mean((2, 3)), self.last.weight)
+        def forward(self, x):
+            return nn.functional.linear(nn.functional.conv2d(x, self.stem.weight).mean((2, 3)), self.last.weight)
 
     model = model_from(Functions(), name="functions", classes=2, contract=CONTRACT)
-    assert compress(model, "int8", DATA).remarks() == ["int8 rounds the weights of stem, last alone: no image passes through that layer, so what meets them stays float"]
-    with pytest.raises(ValueError, match="^prune0.5:channel: functions: none of its layers is called; prune weights instead, as prune0.5$"): compress(model, "prune0.5:channel")
+    assert compress(model, "int8", DATA).remarks() == [
+        "int8 rounds the weights of stem, last alone: no image passes through that layer, so what meets them stays "
+        "float"
+    ]
+    with pytest.raises(
+        ValueError,
+        match="^prune0.5:channel: functions: none of its layers is called; prune weights instead, as prune0.5$"):
+        compress(model, "prune0.5:channel")
 
 
 def test_without_any_calibration_input_nothing_is_rounded():
     nothing = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
     nothing.calibration = nothing.calibration.take([])
-    with pytest.raises(ValueError, match="^inputs cannot be rounded without calibration images: give at least one$"): compress(net(), "int8", nothing)
+    with pytest.raises(ValueError, match="^inputs cannot be rounded without calibration images: give at least one$"):
+        compress(net(), "int8", nothing)
 
 
 def test_inputs_that_are_all_zero_are_rounded():
@@ -500,10 +580,19 @@ def test_inputs_that_are_all_zero_are_rounded():
     assert torch.isfinite(artifact.module(torch.randn(2, 3, 8, 8))).all() and artifact.module.stem.input_range.scale > 0
 
 
-@pytest.mark.parametrize("make", [lambda: nn.BatchNorm2d(4, track_running_stats=False), lambda: without(nn.BatchNorm2d(4), "running_mean", "running_var")])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nn.BatchNorm2d(4, track_running_stats=False),
+     lambda: without(nn.BatchNorm2d(4), "running_mean", "running_var")],
+)
 def test_there_are_no_statistics_to_measure_again(make):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(ValueError, match="^layer 2 keeps no running statistics and normalises by the batch it is in: there are none to measure again, leave that out$"):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(
+        ValueError,
+        match="^layer 2 keeps no running statistics and normalises by the batch it is in: "
+              "there are none to measure again, leave that out$",
+    ):
         compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
 
 
@@ -519,49 +608,67 @@ def test_networks_that_are_quantized_already_are_refused():
 
 
 def test_data_of_another_kind_or_size_is_refused():
-    with pytest.raises(TypeError, match="as load gives it, got ndarray"): compress(net(), "int8", np.zeros((4, 3, 8, 8)))
+    with pytest.raises(TypeError, match="as load gives it, got ndarray"):
+        compress(net(), "int8", np.zeros((4, 3, 8, 8)))
     large = Images(np.zeros((20, 16, 16, 3), np.uint8), np.arange(20) % 2)
-    with pytest.raises(ValueError, match="expects images of 8 x 8 x 3, got 16 x 16 x 3"): compress(net(), "int8", Data("large", large, large, large, ["a", "b"]))
+    with pytest.raises(ValueError, match="expects images of 8 x 8 x 3, got 16 x 16 x 3"):
+        compress(net(), "int8", Data("large", large, large, large, ["a", "b"]))
 
 
 def test_kept_layers_are_left_alone():
     model = net()
     artifact = compress(model, "prune0.5+cluster4+int8", DATA, keep=["stem", "last"])
-    assert torch.equal(artifact.module.stem.weight, model.stem.weight) and not hasattr(artifact.module.stem, "input_range")
+    assert torch.equal(artifact.module.stem.weight, model.stem.weight) and not hasattr(
+        artifact.module.stem, "input_range")
 
 
-@pytest.mark.parametrize("magnitudes", [[0.], [1e-42, 3., 0., 3., 3.], list(np.abs(np.random.default_rng(0).standard_cauchy(999)) * 1e-20)])
+@pytest.mark.parametrize(
+    "magnitudes",
+    [[0.0], [1e-42, 3.0, 0.0, 3.0, 3.0], list(np.abs(np.random.default_rng(0).standard_cauchy(999)) * 1e-20)])
 def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
     from robcomp._compression.select import kth_smallest
     values = np.array(magnitudes, np.float32)
     assert [kth_smallest(values, k) for k in range(1, len(values) + 1)] == np.sort(values).tolist()
 
 
-@pytest.mark.parametrize("typed, said", [("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"), ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"),
-                                         ("quantise4:weights", "write int4:weights$"), ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"), ("prune0.5++int8", "both sides of each [+]"),
-                                         ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
-                                         ("Prune(.5)", "write prune0.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
-                                         ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
-                                         ("PRUNE70%", "write prune0.7$"), ("prune 70%", "write prune0.7$"), ("prune(70 %)", "write prune0.7$"), ("Prune 70% + INT8", "write prune0.7$"),
-                                         ("cluster50%", "number of values, no share, as in cluster16$"), ("int80%", "number of bits, no share, as in int8$"), ("int 8%", "as in int8$"),
-                                         ("Quantize 8 %", "as in int8$"), ("tune50%", "write tune0.5$"), ("half50%", "no amount, as in half$"), ("prune%", "takes a number, as in prune0.7$"),
-                                         ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
-                                         ("prune-1.5", "did you mean 'prune'"), ("Dense", "write dense$"),
-                                         ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 290, "allowed: int8, int4, int2$"),
-                                         ("tune" + "1" * 290, "epochs from 0.001 to 1000"), ("cluster" + "9" * 290, "2 to 4096"),
-                                         ("x" * 100_000, "at most 300 characters, got 100,000, from 'xxx")])
+@pytest.mark.parametrize(
+    "typed, said",
+    [
+        ("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"),
+        ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"), ("quantise4:weights", "write int4:weights$"),
+        ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"),
+        ("prune0.5++int8", "both sides of each [+]"), ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"),
+        ("prune=0.5", "write prune0.5$"), ("Prune(.5)", "write prune0.5$"), ("prune0,5", "write prune0.5$"),
+        ("int-8", "write int8$"), ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
+        ("PRUNE70%", "write prune0.7$"), ("prune 70%", "write prune0.7$"), ("prune(70 %)", "write prune0.7$"),
+        ("Prune 70% + INT8", "write prune0.7$"), ("cluster50%", "number of values, no share, as in cluster16$"),
+        ("int80%", "number of bits, no share, as in int8$"), ("int 8%", "as in int8$"), ("Quantize 8 %", "as in int8$"),
+        ("tune50%", "write tune0.5$"), ("half50%", "no amount, as in half$"),
+        ("prune%", "takes a number, as in prune0.7$"), ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"),
+        ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"), ("prune-1.5", "did you mean 'prune'"),
+        ("Dense", "write dense$"), ("int4.5:auto", "3 to 7 whole bits"),
+        ("int" + "9" * 290, "allowed: int8, int4, int2$"), ("tune" + "1" * 290, "epochs from 0.001 to 1000"),
+        ("cluster" + "9" * 290, "2 to 4096"), ("x" * 100_000, "at most 300 characters, got 100,000, from 'xxx")],
+)
 def test_the_usual_slips_are_told_what_to_write(typed, said):
     with pytest.raises(ValueError, match=said) as error: parse(typed)
     assert "\n" not in str(error.value)
 
 
-WORDS = ["prune", "Prune", "prone", "cluster", "CLUSTER", "int", "tune", "recal", "half", "dense", "Dense", "quantize", "quant", "q", "fp16", "float16", "bits", ""]
-NUMBERS = ["", "0.7", "70", ".5", "0,5", "16", "8", "4", "3", "1.5", "150", "0", "1e-7", "0.0000001", "٣", "2.5.1", "9" * 30]
-JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", " %", "%%", "%)", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
+WORDS = ["prune", "Prune", "prone", "cluster", "CLUSTER", "int", "tune", "recal", "half", "dense", "Dense", "quantize",
+         "quant", "q", "fp16", "float16", "bits", ""]
+NUMBERS = ["", "0.7", "70", ".5", "0,5", "16", "8", "4", "3", "1.5", "150", "0", "1e-7", "0.0000001", "٣", "2.5.1",
+           "9" * 30]
+JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", " %", "%%", "%)", "%:layer", ":weights", ":2of4", ":Layer", ")", "+",
+          "++", ",", "->", " >> ", "/", "&", "\n"]
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(JOINTS), st.sampled_from(NUMBERS), st.sampled_from(JOINTS)), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(WORDS), st.sampled_from(JOINTS), st.sampled_from(NUMBERS), st.sampled_from(JOINTS)),
+        min_size=1, max_size=3)
+)
 def test_every_hint_is_a_recipe(parts):
     try: parse("".join(map("".join, parts)))
     except ValueError as error: said = str(error)
@@ -572,23 +679,29 @@ def test_every_hint_is_a_recipe(parts):
 
 @pytest.mark.parametrize("amount", [.00001, 1 / 3, .5])
 def test_hints_of_a_stage_in_the_wrong_place_are_recipes(amount):
-    with pytest.raises(ValueError, match="cannot follow") as error: compress(net(), f"cluster8+{Prune(amount, 'gradual')}+tune1")
+    with pytest.raises(ValueError, match="cannot follow") as error:
+        compress(net(), f"cluster8+{Prune(amount, 'gradual')}+tune1")
     assert parse(str(error.value).rpartition("write ")[2]) == parse(str(Prune(amount)))
 
 
 @pytest.mark.parametrize("keep", [None, 3, "stem", True])
 def test_layers_to_keep_are_a_list_of_names(keep):
-    with pytest.raises(TypeError, match="^keep is a list of names of layers, got"): compress(net(), "prune0.5", keep=keep)
+    with pytest.raises(TypeError, match="^keep is a list of names of layers, got"):
+        compress(net(), "prune0.5", keep=keep)
 
 
 @pytest.mark.parametrize("recipe", [None, 8, b"int8", ["int8"]])
 def test_what_is_no_text_is_no_recipe(recipe):
-    with pytest.raises(TypeError, match="^a recipe is text as prune0.7[+]int8, or dense, got (NoneType|int|bytes|list)$"): parse(recipe)
+    with pytest.raises(
+        TypeError, match="^a recipe is text as prune0.7[+]int8, or dense, got (NoneType|int|bytes|list)$"):
+        parse(recipe)
 
 
-SHUFFLES = dict(by_hand=lambda x: x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
-                unflattened=lambda x: x.unflatten(1, (4, -1)).permute(0, 2, 1, 3, 4).flatten(1, 2), channel_shuffle=nn.ChannelShuffle(2),
-                pixel_shuffle=lambda x: nn.functional.pixel_unshuffle(nn.functional.pixel_shuffle(x, 2), 2))
+SHUFFLES = dict(
+    by_hand=lambda x: x.view(len(x), 2, x.shape[1] // 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
+    unflattened=lambda x: x.unflatten(1, (4, -1)).permute(0, 2, 1, 3, 4).flatten(1, 2),
+    channel_shuffle=nn.ChannelShuffle(2),
+    pixel_shuffle=lambda x: nn.functional.pixel_unshuffle(nn.functional.pixel_shuffle(x, 2), 2))
 
 
 class Divided(nn.Module):
@@ -596,7 +709,9 @@ class Divided(nn.Module):
 
     def __init__(self, how):
         super().__init__()
-        self.how, self.stem, self.left, self.right, self.last = how, nn.Conv2d(3, 64, 3), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 64, 1), nn.Linear(96, 4)
+        self.how, self.stem, self.left, self.right, self.last = (how, nn.Conv2d(3, 64, 3),
+                                                                 nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 64, 1),
+                                                                 nn.Linear(96, 4))
 
     def forward(self, x):
         x = self.stem(x).relu()
@@ -610,14 +725,27 @@ class Divided(nn.Module):
 @pytest.mark.parametrize("how", SHUFFLES)
 def test_a_channel_shuffle_is_refused_as_such(how):
     network = model_from(Divided(how), name=how, classes=4, contract=CONTRACT)
-    operation = how if how in ("channel_shuffle", "pixel_shuffle") else r"a channel shuffle \((transpose of 2 x 32|permute of 4 x 16) x 6 x 6\)"
-    with pytest.raises(ValueError, match=rf"prune0.5:channel: {how}: {operation} puts channels into another order(; | in )") as refused: compress(network, "prune0.5:channel")
+    operation = (
+        how
+        if how in ("channel_shuffle", "pixel_shuffle")
+        else r"a channel shuffle \((transpose of 2 x 32|permute of 4 x 16) x 6 x 6\)"
+    )
+    with pytest.raises(
+        ValueError, match=rf"prune0.5:channel: {how}: {operation} puts channels into another order(; | in )"
+    ) as refused:
+        compress(network, "prune0.5:channel")
     assert "\n" not in str(refused.value) and str(refused.value).endswith("prune weights instead, as prune0.5")
 
 
-@pytest.mark.parametrize("mix, said", [(lambda x: x.softmax(1), "something other than its layers mixes channels"), (lambda x: x.roll(3, 1), "something other than its layers mixes channels"),
-                                       (lambda x: x.view(-1, 64, 36).view(-1, 64, 6, 6), "does its forward pass count them itself"),
-                                       (lambda x: x + x.sum().item(), "does not run on torch's meta device"), (torch.sigmoid, ""), (lambda x: x * x.mean((2, 3), True).tanh(), "")])
+@pytest.mark.parametrize(
+    "mix, said",
+    [
+        (lambda x: x.softmax(1), "something other than its layers mixes channels"),
+        (lambda x: x.roll(3, 1), "something other than its layers mixes channels"),
+        (lambda x: x.view(-1, 64, 36).view(-1, 64, 6, 6), "does its forward pass count them itself"),
+        (lambda x: x + x.sum().item(), "does not run on torch's meta device"), (torch.sigmoid, ""),
+        (lambda x: x * x.mean((2, 3), True).tanh(), "")],
+)
 def test_a_narrow_network_says_what_the_whole_one_says(mix, said):
     class Mixed(nn.Module):
         def __init__(self):
@@ -630,10 +758,12 @@ def test_a_narrow_network_says_what_the_whole_one_says(mix, said):
     if not said:
         assert compress(network, "prune0.5:channel").module.stem.out_channels == 32
         return
-    with pytest.raises(ValueError, match=f"prune0.5:channel: mixed: .*{said}.*; prune weights instead, as prune0.5$"): compress(network, "prune0.5:channel")
+    with pytest.raises(ValueError, match=f"prune0.5:channel: mixed: .*{said}.*; prune weights instead, as prune0.5$"):
+        compress(network, "prune0.5:channel")
 
 
-STOCK = dict(shufflenet_v2_x0_5="a channel shuffle .* in stage2.0; prune weights", squeezenet1_0="", mnasnet0_5="", densenet121="", googlenet="", efficientnet_b0="", regnet_y_400mf="", convnext_tiny="")
+STOCK = dict(shufflenet_v2_x0_5="a channel shuffle .* in stage2.0; prune weights", squeezenet1_0="", mnasnet0_5="",
+             densenet121="", googlenet="", efficientnet_b0="", regnet_y_400mf="", convnext_tiny="")
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -641,15 +771,27 @@ def test_stock_networks_are_pruned_or_refused_in_one_line(name, capsys):
     """As initialised, for few classes: the last layer's weights are smaller than the others'."""
     options = dict(aux_logits=False, init_weights=False) if name == "googlenet" else {}
     torch.manual_seed(0)
-    network = model_from(getattr(torchvision.models, name)(num_classes=4, **options), name=name, classes=4, contract=InputContract(32, (128,) * 3, (64,) * 3))
+    network = model_from(getattr(torchvision.models, name)(num_classes=4, **options), name=name, classes=4,
+                         contract=InputContract(32, (128,) * 3, (64,) * 3))
     artifact = compress(network, "prune0.5")
     weights = {own: layer.weight for own, layer in layers(artifact.module).items()}
     assert all(weight.any() for weight in weights.values())
-    assert sum(int((weight == 0).sum()) for weight in weights.values()) == round(.5 * sum(weight.numel() for weight in weights.values()))
+    assert sum(int((weight == 0).sum()) for weight in weights.values()) == round(
+        0.5 * sum(weight.numel() for weight in weights.values()))
     whole = [own for own, weight in weights.items() if weight.all()]
     remark = artifact.promises[0].remark
-    assert all(own in whole for own in remark.removeprefix("prune0.5 leaves out ").removesuffix(", which would have lost all weights").split(", ") if remark)
-    assert (f"robcomp: {remark}\n" in capsys.readouterr().err) == bool(remark) and (remark in repr(artifact)) and (remark in artifact._repr_html_())
+    assert all(
+        own in whole
+        for own in remark.removeprefix("prune0.5 leaves out ")
+        .removesuffix(", which would have lost all weights")
+        .split(", ")
+        if remark
+    )
+    assert (
+        (f"robcomp: {remark}\n" in capsys.readouterr().err) == bool(remark)
+        and (remark in repr(artifact))
+        and (remark in artifact._repr_html_())
+    )
     if not STOCK[name]: assert macs(compress(network, "prune0.5:channel").module) < .8 * macs(network)
     else:
         with pytest.raises(ValueError, match=STOCK[name]) as refused: compress(network, "prune0.5:channel")
@@ -666,8 +808,16 @@ class Fussy(nn.Module):
 
 @pytest.mark.parametrize("stage", ["int8", "recal", "tune1"])
 def test_what_fails_inside_a_stage_is_one_line(stage):
-    network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), Fussy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), name="fussy", classes=2, contract=CONTRACT)
-    with pytest.raises(ValueError, match=rf"^{stage} failed in 2 \(KeyError: 'three images.* or name layers in keep$") as failed: compress(network, stage, DATA, **MEANS)
+    network = model_from(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), Fussy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)),
+        name="fussy",
+        classes=2,
+        contract=CONTRACT,
+    )
+    with pytest.raises(
+        ValueError, match=rf"^{stage} failed in 2 \(KeyError: 'three images.* or name layers in keep$") as failed:
+        compress(network, stage, DATA, **MEANS)
     assert "\n" not in str(failed.value) and isinstance(failed.value.__cause__, KeyError)
 
 
@@ -675,7 +825,12 @@ def test_what_fails_while_channels_are_traced_is_one_line(monkeypatch):
     import torch_pruning
     def broken(*_, **__): raise ZeroDivisionError("integer division or modulo by zero")
     monkeypatch.setattr(torch_pruning.DependencyGraph, "build_dependency", broken)
-    with pytest.raises(ValueError, match=r"prune0.5:channel: wide: its channels cannot be followed \(ZeroDivisionError: integer .*\); prune weights instead, as prune0.5$"): compress(wide(), "prune0.5:channel")
+    with pytest.raises(
+        ValueError,
+        match=r"prune0.5:channel: wide: its channels cannot be followed \(ZeroDivisionError: integer .*\); "
+              "prune weights instead, as prune0.5$",
+    ):
+        compress(wide(), "prune0.5:channel")
 
 
 @pytest.mark.parametrize("text", ["prune0.5", "prune0.5:gradual+tune1", "prune0.5+prune0.7", "cluster4+prune0.5+int8"])
@@ -686,20 +841,30 @@ def test_a_layer_that_would_be_emptied_is_left_out_and_said(text, capsys):
     check_by_hand(artifact)  # the others make up for it
     assert layers(artifact.module)["last"].weight.any()
     remarks = [promise.remark for promise in artifact.promises if promise.stage.family == "prune"]
-    if "tune" not in text: assert all(remark == f"{stage} leaves out last, which would have lost all weights" for remark, stage in zip(remarks, text.replace("cluster4+", "").split("+")))
-    assert artifact.remarks() == [remark for remark in remarks if remark] and capsys.readouterr().err == "".join(f"robcomp: {remark}\n" for remark in remarks if remark)
+    if "tune" not in text:
+        assert all(
+            remark == f"{stage} leaves out last, which would have lost all weights"
+            for remark, stage in zip(remarks, text.replace("cluster4+", "").split("+"))
+        )
+    assert artifact.remarks() == [remark for remark in remarks if remark] and capsys.readouterr().err == "".join(
+        f"robcomp: {remark}\n" for remark in remarks if remark)
 
 
 def test_layer_by_layer_the_tiny_one_is_left_out():
-    model = model_from(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)), name="thin", classes=2, contract=CONTRACT)
+    model = model_from(
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)),
+        name="thin", classes=2, contract=CONTRACT)
     artifact = compress(model, "prune0.8:layer")
     zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers(artifact.module).items()}
-    assert zeros == {"0": round(.8 * 216), "1": round(.8 * 8), "4": 0} and artifact.remarks() == ["prune0.8:layer leaves out 4, which would have lost all weights"]
+    assert zeros == {"0": round(0.8 * 216), "1": round(0.8 * 8), "4": 0} and artifact.remarks() == [
+        "prune0.8:layer leaves out 4, which would have lost all weights"]
 
 
 @pytest.mark.parametrize("text", ["prune0.999", "prune0.99:layer"])
 def test_asked_to_leave_nothing(text):
-    tiny = model_from(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), name="tiny", classes=2, contract=CONTRACT)
+    tiny = model_from(
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), name="tiny", classes=2, contract=CONTRACT
+    )
     with pytest.raises(ValueError, match=f"{text}: nothing of 2 would be left"): compress(tiny, text)
 
 

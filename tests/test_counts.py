@@ -8,8 +8,11 @@ import pytest
 from robcomp.count_intervals import count_differences, count_intervals, image_correlation, spread_of_mean
 from robcomp.counts import from_counts, rounded_rates, without_epochs
 from robcomp.explorer import menus
-from robcomp.pareto import Goals, choose, pareto
-from robcomp.results import controls, example, find, join, outcomes, put_back, read_tables, references, summarise
+from robcomp.choice import choose
+from robcomp.goals import Goals
+from robcomp.pareto import pareto
+from robcomp.results import controls, references, summarise
+from robcomp.tables import example, find, join, outcomes, put_back, read_tables
 from robcomp.schema import STANDARD
 from robcomp.uncertainty import comparisons, intervals
 

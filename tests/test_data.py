@@ -22,18 +22,8 @@ from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.steps import augment
 from robcomp.training import Training, fit
-from robcomp.data import (
-    CIFAR_CONTRACT,
-    Data,
-    Images,
-    InputContract,
-    as_input,
-    contract_of,
-    from_folder,
-    load,
-    shuffled,
-    split,
-)
+from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, contract_of, from_folder, load,
+                          shuffled, split)
 
 CIFAR = Path(os.environ.get("ROBCOMP_DATA", "/nowhere"))
 needs_cifar = pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
@@ -123,17 +113,9 @@ def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
 
 
 @pytest.mark.parametrize("mean, std", [
-    ((0, 0), (1, 1, 1)),
-    ((0, 0, 0), (1, 0, 1)),
-    ((0, 0, 0), (1, float("nan"), 1)),
-    ((1e308,) * 3, (1,) * 3),
-    ((0,) * 3, (1e-300, 1, 1)),
-    ((0, -1e9, 0), (1,) * 3),
-    ((0,) * 3, (1, 1, 1e9)),
-    (None, (1,) * 3),
-    ((0,) * 3, [[1], 2, 3]),
-    ((0, "x", 0), (1,) * 3),
-])
+    ((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1)), ((1e308,) * 3, (1,) * 3),
+    ((0,) * 3, (1e-300, 1, 1)), ((0, -1e9, 0), (1,) * 3), ((0,) * 3, (1, 1, 1e9)), (None, (1,) * 3),
+    ((0,) * 3, [[1], 2, 3]), ((0, "x", 0), (1,) * 3)])
 def test_contracts_that_cannot_be(mean, std):
     with pytest.raises(ValueError) as error: InputContract(32, mean, std)
     assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
@@ -268,8 +250,7 @@ class Evil:
 
 @pytest.mark.parametrize(
     "content",
-    [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q", pickle.dumps(np.array([Evil()], object))],
-)
+    [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q", pickle.dumps(np.array([Evil()], object))])
 def test_pickles_run_nothing(content):
     with pytest.raises(ValueError, match="not a pickle of arrays") as error:
         read_arrays(content)
@@ -286,11 +267,8 @@ def tiny_cifar(tmp_path, monkeypatch):
     served.mkdir()
     pixels = lambda n: np.arange(n * 3072, dtype=np.uint64).astype(np.uint8).reshape(n, 3072)
     batch = lambda n: pickle.dumps(dict(data=pixels(n), labels=[i % 2 for i in range(n)]))
-    files = {
-        "data_batch_1": batch(20),
-        "test_batch": batch(4),
-        "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"])),
-    }
+    files = {"data_batch_1": batch(20), "test_batch": batch(4),
+             "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"]))}
     with tarfile.open(served / "c.tar.gz", "w:gz") as box:
         for name, content in files.items():
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
@@ -414,16 +392,8 @@ def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
 def test_every_orientation_is_turned_upright(turn, tmp_path):
     upright = np.zeros((8, 8, 3), np.uint8)
     upright[:4, :4, 0], upright[:4, 4:, 1], upright[4:, :4, 2] = 255, 255, 255
-    stored = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright, 1),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(upright, -1),
-    }[turn]
+    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+              6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[turn]
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
@@ -433,11 +403,8 @@ def test_every_orientation_is_turned_upright(turn, tmp_path):
 def test_what_becomes_of_pictures_that_are_not_square_is_said_and_done(tmp_path):
     """The middle of the longer side is kept, nothing is squeezed."""
     said = " ".join(from_folder.__doc__.split())
-    for words in (
-        "not square is cropped: the middle of its longer side is kept, nothing is squeezed",
-        "EXIF orientation",
-        "16-bit greys keep their range",
-    ):
+    for words in ("not square is cropped: the middle of its longer side is kept, nothing is squeezed",
+                  "EXIF orientation", "16-bit greys keep their range"):
         assert words in said
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = np.arange(8)[None, :, None] * 30
@@ -478,16 +445,10 @@ def noise_folder(tmp_path):
 def small_net(data):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = (
-            torch.nn.Conv2d(3, 4, 3, stride=4),
-            torch.nn.BatchNorm2d(4),
-            torch.nn.ReLU(),
-            torch.nn.AdaptiveAvgPool2d(2),
-            torch.nn.Flatten(),
-        )
+        layers = (torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
+                  torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
         return model_from(
-            torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data)
-        )
+            torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data))
 
 
 def test_on_disk_and_in_memory_are_the_same_data_set_to_the_bit(noise_folder):
@@ -512,16 +473,10 @@ def test_no_more_than_a_block_of_pictures_is_held(noise_folder, monkeypatch):
     data, asked = from_folder(noise_folder, size=64, keep=False, test=0.8), []
     net, read = small_net(data), Pictures.__getitem__
     monkeypatch.setattr(
-        rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1]
-    )
+        rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1])
     monkeypatch.setattr("robcomp.evaluate.BLOCK", 10 * 64 * 64 * 3)
-    rows = evaluate(
-        dict(net=net),
-        Suite(data, corruptions=["contrast"], severities=[1], adapt=True),
-        batch=5,
-        progress=False,
-        device="cpu",
-    )
+    rows = evaluate(dict(net=net), Suite(data, corruptions=["contrast"], severities=[1], adapt=True), batch=5,
+                    progress=False, device="cpu")
     assert (
         len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10
     )  # the first 32 are seen once, to choose the engine
@@ -532,22 +487,12 @@ def test_pictures_are_indexed_like_an_array(noise_folder):
     pictures = Pictures(files, 32)
     whole = np.asarray(pictures)
     assert pictures.shape == whole.shape == (60, 32, 32, 3) and pictures.dtype == whole.dtype == np.uint8
-    for positions in (
-        3,
-        -1,
-        slice(2, 9, 3),
-        slice(5, 5),
-        [4, 4, 0],
-        np.array([], int),
-        np.arange(60) % 7 == 0,
-        torch.tensor([1, 2]),
-    ):
+    for positions in (3, -1, slice(2, 9, 3), slice(5, 5), [4, 4, 0], np.array([], int), np.arange(60) % 7 == 0,
+                      torch.tensor([1, 2])):
         assert np.array_equal(
-            pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions]
-        )
+            pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions])
     assert np.array_equal(pictures.take([5, 2]).take([1])[:], whole[[2]]) and np.array_equal(
-        pickle.loads(pickle.dumps(pictures))[7], whole[7]
-    )
+        pickle.loads(pickle.dumps(pictures))[7], whole[7])
     with pytest.raises(IndexError, match="pictures are read whole"):
         pictures[..., 0]
 
@@ -565,10 +510,8 @@ def test_a_picture_that_changed_after_its_folder_was_read_is_named(noise_folder,
 
 
 def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny_cifar, tmp_path, monkeypatch):
-    images, labels = (
-        np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
-        np.array([0, 1, 1, 0, 1, 0], np.int32),
-    )
+    images, labels = (np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+                      np.array([0, 1, 1, 0, 1, 0], np.int32))
     for name, array in dict(data=images, labels=labels).items():
         np.save(tiny_cifar / f"cifar10.1_v6_{name}.npy", array)
     md5 = {name: hashlib.md5((tiny_cifar / name).read_bytes()).hexdigest() for name in rooms.NEW_TEST_MD5}
@@ -576,8 +519,7 @@ def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny
 
     monkeypatch.setattr(rooms, "NEW_TEST", CIFAR10.url.rpartition("/")[0] + "/")
     with pytest.raises(
-        ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file"
-    ) as error:
+        ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file") as error:
         load("cifar10.1", root=tmp_path / "root")
     one_line(error)
     assert not [path for path in (tmp_path / "root" / "CIFAR-10.1").iterdir()]

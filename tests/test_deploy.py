@@ -1,4 +1,6 @@
-"""The exported file against the simulation: small nets with every kind of layer, folding that keeps codes, errors in one line."""
+"""The exported file against the simulation: small nets with every kind of layer, folding that keeps codes, errors in
+one line."""
+
 import platform
 import subprocess
 import sys
@@ -22,14 +24,17 @@ from robcomp.pack import pack, unpack
 from tests.networks import Attending
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-needs_onnx = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
+needs_onnx = pytest.mark.skipif(
+    bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
 CONTRACT = InputContract(16, (128,) * 3, (64,) * 3)
 RECIPES = ("int8", "cluster16+int8", "prune0.7:layer+int8")
 
 
 def noise(n, seed):
     pixels = np.random.default_rng(seed).normal(128, 70, (n, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
-    return Images((pixels + np.random.default_rng(seed + 1).normal(0, 20, (n, 16, 16, 3))).clip(0, 255).astype(np.uint8), np.arange(n) % 6)
+    return Images(
+        (pixels + np.random.default_rng(seed + 1).normal(0, 20, (n, 16, 16, 3))).clip(0, 255).astype(np.uint8),
+        np.arange(n) % 6)
 
 
 DATA = Data("noise", noise(60, 0), noise(60, 0), noise(100, 4), list("abcdef"))
@@ -77,29 +82,51 @@ def head(width): return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 
 
 NETS = dict(
     inverted=lambda: nn.Sequential(
-        normed(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.ReLU6()), normed(nn.Conv2d(8, 8, 1, bias=False)),
-        Residual(nn.Sequential(normed(nn.Conv2d(8, 24, 1, bias=False), nn.ReLU6()), normed(nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False), nn.ReLU6()),
-                               normed(nn.Conv2d(24, 8, 1, bias=False)))), *head(8)),
+        normed(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.ReLU6()),
+        normed(nn.Conv2d(8, 8, 1, bias=False)),
+        Residual(
+            nn.Sequential(normed(nn.Conv2d(8, 24, 1, bias=False), nn.ReLU6()),
+                          normed(nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False), nn.ReLU6()),
+                          normed(nn.Conv2d(24, 8, 1, bias=False)))
+        ),
+        *head(8),
+    ),
     bottleneck=lambda: nn.Sequential(
         normed(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()),
-        Residual(nn.Sequential(normed(nn.Conv2d(8, 4, 1), nn.ReLU()), normed(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))),
-                 normed(nn.Conv2d(8, 16, 1, stride=2, bias=False)), nn.ReLU()),
-        Residual(nn.Sequential(normed(nn.Conv2d(16, 4, 1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))), after=nn.ReLU()), *head(16)),
+        Residual(
+            nn.Sequential(normed(nn.Conv2d(8, 4, 1), nn.ReLU()),
+                          normed(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))),
+            normed(nn.Conv2d(8, 16, 1, stride=2, bias=False)),
+            nn.ReLU(),
+        ),
+        Residual(nn.Sequential(normed(nn.Conv2d(16, 4, 1), nn.ReLU()), normed(nn.Conv2d(4, 16, 1))), after=nn.ReLU()),
+        *head(16),
+    ),
     basic=lambda: nn.Sequential(
         normed(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU()),
-        Residual(nn.Sequential(normed(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.ReLU()), normed(nn.Conv2d(8, 8, 3, padding=1, bias=False))), after=nn.ReLU()),
-        *head(8)),
+        Residual(
+            nn.Sequential(normed(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.ReLU()),
+                          normed(nn.Conv2d(8, 8, 3, padding=1, bias=False))),
+            after=nn.ReLU(),
+        ),
+        *head(8),
+    ),
     plain=lambda: nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), normed(nn.Conv2d(8, 12, 3, groups=2), nn.Hardswish()), nn.Conv2d(12, 8, 1), nn.LeakyReLU(.1),
-        nn.MaxPool2d(3, stride=2, padding=1), nn.Dropout(), nn.Flatten(), nn.Linear(8 * 9, 12), nn.ReLU(), nn.Linear(12, 6, bias=False)),
-    before=lambda: nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), Residual(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))), *head(8)),
+        nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2),
+        normed(nn.Conv2d(8, 12, 3, groups=2), nn.Hardswish()), nn.Conv2d(12, 8, 1), nn.LeakyReLU(0.1),
+        nn.MaxPool2d(3, stride=2, padding=1), nn.Dropout(), nn.Flatten(), nn.Linear(8 * 9, 12), nn.ReLU(),
+        nn.Linear(12, 6, bias=False)),
+    before=lambda: nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8),
+                                 Residual(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))),
+                                 *head(8)),
     sequence=Sequence,
-    untraceable=Untraceable)
+    untraceable=Untraceable,
+)
 
 
 def network(kind, seed=0):
-    """A network whose normalisation looks trained: factors of both signs, one that is zero, one channel that is dead."""
+    """A network whose normalisation looks trained: factors of both signs, one that is zero, one channel that is
+    dead."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = NETS[kind]()
@@ -133,13 +160,15 @@ def test_the_file_says_what_the_simulation_says(made, tmp_path, kind, recipe):
 
 @needs_onnx
 @pytest.mark.parametrize("kind", NETS)
-@pytest.mark.parametrize("recipe", ["dense", "prune0.5+cluster8", "int8:weights", "int4:weights", "cluster4+int2:weights"])
+@pytest.mark.parametrize(
+    "recipe", ["dense", "prune0.5+cluster8", "int8:weights", "int4:weights", "cluster4+int2:weights"])
 def test_without_rounded_inputs_scores_are_equal(made, tmp_path, kind, recipe):
     artifact = made(kind, recipe)
     path = export_onnx(artifact.module, tmp_path / "net.onnx")
     found = agreement(artifact.module, path, DATA.test.images)
     assert found["same"] == 1 and found["largest_steps"] < .05
-    assert bool(weight_codes(path)) == ("int" in recipe) and not {"QuantizeLinear", "DequantizeLinear", "MatMulNBits"} & set(operations(path).index)
+    assert bool(weight_codes(path)) == ("int" in recipe) and not {"QuantizeLinear", "DequantizeLinear",
+                                                                  "MatMulNBits"} & set(operations(path).index)
 
 
 @needs_onnx
@@ -154,7 +183,10 @@ def test_codes_in_the_file_are_ours_up_to_sign(made, tmp_path, kind, recipe):
             ours = layer.integers.numpy().astype(int).reshape(len(codes[name]), -1)
             theirs = codes[name].astype(int).reshape(ours.shape)
             gone = ~theirs.any(1)  # channels that a factor of zero removed
-            assert all((row == own).all() or (row == -own).all() for row, own in zip(theirs[~gone], ours[~gone])) and gone.mean() < .6
+            assert (
+                all((row == own).all() or (row == -own).all() for row, own in zip(theirs[~gone], ours[~gone]))
+                and gone.mean() < 0.6
+            )
             checked += 1
     assert checked >= len(layers(artifact.module))
 
@@ -164,8 +196,10 @@ def test_codes_in_the_file_are_ours_up_to_sign(made, tmp_path, kind, recipe):
 def test_single_layers_of_all_forms(tmp_path, seed):
     rng = np.random.default_rng(seed)
     groups, size = int(rng.choice([1, 2, 8])), int(rng.choice([1, 3]))
-    options = dict(stride=int(rng.integers(1, 3)), padding=int(rng.integers(0, 2)), dilation=int(rng.integers(1, 3)), groups=groups, bias=bool(rng.integers(2)))
-    NETS["one"] = lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, size, **options), nn.BatchNorm2d(16), nn.ReLU(), *head(16))
+    options = dict(stride=int(rng.integers(1, 3)), padding=int(rng.integers(0, 2)), dilation=int(rng.integers(1, 3)),
+                   groups=groups, bias=bool(rng.integers(2)))
+    NETS["one"] = lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, size, **options), nn.BatchNorm2d(16), nn.ReLU(), *head(16))
     try: net = network("one", seed)
     finally: del NETS["one"]
     module = compress(net, "int8", DATA, keep=("0", "7"), progress=False).module
@@ -189,7 +223,8 @@ def test_products_are_integer_kernels(made, tmp_path):
 def test_rounded_sums_are_evaluated_as_they_ship(made, tmp_path, kind):
     artifact = made(kind, "int8")
     if kind == "untraceable":
-        with pytest.raises(ValueError, match="^the sums of this network cannot be found: torch.fx cannot trace it$"): round_sums(artifact, DATA.calibration.images)
+        with pytest.raises(ValueError, match="^the sums of this network cannot be found: torch.fx cannot trace it$"):
+            round_sums(artifact, DATA.calibration.images)
         return
     rounded = round_sums(artifact, DATA.calibration.images)
     file = export_onnx(rounded, tmp_path / "net.onnx")
@@ -199,7 +234,8 @@ def test_rounded_sums_are_evaluated_as_they_ship(made, tmp_path, kind):
 
 
 @needs_onnx
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels of other processors multiply in another order")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="kernels of other processors multiply in another order")
 @pytest.mark.parametrize("seed", range(12))
 def test_added_levels_are_those_of_the_kernel(seed):
     import onnxruntime
@@ -207,15 +243,25 @@ def test_added_levels_are_those_of_the_kernel(seed):
     rng = np.random.default_rng(seed)
     steps, zeros = (10 ** rng.uniform(-3, 0, 3)).astype(np.float32), rng.integers(0, 256, 3).astype(np.uint8)
     fixed = {f"{part}{i}": value for i in range(3) for part, value in (("step", steps[i]), ("zero", zeros[i]))}
-    tensors = [helper.make_tensor(name, TensorProto.FLOAT if "step" in name else TensorProto.UINT8, [], [value]) for name, value in fixed.items()]
-    node = helper.make_node("QLinearAdd", ["a", "step0", "zero0", "b", "step1", "zero1", "step2", "zero2"], ["c"], domain="com.microsoft")
-    graph = helper.make_graph([node], "sum", [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in "ab"],
+    tensors = [
+        helper.make_tensor(name, TensorProto.FLOAT if "step" in name else TensorProto.UINT8, [], [value])
+        for name, value in fixed.items()
+    ]
+    node = helper.make_node(
+        "QLinearAdd", ["a", "step0", "zero0", "b", "step1", "zero1", "step2", "zero2"], ["c"], domain="com.microsoft")
+    graph = helper.make_graph([node], "sum",
+                              [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in "ab"],
                               [helper.make_tensor_value_info("c", TensorProto.UINT8, ["n"])], tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
     every = np.stack(np.meshgrid(*[np.arange(256, dtype=np.uint8)] * 2), -1).reshape(-1, 2).T.copy()
-    found, = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, dict(zip("ab", every)))
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+        None, dict(zip("ab", every)))
     levels = [ActivationRange(float(step), int(zero)) for step, zero in zip(steps, zeros)]
-    values = [(torch.from_numpy(numbers).float() - int(zero)) * float(step) for numbers, zero, step in zip(every, zeros, steps)]
+    values = [
+        (torch.from_numpy(numbers).float() - int(zero)) * float(step)
+        for numbers, zero, step in zip(every, zeros, steps)
+    ]
     ours = AddedLevels(levels[:2], levels[2])(*values) / float(steps[2]) + int(zeros[2])
     assert np.array_equal(ours.round().numpy(), found)
 
@@ -223,7 +269,8 @@ def test_added_levels_are_those_of_the_kernel(seed):
 @pytest.mark.parametrize("scale, zero", [(.023, 0), (.07, 122), (1e-4, 255)])
 def test_levels_and_their_gradients_are_those_of_torch(scale, zero):
     levels, rng = ActivationRange(scale, zero), np.random.default_rng(zero)
-    ours = torch.from_numpy(np.r_[rng.normal(0, 90 * scale, 5000), np.arange(-600, 600) * scale / 2].astype(np.float32)).requires_grad_()
+    ours = torch.from_numpy(
+        np.r_[rng.normal(0, 90 * scale, 5000), np.arange(-600, 600) * scale / 2].astype(np.float32)).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
     found, wanted = levels(ours), torch.fake_quantize_per_tensor_affine(theirs, levels.scale, levels.zero, 0, 255)
     for values in (found, wanted): values.square().sum().backward()
@@ -241,7 +288,8 @@ def test_any_number_of_images_and_the_later_opset(made, tmp_path):
     artifact = made("bottleneck", "int8")
     path, later = export_onnx(artifact, tmp_path / "net.onnx"), export_onnx(artifact, tmp_path / "later.onnx", opset=18)
     whole = predict(path, DATA.test.images)
-    assert np.allclose(np.concatenate([predict(session(path), DATA.test.images[[at]]) for at in range(5)]), whole[:5], atol=1e-5)
+    assert np.allclose(
+        np.concatenate([predict(session(path), DATA.test.images[[at]]) for at in range(5)]), whole[:5], atol=1e-5)
     assert np.allclose(predict(later, DATA.test.images, batch=7), whole, atol=1e-5)
 
 
@@ -279,7 +327,12 @@ def test_folding_keeps_codes():
     factor = np.array([.01, -2., 1e-9, 1., 0., 3e4], np.float32).reshape(-1, 1, 1, 1)
     codes, step = folded_codes(integers, integers * factor)
     assert np.allclose(codes * step.reshape(-1, 1, 1, 1), integers * factor, rtol=1e-6)
-    assert (codes[[0, 2, 3, 5]] == integers[[0, 2, 3, 5]]).all() and not codes[4].any() and (codes[1] == -integers[1]).all() and (step >= 0).all()
+    assert (
+        (codes[[0, 2, 3, 5]] == integers[[0, 2, 3, 5]]).all()
+        and not codes[4].any()
+        and (codes[1] == -integers[1]).all()
+        and (step >= 0).all()
+    )
 
 
 def test_a_bias_always_fits():
@@ -301,7 +354,8 @@ def test_what_folds_is_what_evaluate_folds():
 def test_errors_are_one_line(made, tmp_path):
     with pytest.raises(ValueError, match="^this network has no input contract: pass it through model_from first$"):
         export_onnx(nn.Linear(2, 2), tmp_path / "net.onnx")
-    with pytest.raises(ValueError, match="^opset 13 is too old"): export_onnx(made("basic", "int8"), tmp_path / "net.onnx", opset=13)
+    with pytest.raises(ValueError, match="^opset 13 is too old"):
+        export_onnx(made("basic", "int8"), tmp_path / "net.onnx", opset=13)
     with pytest.raises(ValueError, match="no ONNX file .*write it with export_onnx"): session(tmp_path / "net.onnx")
     (tmp_path / "net.onnx").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="cannot be run") as caught: session(tmp_path / "net.onnx")
@@ -315,11 +369,20 @@ class Inverse(nn.Module):
 
 
 @needs_onnx
-@pytest.mark.parametrize("options", [dict(kernel_size=3, dilation=2), dict(kernel_size=4), dict(kernel_size=(2, 5), dilation=(3, 1)), dict(kernel_size=3, dilation=2, padding_mode="reflect"),
-                                     dict(kernel_size=3, dilation=3, groups=3)])
+@pytest.mark.parametrize(
+    "options",
+    [dict(kernel_size=3, dilation=2), dict(kernel_size=4), dict(kernel_size=(2, 5), dilation=(3, 1)),
+     dict(kernel_size=3, dilation=2, padding_mode="reflect"), dict(kernel_size=3, dilation=3, groups=3)],
+)
 @pytest.mark.parametrize("recipe", ["dense", "int8"])
 def test_padding_given_as_a_word_is_written_in_numbers(tmp_path, options, recipe):
-    network = model_from(nn.Sequential(nn.Conv2d(3, 6, padding="same", **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6)), name="same", classes=6, contract=CONTRACT)
+    network = model_from(
+        nn.Sequential(nn.Conv2d(3, 6, padding="same", **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                      nn.Linear(6, 6)),
+        name="same",
+        classes=6,
+        contract=CONTRACT,
+    )
     module = compress(network, recipe, DATA).module
     found = agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)
     assert found["same"] == 1 and found["largest_steps"] < (1e-3 if recipe == "dense" else 2)
@@ -353,8 +416,11 @@ def test_functions_are_written_as_layers_are(tmp_path, call, recipe):
 @needs_onnx
 def test_an_instance_norm_with_running_statistics_is_written(tmp_path):
     norm = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
-    for values in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data): nn.init.uniform_(values, .5, 2)
-    network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), name="norm", classes=6, contract=CONTRACT)
+    for values in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+        nn.init.uniform_(values, 0.5, 2)
+    network = model_from(
+        nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), name="norm",
+        classes=6, contract=CONTRACT)
     found = agreement(network, export_onnx(network, tmp_path / "net.onnx"), DATA.test.images)
     assert found["same"] == 1 and found["largest_steps"] < 1e-3
 
@@ -363,10 +429,25 @@ def test_an_instance_norm_with_running_statistics_is_written(tmp_path):
 def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))
     batch = Calling(lambda net, x: F.batch_norm(x, None, None, training=True))
-    for last, said in ((Inverse(), "cannot be written as ONNX: opset 17 has no linalg_pinv: replace it in the network, or try another opset$"),
-                       (batch, "normalises by the batch an image is in, so no file can answer for one image: keep running statistics$"),
-                       (pool, "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, or pool with a kernel size$"), (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), "layer 1.0 normalises by the batch it is in")):
-        network = model_from(last if last is batch else nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
+    for last, said in (
+        (Inverse(),
+         "cannot be written as ONNX: opset 17 has no linalg_pinv: replace it in the network, or try another opset$"),
+        (batch,
+         "normalises by the batch an image is in, so no file can answer for one image: keep running statistics$"),
+        (
+            pool,
+            "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, "
+            "as 1, or pool with a kernel size$",
+        ),
+        (
+            nn.Sequential(
+                nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)),
+            "layer 1.0 normalises by the batch it is in",
+        ),
+    ):
+        network = model_from(
+            last if last is batch else nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT
+        )
         with pytest.raises(ValueError, match=said) as caught: export_onnx(network, tmp_path / "net.onnx")
         assert "\n" not in str(caught.value) and not (tmp_path / "net.onnx").exists()
     assert capfd.readouterr() == ("", "")
@@ -378,13 +459,18 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
 def test_what_no_stage_reaches_is_float_in_the_file(tmp_path, bare, count, recipe, capsys):
     import onnx
     torch.manual_seed(0)
-    artifact = compress(model_from(Attending(bare, classes=6), name="attending", classes=6, contract=CONTRACT), recipe, DATA)
+    artifact = compress(
+        model_from(Attending(bare, classes=6), name="attending", classes=6, contract=CONTRACT), recipe, DATA)
     assert capsys.readouterr().err.endswith(f"{count:,} parameters stay float32\n")
     path = export_onnx(artifact, tmp_path / "net.onnx")
     found = agreement(artifact.module, path, DATA.test.images)
     assert found["same"] == 1 and found["largest_steps"] < (1e-2 if recipe == "dense" else 2)
     assert list(weight_codes(path)) == ([] if recipe == "dense" else ["stem", "last"])
-    floats = [tensor for tensor in onnx.load(path).graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1]
+    floats = [
+        tensor
+        for tensor in onnx.load(path).graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
+    ]
     assert sum(int(np.prod(tensor.dims)) for tensor in floats) == count + (0 if recipe != "dense" else 16 * 27 + 6 * 16)
 
 
@@ -393,9 +479,19 @@ def graph_macs(path):
     import onnx
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in (*model.graph.value_info, *model.graph.output)}
-    products = {node.name: (node.op_type, weights[node.input[1]], shapes[node.output[0]][1:]) for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
-    return sum(int(np.prod(places)) * (int(np.prod(weight[1:])) if kind == "Conv" else weight[1]) for kind, weight, places in products.values())
+    shapes = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.value_info, *model.graph.output)
+    }
+    products = {
+        node.name: (node.op_type, weights[node.input[1]], shapes[node.output[0]][1:])
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm")
+    }
+    return sum(
+        int(np.prod(places)) * (int(np.prod(weight[1:])) if kind == "Conv" else weight[1])
+        for kind, weight, places in products.values()
+    )
 
 
 @needs_onnx
@@ -405,18 +501,31 @@ def test_names_shapes_and_operations_are_those_of_the_smaller_network(tmp_path, 
     dense, narrow = network("inverted"), compress(network("inverted"), "prune0.5:channel", DATA).module
     shapes = {name: tuple(layer.weight.shape) for name, layer in layers(narrow).items()}
     count = footprint.macs(narrow)
-    assert list(shapes) == list(layers(dense)) and count < footprint.macs(dense) and all(
-        part.out_channels == part.weight.shape[0] and part.in_channels == part.weight.shape[1] * part.groups for part in narrow.modules() if isinstance(part, nn.Conv2d))
-    assert graph_macs(export_onnx(narrow, tmp_path / "float.onnx")) == count and graph_macs(export_onnx(dense, tmp_path / "dense.onnx")) == footprint.macs(dense)
+    assert (
+        list(shapes) == list(layers(dense))
+        and count < footprint.macs(dense)
+        and all(
+            part.out_channels == part.weight.shape[0] and part.in_channels == part.weight.shape[1] * part.groups
+            for part in narrow.modules()
+            if isinstance(part, nn.Conv2d)
+        )
+    )
+    assert graph_macs(export_onnx(narrow, tmp_path / "float.onnx")) == count and graph_macs(
+        export_onnx(dense, tmp_path / "dense.onnx")) == footprint.macs(dense)
     ready = compress(network("inverted"), "prune0.5:channel+int8", DATA)
     codes = weight_codes(export_onnx(ready, tmp_path / "int8.onnx"))
-    assert {name: (code.shape[:2], code.size) for name, code in codes.items()} == {name: (shape[:2], int(np.prod(shape))) for name, shape in shapes.items()}
+    assert {name: (code.shape[:2], code.size) for name, code in codes.items()} == {
+        name: (shape[:2], int(np.prod(shape))) for name, shape in shapes.items()}
     pack(ready.module, tmp_path / "net.robcomp", recipe=str(ready.recipe))
     again = unpack(tmp_path / "net.robcomp", module=dense)
-    assert {name: tuple(layer.weight.shape) for name, layer in layers(again).items()} == shapes and footprint.macs(again) == footprint.macs(ready.module) == count
-    assert footprint.measure(again)["macs"] == count and footprint.measure(again)["params"] == footprint.measure(narrow)["params"] == sum(value.numel() for value in narrow.parameters())
+    assert {name: tuple(layer.weight.shape) for name, layer in layers(again).items()} == shapes and footprint.macs(
+        again) == footprint.macs(ready.module) == count
+    assert footprint.measure(again)["macs"] == count and footprint.measure(again)["params"] == footprint.measure(
+        narrow)["params"] == sum(value.numel() for value in narrow.parameters())
     timed, run = [], footprint.scores_of_grey_image
-    monkeypatch.setattr(footprint, "scores_of_grey_image", lambda module, batch=1: timed.append(sum(value.numel() for value in module.parameters())) or run(module, batch))
+    monkeypatch.setattr(
+        footprint, "scores_of_grey_image",
+        lambda module, batch=1: timed.append(sum(value.numel() for value in module.parameters())) or run(module, batch))
     footprint.latency(narrow, repeats=1)
     assert set(timed) == {sum(value.numel() for value in narrow.parameters())}
 
@@ -425,10 +534,15 @@ def test_names_shapes_and_operations_are_those_of_the_smaller_network(tmp_path, 
 def test_a_foreign_file_is_told_apart(tmp_path):
     import onnx
     nothing = onnx.helper.make_node("Identity", ["images"], ["scores"])
-    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, 16, 16]) for name in ("images", "scores")]
-    model = onnx.helper.make_model(onnx.helper.make_graph([nothing], "foreign", ends[:1], ends[1:]), ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, 16, 16])
+        for name in ("images", "scores")
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph([nothing], "foreign", ends[:1], ends[1:]), ir_version=8,
+                                   opset_imports=[onnx.helper.make_opsetid("", 17)])
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(ValueError, match="does not say how its images are normalised"): predict(tmp_path / "net.onnx", DATA.test.images)
+    with pytest.raises(ValueError, match="does not say how its images are normalised"):
+        predict(tmp_path / "net.onnx", DATA.test.images)
 
 
 @pytest.mark.parametrize("name, call", [("onnx", "export_onnx(None, 'x.onnx')"), ("onnxruntime", "session('x.onnx')")])
@@ -450,11 +564,13 @@ def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(re
     """Rounded weights are float32 numbers; folding gives some of them more digits, and every runtime can run them."""
     import onnx
     torch.manual_seed(0)
-    net = nn.Sequential(normed(nn.Conv2d(3, 8, 3, stride=2)), nn.ReLU(), normed(nn.Conv2d(8, 8, 3, groups=8)), nn.ReLU(), nn.Flatten(), nn.Linear(200, 6))
+    net = nn.Sequential(normed(nn.Conv2d(3, 8, 3, stride=2)), nn.ReLU(), normed(nn.Conv2d(8, 8, 3, groups=8)),
+                        nn.ReLU(), nn.Flatten(), nn.Linear(200, 6))
     artifact = compress(model_from(net, name="halved", classes=6, contract=CONTRACT), recipe, DATA)
     export_onnx(artifact, tmp_path / "half.onnx")
     initial = onnx.load(tmp_path / "half.onnx").graph.initializer
-    assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {tensor.data_type for tensor in initial}
+    assert onnx.TensorProto.FLOAT16 not in {tensor.data_type for tensor in initial} and onnx.TensorProto.FLOAT in {
+        tensor.data_type for tensor in initial}
     found = agreement(artifact.module, session(tmp_path / "half.onnx"), DATA.test.images)
     assert found["same"] == 1
 
@@ -463,7 +579,11 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
     from robcomp.deploy import measure_latency
     before, calls = torch.get_num_threads(), []
     found = measure_latency(lambda: calls.append(torch.get_num_threads()), batch=4, threads=1, repeats=7, warmup=3)
-    assert calls == [1] * 10 and torch.get_num_threads() == before and {name: found[name] for name in ("batch", "threads", "repeats")} == dict(batch=4, threads=1, repeats=7)
+    assert (
+        calls == [1] * 10
+        and torch.get_num_threads() == before
+        and {name: found[name] for name in ("batch", "threads", "repeats")} == dict(batch=4, threads=1, repeats=7)
+    )
     assert 0 <= found["median_s"] <= found["p90_s"]
     with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
     assert torch.get_num_threads() == before
@@ -479,19 +599,24 @@ def test_latency_of_files_for_bytes_and_for_a_fixed_batch(tmp_path):
         graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], name, infos[:1], infos[1:])
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
     for name in ("bytes", "half"): assert measure_latency(tmp_path / name, batch=3, repeats=2)["repeats"] == 2
-    for call, said in ((lambda: measure_latency(tmp_path / "bytes"), "takes 3 images at a time, not 1: pass batch=3"),
-                       (lambda: measure_latency(tmp_path / "whole", batch=3), r"takes tensor\(int64\): allowed are"),
-                       (lambda: measure_latency(tmp_path / "half", repeats=0), "repeats is a whole number from 1"),
-                       (lambda: measure_latency(tmp_path / "half", warmup=-1), "warmup is a whole number from 0"),
-                       (lambda: measure_latency(tmp_path / "half", batch=0), "batch is a whole number from 1"),
-                       (lambda: measure_latency(nn.Linear(1, 1)), "has no input contract"),
-                       (lambda: measure_latency(None), "runner is a path, a session, a network or a function, got NoneType")):
+    for call, said in (
+        (lambda: measure_latency(tmp_path / "bytes"), "takes 3 images at a time, not 1: pass batch=3"),
+        (lambda: measure_latency(tmp_path / "whole", batch=3), r"takes tensor\(int64\): allowed are"),
+        (lambda: measure_latency(tmp_path / "half", repeats=0), "repeats is a whole number from 1"),
+        (lambda: measure_latency(tmp_path / "half", warmup=-1), "warmup is a whole number from 0"),
+        (lambda: measure_latency(tmp_path / "half", batch=0), "batch is a whole number from 1"),
+        (lambda: measure_latency(nn.Linear(1, 1)), "has no input contract"),
+        (lambda: measure_latency(None), "runner is a path, a session, a network or a function, got NoneType")):
         with pytest.raises((TypeError, ValueError), match=said) as error: call()
         assert "\n" not in str(error.value)
 
 
 @needs_onnx
-@pytest.mark.parametrize("name, said", [("", "names no file"), ("no/net.onnx", "no folder .* to write 'net.onnx' in"), (".", "names no file"), ("a\0b", "names no file")])
+@pytest.mark.parametrize(
+    "name, said",
+    [("", "names no file"), ("no/net.onnx", "no folder .* to write 'net.onnx' in"), (".", "names no file"),
+     ("a\0b", "names no file")],
+)
 def test_a_name_that_no_file_can_have_is_one_line(name, said, tmp_path):
     path = tmp_path / name if name else name
     for write in (lambda: export_onnx(NETWORK, path), lambda: pack(NETWORK, path)):
@@ -500,7 +625,8 @@ def test_a_name_that_no_file_can_have_is_one_line(name, said, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-NETWORK = model_from(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head(8)), name="little", classes=6, contract=CONTRACT)
+NETWORK = model_from(
+    nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head(8)), name="little", classes=6, contract=CONTRACT)
 
 
 @needs_onnx
@@ -517,8 +643,7 @@ NETWORK = model_from(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head(8)), nam
     (lambda path: agreement(NETWORK, path, DATA.test.images[:0]), "there are no images to answer for"),
     (lambda path: agreement(NETWORK, path, DATA.test.images, batch=None), "batch is a whole number"),
     (lambda path: export_onnx(NETWORK, path, opset="17"), "opset is a whole number from 1 to 1,000, got '17'"),
-    (lambda path: export_onnx(NETWORK, path, opset=17.5), "opset is a whole number from 1 to 1,000, got 17.5"),
-])
+    (lambda path: export_onnx(NETWORK, path, opset=17.5), "opset is a whole number from 1 to 1,000, got 17.5")])
 def test_what_is_no_setting_of_a_run_is_one_line(call, said, tmp_path):
     with pytest.raises(ValueError) as refused: call(export_onnx(NETWORK, tmp_path / "net.onnx"))
     assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
@@ -529,4 +654,6 @@ def test_what_is_no_setting_of_a_run_is_one_line(call, said, tmp_path):
 def test_what_is_no_array_of_images_is_one_line(images, tmp_path):
     path = export_onnx(NETWORK, tmp_path / "net.onnx")
     for call in (lambda: predict(path, images), lambda: agreement(NETWORK, path, images)):
-        with pytest.raises(TypeError, match="images are an array of .n, size, size, 3. uint8, got (NoneType|list|str)$"): call()
+        with pytest.raises(
+            TypeError, match="images are an array of .n, size, size, 3. uint8, got (NoneType|list|str)$"):
+            call()

@@ -17,7 +17,7 @@ from robcomp.evaluate import evaluate
 from robcomp.jobs import Worker, drain
 from robcomp.models import weights_sha256
 from robcomp.recipe import parse
-from robcomp.results import example, outcomes
+from robcomp.tables import example, outcomes
 from robcomp.sweep import sweep
 from robcomp.training import Training, devices, fit, pick_device
 from robcomp.uncertainty import comparisons

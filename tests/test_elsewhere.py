@@ -27,8 +27,10 @@ def images(): return np.random.default_rng(1).integers(0, 256, (23, 32, 32, 3), 
 def net():
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        layers = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU()
-        return model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)), name="t", classes=5, contract=CONTRACT)
+        layers = (nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+                  nn.Conv2d(8, 8, 3, groups=8), nn.ReLU())
+        return model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)), name="t",
+                          classes=5, contract=CONTRACT)
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +47,25 @@ class Dressed(nn.Module):
     def forward(self, x):
         x = x.float()
         if self.last: x = x.permute(0, 3, 1, 2)
-        if self.inside: x = (x - torch.tensor(CONTRACT.mean).view(1, 3, 1, 1)) / torch.tensor(CONTRACT.std).view(1, 3, 1, 1)
+        if self.inside:
+            x = (x - torch.tensor(CONTRACT.mean).view(1, 3, 1, 1)) / torch.tensor(CONTRACT.std).view(1, 3, 1, 1)
         return self.net(x).softmax(1) if self.soft else self.net(x)
 
 
 def exported(net, path, *, batch=None, dtype=torch.float32, **form):
-    module, shape = Dressed(net, **form).eval(), (batch or 2, 32, 32, 3) if form.get("last") else (batch or 2, 3, 32, 32)
-    torch.onnx.export(module, (torch.zeros(shape).to(dtype),), str(path), dynamo=False, input_names=["x"], output_names=["y"],
-                      dynamic_axes=None if batch else dict(x={0: "n"}, y={0: "n"}))
+    module, shape = (Dressed(net, **form).eval(),
+                     (batch or 2, 32, 32, 3) if form.get("last") else (batch or 2, 3, 32, 32))
+    torch.onnx.export(module, (torch.zeros(shape).to(dtype),), str(path), dynamo=False, input_names=["x"],
+                      output_names=["y"], dynamic_axes=None if batch else dict(x={0: "n"}, y={0: "n"}))
     return path
 
 
 RAW = InputContract(32, (0, 0, 0), (1, 1, 1))
-FORMS = dict(plain=(dict(), CONTRACT), one=(dict(batch=1), CONTRACT), seven=(dict(batch=7), CONTRACT), last=(dict(last=True), CONTRACT),
-             inside=(dict(inside=True), RAW), bytes=(dict(inside=True, last=True, dtype=torch.uint8), RAW), half=(dict(dtype=torch.float16), CONTRACT),
-             soft=(dict(soft=True), CONTRACT))
+FORMS = dict(
+    plain=(dict(), CONTRACT), one=(dict(batch=1), CONTRACT), seven=(dict(batch=7), CONTRACT),
+    last=(dict(last=True), CONTRACT), inside=(dict(inside=True), RAW),
+    bytes=(dict(inside=True, last=True, dtype=torch.uint8), RAW), half=(dict(dtype=torch.float16), CONTRACT),
+    soft=(dict(soft=True), CONTRACT))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -77,7 +83,9 @@ def quantized(source, path, images, form):
     class Calibration(ortq.CalibrationDataReader):
         def __init__(self): self.batches = iter([dict(x=as_input(images, CONTRACT).numpy())])
         def get_next(self): return next(self.batches, None)
-    ortq.quantize_static(str(source), str(path), Calibration(), quant_format=form, per_channel=True, weight_type=ortq.QuantType.QInt8, activation_type=ortq.QuantType.QUInt8)
+
+    ortq.quantize_static(str(source), str(path), Calibration(), quant_format=form, per_channel=True,
+                         weight_type=ortq.QuantType.QInt8, activation_type=ortq.QuantType.QUInt8)
     return path
 
 
@@ -96,14 +104,25 @@ def test_files_of_the_quantizer_of_onnx_runtime(net, images, wanted, tmp_path, f
 
 def test_zeros_are_counted_from_the_zero_point(tmp_path):
     codes = np.array([[3, 5, 3], [7, 3, 9]], np.uint8)
-    nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1), helper.make_node("MatMul", ["x", "d"], ["m"]), helper.make_node("Add", ["b", "m"], ["y"])]
-    constants = [numpy_helper.from_array(value, name) for name, value in dict(w=codes, s=np.ones(3, np.float32), z=np.array([3, 3, 9], np.uint8), b=np.array([0, 1, 2], np.float32)).items()]
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 2), ("y", 3))]
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1),
+             helper.make_node("MatMul", ["x", "d"], ["m"]), helper.make_node("Add", ["b", "m"], ["y"])]
+    constants = [
+        numpy_helper.from_array(value, name)
+        for name, value in dict(
+            w=codes, s=np.ones(3, np.float32), z=np.array([3, 3, 9], np.uint8), b=np.array([0, 1, 2], np.float32)
+        ).items()
+    ]
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 2), ("y", 3))]
     model = helper.make_model(helper.make_graph(nodes, "g", infos[:1], infos[1:], constants))
     weights, others = weights_of(model)
     assert weights["w"].tolist() == [[0, 2, -6], [4, 0, 0]] and list(others) == ["b"]
     assert counts(model) == dict(params=9, nonzero=5, distinct_codes=4)
-    assert counts(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:]))) == {}
+    assert (
+        counts(
+            helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])))
+        == {}
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -120,17 +139,23 @@ def test_tensors_beside_the_file_count(net, images, wanted, tmp_path):
 def test_refusals_are_one_line(net, tmp_path):
     path = exported(net, tmp_path / "net.onnx")
     for name, change, said in (
-            ("two_outputs", lambda graph: graph.output.append(helper.make_tensor_value_info(graph.node[0].output[0], 1, None)), "has 2 outputs"),
-            ("oblong", lambda graph: setattr(graph.input[0].type.tensor_type.shape.dim[3], "dim_value", 40), "square colour images")):
+        ("two_outputs",
+         lambda graph: graph.output.append(helper.make_tensor_value_info(graph.node[0].output[0], 1, None)),
+         "has 2 outputs"),
+        ("oblong", lambda graph: setattr(graph.input[0].type.tensor_type.shape.dim[3], "dim_value", 40),
+         "square colour images"),
+    ):
         model = onnx.load(path)
         change(model.graph)
         onnx.save(model, tmp_path / f"{name}.onnx")
         with pytest.raises(ValueError, match=said) as error: from_onnx(tmp_path / f"{name}.onnx", CONTRACT)
         assert "\n" not in str(error.value)
-    for text, match in ((tmp_path / "absent.onnx", "no ONNX file"), (path, "does not say how its images are normalised")):
+    for text, match in ((tmp_path / "absent.onnx", "no ONNX file"),
+                        (path, "does not say how its images are normalised")):
         with pytest.raises(ValueError, match=match): from_onnx(text)
     with pytest.raises(ValueError, match="got \\(2, 3, 32, 32\\)"): Elsewhere(lambda x: x, CONTRACT, name="echo")
-    with pytest.raises(ValueError, match="size_bytes is the number"): from_predict(lambda x: x, CONTRACT, size_bytes=True)
+    with pytest.raises(ValueError, match="size_bytes is the number"):
+        from_predict(lambda x: x, CONTRACT, size_bytes=True)
 
 
 def test_evaluate_takes_it_beside_ours(net, tmp_path):
@@ -138,8 +163,11 @@ def test_evaluate_takes_it_beside_ours(net, tmp_path):
     suite = Suite(data, corruptions=["contrast"], severities=[3], per_condition=50)
     ten = model_from(nn.Sequential(net, nn.Linear(5, 10)), name="ten", classes=10, contract=CONTRACT)
     with torch.no_grad(): theirs = from_predict(lambda x: ten(torch.from_numpy(x)), CONTRACT, size_bytes=1)
-    rows = evaluate(dict(ours=ten, theirs=theirs), suite, batch=64, progress=False, device="cpu").set_index(["name", "corruption"])
-    for name in (CLEAN, "contrast"): assert rows.bits["ours", name] == rows.bits["theirs", name] and np.isclose(rows.loss["ours", name], rows.loss["theirs", name], atol=1e-4)
+    rows = evaluate(dict(ours=ten, theirs=theirs), suite, batch=64, progress=False, device="cpu").set_index(
+        ["name", "corruption"])
+    for name in (CLEAN, "contrast"):
+        assert rows.bits["ours", name] == rows.bits["theirs", name] and np.isclose(
+            rows.loss["ours", name], rows.loss["theirs", name], atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -154,7 +182,8 @@ def test_an_order_is_found_from_answers_that_are_mostly_right(seed):
 
 
 def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
-    """No ONNX, two inputs, an output of the wrong size, and a contract that does not fit, with the values that the network saw."""
+    """No ONNX, two inputs, an output of the wrong size, and a contract that does not fit, with the values that the
+    network saw."""
     from robcomp.elsewhere import checked_answers
     data, path = load("digits"), exported(net, tmp_path / "net.onnx")
     (tmp_path / "note.onnx").write_text("not a network")
@@ -166,12 +195,21 @@ def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
     def answer(x):
         with torch.no_grad(): return ten(torch.from_numpy(x))
     few = data.calibration.take(range(100))
-    for call, said in ((lambda: from_onnx(tmp_path / "note.onnx", CONTRACT), "cannot be run"),
-                       (lambda: from_onnx(tmp_path / "two.onnx", CONTRACT), r"has 2 inputs \(x, mask\)"),
-                       (lambda: checked_answers(from_onnx(path, CONTRACT), few, data.classes, name="five"), "five tells 5 classes apart, the test images have 10"),
-                       (lambda: from_predict(lambda x: answer(x)[:, :, None], CONTRACT, size_bytes=1) and from_predict(lambda x: answer(x).sum(1), CONTRACT, size_bytes=1),
-                        r"scores are one row an image, \(2, classes\)"),
-                       (lambda: checked_answers(from_predict(answer, wild, size_bytes=1), few, data.classes), "it saw values from -1e[+]04 to -9.7")):
+    for call, said in (
+        (lambda: from_onnx(tmp_path / "note.onnx", CONTRACT), "cannot be run"),
+        (lambda: from_onnx(tmp_path / "two.onnx", CONTRACT), r"has 2 inputs \(x, mask\)"),
+        (lambda: checked_answers(from_onnx(path, CONTRACT), few, data.classes, name="five"),
+         "five tells 5 classes apart, the test images have 10"),
+        (
+            lambda: (
+                from_predict(lambda x: answer(x)[:, :, None], CONTRACT, size_bytes=1)
+                and from_predict(lambda x: answer(x).sum(1), CONTRACT, size_bytes=1)
+            ),
+            r"scores are one row an image, \(2, classes\)",
+        ),
+        (lambda: checked_answers(from_predict(answer, wild, size_bytes=1), few, data.classes),
+         "it saw values from -1e[+]04 to -9.7"),
+    ):
         with pytest.raises(ValueError, match=said) as error: call()
         assert "\n" not in str(error.value)
 
@@ -186,8 +224,10 @@ def test_openvino_gives_the_answers_of_our_int8_file(tmp_path):
     data = load("digits")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()
-        small = model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10)), name="small", classes=10, contract=contract_of(data))
+        layers = (nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+                  nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU())
+        small = model_from(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10)),
+                           name="small", classes=10, contract=contract_of(data))
         fit(small, data, Training(6, peak=.2), progress=False)
     file = export_onnx(compress(small, "int8", data), tmp_path / "int8.onnx")
     run = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -226,9 +266,13 @@ def test_what_runs_elsewhere_is_neither_compressed_nor_packed_nor_exported(net, 
     from robcomp.pack import pack
     from robcomp.sweep import Study
     model, data = from_predict(answers_of(net), CONTRACT, size_bytes=1, name="theirs"), load("digits")
-    for call in (lambda: compress(model, "int8", data), lambda: compress(model, "dense"), lambda: pack(model, tmp_path / "x.robcomp"),
-                 lambda: export_onnx(model, tmp_path / "x.onnx"), lambda: Study(data, model)):
-        with pytest.raises((TypeError, ValueError), match="theirs runs elsewhere: it can be judged and evaluated, not compressed") as error: call()
+    for call in (lambda: compress(model, "int8", data), lambda: compress(model, "dense"),
+                 lambda: pack(model, tmp_path / "x.robcomp"), lambda: export_onnx(model, tmp_path / "x.onnx"),
+                 lambda: Study(data, model)):
+        with pytest.raises(
+            (TypeError, ValueError), match="theirs runs elsewhere: it can be judged and evaluated, not compressed"
+        ) as error:
+            call()
         assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match="pass it through model_from"): Study(data, nn.Flatten())
@@ -236,16 +280,21 @@ def test_what_runs_elsewhere_is_neither_compressed_nor_packed_nor_exported(net, 
 
 @pytest.mark.filterwarnings("ignore")
 def test_wrong_arguments_are_one_line(net, tmp_path):
-    path, bytes_in = exported(net, tmp_path / "net.onnx"), exported(net, tmp_path / "bytes.onnx", inside=True, last=True, dtype=torch.uint8)
+    path, bytes_in = (exported(net, tmp_path / "net.onnx"),
+                      exported(net, tmp_path / "bytes.onnx", inside=True, last=True, dtype=torch.uint8))
     answer = answers_of(net)
-    for call, said in ((lambda: from_predict(answer, (32, 0, 1), size_bytes=1), r"contract is InputContract\(size, mean, std\).*got \(32, 0, 1\)"),
-                       (lambda: from_onnx(path, "imagenet"), "contract is InputContract"),
-                       (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=5), "each of the 5 classes once, 0 to 4, got 5"),
-                       (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=[None] * 5), "each of the 5 classes once"),
-                       (lambda: from_predict(lambda x: answer(x)[:, :0], CONTRACT, size_bytes=1), r"got \(2, 0\)"),
-                       (lambda: from_predict(lambda x: answer(x[:1]), CONTRACT, size_bytes=1), "does it take any number of images"),
-                       (lambda: from_onnx(bytes_in, CONTRACT), r"takes bytes as they are: pass contract=InputContract\(32, \(0, 0, 0\), \(1, 1, 1\)\)"),
-                       (lambda: from_onnx(path, CONTRACT, threads=0), "threads is a whole number from 1 to 256, got 0")):
+    for call, said in (
+        (lambda: from_predict(answer, (32, 0, 1), size_bytes=1),
+         r"contract is InputContract\(size, mean, std\).*got \(32, 0, 1\)"),
+        (lambda: from_onnx(path, "imagenet"), "contract is InputContract"),
+        (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=5), "each of the 5 classes once, 0 to 4, got 5"),
+        (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=[None] * 5), "each of the 5 classes once"),
+        (lambda: from_predict(lambda x: answer(x)[:, :0], CONTRACT, size_bytes=1), r"got \(2, 0\)"),
+        (lambda: from_predict(lambda x: answer(x[:1]), CONTRACT, size_bytes=1), "does it take any number of images"),
+        (lambda: from_onnx(bytes_in, CONTRACT),
+         r"takes bytes as they are: pass contract=InputContract\(32, \(0, 0, 0\), \(1, 1, 1\)\)"),
+        (lambda: from_onnx(path, CONTRACT, threads=0), "threads is a whole number from 1 to 256, got 0"),
+    ):
         with pytest.raises((TypeError, ValueError), match=said) as error: call()
         assert "\n" not in str(error.value)
     assert from_predict(answer, CONTRACT, size_bytes=np.int64(7)).figures == dict(size_bytes=7)
@@ -258,7 +307,8 @@ def test_a_note_of_another_tool_is_no_contract(net, tmp_path, note):
     model = onnx.load(exported(net, tmp_path / "net.onnx"))
     helper.set_model_props(model, dict(contract=note))
     onnx.save(model, tmp_path / "net.onnx")
-    for call in (lambda: from_onnx(tmp_path / "net.onnx"), lambda: predict(tmp_path / "net.onnx", np.zeros((1, 32, 32, 3), np.uint8))):
+    for call in (lambda: from_onnx(tmp_path / "net.onnx"),
+                 lambda: predict(tmp_path / "net.onnx", np.zeros((1, 32, 32, 3), np.uint8))):
         with pytest.raises(ValueError, match="the note 'contract' of .* is none of ours") as error: call()
         assert "\n" not in str(error.value)
     assert from_onnx(tmp_path / "net.onnx", CONTRACT).classes == 5
@@ -277,7 +327,8 @@ def test_tensors_are_read_from_files_beside_the_model_alone(net, tmp_path, place
     extra.external_data.add(key="location", value=place)
     path = tmp_path / "model" / "net.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match="keeps tensors in .*, which is no file beside it") as error: from_onnx(path, CONTRACT)
+    with pytest.raises(ValueError, match="keeps tensors in .*, which is no file beside it") as error:
+        from_onnx(path, CONTRACT)
     assert "\n" not in str(error.value)
 
 
@@ -286,10 +337,12 @@ def test_evaluation_says_what_answered(net, tmp_path):
     data = load("digits")
     suite = Suite(data, corruptions=["contrast"], severities=[3], per_condition=5)
     ten = model_from(nn.Sequential(net, nn.Linear(5, 10)), name="ten", classes=10, contract=CONTRACT)
-    models = dict(file=from_onnx(exported(ten, tmp_path / "net.onnx"), CONTRACT), function=from_predict(answers_of(ten), CONTRACT, size_bytes=1))
+    models = dict(file=from_onnx(exported(ten, tmp_path / "net.onnx"), CONTRACT),
+                  function=from_predict(answers_of(ten), CONTRACT, size_bytes=1))
     for engine in ("auto", "torch", "onnxruntime"):
         rows = evaluate(models, suite, engine=engine, device="cpu", progress=False)
-        assert rows.groupby("name").engine.first().str.split().str[0].to_dict() == dict(file="onnxruntime", function="elsewhere")
+        assert rows.groupby("name").engine.first().str.split().str[0].to_dict() == dict(
+            file="onnxruntime", function="elsewhere")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -304,9 +357,11 @@ def test_a_file_that_changed_is_not_taken_for_the_one_that_was_read(net, tmp_pat
     monkeypatch.chdir(tmp_path / "else")
     assert torch.equal(pickle.loads(kept)(x), wanted)
     before = path.read_bytes()
-    for change in (lambda: path.write_bytes(exported(net, tmp_path / "else" / "soft.onnx", soft=True).read_bytes()), path.unlink):
+    for change in (lambda: path.write_bytes(exported(net, tmp_path / "else" / "soft.onnx", soft=True).read_bytes()),
+                   path.unlink):
         change()
-        with pytest.raises(ValueError, match="has changed or gone since it was read: read it again") as error: pickle.loads(kept)(x)
+        with pytest.raises(ValueError, match="has changed or gone since it was read: read it again") as error:
+            pickle.loads(kept)(x)
         assert "\n" not in str(error.value)
     path.write_bytes(before)
     assert torch.equal(pickle.loads(kept)(x), wanted)

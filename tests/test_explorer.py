@@ -18,7 +18,8 @@ import pytest
 from robcomp._text.numbers import points
 from robcomp.explorer import FREE, Explorer, chart_explorer, explorer_answer, sliders
 from robcomp.limits import brushed_rows, budget
-from robcomp.results import example, find, join, read_tables, summarise
+from robcomp.results import summarise
+from robcomp.tables import example, find, join, read_tables
 from robcomp.seeds import recipe_comparisons, recipe_intervals
 from robcomp.uncertainty import comparisons
 
@@ -172,7 +173,7 @@ from robcomp.explorer import explore
 table = pd.DataFrame({SPREAD!r})
 explore(table)"""
 STUDY = f"""from robcomp.explorer import explore
-from robcomp.results import read_tables
+from robcomp.tables import read_tables
 explore(read_tables({str(ROOT / 'results' / 'digits')!r}))"""
 
 

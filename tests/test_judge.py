@@ -11,7 +11,8 @@ from robcomp.data import contract_of, load
 from robcomp.elsewhere import from_predict
 from robcomp.judge import judge, trial_of
 from robcomp.models import model_from
-from robcomp.results import collect, outcomes, summarise
+from robcomp.results import summarise
+from robcomp.tables import collect, outcomes
 from robcomp.sweep import Study, sweep
 from robcomp.training import Training, fit
 from robcomp.uncertainty import comparisons
@@ -19,14 +20,18 @@ from robcomp.uncertainty import comparisons
 
 @pytest.fixture(scope="module")
 def filed(tmp_path_factory):
-    """A store with two recipes of ours, the dense network again by another door, and one that is wrong on every image that it was right on."""
+    """A store with two recipes of ours, the dense network again by another door, and one that is wrong on every image
+    that it was right on."""
     data = load("digits")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 10)
+        layers = (nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+                  nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 10))
         net = model_from(nn.Sequential(*layers), name="small", classes=10, contract=contract_of(data))
         fit(net, data, Training(5, peak=.1), progress=False)
-    study, store = Study(data, net, conditions=dict(corruptions=["contrast", "fog"], severities=[2], per_condition=100)), tmp_path_factory.mktemp("filed")
+    study, store = (
+        Study(data, net, conditions=dict(corruptions=["contrast", "fog"], severities=[2], per_condition=100)),
+        tmp_path_factory.mktemp("filed"))
     sweep(study, ["dense", "int8"], store, progress=False)
     def answer(x):
         with torch.no_grad(): return net(torch.from_numpy(x))
@@ -41,9 +46,17 @@ def test_the_same_network_by_another_door_differs_on_no_image(filed):
     found = outcomes(filed, ["dense", "elsewhere:same", "elsewhere:wrong"])
     assert (found.iloc[:, 0] == found.iloc[:, 1]).all() and not (found.iloc[:, 0] & found.iloc[:, 2]).any()
     pairs = comparisons(filed, [("elsewhere:same", "dense"), ("dense", "elsewhere:wrong")], draws=200)
-    assert pairs.difference[0] == pairs.low[0] == pairs.high[0] == 0 and pairs.verdict[0] == "undecided" and pairs.verdict[1] == "better"
+    assert (
+        pairs.difference[0] == pairs.low[0] == pairs.high[0] == 0
+        and pairs.verdict[0] == "undecided"
+        and pairs.verdict[1] == "better"
+    )
     table = summarise(filed).set_index("recipe")
-    assert table.reference["elsewhere:same"] == table.key["dense"] and table.mce["elsewhere:same"] == pytest.approx(1) and np.isnan(table.params["elsewhere:same"])
+    assert (
+        table.reference["elsewhere:same"] == table.key["dense"]
+        and table.mce["elsewhere:same"] == pytest.approx(1)
+        and np.isnan(table.params["elsewhere:same"])
+    )
 
 
 def test_charts_give_models_from_elsewhere_a_look_of_their_own(filed):
@@ -53,7 +66,8 @@ def test_charts_give_models_from_elsewhere_a_look_of_their_own(filed):
 
 
 def test_the_key_covers_all_that_a_function_answers(tmp_path):
-    """Other bytes, scores that are less sure, and another network that is right on the same images: none is done already."""
+    """Other bytes, scores that are less sure, and another network that is right on the same images: none is done
+    already."""
     data = load("digits")
     few = data.calibration.take(range(60))
     right = torch.nn.functional.one_hot(torch.from_numpy(few.labels), 10).float()
@@ -88,5 +102,6 @@ def test_models_from_elsewhere_do_not_adapt(tmp_path):
     data = load("digits")
     study = Study(data, "vgg19", conditions=dict(corruptions=["contrast"], severities=[2], adapt=True))
     model = from_predict(lambda x: np.zeros((len(x), 10)), contract_of(data), size_bytes=1)
-    with pytest.raises(ValueError, match="models from elsewhere cannot adapt"): judge(dict(m=model), study, tmp_path / "x")
+    with pytest.raises(ValueError, match="models from elsewhere cannot adapt"):
+        judge(dict(m=model), study, tmp_path / "x")
     assert not (tmp_path / "x").exists()

@@ -71,10 +71,8 @@ def test_seeds():
 
 @pytest.mark.parametrize("module, message", [
     (tiny(7), r"should return 10 scores an image, \(2, 10\) for two, got \(2, 7\)"),
-    (nn.Conv2d(3, 10, 3), r"got \(2, 10, 30, 30\)"),
-    (nn.Linear(5, 10), "fails on two images of 32 x 32"),
-    (nn.LSTM(32, 10), "fails on two images"),
-])
+    (nn.Conv2d(3, 10, 3), r"got \(2, 10, 30, 30\)"), (nn.Linear(5, 10), "fails on two images of 32 x 32"),
+    (nn.LSTM(32, 10), "fails on two images")])
 def test_modules_that_are_no_classifiers(module, message):
     with pytest.raises(ValueError, match=message) as error:
         model_from(module, name="own", classes=10, contract=CIFAR_CONTRACT)

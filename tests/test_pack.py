@@ -1,4 +1,6 @@
-"""The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every time."""
+"""The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every
+time."""
+
 import bisect
 import copy
 import json
@@ -32,9 +34,10 @@ from robcomp.training import Training
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
-RECIPES = ("dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5", "prune0.5+cluster16+int8", "cluster2",
-           "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights",
-           "half", "prune0.5+half", "half+cluster8", "cluster8:channel+half", "half+cluster16+int8", "int4+half")
+RECIPES = (
+    "dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5",
+    "prune0.5+cluster16+int8", "cluster2", "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights",
+    "half", "prune0.5+half", "half+cluster8", "cluster8:channel+half", "half+cluster16+int8", "int4+half")
 
 
 class Net(nn.Module):
@@ -43,7 +46,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.depthwise, self.grouped, self.point = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 12, 1)
+        self.depthwise, self.grouped, self.point = (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2),
+                                                    nn.Conv2d(8, 12, 1))
         self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 4)
         self.second.weight = self.first.weight
         nn.init.constant_(self.grouped.weight, .2)  # one value: a layer with one code
@@ -88,10 +92,12 @@ def coded_symbols(data, count, depth):
             else: width = bound
             for which, limit in enumerate((250, 4000)):
                 f = frequencies[which][node]
-                frequencies[which][node] = f + (((2**28 if bit else 0) - f) * (131072 // (2 * min(seen[node], limit) + 3)) >> 16)
+                frequencies[which][node] = f + (
+                    ((2**28 if bit else 0) - f) * (131072 // (2 * min(seen[node], limit) + 3)) >> 16)
             seen[node], node = min(seen[node] + 1, 4000), 2 * node + bit
             while width < 1 << 24:
-                width, code, position = width << 8, code << 8 | (data[position] if position < len(data) else 0), position + 1
+                width, code, position = (width << 8, code << 8 | (data[position] if position < len(data) else 0),
+                                         position + 1)
         symbols.append(node - (1 << depth))
     return symbols
 
@@ -99,7 +105,8 @@ def coded_symbols(data, count, depth):
 class Decisions:
     """The bits of a stream, decoded with chances that the caller knows."""
 
-    def __init__(self, data): self.data, self.at, self.width, self.code = data, 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
+    def __init__(self, data):
+        self.data, self.at, self.width, self.code = data, 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
 
     def bit(self, one):
         bound = (self.width >> 16) * (65536 - one)
@@ -166,7 +173,8 @@ class Model:
 def symbols_in_context(data, shape, values):
     order = sorted(range(len(values)), key=lambda symbol: values[symbol])
     home = min(range(len(values)), key=lambda place: abs(values[order[place]]))
-    last, filters, channels, kernel, row = len(values) - 1, shape[0], shape[1], int(np.prod(shape[2:])), shape[-1] if len(shape) > 2 else 1
+    last, filters, channels, kernel, row = (len(values) - 1, shape[0], shape[1], int(np.prod(shape[2:])),
+                                            shape[-1] if len(shape) > 2 else 1)
     bits = (max(home, last - home) - 1).bit_length()
     decisions, model, symbols = Decisions(data), Model(), []
     layer, channel, sign = 2 << 16, [2 << 16] * channels, [1 << 15] * channels
@@ -178,16 +186,21 @@ def symbols_in_context(data, shape, values):
             for k in range(kernel):
                 own, g, j, size = level(mean), c % 4 * (c % 4 + 1) // 2 + kept[k], min(k, 8), 0
                 flag, narrow = ("flag", g), ("flag", g, own)
-                if model.decide(decisions, flag, (narrow, flag), (("both", g, own, at_start >> 1), narrow), (("place", g, j, at_start), flag), alone=True):
+                if model.decide(decisions, flag, (narrow, flag), (("both", g, own, at_start >> 1), narrow),
+                                (("place", g, j, at_start), flag), alone=True):
                     above = int(home < last)
                     if 0 < home < last:
                         v = 3 * (side[k - 1] if k % row else 1) + (side[k - row] if k >= row else 1)
-                        above = model.decide(decisions, ("sign", v), (("sign", v, j), ("sign", v)), (("lean", v, sign[c] >> 12), ("sign", v)))
+                        above = model.decide(decisions, ("sign", v), (("sign", v, j), ("sign", v)),
+                                             (("lean", v, sign[c] >> 12), ("sign", v)))
                         sign[c] += (above << 16) - sign[c] >> 5
                     node = 1
                     for _ in range(bits):
                         top = "far", above, node
-                        added = [((*top, name, value), top) for name, value in zip("FCG", (own, at_start, level(held[k] << 16)))]
+                        added = [
+                            ((*top, name, value), top)
+                            for name, value in zip("FCG", (own, at_start, level(held[k] << 16)))
+                        ]
                         node = 2 * node + model.decide(decisions, top, *added)
                     size, side[k] = 1 + node - (1 << bits), 2 * above
                     kept[k], held[k] = kept[k] + 1, held[k] + size
@@ -240,19 +253,30 @@ def read_by_specification(path):
         count = 1
         for n in layer["shape"]: count *= n
         state, inner = layer.get("state"), count // layer["shape"][0]
-        scale = plane_numbers(part["scale"], layer["shape"][0], "<f") if state and layer["scale"] else [1.] * layer["shape"][0]
+        scale = (
+            plane_numbers(part["scale"], layer["shape"][0], "<f")
+            if state and layer["scale"]
+            else [1.0] * layer["shape"][0]
+        )
         if layer["form"] == "codes":
             k, own = layer["k"], layer.get("own", False)
             form = "b" if layer["bits"] else "f" if "codebook" in part else "e"
-            values = struct.unpack(f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half")))
+            values = struct.unpack(
+                f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half")))
             codes = weight_symbols(part, "codes", layer["shape"], range(k) if own else values)
             places = [i // inner * k * own + code for i, code in enumerate(codes)]
-            weights[layer["name"]] = [0. if layer["mask"] and code == 0 else single(scale[i // inner] * values[place]) for i, (code, place) in enumerate(zip(codes, places))]
+            weights[layer["name"]] = [
+                0.0 if layer["mask"] and code == 0 else single(scale[i // inner] * values[place])
+                for i, (code, place) in enumerate(zip(codes, places))
+            ]
             continue
         mask = weight_symbols(part, "mask", layer["shape"], range(2)) if layer["mask"] else [1] * count
         limit = 2 ** (layer["bits"] - 1) - 1 if layer["form"] == "grid" else 0
-        if limit and layer["mask"]: kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
-        elif limit: kept = [symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
+        if limit and layer["mask"]:
+            kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
+        elif limit:
+            kept = [
+                symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
         else: kept = float_numbers(part, "weights", sum(mask))
         kept = iter(kept)
         weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
@@ -260,7 +284,11 @@ def read_by_specification(path):
     for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]):
         listed = [(name, int(np.prod(shape))) for name, own, shape in header["tensors"] if own == dtype]
         own, count = {kind: data for (name, kind), data in parts.items() if name == dtype}, sum(n for _, n in listed)
-        numbers = iter(float_numbers(own, "tensors", count) if dtype == "float32" else plane_numbers(own["tensors"], count, {"int64": "<q"}[dtype]))
+        numbers = iter(
+            float_numbers(own, "tensors", count)
+            if dtype == "float32"
+            else plane_numbers(own["tensors"], count, {"int64": "<q"}[dtype])
+        )
         for name, n in listed: others[name] = [next(numbers) for _ in range(n)]
     others |= {name: struct.unpack_from("<fB", parts["", "ranges"], 5 * i) for i, name in enumerate(header["ranged"])}
     return header, weights, others
@@ -288,7 +316,11 @@ def test_a_second_reader_reads_the_same(files, recipe):
         if hasattr(layer.module, "input_range"):
             own = layer.module.input_range
             assert others[name] == (own.scale.item(), own.zero.item())
-    assert all(others[name] == state[name].reshape(-1).tolist() for name in state if name.startswith("norm.") or name.endswith(".bias"))
+    assert all(
+        others[name] == state[name].reshape(-1).tolist()
+        for name in state
+        if name.startswith("norm.") or name.endswith(".bias")
+    )
 
 
 # -- streams in context --
@@ -304,18 +336,22 @@ SHAPES = st.one_of(
 @st.composite
 def layers_of_symbols(draw):
     """Symbols in the shape of a layer, of filters and channels that differ, and what they stand for."""
-    shape, k, rng = draw(SHAPES), draw(st.one_of(st.integers(2, 8), st.integers(2, MOST))), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape, k, rng = (draw(SHAPES), draw(st.one_of(st.integers(2, 8), st.integers(2, MOST))),
+                     np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     kind = draw(st.sampled_from(["floats", "zero first", "positive", "negative", "integers", "equal"]))
     values = np.sort(rng.normal(size=k)).astype(np.float32)
-    if kind == "zero first": values = np.concatenate([[0], np.delete(values, np.argmin(abs(values)))]).astype(np.float32)
+    if kind == "zero first":
+        values = np.concatenate([[0], np.delete(values, np.argmin(abs(values)))]).astype(np.float32)
     if kind in ("positive", "negative"): values = abs(values) * (1 if kind == "positive" else -1)
     if kind == "integers": values = rng.choice(np.arange(-127, 128), k, replace=False).astype(np.int8)
     if kind == "equal": values[:] = values[0]
     loud = np.exp(draw(st.sampled_from([0, 1, 3])) * rng.normal(size=shape[:1] + (1,) * (len(shape) - 1)))
-    nearest = abs((rng.normal(size=shape) * loud)[..., None] * draw(st.sampled_from([0, .01, 1, 30])) - values).argmin(-1)
+    nearest = abs((rng.normal(size=shape) * loud)[..., None] * draw(st.sampled_from([0, 0.01, 1, 30])) - values).argmin(
+        -1)
     if draw(st.booleans()) and len(shape) > 1 and shape[1] % 4 == 0 and nearest.size:
         groups = np.moveaxis(nearest, 1, -1).reshape(-1, 4)
-        groups[np.arange(len(groups))[:, None], rng.random(groups.shape).argsort(1)[:, :2]] = abs(values.astype(float)).argmin()
+        groups[np.arange(len(groups))[:, None], rng.random(groups.shape).argsort(1)[:, :2]] = abs(
+            values.astype(float)).argmin()
         nearest = np.moveaxis(groups.reshape(*np.moveaxis(nearest, 1, -1).shape), -1, 1)
     return nearest.astype(np.uint16), values
 
@@ -327,11 +363,13 @@ def test_any_symbols_come_back_from_a_stream_in_context_by_either_reader(case):
     stream = encode_in_context(symbols, values)
     again = decode_in_context(stream, symbols.shape, values)
     assert again.dtype == np.uint16 and again.shape == symbols.shape and (again == symbols).all()
-    if symbols.size < 400: assert symbols_in_context(stream, symbols.shape, values.tolist()) == symbols.reshape(-1).tolist()
+    if symbols.size < 400:
+        assert symbols_in_context(stream, symbols.shape, values.tolist()) == symbols.reshape(-1).tolist()
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=60), st.sampled_from([(3, 5), (2, 4, 3, 3), (6, 1, 3, 3), (1, 1)]), st.integers(2, MOST), st.integers(0, 99))
+@given(st.binary(max_size=60), st.sampled_from([(3, 5), (2, 4, 3, 3), (6, 1, 3, 3), (1, 1)]), st.integers(2, MOST),
+       st.integers(0, 99))
 def test_any_bytes_give_the_same_symbols_to_either_reader(data, shape, k, seed):
     values = np.random.default_rng(seed).normal(size=k).astype(np.float32)
     symbols = decode_in_context(data, shape, values, exact=False)
@@ -366,7 +404,8 @@ def test_a_stream_is_taken_if_and_only_if_it_is_what_is_written_for_its_symbols(
         assert (as_taken(lambda: decode(data, symbols.size, depth)) is not None) == (encode(plain, depth) == data)
     for data in changes(encode_in_context(symbols, values), rng):
         found = decode_in_context(data, symbols.shape, values, exact=False)
-        assert (as_taken(lambda: decode_in_context(data, symbols.shape, values)) is not None) == (encode_in_context(found, values) == data)
+        assert (as_taken(lambda: decode_in_context(data, symbols.shape, values)) is not None) == (
+            encode_in_context(found, values) == data)
 
 
 def test_long_streams_agree_with_the_second_reader():
@@ -384,7 +423,12 @@ def test_long_streams_agree_with_the_second_reader():
 def test_two_of_four_costs_what_its_patterns_cost():
     rng = np.random.default_rng(0)
     for shape in ((64, 128), (64, 64, 3, 3)):
-        keep = np.moveaxis(rng.permuted(np.tile([0, 0, 1, 1], (np.prod(shape) // 4, 1)), axis=1).reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+        keep = np.moveaxis(
+            rng.permuted(np.tile([0, 0, 1, 1], (np.prod(shape) // 4, 1)), axis=1).reshape(
+                shape[0], *shape[2:], shape[1]),
+            -1,
+            1,
+        )
         stream, coder = encode_weights(keep.astype(np.uint16), np.arange(2))
         assert coder == ":contexts" and 1 <= 32 * len(stream) / keep.size / np.log2(6) < 1.02
 
@@ -409,9 +453,13 @@ def test_each_kind_of_stream_in_context_is_read_back(tmp_path):
         header, weights, _ = read_by_specification(tmp_path / "model")
         assert any(own == kind + ":contexts" for _, own, *_ in header["sections"]), recipe
         assert {name: layer.weight.reshape(-1).tolist() for name, layer in layers(module).items()} == weights
-        assert tensors_sha256(unpack(tmp_path / "model", module=LIKE_IT).state_dict()) == tensors_sha256(module.state_dict())
+        assert tensors_sha256(unpack(tmp_path / "model", module=LIKE_IT).state_dict()) == tensors_sha256(
+            module.state_dict())
         account = ledger(tmp_path / "model")
-        assert set(account.coder[account.kind == kind]) <= {"contexts", "plain"} and account["bytes"].sum() == (tmp_path / "model").stat().st_size
+        assert (
+            set(account.coder[account.kind == kind]) <= {"contexts", "plain"}
+            and account["bytes"].sum() == (tmp_path / "model").stat().st_size
+        )
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -419,18 +467,24 @@ def test_what_comes_back_is_what_was_packed(files, recipe):
     path, module = files[recipe]
     again, images = unpack(path, module=LIKE_IT), torch.randn(3, 3, 8, 8)
     mine, theirs = module.state_dict(), again.state_dict()
-    assert list(mine) == list(theirs) and all(mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine)
+    assert list(mine) == list(theirs) and all(
+        mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine)
     for before, after in zip(layers(module).values(), layers(again).values()):
         assert (before.state is None) == (after.state is None)
         if before.state: assert (before.state.bits, before.state.clusters) == (after.state.bits, after.state.clusters)
     assert torch.equal(module(images), again(images))
-    assert again.first.weight is again.second.weight or again.first.parametrizations.weight.original is again.second.parametrizations.weight.original
+    assert (
+        again.first.weight is again.second.weight
+        or again.first.parametrizations.weight.original is again.second.parametrizations.weight.original
+    )
     second = path.with_suffix(".again")
     pack(again, second, recipe=recipe)
     assert second.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("arch, recipe", [("mobilenetv2", "prune0.7:layer+cluster16"), ("vgg19", "int8:weights"), ("resnet50", "prune0.7:layer")])
+@pytest.mark.parametrize(
+    "arch, recipe",
+    [("mobilenetv2", "prune0.7:layer+cluster16"), ("vgg19", "int8:weights"), ("resnet50", "prune0.7:layer")])
 def test_the_three_networks_come_back(tmp_path, arch, recipe):
     artifact, images = compress(make_model(arch, seed=1), recipe), torch.randn(2, 3, 32, 32)
     size = pack(artifact.module, tmp_path / "model.robcomp", recipe=recipe)
@@ -460,7 +514,8 @@ def test_the_same_network_makes_the_same_bytes(files, tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     here, threads = files["prune0.5+cluster16+int8"][0].read_bytes(), 1 if torch.get_num_threads() > 1 else 2
     environment = os.environ | dict(PYTHONHASHSEED="7", PYTHONPATH=root)
-    subprocess.run([sys.executable, "-c", PACKED_ELSEWHERE, str(threads), str(tmp_path / "there")], env=environment, cwd=root, check=True)
+    subprocess.run([sys.executable, "-c", PACKED_ELSEWHERE, str(threads), str(tmp_path / "there")], env=environment,
+                   cwd=root, check=True)
     assert (tmp_path / "there").read_bytes() == here
 
 
@@ -488,11 +543,22 @@ def refused(path, data):
     said = str(error.value)
     assert "\n" not in said and str(path) in said and len(said) < 300 + len(str(path))
     if not any(words in said for words in OF_A_NETWORK):
-        with pytest.raises(ValueError, match="^" + re.escape(said.replace(" is damaged: its header and its", " is damaged:")[:len(str(path)) + 12])): ledger(path)
+        with pytest.raises(
+            ValueError,
+            match="^"
+            + re.escape(said.replace(" is damaged: its header and its", " is damaged:")[: len(str(path)) + 12]),
+        ):
+            ledger(path)
     return said
 
 
-OF_A_NETWORK = ("holds a network of other layers", "do not fit each other", "holds narrower layers", "of your own", "promised half precision in")  # and nothing that a file alone tells
+OF_A_NETWORK = (
+    "holds a network of other layers",
+    "do not fit each other",
+    "holds narrower layers",
+    "of your own",
+    "promised half precision in",
+)  # and nothing that a file alone tells
 
 
 @pytest.fixture
@@ -508,8 +574,12 @@ def closed(header, body, **prefix):
     """A file of this header and these sections, every length and checksum right unless given."""
     text = json.dumps(header).encode()
     stored = zlib.compress(text)
-    return struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 4), prefix.get("stored", len(stored)),
-                       prefix.get("length", len(text)), zlib.crc32(stored)) + stored + body
+    return (
+        struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 4),
+                    prefix.get("stored", len(stored)), prefix.get("length", len(text)), zlib.crc32(stored))
+        + stored
+        + body
+    )
 
 
 def test_every_truncation_is_named(packed, tmp_path):
@@ -559,13 +629,22 @@ def test_files_of_earlier_formats_are_still_read(files, tmp_path, version, recip
     assert tensors_sha256(again.state_dict()) == tensors_sha256(module.state_dict())
 
 
-@pytest.mark.parametrize("recipe, kinds", [("half", ["weights:half"]), ("prune0.5+half", ["mask", "weights:half"]), ("half+cluster8", ["codebook:half", "codes"])])
+@pytest.mark.parametrize(
+    "recipe, kinds",
+    [("half", ["weights:half"]), ("prune0.5+half", ["mask", "weights:half"]),
+     ("half+cluster8", ["codebook:half", "codes"])],
+)
 def test_what_is_in_half_precision_takes_two_bytes(files, recipe, kinds):
     header, _ = opened(files[recipe][0].read_bytes())
     names = {entry["name"] for entry in header["layers"]}
     assert {kind for name, kind, *_ in header["sections"] if name in names} >= set(kinds)
     assert ["float32", "tensors:half"] in [section[:2] for section in header["sections"]]
-    assert all(section[2] == 2 * layer["k"] for layer in header["layers"] for section in header["sections"] if section[:2] == [layer["name"], "codebook:half"])
+    assert all(
+        section[2] == 2 * layer["k"]
+        for layer in header["layers"]
+        for section in header["sections"]
+        if section[:2] == [layer["name"], "codebook:half"]
+    )
 
 
 @pytest.mark.parametrize("value", [1 / 3, 1e5, 1e-9])
@@ -574,7 +653,8 @@ def test_one_number_too_many_and_all_take_four_bytes(tmp_path, value):
     pack(module, tmp_path / "all")
     with torch.no_grad(): module.norm.bias[0] = value
     pack(module, tmp_path / "model")
-    kinds = lambda name: {section[1] for section in opened((tmp_path / name).read_bytes())[0]["sections"] if section[0] == "float32"}
+    kinds = lambda name: {
+        section[1] for section in opened((tmp_path / name).read_bytes())[0]["sections"] if section[0] == "float32"}
     assert kinds("all") == {"tensors:half"} and kinds("model") == {"tensors"}
     assert unpack(tmp_path / "model", module=LIKE_IT).norm.bias[0] == module.norm.bias[0]
 
@@ -583,7 +663,8 @@ def test_a_network_in_half_precision_by_nature_needs_no_stage(tmp_path):
     """What counts is the values, whatever their type was."""
     model = model_from(net().half(), name="net", classes=4, contract=CONTRACT)
     staged = compress(model, "half").module
-    assert {section[1] for section in opened(write_packed(model, tmp_path))[0]["sections"] if section[0] == "stem"} == {"weights:half"}
+    assert {section[1] for section in opened(write_packed(model, tmp_path))[0]["sections"] if section[0] == "stem"} == {
+        "weights:half"}
     assert all(torch.equal(layer.weight, layers(model)[name].weight) for name, layer in layers(staged).items())
 
 
@@ -634,8 +715,10 @@ LIES = {
     "a section's length below zero": lambda header: header["sections"][0].__setitem__(2, -1),
     "a section's kind": lambda header: header["sections"][0].__setitem__(1, "codes"),
     "a section's checksum": lambda header: header["sections"][0].__setitem__(3, 0),
-    "another coder": lambda header: [section.__setitem__(1, "codes") for section in header["sections"] if section[1] == "codebook"],
-    "an unknown coder": lambda header: [section.__setitem__(1, "codes:lzma") for section in header["sections"] if section[1].startswith("codes")],
+    "another coder": lambda header: [
+        section.__setitem__(1, "codes") for section in header["sections"] if section[1] == "codebook"],
+    "an unknown coder": lambda header: [
+        section.__setitem__(1, "codes:lzma") for section in header["sections"] if section[1].startswith("codes")],
     "sections": lambda header: header.update(sections={}),
     "a section too few": lambda header: header["sections"].pop(),
     "ranged": lambda header: header.update(ranged=["nowhere"]),
@@ -662,16 +745,25 @@ def test_lies_with_right_checksums_are_refused(packed, tmp_path, lie):
 
 
 def test_a_header_that_is_no_object_is_refused(tmp_path):
-    for text in (b"[]", b"7", b"{", b"null", b'"x"', b"{}", b"[" * 100_000, b"\xff\xfe", b'{"sections": NaN}', b" " * 1000):
+    for text in (b"[]", b"7", b"{", b"null", b'"x"', b"{}", b"[" * 100_000, b"\xff\xfe", b'{"sections": NaN}',
+                 b" " * 1000):
         stored = zlib.compress(text)
-        refused(tmp_path / "x", struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), len(text), zlib.crc32(stored)) + stored)
+        refused(
+            tmp_path / "x",
+            struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), len(text), zlib.crc32(stored))
+            + stored,
+        )
 
 
 def test_a_header_that_unfolds_to_gigabytes_is_refused(tmp_path):
     stored = zlib.compress(b" " * 60_000_000)
     for length in (60_000_000, 1000, 2**32 - 1):
         tracemalloc.start()
-        refused(tmp_path / "x", struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), length, zlib.crc32(stored)) + stored)
+        refused(
+            tmp_path / "x",
+            struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 1, len(stored), length, zlib.crc32(stored))
+            + stored,
+        )
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
         tracemalloc.stop()
 
@@ -708,20 +800,28 @@ def announcing(shapes, size, kind="mask"):
     """A file of these layers, `size` bytes each, every checksum right."""
     entry = dict(form="float", mask=True, bits=0, scale=False, state=True)
     names = [f"layer{n}" for n in range(len(shapes))]
-    sections = [[name, own, length, zlib.crc32(bytes(length))] for name in names for own, length in ((kind, size), ("weights", 16))]
-    header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="prune0.5", layers=[entry | dict(name=name, shape=shape) for name, shape in zip(names, shapes)],
-                  tensors=[], ranged=[], sections=[*sections, ["", "ranges", 0, 0]])
+    sections = [
+        [name, own, length, zlib.crc32(bytes(length))]
+        for name in names
+        for own, length in ((kind, size), ("weights", 16))
+    ]
+    header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="prune0.5",
+                  layers=[entry | dict(name=name, shape=shape) for name, shape in zip(names, shapes)], tensors=[],
+                  ranged=[], sections=[*sections, ["", "ranges", 0, 0]])
     return closed(header, bytes(sum(section[2] for section in sections)))
 
 
 def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
-    claims = {"many symbols": announcing([[320_000, 1000]], 9_000), "more": announcing([[1 << 16, 1 << 14]], 99_000), "layers": announcing([[2000, 1000]] * 2000, 1),
-              "small layers": announcing([[1, 1]] * 20_000, 0), "in context": announcing([[1, 20_000_000]], 9_000, "mask:contexts"),
-              "what may be": announcing([[2000, 10_000]], 9_000)}
+    claims = {
+        "many symbols": announcing([[320_000, 1000]], 9_000), "more": announcing([[1 << 16, 1 << 14]], 99_000),
+        "layers": announcing([[2000, 1000]] * 2000, 1), "small layers": announcing([[1, 1]] * 20_000, 0),
+        "in context": announcing([[1, 20_000_000]], 9_000, "mask:contexts"),
+        "what may be": announcing([[2000, 10_000]], 9_000)}
     for name, data in claims.items(): write(tmp_path / name, data)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    run = subprocess.run([sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)], cwd=root, capture_output=True,
-                         text=True, env=os.environ | dict(PYTHONPATH=root), timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)], cwd=root,
+        capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=root), timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
     grown, longest = map(float, run.stdout.split())
     assert grown < 200_000, f"memory grew by {grown:.0f} kB"
@@ -733,9 +833,11 @@ def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
 
 def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
     """A layer of one value in ten million places would be written in no bytes at all."""
-    model = model_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 40_000, bias=False), nn.Linear(40_000, 4)), name="wide", classes=4, contract=CONTRACT)
+    model = model_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 40_000, bias=False), nn.Linear(40_000, 4)),
+                       name="wide", classes=4, contract=CONTRACT)
     with torch.no_grad(): model[1].weight.zero_(), model[2].weight.zero_()
-    with pytest.raises(ValueError, match="decisions in"): pack(compress(model, "cluster2").module, tmp_path / "x", recipe="cluster2")
+    with pytest.raises(ValueError, match="decisions in"):
+        pack(compress(model, "cluster2").module, tmp_path / "x", recipe="cluster2")
     assert not (tmp_path / "x").exists()
 
 
@@ -751,7 +853,8 @@ def parts_of(header, body):
 def rewritten(header, parts):
     """A file of these sections; `parts` may be a list to hold one twice."""
     parts = list(parts.items()) if isinstance(parts, dict) else parts
-    return closed(header | dict(sections=[[name, kind, len(data), zlib.crc32(data)] for (name, kind), data in parts]), b"".join(data for _, data in parts))
+    return closed(header | dict(sections=[[name, kind, len(data), zlib.crc32(data)] for (name, kind), data in parts]),
+                  b"".join(data for _, data in parts))
 
 
 def with_floats(parts, key, change):
@@ -764,8 +867,12 @@ def with_floats(parts, key, change):
 
 def _holds(data, count):
     from robcomp.pack import decode_planes
-    try: return len(decode_planes(data, count, "<f4")) == count and bool(np.isfinite(decode_planes(data, count, "<f4")).all())
-    except ValueError: return False
+
+    try:
+        return len(decode_planes(data, count, "<f4")) == count and bool(
+            np.isfinite(decode_planes(data, count, "<f4")).all())
+    except ValueError:
+        return False
 
 
 FLOATS = {
@@ -774,8 +881,7 @@ FLOATS = {
     "a scale that is not a number": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.nan)),
     "an infinite scale": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.inf)),
     "a weight that is not a number": ("dense", ("stem", "weights"), lambda v: v.__setitem__(3, np.nan)),
-    "a kept weight that is infinite": ("prune0.5", ("stem", "weights"), lambda v: v.__setitem__(3, -np.inf)),
-}
+    "a kept weight that is infinite": ("prune0.5", ("stem", "weights"), lambda v: v.__setitem__(3, -np.inf))}
 
 
 @pytest.mark.parametrize("lie", FLOATS)
@@ -793,18 +899,26 @@ def test_codebooks_ranges_and_norms_are_looked_at(files, tmp_path):
     for value in (np.nan, np.inf):
         book = np.frombuffer(parts["stem", "codebook"], "<f4").copy()
         book[2] = value
-        assert "codebook of layer stem" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+        assert "codebook of layer stem" in refused(
+            tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
     header, body = opened(files["prune0.5+cluster16+int8"][0].read_bytes())
     parts = parts_of(header, body)
     book = np.frombuffer(parts["stem", "codebook"], np.int8).copy()
-    assert "out of range" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): np.where(book == book.max(), -128, book).astype(np.int8).tobytes()}))
+    assert "out of range" in refused(
+        tmp_path / "lie",
+        rewritten(
+            header, parts | {("stem", "codebook"): np.where(book == book.max(), -128, book).astype(np.int8).tobytes()}),
+    )
     book[0] = 5
-    assert "promised are no zeros" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+    assert "promised are no zeros" in refused(
+        tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
     for scale in (np.nan, np.inf, 0, -1):
         ranges = np.frombuffer(parts["", "ranges"], [("scale", "<f4"), ("zero", "u1")]).copy()
         ranges["scale"][0] = scale
-        assert "input ranges" in refused(tmp_path / "lie", rewritten(header, parts | {("", "ranges"): ranges.tobytes()}))
-    for name, value in (("running_var", -1.), ("running_var", np.nan), ("running_mean", np.inf), ("weight", np.nan), ("bias", np.nan)):
+        assert "input ranges" in refused(
+            tmp_path / "lie", rewritten(header, parts | {("", "ranges"): ranges.tobytes()}))
+    for name, value in (("running_var", -1.0), ("running_var", np.nan), ("running_mean", np.inf), ("weight", np.nan),
+                        ("bias", np.nan)):
         module = net()
         with torch.no_grad(): getattr(module.norm, name)[0] = value
         with pytest.raises(ValueError, match=f"norm.{name} holds"): pack(module, tmp_path / "x")
@@ -815,7 +929,8 @@ def test_integers_off_the_grid_are_refused(files, tmp_path):
     parts = parts_of(header, body)
     symbols = np.zeros(8 * 3 * 9, np.uint16)
     symbols[5] = 255  # 128, and the grid ends at 127
-    assert "out of range" in refused(tmp_path / "lie", rewritten(header, parts | {("stem", "integers"): encode(symbols, 8)}))
+    assert "out of range" in refused(
+        tmp_path / "lie", rewritten(header, parts | {("stem", "integers"): encode(symbols, 8)}))
 
 
 def test_sections_are_those_of_the_header_once_and_in_order(files, tmp_path):
@@ -824,9 +939,12 @@ def test_sections_are_those_of_the_header_once_and_in_order(files, tmp_path):
         parts = list(parts_of(header, body).items())
         for place in range(len(parts)):
             (name, kind), data = parts[place]
-            others = {"twice": parts[:place + 1] + parts[place:], "twice, elsewhere": [*parts, parts[place]], "another value": [*parts, ((name, kind), data[::-1])],
-                      "left out": parts[:place] + parts[place + 1:], "moved": parts[:place] + parts[place + 1:] + [parts[place]] if place < len(parts) - 1 else parts[::-1],
-                      "unknown": [*parts[:place], ((name, "notes"), b"x"), *parts[place:]], "of no layer": [*parts, (("nowhere", "weights"), b"x")]}
+            others = {
+                "twice": parts[: place + 1] + parts[place:], "twice, elsewhere": [*parts, parts[place]],
+                "another value": [*parts, ((name, kind), data[::-1])], "left out": parts[:place] + parts[place + 1 :],
+                "moved": parts[:place] + parts[place + 1 :] + [parts[place]] if place < len(parts) - 1 else parts[::-1],
+                "unknown": [*parts[:place], ((name, "notes"), b"x"), *parts[place:]],
+                "of no layer": [*parts, (("nowhere", "weights"), b"x")]}
             for what, changed in others.items():
                 refused(tmp_path / "lie", rewritten(header, changed))
                 with pytest.raises(ValueError): ledger(tmp_path / "lie")
@@ -872,8 +990,7 @@ SAYINGS = {
     "a contract with more": lambda header: header["contract"].update(note=1),
     "a contract of texts": lambda header: header["contract"].update(size="8"),
     "tensors in another order": lambda header: header["tensors"].reverse(),
-    "ranged in another order": lambda header: header["ranged"].reverse(),
-}
+    "ranged in another order": lambda header: header["ranged"].reverse()}
 
 
 @pytest.mark.parametrize("saying", SAYINGS)
@@ -885,9 +1002,14 @@ def test_headers_that_no_writer_writes_are_refused(packed, tmp_path, saying):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("recipe, other", [("dense", "prune0.5"), ("dense", "cluster8"), ("dense", "int8"), ("prune0.5", "dense"), ("cluster8", "cluster8+int8"),
-                                           ("int8", "dense"), ("int4:weights", "int2:weights"), ("half", "dense"), ("cluster8:channel+half", "cluster8+half")])
-def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_and_writer(files, tmp_path, recipe, other):
+@pytest.mark.parametrize(
+    "recipe, other",
+    [("dense", "prune0.5"), ("dense", "cluster8"), ("dense", "int8"), ("prune0.5", "dense"),
+     ("cluster8", "cluster8+int8"), ("int8", "dense"), ("int4:weights", "int2:weights"), ("half", "dense"),
+     ("cluster8:channel+half", "cluster8+half")],
+)
+def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_and_writer(
+    files, tmp_path, recipe, other):
     path, module = files[recipe]
     header, body = opened(path.read_bytes())
     assert f"its recipe {other}" in refused(tmp_path / "lie", closed(header | dict(recipe=other), body))
@@ -895,10 +1017,16 @@ def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_
     with pytest.raises(ValueError, match="^its recipe"): pack(module, tmp_path / "x", recipe=other)
 
 
-@pytest.mark.parametrize("recipe, other", [("prune0.5", "prune0.5:2of4"), ("prune0.5:layer+cluster4", "prune0.5:2of4+cluster4"), ("prune0.5:layer", "prune0.3+prune0.5:2of4"), ("prune0.5:layer", "prune0.5:channel+prune0.5:2of4")])
+@pytest.mark.parametrize(
+    "recipe, other",
+    [("prune0.5", "prune0.5:2of4"), ("prune0.5:layer+cluster4", "prune0.5:2of4+cluster4"),
+     ("prune0.5:layer", "prune0.3+prune0.5:2of4"), ("prune0.5:layer", "prune0.5:channel+prune0.5:2of4")],
+)
 def test_zeros_elsewhere_than_in_every_four_are_refused(tmp_path, recipe, other):
     module = compress(net(), recipe, NOISE).module
-    for state in (layer.state for layer in layers(module).values() if layer.state.mask is not None):  # a whole filter is kept
+    for state in (
+        layer.state for layer in layers(module).values() if layer.state.mask is not None
+    ):  # a whole filter is kept
         state.mask[0].fill_(True)
         if state.codes is not None: state.codes[0].fill_(1)
     pack(module, tmp_path / "made")
@@ -909,33 +1037,53 @@ def test_zeros_elsewhere_than_in_every_four_are_refused(tmp_path, recipe, other)
     with pytest.raises(ValueError, match="promises two zeros in every four"): pack(module, tmp_path / "x", recipe=other)
 
 
-@pytest.mark.parametrize("recipe", ["prune0.3+prune0.5:2of4", "prune0.5:2of4+prune0.8", "cluster8+prune0.5:2of4", "prune0.5:2of4+prune0.5:channel", "prune0.5:2of4+tune1+int8"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["prune0.3+prune0.5:2of4", "prune0.5:2of4+prune0.8", "cluster8+prune0.5:2of4", "prune0.5:2of4+prune0.5:channel",
+     "prune0.5:2of4+tune1+int8"],
+)
 def test_two_zeros_in_every_four_beside_other_stages_are_read(tmp_path, recipe):
-    module = compress(model_from(torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 4)),
-                                 name="row", classes=4, contract=net().contract), recipe, NOISE, tune=Training(1, batch=20, peak=.01, warmup=0.), progress=False).module
+    module = compress(
+        model_from(
+            torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3),
+                                torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 4)),
+            name="row",
+            classes=4,
+            contract=net().contract,
+        ),
+        recipe,
+        NOISE,
+        tune=Training(1, batch=20, peak=0.01, warmup=0.0),
+        progress=False,
+    ).module
     pack(module, tmp_path / "made")
     assert ledger(tmp_path / "made").bytes.sum() == (tmp_path / "made").stat().st_size
     assert tensors_sha256(unpack(tmp_path / "made", module=module).state_dict()) == tensors_sha256(module.state_dict())
 
 
 def test_half_precision_is_held_against_the_numbers(files, tmp_path):
-    """Files whose recipe says half and whose numbers have more digits, of the norm alone and of everything; a layer may have been kept."""
+    """Files whose recipe says half and whose numbers have more digits, of the norm alone and of everything; a layer may
+    have been kept."""
     norm, everything = copy.deepcopy(files["half"][1]), net()
     norm.norm.running_mean.add_(1e-5)
     kept = compress(net(), "half", keep=["stem"]).module
     pack(kept, tmp_path / "kept")
     assert tensors_sha256(unpack(tmp_path / "kept", module=LIKE_IT).state_dict()) == tensors_sha256(kept.state_dict())
-    for module, said in ((norm, "half promised half precision in norm.running_mean, 8 numbers have more digits"), (everything, "its recipe half halves, none of its layers is in half precision")):
+    for module, said in ((norm, "half promised half precision in norm.running_mean, 8 numbers have more digits"),
+                         (everything, "its recipe half halves, none of its layers is in half precision")):
         header, sections = file_contents(module, "half")
-        assert said in refused(tmp_path / "lie", beginning(header, sections) + b"".join(section.data for section in sections))
-        with pytest.raises(ValueError, match="^half promised half precision in"): pack(module, tmp_path / "x", recipe="half")
+        assert said in refused(
+            tmp_path / "lie", beginning(header, sections) + b"".join(section.data for section in sections))
+        with pytest.raises(ValueError, match="^half promised half precision in"):
+            pack(module, tmp_path / "x", recipe="half")
 
 
 def test_narrow_layers_need_a_recipe_that_takes_channels_out(tmp_path):
     pack(compress(make_model("mobilenetv2"), "prune0.5:channel").module, tmp_path / "narrow")
     header, body = opened((tmp_path / "narrow").read_bytes())
     assert unpack(tmp_path / "narrow").recipe == header["recipe"] == "prune0.5:channel"
-    with pytest.raises(ValueError, match="its recipe dense takes no channels out"): unpack(write(tmp_path / "lie", closed(header | dict(recipe="dense"), body)))
+    with pytest.raises(ValueError, match="its recipe dense takes no channels out"):
+        unpack(write(tmp_path / "lie", closed(header | dict(recipe="dense"), body)))
 
 
 def test_what_comes_back_is_compressed_further_from_its_own_recipe(files, tmp_path):
@@ -968,7 +1116,8 @@ def test_nothing_stands_behind_the_bytes_of_a_section(files, tmp_path, recipe):
 
 
 def test_own_buffers_hold_numbers_or_infinities(tmp_path):
-    """The mask of an attention is minus infinity; what is not a number is refused where it is written, and where it is read."""
+    """The mask of an attention is minus infinity; what is not a number is refused where it is written, and where it is
+    read."""
     model = net()
     model.register_buffer("own", torch.tensor([0., -np.inf, np.inf]))
     pack(model, tmp_path / "model")
@@ -978,9 +1127,12 @@ def test_own_buffers_hold_numbers_or_infinities(tmp_path):
     floats["own"][0] = np.nan
     lie = encode_planes(np.concatenate([value.reshape(-1) for value in floats.values()]))
     write(tmp_path / "lie", rewritten(header, parts_of(header, body) | {("float32", "tensors"): lie}))
-    with pytest.raises(ValueError, match="is damaged: own holds values that are no numbers"): unpack(tmp_path / "lie", module=model)
+    with pytest.raises(ValueError, match="is damaged: own holds values that are no numbers"):
+        unpack(tmp_path / "lie", module=model)
     model.own[0] = np.nan
-    with pytest.raises(ValueError, match="^own holds values that are no numbers: set them, or register it with persistent=False$"): pack(model, tmp_path / "x")
+    with pytest.raises(
+        ValueError, match="^own holds values that are no numbers: set them, or register it with persistent=False$"):
+        pack(model, tmp_path / "x")
 
 
 def test_truth_values_are_zero_and_one(tmp_path):
@@ -1013,7 +1165,8 @@ def test_a_header_is_checked_in_proportion_to_its_length():
     def looked(count):
         names = [Counted(f"layer{n}") for n in range(count)]
         entry = dict(shape=[1, 1], form="grid", mask=False, bits=8, scale=True, state=True)
-        header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="int8", layers=[entry | dict(name=name) for name in names], tensors=[], ranged=names)
+        header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="int8",
+                      layers=[entry | dict(name=name) for name in names], tensors=[], ranged=names)
         sections = [Section(name, kind, b"") for name in names for kind in ("scale", "integers")]
         Counted.looked = 0
         check_header(header, [*sections, Section("", "ranges", bytes(5 * count))], 100_000)
@@ -1036,10 +1189,12 @@ def test_a_tensor_beside_a_weight_is_packed(tmp_path):
 
 def test_json_that_says_something_twice_is_refused(packed, tmp_path):
     header, body = opened(packed)
-    for text in (json.dumps(header)[:-1] + ', "recipe": "int8"}', json.dumps(header).replace("125", "NaN", 1).replace('"size": 8', '"size": NaN')):
+    for text in (json.dumps(header)[:-1] + ', "recipe": "int8"}',
+                 json.dumps(header).replace("125", "NaN", 1).replace('"size": 8', '"size": NaN')):
         stored = zlib.compress(text.encode())
         for more in (b"", b"tail"):
-            head = struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 2, len(stored + more), len(text), zlib.crc32(stored + more))
+            head = struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 2, len(stored + more), len(text),
+                               zlib.crc32(stored + more))
             refused(tmp_path / "lie", head + stored + more + body)
 
 
@@ -1067,7 +1222,8 @@ peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before, end, count, longest = peak(), time.monotonic() + seconds, 0, 0.
 while time.monotonic() < end:
     scratch.write_bytes(mutated(rng.choice(files), rng))
-    for read in (lambda: pack(unpack(scratch, module=model), again), lambda: ledger(scratch)):  # what is accepted is what a writer writes
+    # what is accepted is what a writer writes
+    for read in (lambda: pack(unpack(scratch, module=model), again), lambda: ledger(scratch)):
         start = time.monotonic()
         try: read()
         except ValueError as error: assert "\\n" not in str(error) and str(scratch) in str(error), error
@@ -1084,8 +1240,10 @@ def mutated(data, rng):
         for _ in range(rng.choice([1, 1, 2, 8])):
             place = rng.randrange(len(data))
             kind = rng.randrange(5)
-            if kind == 0: data[place] ^= 1 << rng.randrange(8)
-            elif kind == 1: data[place:place + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, rng.getrandbits(32)]))
+            if kind == 0:
+                data[place] ^= 1 << rng.randrange(8)
+            elif kind == 1:
+                data[place : place + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, rng.getrandbits(32)]))
             elif kind == 2: del data[place:place + rng.randrange(1, 64)]
             elif kind == 3: data[place:place] = rng.randbytes(rng.randrange(1, 64))
             else: data[place:place + 16] = data[-16:]
@@ -1097,22 +1255,31 @@ def mutated(data, rng):
     if rng.random() < .5:
         body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
         at = 0
-        for section in header.get("sections", []) if isinstance(header, dict) and isinstance(header.get("sections"), list) else []:
+        for section in (
+            header.get("sections", []) if isinstance(header, dict) and isinstance(header.get("sections"), list) else []
+        ):
             try: section[3], at = zlib.crc32(body[at:at + section[2]]), at + section[2]
             except Exception: break
     return closed(header, bytes(body))
 
 
 def _resectioned(header, body, rng):
-    """One section doubled, dropped, moved, renamed, cut, lengthened or filled with something else, behind right checksums."""
+    """One section doubled, dropped, moved, renamed, cut, lengthened or filled with something else, behind right
+    checksums."""
     parts = list(parts_of(header, body).items())
     place = rng.randrange(len(parts))
     (name, kind), part = parts[place]
     other = bytearray(part)
-    for _ in range(rng.choice([1, 4, 40]) if part else 0): other[rng.randrange(len(part))] = rng.choice([0, 127, 128, 192, 255, rng.getrandbits(8)])
-    changed = rng.choice([[(name, kind), bytes(other)]] * 4 + [[(name, kind), part[:len(part) // 2]], [(name, kind), part + rng.randbytes(9)],
-                         [(name, kind), np.full(max(len(part) // 4, 1), np.nan, "<f4").tobytes()], [(rng.choice(["", "stem", "x"]), kind), part],
-                         [(name, rng.choice(["scale", "mask", "codes", "weights", "codes:contexts"])), part]])
+    for _ in range(rng.choice([1, 4, 40]) if part else 0):
+        other[rng.randrange(len(part))] = rng.choice([0, 127, 128, 192, 255, rng.getrandbits(8)])
+    changed = rng.choice(
+        [[(name, kind), bytes(other)]] * 4
+        + [
+            [(name, kind), part[: len(part) // 2]], [(name, kind), part + rng.randbytes(9)],
+            [(name, kind), np.full(max(len(part) // 4, 1), np.nan, "<f4").tobytes()],
+            [(rng.choice(["", "stem", "x"]), kind), part],
+            [(name, rng.choice(["scale", "mask", "codes", "weights", "codes:contexts"])), part]]
+    )
     roll = rng.random()
     if roll < .1: parts.insert(rng.randrange(len(parts)), parts[place])
     elif roll < .2: parts.append(parts.pop(place))
@@ -1125,21 +1292,38 @@ def _changed(node, rng, depth=0):
     """The same JSON with, now and then, one value replaced, dropped or doubled."""
     if isinstance(node, dict) and node and (depth < 1 or rng.random() < .8):
         key = rng.choice(list(node))
-        return {k: _changed(v, rng, depth + 1) if k == key else v for k, v in node.items() if k != key or rng.random() > .05}
+        return {
+            k: _changed(v, rng, depth + 1) if k == key else v
+            for k, v in node.items()
+            if k != key or rng.random() > 0.05
+        }
     if isinstance(node, list) and node and rng.random() < .9:
         place, roll = rng.randrange(len(node)), rng.random()
         if roll < .05: return node[:place] + node[place + 1:]
         if roll < .1: return node + [node[place]]
         return node[:place] + [_changed(node[place], rng, depth + 1)] + node[place + 1:]
-    return rng.choice([0, 1, -1, 2, 7, 255, 2**31, 2**63, 10**30, 1.5, None, True, "", "x", "codes", "grid", "float", [], {}, [1 << 40], node])
+    return rng.choice(
+        [0, 1, -1, 2, 7, 255, 2**31, 2**63, 10**30, 1.5, None, True, "", "x", "codes", "grid", "float", [], {},
+         [1 << 40], node]
+    )
 
 
 def test_fuzz(files, tmp_path):
     seconds = float(os.environ.get("ROBCOMP_FUZZ_SECONDS", 5))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    honest = [str(files[recipe][0]) for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "prune0.5:2of4+cluster4", "dense")]
-    run = subprocess.run([sys.executable, "-c", FUZZ, str(seconds), os.environ.get("ROBCOMP_FUZZ_SEED", "0"), str(tmp_path / "fuzzed"), *honest],
-                         capture_output=True, text=True, cwd=root, env=os.environ | dict(PYTHONPATH=root), timeout=120 + 2 * seconds)
+    honest = [
+        str(files[recipe][0])
+        for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "prune0.5:2of4+cluster4", "dense")
+    ]
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(seconds), os.environ.get("ROBCOMP_FUZZ_SEED", "0"), str(tmp_path / "fuzzed"),
+         *honest],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=os.environ | dict(PYTHONPATH=root),
+        timeout=120 + 2 * seconds,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     count, grown, longest = map(float, run.stdout.split())
     assert count > 20 and grown < 64_000, f"{count:.0f} files, memory grew by {grown:.0f} kB, longest {longest:.1f} s"
@@ -1151,7 +1335,11 @@ def test_a_tensor_that_no_file_holds_is_named(kind, tmp_path):
     model = net()
     tensor = torch.eye(3).to_sparse() if kind == "sparse" else torch.zeros(3, dtype=getattr(torch, kind))
     model.register_buffer("odd", tensor)
-    with pytest.raises(ValueError, match="^odd is a tensor of .*, a packed file holds float32, .*: convert it, or register it with persistent=False$"):
+    with pytest.raises(
+        ValueError,
+        match="^odd is a tensor of .*, a packed file holds float32, .*: convert it, "
+                             "or register it with persistent=False$",
+    ):
         pack(model, tmp_path / "odd.robcomp")
     assert not list(tmp_path.iterdir())
 

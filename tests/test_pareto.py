@@ -8,9 +8,11 @@ from hypothesis import given, settings, strategies as st
 
 from robcomp._text.condition import clauses, parse_condition
 from robcomp.goals import candidates, ordered
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, hypervolume, knee, goal_losses,
-                            pareto, price_of_clean, rank, stability, topsis)
-from robcomp.results import example, read_tables, summarise, works
+from robcomp.choice import choice_probability, choose, price_of_clean
+from robcomp.goals import Goals
+from robcomp.pareto import front_probability, hypervolume, knee, goal_losses, pareto, rank, stability, topsis
+from robcomp.results import summarise, works
+from robcomp.tables import example, read_tables
 from robcomp.selection import other_studies, own_luck, true_figures
 from robcomp.uncertainty import resample
 

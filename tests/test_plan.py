@@ -90,11 +90,9 @@ def test_a_plan_needs_no_torch(tmp_path):
     assert done.stdout.strip() == "4", done.stderr
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda found: found | dict(plan=2), "is a plan of version 2"),
-    (lambda found: found | dict(cells=[]), "is damaged or was changed by hand"),
-    (lambda found: [], "is no plan"),
-])
+@pytest.mark.parametrize("change, said", [(lambda found: found | dict(plan=2), "is a plan of version 2"),
+                                          (lambda found: found | dict(cells=[]), "is damaged or was changed by hand"),
+                                          (lambda found: [], "is no plan")])
 def test_other_plans_are_refused_in_one_line(tmp_path, change, said):
     path = write_plan(Plan({}), tmp_path / "plan.json")
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
@@ -115,8 +113,7 @@ def planned(folder, text, *words):
 
 @pytest.mark.parametrize("text, said", [
     ("arch: mobilenetv22", "unknown arch 'mobilenetv22': did you mean 'mobilenetv2'?"),
-    ("archs: [vgg19, own_model]", "unknown arch 'own_model'"),
-    ("archs: [[vgg19]]", "unknown arch ['vgg19']"),
+    ("archs: [vgg19, own_model]", "unknown arch 'own_model'"), ("archs: [[vgg19]]", "unknown arch ['vgg19']"),
     ("archs: vgg19", "archs is a list of different values such as [mobilenetv2], got 'vgg19'"),
     ("dataset: cifra10", "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifra10'"),
     ("datasets: [cifra10]", "unknown dataset 'cifra10': did you mean 'cifar10'?"),
@@ -128,28 +125,21 @@ def planned(folder, text, *words):
     ("epochs: -1", "epochs is a whole number from 1 on, got -1"),
     ("epochs: three", "epochs is a whole number from 1 on, got 'three'"),
     ("epochs: null", "epochs is a whole number from 1 on, got None"),
-    ("together: 0", "together is a whole number from 1 on, got 0"),
-    ("recipes: []", "recipes is a list of texts"),
+    ("together: 0", "together is a whole number from 1 on, got 0"), ("recipes: []", "recipes is a list of texts"),
     ("recipes: int8", "recipes is a list of texts"),
     ("recipes: [3]", "a recipe is text as prune0.7+int8, or dense, got int"),
-    ("recipes: [prone0.5]", "did you mean 'prune'?"),
-    ("sizes: 16*2", "covers 2 epochs, the training has 6"),
+    ("recipes: [prone0.5]", "did you mean 'prune'?"), ("sizes: 16*2", "covers 2 epochs, the training has 6"),
     ("peak: high", "peak is a learning rate above 0, got 'high'"),
     ("per_condition: 0", "per_condition is a whole number from 1 on"),
     ("frost: nowhere", "frost is own, imagecorruptions or a folder of pictures"),
-    ("extra: perhaps", "extra is true or false"),
-    ("device: gpu", "device is cpu, cuda, cuda:1"),
+    ("extra: perhaps", "extra is true or false"), ("device: gpu", "device is cpu, cuda, cuda:1"),
     ("weights: absent.safetensors", "weights is auto, a safetensors file that exists"),
     ("weights: null", "weights is auto"),
     ("weights: '{arhc}.safetensors'", "what stands in braces is arch, dataset or seed"),
     ("weights: 'nowhere/{arch}.safetensors'", "weights 'nowhere/mobilenetv2.safetensors' are not there"),
-    ("where: size_bm < 1", "size_bm"),
-    ("best: fastest", "fastest"),
-    ("recipe: [int8]", "unknown parameter 'recipe': did you mean 'recipes'?"),
-    ("1: 2", "unknown parameter 1"),
-    ("- a list", "holds no parameters"),
-    ("a: [", "is not YAML"),
-])
+    ("where: size_bm < 1", "size_bm"), ("best: fastest", "fastest"),
+    ("recipe: [int8]", "unknown parameter 'recipe': did you mean 'recipes'?"), ("1: 2", "unknown parameter 1"),
+    ("- a list", "holds no parameters"), ("a: [", "is not YAML")])
 def test_a_parameter_that_no_worker_can_run_with_is_one_line_and_no_file(tmp_path, text, said):
     done, written = planned(tmp_path, text)
     assert done.exit_code == 1
@@ -157,11 +147,8 @@ def test_a_parameter_that_no_worker_can_run_with_is_one_line_and_no_file(tmp_pat
     assert not written
 
 
-@pytest.mark.parametrize("kind, said", [
-    ("another table", "is not a robcomp table: it lacks key"),
-    ("no table", "is damaged or not parquet"),
-    ("absent", "is absent"),
-])
+@pytest.mark.parametrize("kind, said", [("another table", "is not a robcomp table: it lacks key"),
+                                        ("no table", "is damaged or not parquet"), ("absent", "is absent")])
 def test_a_history_that_is_none_is_one_line(tmp_path, kind, said):
     if kind == "another table": pd.DataFrame(dict(a=[1])).to_parquet(tmp_path / "odd.parquet")
     if kind == "no table": (tmp_path / "odd.parquet").write_text("seconds")
@@ -179,8 +166,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     pytest.param(lambda found: found.pop("parameters"), id="no parameters"),
     pytest.param(lambda found: found["nodes"][0].pop("recipes"), id="a node"),
     pytest.param(lambda found: found["nodes"].append(3), id="a number"),
-    pytest.param(lambda found: found.update(nodes=3), id="no nodes"),
-])
+    pytest.param(lambda found: found.update(nodes=3), id="no nodes")])
 def test_a_plan_that_was_changed_by_hand_is_refused_in_one_line(tmp_path, change):
     path = write_plan(Plan({}), tmp_path / "plan.json")
     found = json.loads(path.read_text())
@@ -193,12 +179,9 @@ def test_a_plan_that_was_changed_by_hand_is_refused_in_one_line(tmp_path, change
 
 # ---- what trials take ----
 
-@pytest.mark.parametrize("change, times", [
-    (dict(per_condition=100), (10_000 + 75 * 100) / 25_000),
-    (dict(per_condition=None), 760_000 / 25_000),
-    (dict(per_condition=200), 1),
-    (dict(per_condition=200, extra=True), 29_000 / 25_000),
-])
+@pytest.mark.parametrize("change, times", [(dict(per_condition=100), (10_000 + 75 * 100) / 25_000),
+                                           (dict(per_condition=None), 760_000 / 25_000), (dict(per_condition=200), 1),
+                                           (dict(per_condition=200, extra=True), 29_000 / 25_000)])
 def test_an_evaluation_costs_what_its_images_cost(change, times):
     """The committed trials answered 25,000 images each."""
     tables = history("mobilenetv2-cifar10")

@@ -12,10 +12,11 @@ from robcomp._display.page import html_table
 from robcomp._text import numbers
 from robcomp.charts import chart_heat
 from robcomp.chart_tables import by_condition
-from robcomp.pareto import choose
+from robcomp.choice import choose
 from robcomp.report import to_latex, to_markdown, write_report
-from robcomp.results import Tables, example, join, summarise
-from robcomp.seeds import by_recipe
+from robcomp.results import summarise
+from robcomp.tables import Tables, example, join
+from robcomp.replicates import by_recipe
 
 SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")],
                           worst=[.655, .5], size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))

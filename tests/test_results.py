@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
-from robcomp.results import (Tables, collect, controls, example, find, join, outcomes, read_tables, references,
-                             summarise, write_tables)
+from robcomp.results import controls, references, summarise
+from robcomp.tables import Tables, collect, example, find, join, outcomes, read_tables, write_tables
 from robcomp.schema import EXTRA, LATER_COLUMNS, SEVERITIES, STANDARD, SUMMARY_COLUMNS
 
 

@@ -12,10 +12,13 @@ from robcomp._store import example as simulated
 from robcomp._store.worlds import Kind, over_shifts, strength_of, studies
 from robcomp.contrasts import contrasts, recipe_profile
 from robcomp._text.condition import confidences, parse_condition
-from robcomp.pareto import (Goals, choice_probability, choose, front_probability, knee, left_out, goal_losses, pareto,
-                            price_of_clean, rank, regret, stability, topsis)
-from robcomp.results import MEASURES, Tables, accuracies, example, find, join, read_tables, summarise
-from robcomp.seeds import by_recipe, recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, seeds_of, widened
+from robcomp.choice import choice_probability, choose, price_of_clean
+from robcomp.goals import Goals, left_out
+from robcomp.pareto import front_probability, knee, goal_losses, pareto, rank, regret, stability, topsis
+from robcomp.results import MEASURES, accuracies, summarise
+from robcomp.tables import Tables, example, find, join, read_tables
+from robcomp.replicates import by_recipe, seeds_of
+from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, widened
 from robcomp.selection import (optimism, other_studies, own_luck, regrets, simultaneous, true_figure_odds, true_figures,
                                winners)
 from robcomp.uncertainty import comparisons, intervals, remeasure, resample
@@ -122,7 +125,7 @@ def test_seeds_without_images_give_students_interval(draws):
 
 def test_too_few_seeds(draws):
     one_line(lambda: recipe_intervals(resample(example(), draws=20), least=2),
-             "mobilenetv2 dense has 1 seed, asked for are 2: run more seeds")
+             "mobilenetv2 dense has 1 seed, asked for are 2: run more or ask for fewer")
     assert (recipe_intervals(draws, least=3).seeds == 3).all()
     one_line(lambda: recipe_intervals(draws, least=4), "has 3 seeds, asked for are 4")
 

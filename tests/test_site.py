@@ -18,7 +18,8 @@ import yaml
 from robcomp._display.dashboard import explorer_html
 from robcomp._display.live import live_script
 from robcomp._display.preview import shell, sidebar
-from robcomp.results import example, find, join, read_tables, summarise
+from robcomp.results import summarise
+from robcomp.tables import example, find, join, read_tables
 from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, preview, readme, site_faults
 from robcomp.uncertainty import compare
 

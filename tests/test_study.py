@@ -93,13 +93,10 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     (dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
     (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
     (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"),
-    (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"),
-    (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
-    (dict(where="size_bm < 1"), "size_bm"),
-    (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
+    (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
+    (dict(where="size_bm < 1"), "size_bm"), (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
     (dict(frost="/etc"), "frost='/etc': allowed are"),
-    (dict(device="cuda:99"), "device 'cuda:99' is not on this machine"),
-])
+    (dict(device="cuda:99"), "device 'cuda:99' is not on this machine")])
 def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
     """No library's inside is shown, no data are loaded, nothing is trained."""
     import nbformat
@@ -155,9 +152,9 @@ def test_what_this_machine_cannot_run_with_is_one_line(tmp_path, monkeypatch, gi
 
 def test_every_parameter_of_every_experiment_has_a_rule():
     """Its default keeps it, and of values of every kind what does not is one line."""
+    from robcomp.costs import MACS
     from robcomp.models import ARCHITECTURES
     from robcomp.parameters import EXPERIMENTS, VALUES, ParameterError, check_values, parameter_lines
-    from robcomp.parameters import NETWORKS
     odd = [
         None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30,
         "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
@@ -175,7 +172,7 @@ def test_every_parameter_of_every_experiment_has_a_rule():
         except ParameterError as error:
             assert len(str(error).splitlines()) == 1 and len(str(error)) < 1500, (name, value)
         else: assert type(value) in (int, str, bool, float, list, type(None)), (name, value)
-    assert set(NETWORKS) == set(ARCHITECTURES)
+    assert set(MACS) == set(ARCHITECTURES)
 
 
 def test_data_sets_have_as_many_test_images_as_the_rule_for_conditions_says():
@@ -211,11 +208,8 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
 
 @pytest.mark.parametrize("text", [
     "", "{}", "[]", "7", '{"cells": 3}', '{"cells": [3]}',
-    '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
-    "[" * 100_000,
-    "\xff",
-    '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}',
-])
+    '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}', "[" * 100_000, "\xff",
+    '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}'])
 def test_a_notebook_that_cannot_be_read_is_one_line(tmp_path, text):
     (tmp_path / "mine.ipynb").write_text(text, encoding="latin1")
     refused = CliRunner().invoke(main, [f"ARCH={tmp_path / 'mine.ipynb'}", "EPOCHS=1", f"FOLDER={tmp_path / 'runs'}"])

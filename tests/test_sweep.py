@@ -20,12 +20,13 @@ import pytest
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
-from robcomp.results import collect, put_back, write_tables
+from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import plan, store_status, sweep
 from robcomp.models import weights_sha256
 
-RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8", "int8", "int4+recal"]
+RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
+           "int8", "int4+recal"]
 STUDY = '''
 import numpy as np, sys, torch
 from torch import nn
@@ -36,8 +37,8 @@ from robcomp.training import Training
 
 def study():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 1), nn.ReLU(),
-                        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+                        nn.Conv2d(8, 16, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
     def noise(n, seed):
         labels = np.arange(n) % 2
         pixels = np.random.default_rng(seed).normal(100 + 40 * labels[:, None, None, None], 60, (n, 32, 32, 3))
@@ -93,7 +94,11 @@ def test_killed_and_run_again(whole, tmp_path):
 
 def test_a_second_run_does_nothing(whole):
     script, store = whole
-    before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file() and path.parent.name in ("trials", "artifacts", "beginnings")}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in store.rglob("*")
+        if path.is_file() and path.parent.name in ("trials", "artifacts", "beginnings")
+    }
     subprocess.run([sys.executable, script, store, " ".join(RECIPES)], check=True)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
 
@@ -118,7 +123,8 @@ def test_keys_cover_what_changes_results():
     base = study()
     digest = weights_sha256(base._model)
     key = lambda **change: plan(vary(study(), **change), ["int8"], digest)[0].key
-    keys = [key(), key(seed=1), key(conditions=dict(base.conditions, per_condition=20)), key(tune=type(base.tune)(1, batch=20, peak=.04))]
+    keys = [key(), key(seed=1), key(conditions=dict(base.conditions, per_condition=20)),
+            key(tune=type(base.tune)(1, batch=20, peak=0.04))]
     assert len(set(keys)) == len(keys) and key() == key()
 
 
@@ -131,7 +137,11 @@ def test_a_failed_trial_is_tried_again(tmp_path):
     sweep(study(), ["prune0.9999", "dense"], tmp_path, progress=False)
     failed = collect(tmp_path).trials.set_index("recipe").status
     assert failed.to_dict() == {"prune0.9999": "failed", "dense": "ok"}
-    path = next(path for path in (tmp_path / "trials").glob("*.parquet") if path.stem == collect(tmp_path).trials.set_index("recipe").key["prune0.9999"])
+    path = next(
+        path
+        for path in (tmp_path / "trials").glob("*.parquet")
+        if path.stem == collect(tmp_path).trials.set_index("recipe").key["prune0.9999"]
+    )
     stamp = path.stat().st_mtime_ns
     sweep(study(), ["prune0.9999", "dense"], tmp_path, progress=False)
     assert path.stat().st_mtime_ns > stamp
@@ -175,7 +185,8 @@ def same(store, whole):
 # -- shards --
 
 def rewritten(path, change, *, digest=True):
-    """The file of a trial with its table changed by `change` and every checksum right; `digest=False`: as an earlier version wrote it."""
+    """The file of a trial with its table changed by `change` and every checksum right; `digest=False`: as an earlier
+    version wrote it."""
     table = change(pq.read_table(path))
     metadata = dict(table.schema.metadata)
     metadata.pop(b"robcomp_rows")
@@ -200,15 +211,18 @@ LIES = {
     "a condition less": lambda table: table.slice(1),
     "severity 9": column("severity", lambda old: [9 if level == 5 else level for level in old]),
     "an unknown corruption": column("corruption", lambda old: ["rain" if name == "contrast" else name for name in old]),
-    "a corruption of another suite": column("corruption", lambda old: ["fog" if name == "contrast" else name for name in old]),
+    "a corruption of another suite": column(
+        "corruption", lambda old: ["fog" if name == "contrast" else name for name in old]),
     "counts as floats": column("n", lambda old: old, pa.float64()),
     "counts as text": column("correct", lambda old: list(map(str, old)), pa.string()),
     "another count": column("correct", lambda old: [count + 1 for count in old]),
     "bits beyond the images": column("bits", lambda old: [old[0][:-1] + bytes([old[0][-1] ^ 0xFF]), *old[1:]]),
     "fewer classes than images": column("predicted", lambda old: [old[0][:-1], *old[1:]]),
     "classes and no confidence": column("confidence", lambda old: [b""] * len(old)),
-    "classes in one condition alone": lambda table: column("predicted", lambda old: [old[0], *[b""] * (len(old) - 1)])(column("confidence", lambda old: [old[0], *[b""] * (len(old) - 1)])(table)),
-    "fewer images": lambda table: column("correct", lambda old: [0] * len(old))(column("bits", lambda old: [b"\0"] * len(old))(column("n", lambda old: [8] * len(old))(table))),
+    "classes in one condition alone": lambda table: column("predicted", lambda old: [old[0], *[b""] * (len(old) - 1)])(
+        column("confidence", lambda old: [old[0], *[b""] * (len(old) - 1)])(table)),
+    "fewer images": lambda table: column("correct", lambda old: [0] * len(old))(
+        column("bits", lambda old: [b"\0"] * len(old))(column("n", lambda old: [8] * len(old))(table))),
 }
 
 
@@ -238,8 +252,11 @@ def test_one_changed_answer_is_seen_by_the_digest(store, whole):
 def test_shards_of_an_earlier_version_are_finished(store, whole):
     """Without a digest they are held against key and suite alone: nothing is said, nothing is done again."""
     for path in (store / "trials").glob("*.parquet"): rewritten(path, lambda table: table, digest=False)
-    for path in (store / "deals").glob("*.parquet"): pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
-    for path in (store / "beginnings").glob("*.json"): path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "origin"}))
+    for path in (store / "deals").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
+    for path in (store / "beginnings").glob("*.json"):
+        path.write_text(
+            json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "origin"}))
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
     assert resumed(store) == [] and before == {path: path.stat().st_mtime_ns for path in store.rglob("*.*")}
     same(store, whole)
@@ -254,11 +271,13 @@ def test_shards_from_before_the_predicted_classes_keep_their_digest(store, whole
         pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"robcomp_rows": digest.encode()}), path)
     read = collect(store)
     assert len(read.trials) == len(RECIPES) and (read.rows.predicted == b"").all() and resumed(store) == []
-    assert put_back(read, store.parent / "again") == len(RECIPES) and len(collect(store.parent / "again").rows) == len(read.rows)
+    assert put_back(read, store.parent / "again") == len(RECIPES) and len(collect(store.parent / "again").rows) == len(
+        read.rows)
 
 
 def test_a_store_with_the_first_names_of_its_columns_is_read_and_not_done_again(store, whole):
-    """As version 1 wrote it: the old names in tables and records, digests taken under them, the version in the record."""
+    """As version 1 wrote it: the old names in tables and records, digests taken under them, the version in the
+    record."""
     for path in (store / "deals").glob("*.parquet"):
         table = pq.read_table(path)
         pq.write_table(table.rename_columns([FIRST_NAMES.get(name, name) for name in table.column_names]), path)
@@ -291,7 +310,8 @@ def test_a_shard_under_a_forged_key_is_refused(store):
     text = table.schema.metadata[b"robcomp"].decode().replace(path.stem, "0" * 16)
     metadata = {b"robcomp": text.encode(), b"robcomp_sha256": sha256(text.encode()).hexdigest().encode()}
     pq.write_table(forged.replace_schema_metadata(metadata), path.with_name("0" * 16 + ".parquet"))
-    with pytest.raises(ValueError, match="its record does not make its key"): read_trial(path.with_name("0" * 16 + ".parquet"))
+    with pytest.raises(ValueError, match="its record does not make its key"):
+        read_trial(path.with_name("0" * 16 + ".parquet"))
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other images", "of another suite", "labels lost"])
@@ -302,19 +322,38 @@ def test_deals_are_written_again(store, whole, damage):
     elif damage == "truncated": path.write_bytes(path.read_bytes()[:-50])
     elif damage == "other images":
         numbers = table.column("positions").to_pylist()
-        pq.write_table(table.set_column(3, "positions", pa.array([numbers[0], numbers[2], numbers[1], *numbers[3:]], table.schema.field("positions").type)).replace_schema_metadata({}), path)
-    elif damage == "of another suite": pq.write_table(table.set_column(0, "suite", pa.array(["x"] * len(table))).replace_schema_metadata({}), path)
-    else: pq.write_table(table.set_column(4, "labels", pa.array([[]] * len(table), table.schema.field("labels").type)).replace_schema_metadata({}), path)
+        pq.write_table(
+            table.set_column(
+                3,
+                "positions",
+                pa.array([numbers[0], numbers[2], numbers[1], *numbers[3:]], table.schema.field("positions").type),
+            ).replace_schema_metadata({}),
+            path,
+        )
+    elif damage == "of another suite":
+        pq.write_table(table.set_column(0, "suite", pa.array(["x"] * len(table))).replace_schema_metadata({}), path)
+    else:
+        pq.write_table(
+            table.set_column(
+                4, "labels", pa.array([[]] * len(table), table.schema.field("labels").type)
+            ).replace_schema_metadata({}),
+            path,
+        )
     if damage in ("truncated", "of another suite", "labels lost"):
         with pytest.warns(UserWarning, match=path.name): assert collect(store).deals.empty
     assert len(resumed(store)) == (damage != "missing")
-    for mine, theirs in zip(collect(store).deals.positions, collect(whole[1]).deals.positions): assert np.array_equal(mine, theirs)
+    for mine, theirs in zip(collect(store).deals.positions, collect(whole[1]).deals.positions):
+        assert np.array_equal(mine, theirs)
     assert read_deal(path).shape == (5, 5)
 
 
 # -- tuned beginnings --
 
-@pytest.mark.parametrize("damage", ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind", "notes nested", "notes a folder", "packed without origin", "swapped", "packed swapped", "earlier and swapped"])
+@pytest.mark.parametrize(
+    "damage",
+    ["packed cut", "packed garbled", "notes cut", "notes garbled", "notes gone", "notes of another kind",
+     "notes nested", "notes a folder", "packed without origin", "swapped", "packed swapped", "earlier and swapped"],
+)
 def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_path, damage):
     recipes = ["prune0.5+tune1", "prune0.3+tune1", "prune0.5+tune1+int8"]
     store, clean = tmp_path / "store", tmp_path / "clean"
@@ -341,9 +380,19 @@ def test_beginnings_that_do_not_fit_are_set_aside_and_computed_again(whole, tmp_
         for path in (first, second):
             module = unpack(path, module=study()._model)
             pack(module, path, recipe=module.recipe)
-            path.with_suffix(".json").write_text(json.dumps({name: value for name, value in json.loads(path.with_suffix(".json").read_text()).items() if name != "origin"}))
+            path.with_suffix(".json").write_text(
+                json.dumps(
+                    {
+                        name: value
+                        for name, value in json.loads(path.with_suffix(".json").read_text()).items()
+                        if name != "origin"
+                    }
+                )
+            )
     if "swapped" in damage:
-        swaps = [(first, second)] if damage == "packed swapped" else [(first, second), (notes, second.with_suffix(".json"))]
+        swaps = (
+            [(first, second)] if damage == "packed swapped" else [(first, second), (notes, second.with_suffix(".json"))]
+        )
         for one, other in swaps:
             contents = one.read_bytes(), other.read_bytes()
             one.write_bytes(contents[1]), other.write_bytes(contents[0])
@@ -367,9 +416,14 @@ def test_a_damaged_training_under_way_is_set_aside(store, part):
 def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, whole):
     first, second, *_ = sorted((store / "artifacts").glob("*.robcomp"))
     first.unlink(), second.write_bytes(second.read_bytes()[:-1])
-    assert store_status(store).artifact.value_counts().to_dict() == {"whole": len(RECIPES) - 2, "missing": 1, "damaged": 1}
+    assert store_status(store).artifact.value_counts().to_dict() == {"whole": len(RECIPES) - 2, "missing": 1,
+                                                                     "damaged": 1}
     lines = resumed(store)
-    assert len(lines) == 1 and lines[0].startswith(f"2 of {len(RECIPES)} finished trials have no whole packed file") and not first.exists()
+    assert (
+        len(lines) == 1
+        and lines[0].startswith(f"2 of {len(RECIPES)} finished trials have no whole packed file")
+        and not first.exists()
+    )
     assert resumed(store, remake=True) == []
     assert all(path.read_bytes() == (whole[1] / "artifacts" / path.name).read_bytes() for path in (first, second))
 
@@ -382,7 +436,8 @@ def test_a_packed_file_changed_in_place_is_found_again_though_its_time_was_set_b
     data[len(data) // 2] ^= 1
     with open(path, "r+b") as file: file.write(data)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns) == (before.st_ino, before.st_size,
+                                                                                  before.st_mtime_ns)
     said = resumed(store)
     assert len(said) == 1 and said[0].startswith("1 of ") and "no whole packed file" in said[0]
 
@@ -400,8 +455,9 @@ def test_a_shard_changed_in_place_is_found_again_though_its_time_was_set_back(st
 
 # -- files and folders of another kind --
 
-NO_LIST = ["", "7", "[]", "null", "[" * 100_000, '{"a": ' * 50_000, "\xff\xfe", '{"%s": 5}', '{"%s": [%s, 5]}', '{"%s": [%s, [5]]}', '{"%s": [%s, [null]]}', '{"%s": [%s, ["ok", "many"]]}',
-           '{"%s": [%s, [["ok"], 1]]}', '{"%s": [%s, []]}', '{"%s": [[], []]}', '{"%s": [%s, {"0": true}]}', '{"%s": null, "x": {"y": [[[[]]]]}}']
+NO_LIST = ["", "7", "[]", "null", "[" * 100_000, '{"a": ' * 50_000, "\xff\xfe", '{"%s": 5}', '{"%s": [%s, 5]}',
+           '{"%s": [%s, [5]]}', '{"%s": [%s, [null]]}', '{"%s": [%s, ["ok", "many"]]}', '{"%s": [%s, [["ok"], 1]]}',
+           '{"%s": [%s, []]}', '{"%s": [[], []]}', '{"%s": [%s, {"0": true}]}', '{"%s": null, "x": {"y": [[[[]]]]}}']
 
 
 def test_a_list_of_what_was_looked_at_that_is_none_is_thrown_away(store):
@@ -418,10 +474,12 @@ def test_a_list_of_what_was_looked_at_that_is_none_is_thrown_away(store):
             break
 
 
-@pytest.mark.parametrize("part", ["checked", "trials", "artifacts", "beginnings", "training", "deals", "damaged", "claims"])
+@pytest.mark.parametrize(
+    "part", ["checked", "trials", "artifacts", "beginnings", "training", "deals", "damaged", "claims"])
 @pytest.mark.parametrize("kind", ["file", "folder", "pipe"])
 def test_what_is_of_another_kind_is_one_line(store, whole, part, kind):
-    """A file or a pipe where a folder belongs, a folder or a pipe where the list belongs: one line, or it does not matter."""
+    """A file or a pipe where a folder belongs, a folder or a pipe where the list belongs: one line, or it does not
+    matter."""
     path = store / part
     min((store / "trials").glob("*.parquet")).write_bytes(b"cut")
     if path.is_dir(): shutil.move(path, store / "aside")
@@ -444,8 +502,13 @@ def make_kind(path, kind):
 def test_a_folder_or_a_pipe_named_like_a_file_of_the_store_is_set_aside(store, whole, kind):
     """Nobody waits for a pipe, and the table is the same in the end."""
     shutil.rmtree(store / "trials")
-    names = [min(path for path in (store / part).glob(f"*{suffix}")) for part, suffix in (("artifacts", ".robcomp"), ("deals", ".parquet"), ("beginnings", ".robcomp"), ("beginnings", ".json"))]
-    names += [store / "trials" / min((whole[1] / "trials").glob("*.parquet")).name, store / "training" / "x.tune", store / "baselines" / "x.pt"]
+    names = [
+        min(path for path in (store / part).glob(f"*{suffix}"))
+        for part, suffix in (("artifacts", ".robcomp"), ("deals", ".parquet"), ("beginnings", ".robcomp"),
+                             ("beginnings", ".json"))
+    ]
+    names += [store / "trials" / min((whole[1] / "trials").glob("*.parquet")).name, store / "training" / "x.tune",
+              store / "baselines" / "x.pt"]
     for path in names:
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
@@ -460,7 +523,8 @@ def test_records_that_no_sweep_writes_are_damage(store, whole):
     path = min((store / "trials").glob("*.parquet"))
     table, before = pq.read_table(path), pq.read_table(path).schema.metadata
     record = json.loads(before[b"robcomp"])
-    for text in ("[]", "7", "null", '""', "[" * 100_000, "{", json.dumps(record | dict(seed=float("inf"))), json.dumps(record | dict(protocol="[" * 100_000)), json.dumps(record | dict(protocol="[]")),
+    for text in ("[]", "7", "null", '""', "[" * 100_000, "{", json.dumps(record | dict(seed=float("inf"))),
+                 json.dumps(record | dict(protocol="[" * 100_000)), json.dumps(record | dict(protocol="[]")),
                  json.dumps(record | dict(seed={})), json.dumps(record | dict(recipe=["int8"]))):
         metadata = before | {b"robcomp": text.encode(), b"robcomp_sha256": sha256(text.encode()).hexdigest().encode()}
         pq.write_table(table.replace_schema_metadata(metadata), path)
@@ -473,7 +537,8 @@ def test_records_that_no_sweep_writes_are_damage(store, whole):
 def test_claims_that_say_nothing_are_nobody(tmp_path):
     from robcomp._store.claims import Claims
     claims = Claims(tmp_path, patience=0, now=lambda: 1e12)
-    texts = ["", "7", "[]", "[" * 100_000, '{"pid": "x"}', '{"pid": Infinity}', '{"pid": 1e400, "host": [], "state": {}}', '{"state": "held"}']
+    texts = ["", "7", "[]", "[" * 100_000, '{"pid": "x"}', '{"pid": Infinity}',
+             '{"pid": 1e400, "host": [], "state": {}}', '{"state": "held"}']
     for number, text in enumerate(texts): (claims.folder / f"trial-{number}.0").write_text(text)
     (claims.folder / f"trial-{len(texts)}.0").mkdir()
     assert len(claims.all()) == len(texts) + 1
@@ -487,12 +552,14 @@ def test_probes_and_temporary_names_of_many_threads(tmp_path):
         writable_folder(tmp_path / "folder")
         with replacing(tmp_path / "folder" / "file") as file: file.write(bytes([n % 256]) * 1000)
     with ThreadPoolExecutor(16) as executor: list(executor.map(work, range(400)))
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"] and len(set((tmp_path / "folder" / "file").read_bytes())) == 1
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"] and len(
+        set((tmp_path / "folder" / "file").read_bytes())) == 1
 
 
 def test_a_forking_pool_is_refused_before_anything_is_done(tmp_path):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
-        with pytest.raises(ValueError, match=r"mp_context=multiprocessing.get_context\('spawn'\)"): sweep(study(), RECIPES, tmp_path / "store", executor=executor, progress=False)
+        with pytest.raises(ValueError, match=r"mp_context=multiprocessing.get_context\('spawn'\)"):
+            sweep(study(), RECIPES, tmp_path / "store", executor=executor, progress=False)
     assert not (tmp_path / "store").exists()
 
 
@@ -516,13 +583,17 @@ def test_a_forking_pool_that_an_object_hides_is_refused_in_one_line(tmp_path, tr
     torch.randn(512, 512) @ torch.randn(512, 512)
     mine = Study("digits", "vgg19", train=Training(1)) if trains else study()
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        with pytest.raises(ValueError, match="^forked processes hang where torch has worked before: pass Process.*'spawn'[)][)]$"):
+        with pytest.raises(
+            ValueError, match="^forked processes hang where torch has worked before: pass Process.*'spawn'[)][)]$"):
             sweep(mine, RECIPES, tmp_path / "store", executor=Hiding(pool), progress=False)
     assert not list((tmp_path / "store" / "trials").glob("*.parquet"))
 
 
-@pytest.mark.parametrize("wrong, said", [("dask", "got 'dask'"), (4, "got 4"), (0, "got 0"), ("", "got ''"), (object(), "got <object"),
-                                         (ThreadPoolExecutor, "got <class"), (pd.DataFrame([[1], [2]]), "got 0 0 1 1 2")])
+@pytest.mark.parametrize(
+    "wrong, said",
+    [("dask", "got 'dask'"), (4, "got 4"), (0, "got 0"), ("", "got ''"), (object(), "got <object"),
+     (ThreadPoolExecutor, "got <class"), (pd.DataFrame([[1], [2]]), "got 0 0 1 1 2")],
+)
 def test_what_is_no_executor_is_one_line_that_says_what_to_pass(tmp_path, wrong, said):
     with pytest.raises(TypeError, match="executor is None or an object with submit") as error:
         sweep(study(), RECIPES, tmp_path / "store", executor=wrong, progress=False)
@@ -544,7 +615,8 @@ class Losing:
         return future
 
 
-@pytest.mark.parametrize("refuses", [None, RuntimeError("shut\ndown"), OSError("queue\nfull"), TimeoutError("too late")])
+@pytest.mark.parametrize(
+    "refuses", [None, RuntimeError("shut\ndown"), OSError("queue\nfull"), TimeoutError("too late")])
 def test_a_lost_piece_does_not_stop_the_others(whole, tmp_path, refuses):
     with pytest.raises(RuntimeError, match="1 of .* pieces were lost .*run the same sweep again") as error:
         sweep(study(), RECIPES, tmp_path, executor=Losing({2}, refuses), progress=False)

@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 
 from robcomp._store import example as _example
 from robcomp._store.shards import frame
-from robcomp.results import MEASURES, Tables, example, find, join, outcomes, summarise
+from robcomp.results import MEASURES, summarise
+from robcomp.tables import Tables, example, find, join, outcomes
 from robcomp.schema import ROW_COLUMNS
 from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar, newcombe, resample
 

@@ -1,4 +1,6 @@
-"""A network as it enters: normalisation of weights folded into them, everything in float32, and what no stage can compress."""
+"""A network as it enters: normalisation of weights folded into them, everything in float32, and what no stage can
+compress."""
+
 from __future__ import annotations
 
 import sys
@@ -23,7 +25,8 @@ def made_plain(model: nn.Module) -> None:
     done = []
     if names := [name for name, module in model.eval().named_modules() if _fold(module)]:
         done.append(f"folded weight or spectral normalisation into {', '.join(names)}")
-    if kinds := {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()} - {torch.float32}:
+    if kinds := {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()} - {
+        torch.float32}:
         model.float()
         done.append(f"brought {', '.join(sorted(map(str, kinds)))} to float32")
     if done: print(f"robcomp: {getattr(model, 'arch', type(model).__name__)}: {'; '.join(done)}", file=sys.stderr)
@@ -33,7 +36,8 @@ def _fold(module: nn.Module) -> bool:
     hooks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, (WeightNorm, SpectralNorm))]
     for hook in hooks: (remove_weight_norm if isinstance(hook, WeightNorm) else remove_spectral_norm)(module, hook.name)
     if not parametrize.is_parametrized(module): return bool(hooks)
-    if not all(isinstance(part, FOLDED) for parts in module.parametrizations.values() for part in parts): return bool(hooks)
+    if not all(isinstance(part, FOLDED) for parts in module.parametrizations.values() for part in parts):
+        return bool(hooks)
     values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
     # Not parametrize.remove_parametrizations: it changes the class, which a copied network shares.
     del module.parametrizations

@@ -13,7 +13,10 @@ def running_norms(module: nn.Module) -> list[nn.Module]:
     found = {name: layer for name, layer in module.named_modules() if isinstance(layer, kinds)}
     for name, layer in found.items():
         if not layer.track_running_stats or layer.running_mean is None or layer.running_var is None:
-            raise ValueError(f"layer {name} keeps no running statistics and normalises by the batch it is in: there are none to measure again, leave that out")
+            raise ValueError(
+                f"layer {name} keeps no running statistics and normalises by the batch it is in: there are none to "
+                "measure again, leave that out"
+            )
     return list(found.values())
 
 

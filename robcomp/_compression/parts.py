@@ -1,8 +1,9 @@
-"""Channels that a network takes apart (`split`, `chunk`, `glu`, slices): traced part by part, and cut by the same share of each.
+"""Channels that a network takes apart (`split`, `chunk`, `glu`, slices): traced part by part, and cut by the same share
+of each.
 
-torch-pruning knows which part of a split goes where by the order in which it met the parts, which may be another one than
-theirs. Of slices it knows the first and the last channel, so a split is traced as the slices that it stands for.
-"""
+torch-pruning knows which part of a split goes where by the order in which it met the parts, which may be another one
+than theirs. Of slices it knows the first and the last channel, so a split is traced as the slices that it stands
+for."""
 from __future__ import annotations
 
 import math
@@ -15,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from .state import COMPRESSIBLE
 
-SPLITS = ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
+SPLITS = ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes",
+          "unsafe_chunk")
 TAKEN_APART = ("_SplitOp", "_SliceOp", "_UnbindOp")  # of torch-pruning
 
 
@@ -92,7 +94,8 @@ def is_taken_apart(group) -> bool:
 
 
 def is_unbound(group) -> bool:
-    """Does a dimension that stands for parts of the channels disappear? torch-pruning does not follow which channels are whose."""
+    """Does a dimension that stands for parts of the channels disappear? torch-pruning does not follow which channels
+    are whose."""
     return any(type(item.dep.target.module).__name__ == "_UnbindOp" for item in group)
 
 
@@ -109,15 +112,20 @@ def widest(graph, group):
 
 def partly_in(graph, group) -> list:
     """Where the outputs of a layer are in a group, but not all of them."""
-    outputs = [item for item in group if isinstance(item.dep.target.module, COMPRESSIBLE) and graph.is_out_channel_pruning_fn(item.dep.handler)]
+    outputs = [
+        item
+        for item in group
+        if isinstance(item.dep.target.module, COMPRESSIBLE) and graph.is_out_channel_pruning_fn(item.dep.handler)
+    ]
     return [item.dep for item in outputs if len(set(item.idxs)) < len(item.dep.target.module.weight)]
 
 
 def parts_of(graph, group) -> list[Tensor]:
-    """The channels of a group's first layer, in sets that go the same ways: each (n, t), t channels that only go together.
+    """The channels of a group's first layer, in sets that go the same ways: each (n, t), t channels that only go
+    together.
 
-    A gate multiplies one half of the channels by the other; channel 3 of the one then goes with channel 3 of the other.
-    """
+    A gate multiplies one half of the channels by the other; channel 3 of the one then goes with channel 3 of the
+    other."""
     ways: dict[int, list[int]] = {channel: [] for channel in group[0].idxs}
     for number, item in enumerate(group):
         if type(item.dep.target.module).__name__ not in TAKEN_APART: continue
@@ -149,10 +157,10 @@ def _tied(graph, root, channels: list[int]) -> list[list[int]]:
 
 
 def smallest_of_each(scores: Tensor, parts: list[Tensor], amount: float, multiple: int) -> list[int]:
-    """The channels with the smallest scores, the same share of every part, so that a multiple of `multiple` stays of each.
+    """The channels with the smallest scores, the same share of every part, so that a multiple of `multiple` stays of
+    each.
 
-    The share is the largest up to `amount`; none where no share suits all parts.
-    """
+    The share is the largest up to `amount`; none where no share suits all parts."""
     common = math.gcd(*map(len, parts))
     for stays in range(common - int(amount * common), common):
         left = [len(part) // common * stays for part in parts]

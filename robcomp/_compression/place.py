@@ -1,8 +1,7 @@
 """Where a network is asked, and how exactly: on the device of a trial, in full float32 there.
 
-A GPU computes convolutions in TF32 (ten bits of fraction) unless it is told not to, and a processor may be set to bfloat16. What is
-measured or calibrated must not depend on that, so both are set aside for the time being.
-"""
+A GPU computes convolutions in TF32 (ten bits of fraction) unless it is told not to, and a processor may be set to
+bfloat16. What is measured or calibrated must not depend on that, so both are set aside for the time being."""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -60,8 +60,8 @@ class _Shared(torch.autograd.Function):
     """scale * values[codes], with the gradient that makes a step on `values` the projection of the weights' own step.
 
     Were each weight free, it would move by -rate * gradient. The shared values closest to that in least squares move by
-    -rate * sum(scale * gradient) / sum(scale**2) over the weights of a code: the mean gradient where scale is 1. The sum
-    alone, as autograd would give it, is thousands of times longer and no learning rate suits both.
+    -rate * sum(scale * gradient) / sum(scale**2) over the weights of a code: the mean gradient where scale is 1. The
+    sum alone, as autograd would give it, is thousands of times longer and no learning rate suits both.
     """
 
     @staticmethod
@@ -186,7 +186,7 @@ class Layer:
 
     @property
     def codebook(self) -> Tensor | None:
-        """Values that the codes stand for, in units of the scale, (k,) or (channels, k); None where there are no codes."""
+        """Values that the codes stand for, in units of the scale, (k,) or (channels, k), or None."""
         if self.state is None or self.state.codes is None: return None
         return self.state.values(self.original.detach().clone())
 

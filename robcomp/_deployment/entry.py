@@ -1,4 +1,6 @@
-"""What enters: the libraries of the extra, a network before it is written as ONNX, and the images and settings that a file is run with."""
+"""What enters: the libraries of the extra, a network before it is written as ONNX, and the images and settings that a
+file is run with."""
+
 from __future__ import annotations
 
 import re
@@ -20,10 +22,11 @@ def library(name: str):  # onnx or onnxruntime
 
 
 class InOtherWords(TorchFunctionMode):
-    """While this lasts, what no file can say is computed by operations that can be written: the same numbers, in a layer or by a function.
+    """While this lasts, what no file can say is computed by operations that can be written: the same numbers, in a
+    layer or by a function.
 
-    Padding that is given as a word is given in numbers. An instance normalisation by running statistics is a batch normalisation by them.
-    """
+    Padding that is given as a word is given in numbers. An instance normalisation by running statistics is a batch
+    normalisation by them."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = getattr(function, "__name__", ""), kwargs or {}
@@ -34,16 +37,21 @@ class InOtherWords(TorchFunctionMode):
         if name == "batch_norm" and function is nn.functional.batch_norm:
             given = signature(function).bind(*args, **kwargs).arguments
             if given.get("training") or given["running_mean"] is None:
-                raise ValueError("it normalises by the batch an image is in, so no file can answer for one image: keep running statistics")
+                raise ValueError(
+                    "it normalises by the batch an image is in, so no file can answer for one image: keep running "
+                    "statistics"
+                )
         return function(*args, **kwargs)
 
 
 def _padded_in_numbers(args: tuple, kwargs: dict) -> dict:
-    """What a convolution is given, by name: padding in numbers, and a number for each dimension where a list has one for all."""
+    """What a convolution is given, by name: padding in numbers, and a number for each dimension where a list has one
+    for all."""
     given = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args)) | kwargs
     sizes = tuple(map(int, given["weight"].shape[2:]))  # plain numbers, also where a graph is traced
     for name in ("stride", "padding", "dilation"):
-        if isinstance(given.get(name), (tuple, list)) and len(given[name]) == 1: given[name] = tuple(given[name]) * len(sizes)
+        if isinstance(given.get(name), (tuple, list)) and len(given[name]) == 1:
+            given[name] = tuple(given[name]) * len(sizes)
     if not isinstance(given.get("padding"), str): return given
     spread = given.get("dilation", 1)
     spread = (spread,) * len(sizes) if isinstance(spread, int) else spread
@@ -55,23 +63,29 @@ def _padded_in_numbers(args: tuple, kwargs: dict) -> dict:
 
 
 UNWRITTEN = (  # what the exporter says, and in plain words
-    (r"adaptive_(?:avg|max)_pool.* not factor",
-     "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, or pool with a kernel size"),
-    (r"operator '?(?:\w+::)?(\w+)", "opset {opset} has no {0}: replace it in the network, or try another opset"))
+    (
+        r"adaptive_(?:avg|max)_pool.* not factor",
+        "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, "
+        "or pool with a kernel size",
+    ),
+    (r"operator '?(?:\w+::)?(\w+)", "opset {opset} has no {0}: replace it in the network, or try another opset"),
+)
 
 
 def why_not(error: Exception, opset: int) -> str:
     """One line about what an exporter could not write, and what to do."""
     said = first_line(error)
     for pattern, plain in UNWRITTEN:
-        if found := re.search(pattern, said): return "this network cannot be written as ONNX: " + plain.format(*found.groups(), opset=opset)
+        if found := re.search(pattern, said):
+            return "this network cannot be written as ONNX: " + plain.format(*found.groups(), opset=opset)
     return f"this network cannot be written as ONNX: {re.split(r'  |[.] Please', said)[0][:200]}"
 
 
 def check_exportable(module: nn.Module) -> None:
     """One line about a layer whose answer for an image depends on the others."""
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.running_mean is None or part.running_var is None):
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (
+            part.running_mean is None or part.running_var is None):
             raise ValueError(f"layer {name} normalises by the batch it is in (it has no running statistics), "
                              "so no file can answer for one image: keep running statistics")
 
@@ -84,7 +98,8 @@ def whole(value: object, name: str, low: int, high: int) -> int:
 
 def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
     """Images, `batch` at a time; one line of error where there are none."""
-    if not hasattr(images, "shape"): raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
+    if not hasattr(images, "shape"):
+        raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
     if not len(images): raise ValueError("there are no images to answer for: pass at least one")
     step = whole(batch, "batch", 1, 1_000_000)
     return (images[start:start + step] for start in range(0, len(images), step))

@@ -1,9 +1,8 @@
 """What an ONNX file written by anybody says of itself: its one input, its weights, its bytes.
 
-Weights are the constants that enter convolutions and matrix products, in float or as integer codes, behind the nodes that
-only dequantize, cast or rearrange them. What is computed from two activations has no weight; biases, and the factors and
-offsets of normalisation, are parameters too.
-"""
+Weights are the constants that enter convolutions and matrix products, in float or as integer codes, behind the nodes
+that only dequantize, cast or rearrange them. What is computed from two activations has no weight; biases, and the
+factors and offsets of normalisation, are parameters too."""
 from __future__ import annotations
 
 import gzip
@@ -19,12 +18,16 @@ from robcomp._text.errors import first_line
 from robcomp.data import InputContract
 
 # positions of weight, bias and zero point of the weight among the inputs of a node; -1 where it takes none
-PRODUCTS = dict(Conv=(1, 2, -1), ConvTranspose=(1, 2, -1), FusedConv=(1, 2, -1), Gemm=(1, 2, -1), FusedGemm=(1, 2, -1), MatMul=(1, -1, -1),
-                FusedMatMul=(1, -1, -1), QLinearConv=(3, 8, 5), QLinearMatMul=(3, -1, 5), QGemm=(3, 6, 5), ConvInteger=(1, -1, 3),
-                MatMulInteger=(1, -1, 3), MatMulIntegerToFloat=(1, 6, 5), DynamicQuantizeMatMul=(1, 4, 3))
-SCALED = dict(BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,))  # positions of parameters
+PRODUCTS = dict(
+    Conv=(1, 2, -1), ConvTranspose=(1, 2, -1), FusedConv=(1, 2, -1), Gemm=(1, 2, -1), FusedGemm=(1, 2, -1),
+    MatMul=(1, -1, -1), FusedMatMul=(1, -1, -1), QLinearConv=(3, 8, 5), QLinearMatMul=(3, -1, 5), QGemm=(3, 6, 5),
+    ConvInteger=(1, -1, 3), MatMulInteger=(1, -1, 3), MatMulIntegerToFloat=(1, 6, 5), DynamicQuantizeMatMul=(1, 4, 3))
+SCALED = dict(
+    BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,)
+)  # positions of parameters
 UNCHANGED = {"DequantizeLinear", "Transpose", "Reshape", "Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze"}
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+         "tensor(uint8)": np.uint8}
 
 
 class Face(NamedTuple):
@@ -41,27 +44,38 @@ def face(running, path: Path) -> Face:
     inputs, outputs = running.get_inputs(), running.get_outputs()
     for kind, found in (("input", inputs), ("output", outputs)):
         if len(found) != 1:
-            raise ValueError(f"{str(path)!r} has {len(found)} {kind}s ({', '.join(one.name for one in found)}): write it with one alone, "
-                             f"{'the images' if kind == 'input' else 'the scores'}")
+            raise ValueError(
+                f"{str(path)!r} has {len(found)} {kind}s ({', '.join(one.name for one in found)}): write it with one "
+                "alone, "
+                f"{'the images' if kind == 'input' else 'the scores'}"
+            )
     image, shape = inputs[0], [side if isinstance(side, int) else None for side in inputs[0].shape]
     if image.type not in TYPES: raise ValueError(f"{str(path)!r} takes {image.type}: allowed are {', '.join(TYPES)}")
     last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
     sides = shape[1:3] if last else shape[2:]
     if len(shape) != 4 or (shape[3] if last else shape[1]) not in (3, None) or len({*sides} - {None}) > 1:
-        raise ValueError(f"{str(path)!r} takes {image.shape}: it should take square colour images, (n, 3, size, size) or (n, size, size, 3)")
+        raise ValueError(
+            f"{str(path)!r} takes {image.shape}: it should take square colour images, (n, 3, size, size) or (n, size, "
+            "size, 3)"
+        )
     return Face(image.name, TYPES[image.type], last, shape[0], next((side for side in sides if side), None))
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The file itself, and those beside it in which it keeps large tensors; none is opened before it is known to be a file."""
+    """The file itself, and those beside it in which it keeps large tensors; none is opened before it is known to be a
+    file."""
     from onnx import load
     if not path.is_file(): return [path]
     try: model = load(path, load_external_data=False)
     except Exception: return [path]  # whoever runs it says what is wrong with it
-    named = {entry.value for tensor in tensors_of(model.graph) for entry in tensor.external_data if entry.key == "location"}
+    named = {
+        entry.value for tensor in tensors_of(model.graph) for entry in tensor.external_data if entry.key == "location"}
     for name in sorted(named):
         if not name or Path(name).is_absolute() or ".." in Path(name).parts or not (path.parent / name).is_file():
-            raise ValueError(f"{str(path)!r} keeps tensors in {name!r:.100}, which is no file beside it: bring that file, or write the network as one")
+            raise ValueError(
+                f"{str(path)!r} keeps tensors in {name!r:.100}, which is no file beside it: bring that file, or write "
+                "the network as one"
+            )
     return [path, *(path.parent / name for name in sorted(named))]
 
 
@@ -76,9 +90,13 @@ def tensors_of(graph) -> Iterator:
 def contract_noted(notes: dict, file: str) -> InputContract | None:
     """The contract among the notes of a file; None where there is none, one line of error where it cannot be read."""
     if "contract" not in notes: return None
-    try: return InputContract(**json.loads(notes["contract"]))
+    try:
+        return InputContract(**json.loads(notes["contract"]))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the note 'contract' of {file} is none of ours ({first_line(error)[:200]}): pass from_onnx a contract=InputContract(size, mean, std)") from None
+        raise ValueError(
+            f"the note 'contract' of {file} is none of ours ({first_line(error)[:200]}): pass from_onnx a "
+            "contract=InputContract(size, mean, std)"
+        ) from None
 
 
 def bytes_of(paths: list[Path]) -> dict:
@@ -103,7 +121,8 @@ def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
-        for value in (entry.t for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"): constants[node.output[0]] = value
+        for value in (entry.t for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"):
+            constants[node.output[0]] = value
 
     def array(name: str) -> np.ndarray: return numpy_helper.to_array(constants[name])
 
@@ -113,7 +132,8 @@ def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         while name not in constants and name in makers and makers[name].op_type in UNCHANGED:
             node, name = makers[name], makers[name].input[0]
             if node.op_type == "DequantizeLinear":
-                zero, axis = (node.input[2] if len(node.input) > 2 else ""), next((entry.i for entry in node.attribute if entry.name == "axis"), 1)
+                zero, axis = ((node.input[2] if len(node.input) > 2 else ""),
+                              next((entry.i for entry in node.attribute if entry.name == "axis"), 1))
         return (name if name in constants else ""), zero, axis
 
     weights, others = {}, {}
@@ -136,7 +156,11 @@ def centred(codes: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray
     codes = codes.astype(np.int64)
     if zero is None: return codes
     zero = zero.astype(np.int64)
-    return codes - (zero.reshape([-1 if k == axis % codes.ndim else 1 for k in range(codes.ndim)]) if zero.size > 1 else zero.reshape(()))
+    return codes - (
+        zero.reshape([-1 if k == axis % codes.ndim else 1 for k in range(codes.ndim)])
+        if zero.size > 1
+        else zero.reshape(())
+    )
 
 
 def added(node, makers: dict) -> Iterator[str]:
@@ -151,5 +175,6 @@ def counts(model) -> dict:
     weights, others = weights_of(model)
     if not weights: return {}
     everything = [*weights.values(), *others.values()]
-    return dict(params=sum(value.size for value in everything), nonzero=sum(int(np.count_nonzero(value)) for value in everything),
+    return dict(params=sum(value.size for value in everything),
+                nonzero=sum(int(np.count_nonzero(value)) for value in everything),
                 distinct_codes=max(len(np.unique(value)) for value in weights.values()))

@@ -13,9 +13,11 @@ from robcomp.chart_tables import networks
 from robcomp.charts import family
 from robcomp.claims import published
 from robcomp.limits import opened_seeds
-from robcomp.results import Tables, summarise
+from robcomp.results import summarise
+from robcomp.tables import Tables
 from robcomp.schema import CLEAN, CORRUPTIONS
-from robcomp.seeds import by_recipe, recipe_comparisons, recipe_intervals
+from robcomp.replicates import by_recipe
+from robcomp.seeds import recipe_comparisons, recipe_intervals
 from robcomp.uncertainty import Draws, resample
 
 FIGURES = ("clean", "robust", "worst", "size_mb", "compression_ratio", "latency_s", "macs", "sparsity", "ece_robust")

@@ -1,4 +1,6 @@
-"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in them."""
+"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in
+them."""
+
 from __future__ import annotations
 
 import re
@@ -24,8 +26,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     if head[:2] == b"PK" or head[:1] == b"\x80":
         tensors, done = unwrapped(_checkpoint(path), path)
     else: tensors, done = _safetensors(path), []
-    while prefix := next((prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
-        tensors, done = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, [*done, f"took {prefix!r} off all names"]
+    while prefix := next(
+        (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
+        tensors, done = ({name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
+                         [*done, f"took {prefix!r} off all names"])
     for name, tensor in tensors.items(): _check_plain(path, name, tensor)
     for word, kinds in (("widened", (torch.float16, torch.bfloat16)), ("narrowed", (torch.float64,))):
         if found := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in kinds}:
@@ -40,7 +44,10 @@ def _check_plain(path: Path, name: str, tensor: torch.Tensor) -> None:
     if tensor.is_floating_point() and tensor.dtype not in FLOATS or tensor.is_complex() or tensor.is_quantized:
         raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: codes without their scales are no weights")
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-        raise ValueError(f"{str(path)!r} holds values of {name} that are no finite numbers: a training that diverged leaves such weights")
+        raise ValueError(
+            f"{str(path)!r} holds values of {name} that are no finite numbers: a training that diverged leaves such "
+            "weights"
+        )
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -61,7 +68,9 @@ def _checkpoint(path: Path) -> object:
     except Exception as error:  # torch.load raises many kinds
         objects = re.search(r"GLOBAL ([\w.]+)", str(error))
         said = f"an object of {objects[1]}, which is not opened" if objects else first_line(error)[:120]
-        raise ValueError(f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors") from None
+        raise ValueError(
+            f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors"
+        ) from None
 
 
 def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -69,9 +78,17 @@ def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[
     if _tensors(found): return dict(found), []
     inside = [name for name in WRAPPERS if isinstance(found, Mapping) and _tensors(found.get(name))]
     if len(inside) == 1: return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
-    what = f"several sets of weights ({', '.join(inside)})" if inside else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
+    what = (
+        f"several sets of weights ({', '.join(inside)})"
+        if inside
+        else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
+    )
     raise ValueError(f"{str(path)!r} holds {what}: save model.state_dict() alone, best as safetensors")
 
 
 def _tensors(found: object) -> bool:
-    return isinstance(found, Mapping) and bool(found) and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items())
+    return (
+        isinstance(found, Mapping)
+        and bool(found)
+        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items())
+    )

@@ -1,9 +1,10 @@
-"""Recipes as a tree: what begins alike, which beginnings are worth a file, and jobs that no two workers share. No torch.
+"""Recipes as a tree: what begins alike, which beginnings are worth a file, and jobs that no two workers share. No
+torch.
 
-A beginning is named by its text and by the grids that its clusterings expect: equal names are equal work. One whose last stage looks at
-images (tune, recal, int8 with its inputs) costs seconds to hours and is kept on disk once it is made. Stages that look at weights alone take less time
-than writing and reading a file would, so every worker that needs one applies it again.
-"""
+A beginning is named by its text and by the grids that its clusterings expect: equal names are equal work. One whose
+last stage looks at images (tune, recal, int8 with its inputs) costs seconds to hours and is kept on disk once it is
+made. Stages that look at weights alone take less time than writing and reading a file would, so every worker that needs
+one applies it again."""
 from __future__ import annotations
 
 from collections import Counter
@@ -15,7 +16,9 @@ from robcomp.recipe import Cluster, Quantize, Recalibrate, Recipe, Stage, Tune, 
 
 
 class Job(NamedTuple):
-    """What one worker does in one go: make a beginning (`length` stages of its one recipe), or finish trials (`length` 0)."""
+    """What one worker does in one go: make a beginning (`length` stages of its one recipe), or finish trials (`length`
+    0)."""
+
     recipes: tuple[Recipe, ...]
     length: int = 0
     needs: str = ""  # name of the beginning that is made before
@@ -31,7 +34,10 @@ class Job(NamedTuple):
 
 def steps(recipe: Recipe) -> list[str]:
     """A name for each beginning of a recipe."""
-    grids = [f"@{coming_bits(recipe.stages[n + 1:])}" if isinstance(stage, Cluster) else "" for n, stage in enumerate(recipe)]
+    grids = [
+        f"@{coming_bits(recipe.stages[n + 1 :])}" if isinstance(stage, Cluster) else ""
+        for n, stage in enumerate(recipe)
+    ]
     return [str(prefix) + "".join(grids[:n + 1]) for n, prefix in enumerate(prefixes(recipe))]
 
 
@@ -57,7 +63,8 @@ def way(recipe: Recipe, kept: set[str]) -> list[tuple[str, int]]:
 
 
 def jobs(recipes: Iterable[Recipe], *, together: int = 4, kept: set[str] | None = None) -> list[Job]:
-    """The tree cut into jobs, what is needed before what needs it. At most `together` trials that begin alike make one job."""
+    """The tree cut into jobs, what is needed before what needs it. At most `together` trials that begin alike make one
+    job."""
     recipes = ordered(recipes)
     kept = shared(recipes) if kept is None else kept
     made, leaves = {}, {}
