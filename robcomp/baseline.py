@@ -42,6 +42,12 @@ def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed:
     return starting_weights(
         weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
+def check_known(model: nn.Module | str) -> nn.Module | str:
+    "The network, if robcomp knows its name and its input."
+    if isinstance(model, str) or hasattr(model, "contract"): return model
+    raise TypeError("model is a name or a network that model_from has made known, "
+                    f"got {type(model).__name__}: pass it through model_from")
+
 # %% ../nbs/42_baseline.ipynb #a298aad2
 class Study:
     "What the trials of a sweep have in common."
@@ -57,7 +63,7 @@ class Study:
                  seed: int = 0,  # of training, tuning and calibration
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
-        self._data, self._model, self.name, self.seed, self.device = data, model, name, int(seed), device
+        self._data, self._model, self.name, self.seed, self.device = data, check_known(model), name, int(seed), device
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
         self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})
 

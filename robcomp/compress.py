@@ -27,9 +27,9 @@ from ._compression.place import placed
 from ._compression.state import Layer, layers
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
-from .prune import Gradual, Narrower, Zeros, check_gradual, is_gradual, prune
+from .prune import Gradual, Narrower, Zeros, is_gradual, prune
 from .quantize import Grid, Halves, halve, quantize
-from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
+from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, check_order, parse
 from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
 
 # %% ../nbs/34_compress.ipynb #459774de
@@ -141,7 +141,7 @@ RECALIBRATION_IMAGES = 5_000
 
 def is_asked(stage: Quantize) -> bool:
     "Does a quantization send images through the network?"
-    return stage.scope == "auto" or (stage.bits == 8 and stage.scope == "all")
+    return stage.scope == "auto" or stage.rounds_inputs
 
 # %% ../nbs/34_compress.ipynb #64451dfa
 def _apply(module: nn.Module, stage: Stage, means: Means, bits: int, dense: nn.Module | None):
@@ -173,13 +173,12 @@ def extend(artifact: Artifact,  # stays as it is
 ) -> Artifact:
     "The artifact after one more stage, all promises checked."
     start, module, recipe = perf_counter(), copy.deepcopy(artifact.module), artifact.recipe >> stage
+    check_order(recipe >> Recipe(later))
     means = copy.copy(means)
     means.seed = seed_of(stage, artifact.recipe, means.seed)
     before = artifact.recipe.stages[-1] if len(artifact.recipe) else None
     with told_in_one_line(stage, module):
-        if is_gradual(stage):
-            check_gradual(stage, artifact.recipe, later)
-            promise, epochs = None, None
+        if is_gradual(stage): promise, epochs = None, None
         elif is_gradual(before): promise, epochs = _gradually(module, before, stage, means, dense)
         else: promise, epochs = _apply(module, stage, means, coming_bits(later), dense)
     # Where channels went, zeros are elsewhere and shapes are others: what was promised of them is read from the cut states.
@@ -202,7 +201,7 @@ def promises_of(module: nn.Module,  # with joint states
     zeros = lambda stage: Zeros(stage, {name: state.mask for name, state in states.items() if state.mask is not None})
     kept = {Prune: lambda stage: Narrower(stage, found) if stage.scope == "channel" else zeros(stage),
             Cluster: lambda stage: Shared(stage, [name for name, state in states.items() if state.clusters]),
-            Quantize: lambda stage: Grid(stage, {name: state.bits for name, state in states.items() if state.bits}),
+            Quantize: lambda stage: Grid(stage, {name: found[name] for name, state in states.items() if state.bits}),
             Half: lambda stage: Halves(stage, [name for name, state in states.items() if state.in_half])}
     return [kept[type(stage)](stage) for stage in recipe if type(stage) in kept]
 
@@ -232,6 +231,7 @@ def compress(model: nn.Module,  # stays as it is
     """
     recipe = recipe if isinstance(recipe, Recipe) else parse(recipe)
     artifact, means = uncompressed(model), Means(data, **means)
+    check_order(artifact.recipe >> recipe)
     for position, stage in enumerate(recipe):
         artifact = extend(artifact, stage, means, later=recipe.stages[position + 1:], dense=model)
     return artifact

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../nbs/13_conditions.ipynb #b4d6df0a
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._corruptions.own import check_found, digest_of
 from ._text.errors import first_line
 from ._text.suggest import unknown
 from .images import shuffled
@@ -26,6 +26,9 @@ class Corruption:
     def __init__(self,
                  function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5, numpy Generator -> images alike
     ):
+        if not callable(function) or not hasattr(function, "__qualname__"):
+            raise TypeError(f"a corruption is made of a function that has a name, got {function!r:.80}: "
+                            "write it with def")
         self.function, self.name, self.__doc__ = function, function.__name__, function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name) or self.name in (CLEAN, *CORRUPTIONS, "standard", "all"):
@@ -33,14 +36,14 @@ class Corruption:
                              f"rename the function {self.name!r}")
 
     @property
-    def digest(self) -> str:
-        try: return sha256(inspect.getsource(self.function).encode()).hexdigest()[:8]
-        except OSError:
-            raise ValueError(f"the source of corruption {self.name!r} cannot be read: "
-                             "define it in a file or a notebook") from None
+    def digest(self) -> str: return digest_of(self.function, self.name)
     def __call__(self, images: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
         return self.function(images, severity, generator)
-    def __reduce__(self): return self.__qualname__
+    def __copy__(self): return self
+    def __deepcopy__(self, memo): return self
+    def __reduce__(self):
+        check_found(self)
+        return self.__qualname__
     def __repr__(self): return f"Corruption({self.name})"
 
 # %% ../nbs/13_conditions.ipynb #05b712df

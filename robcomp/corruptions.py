@@ -74,9 +74,14 @@ def positions_by_condition(pairs: Sequence[Condition],  # clean first, which hol
 def strengths_of(source: str,  # generated, official, or the text of a folder of arrays
                  size: int,  # pixels a side
                  strengths: str | None,  # as they were asked for
+                 *,
+                 needed: bool = True,  # is there a corruption that has them? One's own has none
 ) -> str:  # cifar or imagenet
     "Whose constants a suite takes; arrays of a folder have none that we know, and count as CIFAR's."
-    if source not in ("generated", "official"): return "cifar"
+    if source not in ("generated", "official"):
+        if strengths is None: return "cifar"
+        raise ValueError("the arrays of a folder have the strengths they were made with: leave strengths out")
+    if strengths is None and not needed and size < 64: return "cifar"
     found = strengths_for(size, strengths)
     if source == "official" and found != "cifar":
         raise ValueError("the official arrays have the strengths of CIFAR-10-C: leave strengths out")
@@ -151,7 +156,7 @@ class Suite:
         self.conditions = conditions(corruptions, severities, known=known)
         self.own = owned_by(data, corruptions, severities, self.seed)
         self._positions = positions_by_condition(self.conditions, len(data.test), per_condition, self.seed)
-        self.strengths = strengths_of(self.source, data.size, strengths)
+        self.strengths = strengths_of(self.source, data.size, strengths, needed=len(self.own) < len({*corruptions}))
         self.text = suite_text(self, per_condition)
 
     def __len__(self) -> int: return sum(map(len, self._positions.values()))

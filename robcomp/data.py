@@ -119,6 +119,18 @@ def class_files(folder: Path,  # holds a folder for each class
         raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
     return files
 
+def folder_classes(path: Path) -> list[dict[str, list[Path]]]:  # of `train` and `test` where there are both, else one
+    "The pictures of a folder by class, none of them read; one line about a folder that has none."
+    if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
+    halves = [path / "train", path / "test"]
+    found = [class_files(part) for part in (halves if all(half.is_dir() for half in halves) else [path])]
+    classes, others = list(found[0]), list(found[-1])
+    if classes != others:
+        raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+    return found
+
+
+# %% ../nbs/11_data.ipynb #71c1ac09
 def class_images(files: dict[str, list[Path]], size: int) -> Images:
     "All these pictures, none of them read yet."
     images = Pictures([file for found in files.values() for file in found], size)
@@ -154,14 +166,10 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white. Raises ValueError where
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
     path = path_of(path)
-    if not path.is_dir(): raise ValueError(f"no folder {str(path)!r}: name one that holds a folder for each class")
     if not isinstance(test, (int, float)):
         raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
-    parted_already = (path / "train").is_dir() and (path / "test").is_dir()
-    found = [class_files(part) for part in ([path / "train", path / "test"] if parted_already else [path])]
-    classes, others = list(found[0]), list(found[-1])
-    if classes != others:
-        raise ValueError(f"'train' and 'test' in {str(path)!r} differ in classes: {sorted({*classes} ^ {*others})}")
+    found = folder_classes(path)
+    classes, parted_already = list(found[0]), len(found) == 2
     size = _own_size(path, found) if size is None else check_size(size)
     images = [class_images(files, size) for files in found]
     train, tested = images if parted_already else map(images[0].take, split(images[0].labels, test, seed=seed))
@@ -191,8 +199,8 @@ def check_size(size: int) -> int:
 class InputContract:
     """The size and the normalisation of the images that a network expects.
 
-    Raises ValueError for a size that is no whole number from 1 to 16,384, and for other than three means
-    from -1e6 to 1e6 and three deviations from 1e-6 to 1e6."""
+    Raises ValueError for a size that is no whole number from 1 to 16,384, for other than three means from -1e6 to 1e6
+    and three deviations from 1e-6 to 1e6, and where all are those of values from 0 to 1."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255
@@ -205,6 +213,9 @@ class InputContract:
         if not known or min(self.std) < 1e-6:
             raise ValueError("a contract is a size, 3 means and 3 deviations from 1e-6 to 1e6 in pixel units, "
                              f"got {mean!r:.80} and {std!r:.80}")
+        if 0 < min(self.mean) and max(self.mean) <= 1 and max(self.std) < 1:
+            raise ValueError(f"a contract is in pixel units 0 to 255, {self.mean} and {self.std} are of values "
+                             "from 0 to 1: multiply them by 255")
 
     def record(self) -> dict: return dict(size=self.size, mean=list(self.mean), std=list(self.std))
     def __eq__(self, other: object) -> bool: return isinstance(other, InputContract) and self.record() == other.record()

@@ -25,7 +25,8 @@ from torch import fx, nn
 # %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.codes import on_integers, to_integers
-from ._deployment.entry import batches, check_exportable, library, pad_explicitly, whole
+from ._deployment.entry import InOtherWords, batches, check_exportable, library, whole, why_not
+from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
 from ._deployment.timing import asked_of_file, seconds_of_calls
@@ -44,16 +45,15 @@ def float_graph(module: nn.Module,  # with `.contract`
     for part in bare.modules():
         if hasattr(part, "input_range"): part.input_range = nn.Identity()
     check_exportable(bare)
-    bare = pad_explicitly(folded(bare))
+    bare = folded(bare)
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
-    with catch_warnings(), silenced(), attention_in_parts():  # what cannot be written is printed as a graph of fifty lines
+    with catch_warnings(), silenced(), attention_in_parts(), InOtherWords():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
         try:
             torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
                               training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
-        except Exception as error:
-            raise ValueError(f"this network cannot be written as ONNX: {first_line(error)}") from None
+        except Exception as error: raise ValueError(why_not(error, opset)) from None
     return library("onnx").load_model_from_string(file.getvalue())
 
 # %% ../nbs/37_deploy.ipynb #701af662
@@ -148,7 +148,7 @@ def session(path: str | Path,  # an ONNX file
     options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
-    if not isinstance(path, (str, Path)) or not os.path.isfile(path): raise ValueError(f"no ONNX file {str(path)[:200]!r}: write it with export_onnx")
+    if not isinstance(path, (str, Path)) or not os.path.isfile(path): raise ValueError(f"no ONNX file {str(path)[:200]!r}: check the path, or write it with export_onnx")
     if b"QuantizeLinear" not in Path(path).read_bytes():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -175,10 +175,9 @@ def predict(running: Any,  # a session, or the path of a file of `export_onnx`
 ) -> np.ndarray:  # (n, classes) float32 scores
     "The scores that a file gives for images; ValueError where it cannot be run on them."
     if not hasattr(running, "get_modelmeta"): running = session(running)
-    notes = running.get_modelmeta().custom_metadata_map
-    if "contract" not in notes:
+    contract = contract_noted(running.get_modelmeta().custom_metadata_map, "this file")
+    if contract is None:
         raise ValueError("this file does not say how its images are normalised: write it with export_onnx")
-    contract = InputContract(**json.loads(notes["contract"]))
     inputs = (as_input(part, contract).numpy() for part in batches(images, batch))
     try: return np.concatenate([running.run(None, {"images": part})[0] for part in inputs])
     except Exception as error: raise ValueError(f"this file cannot be run: {first_line(error)[:200]}") from None
@@ -209,6 +208,7 @@ def _asked_in_torch(module: nn.Module, batch: int) -> Callable[[], object]:
     if next(module.parameters(), None) is None:
         raise ValueError(f"{type(module).__name__} holds no weights of its own: "
                          "pass the path of its file, or a function of no arguments")
+    if not hasattr(module, "contract"): raise ValueError("this network has no input contract: pass it through model_from first")
     ready, size = in_integers(module), module.contract.size
     x = as_input(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8), module.contract)
     return lambda: ready(x)
@@ -222,8 +222,11 @@ def measure_latency(runner,  # path of an ONNX file, session, network with `.con
                     repeats: int = 50,  # calls that count
                     warmup: int = 5,  # calls before them
 ) -> dict:  # batch, threads, repeats, median_s and p90_s: seconds a call
-    "Wall-clock time of a call: good for a ratio within one run on one machine."
+    "Wall-clock time of a call: good for a ratio within one run on one machine; ValueError for numbers out of range and what cannot be run."
+    batch, repeats, warmup = whole(batch, "batch", 1, 1_000_000), whole(repeats, "repeats", 1, 1_000_000), whole(warmup, "warmup", 0, 1_000_000)
     if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
+    if not callable(runner) and not hasattr(runner, "get_inputs"):
+        raise TypeError(f"runner is a path, a session, a network or a function, got {type(runner).__name__}")
     before = torch.get_num_threads()
     torch.set_num_threads(whole(threads, "threads", 1, 256))
     try:

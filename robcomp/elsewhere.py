@@ -6,7 +6,6 @@
 __all__ = ['from_onnx', 'from_predict']
 
 # %% ../nbs/38_elsewhere.ipynb #91d11a35
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor, nn
 
 from ._files.atomic import path_of
 from ._text.errors import first_line
-from ._deployment.foreign import bytes_of, counts, face, parts_of
+from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
 from .data import Images, InputContract, as_input
 from .deploy import library, session
+from .published_corruptions import whole_number
 
 # %% ../nbs/38_elsewhere.ipynb #ce368f8c
 class OnnxFile:
@@ -30,13 +30,19 @@ class OnnxFile:
                  *,
                  threads: int | None = None,  # None: as many as torch takes
     ):
-        self.path, self.threads = path_of(path), threads or torch.get_num_threads()
+        self.path, self.threads = path_of(path).absolute(), torch.get_num_threads() if threads is None else threads
+        self.parts = parts_of(self.path)
+        self.digest = digest_of(self.parts)
         self.face = face(self.running, self.path)
 
     def __getstate__(self): return {name: value for name, value in vars(self).items() if name != "running"}
 
     @cached_property
-    def running(self): return session(self.path, threads=self.threads)
+    def running(self):
+        if digest_of(self.parts) == self.digest: return session(self.path, threads=self.threads)
+        raise ValueError(f"{str(self.path)!r} has changed or gone since it was read: read it again with from_onnx")
+    @property
+    def runtime(self) -> str: return f"onnxruntime {library('onnxruntime').__version__}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (n, 3, size, size) float32, normalised -> (n, classes)
         x = x.transpose(0, 2, 3, 1) if self.face.channels_last else x
@@ -51,9 +57,9 @@ def as_scores(found: object,  # an array, a tensor or nested lists
               n: int,  # images asked about
 ) -> np.ndarray:  # (n, classes) float32
     "The scores of a batch, whatever they came as."
-    scores = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, np.float32)
+    scores = np.array(found.detach().float().cpu().numpy() if isinstance(found, Tensor) else found, np.float32)
     if scores.ndim > 2 and set(scores.shape[2:]) == {1}: scores = scores.reshape(scores.shape[:2])
-    if scores.ndim != 2 or len(scores) != n: raise ValueError(f"scores are one row an image, ({n}, classes) for {n} images, got {scores.shape}")
+    if scores.ndim != 2 or len(scores) != n or not scores.size: raise ValueError(f"scores are one row an image, ({n}, classes) for {n} images, got {scores.shape}")
     if not np.isfinite(scores).all(): raise ValueError("scores that are no finite numbers came back")
     return scores
 
@@ -64,19 +70,22 @@ def are_probabilities(scores: np.ndarray) -> bool:
 # %% ../nbs/38_elsewhere.ipynb #7f4a0f69
 def _asked(model: "Elsewhere", x: np.ndarray) -> np.ndarray:  # (n, 3, size, size) float32 -> (n, classes)
     "What the function says, in one form; its failures in one line."
-    try: scores = as_scores(model.function(x), len(x))
+    try: scores = as_scores(model.function(x.copy()), len(x))
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"{model.name} fails on {len(x)} images of {model.contract.size} x {model.contract.size} "
-                         f"({kind}{first_line(error)}): does its contract fit?") from None
+                         f"({kind}{first_line(error)}): does its contract fit, and does it take any number of images?") from None
     if model.softmax: scores = np.log(np.maximum(scores, 1e-7))
     if model.order is None: return scores
     return scores[:, np.argsort(model.order)]
 
 def _answered(model: "Elsewhere", x: Tensor) -> Tensor:  # normalised -> (n, classes), on the device of the images
     "The answer of a module."
-    if not isinstance(x, Tensor): raise TypeError(f"{model.name} runs elsewhere and cannot be traced")
+    if not isinstance(x, Tensor) or torch.jit.is_tracing() or torch.compiler.is_compiling(): _refused(model)
     return torch.from_numpy(np.ascontiguousarray(_asked(model, x.detach().float().cpu().numpy()))).to(x.device)
+
+def _refused(model: "Elsewhere") -> None:
+    raise TypeError(f"{model.name} runs elsewhere: it can be judged and evaluated, not compressed, packed, exported or traced")
 
 def _described(model: "Elsewhere") -> str:
     "One line about a model from elsewhere."
@@ -97,7 +106,7 @@ class Elsewhere(nn.Module):
                  digest: str = "",  # sha256 of what answers, "" where there is no file
     ):
         super().__init__()
-        self.function, self.contract, self.name, self.figures, self.digest = function, contract, name, figures or {}, digest
+        self.function, self.contract, self.name, self.figures, self.digest = function, checked_contract(contract), name, figures or {}, digest
         self.order, self.softmax = None, False
         scores = _asked(self, as_input(np.stack([noise(contract.size), noise(contract.size) // 2]), contract).numpy())
         self.classes, self.softmax = scores.shape[1], are_probabilities(scores)
@@ -107,6 +116,9 @@ class Elsewhere(nn.Module):
     def __deepcopy__(self, memo): return self
     def forward(self, x: Tensor) -> Tensor: return _answered(self, x)
     def __repr__(self): return _described(self)
+    @property
+    def runtime(self) -> str: return getattr(self.function, "runtime", "elsewhere")
+    arch = recipe = property(_refused)  # what compressing, packing and exporting ask a network for
 
 # %% ../nbs/38_elsewhere.ipynb #8a820b6d
 def noise(size: int) -> np.ndarray:  # (size, size, 3) uint8, the same on every machine
@@ -116,22 +128,28 @@ def noise(size: int) -> np.ndarray:  # (size, size, 3) uint8, the same on every 
 # %% ../nbs/38_elsewhere.ipynb #7075f79e
 def checked_order(order: Sequence[int], classes: int) -> np.ndarray:
     "The order, if it names each class once."
-    if sorted(order) != [*range(classes)]: raise ValueError(f"order names each of the {classes} classes once, 0 to {classes - 1}, got {list(order)}")
-    return np.asarray(order)
+    try: found = [whole_number("a class", label) for label in order]
+    except (TypeError, ValueError): found = []
+    if sorted(found) != [*range(classes)]:
+        raise ValueError(f"order names each of the {classes} classes once, 0 to {classes - 1}, got {order!r:.200}")
+    return np.asarray(found)
+
+def checked_contract(contract: InputContract) -> InputContract:
+    "The contract, if it is one."
+    if isinstance(contract, InputContract): return contract
+    raise TypeError(f"contract is InputContract(size, mean, std), in pixel units 0 to 255, got {contract!r:.100}")
 
 # %% ../nbs/38_elsewhere.ipynb #9e2c2972
 def contract_in(running: OnnxFile) -> InputContract:
     "The contract that a file of `export_onnx` carries."
-    notes = running.running.get_modelmeta().custom_metadata_map
-    if "contract" in notes: return InputContract(**json.loads(notes["contract"]))
+    if found := contract_noted(running.running.get_modelmeta().custom_metadata_map, repr(str(running.path))): return found
     raise ValueError(f"{str(running.path)!r} does not say how its images are normalised: pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
 
 # %% ../nbs/38_elsewhere.ipynb #fc36d567
-def file_sizes(path: Path) -> dict:  # columns of the trial table that a file tells, and `digest`
+def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that a file tells
     "Bytes, parameters and codes of an ONNX file."
-    model = library("onnx").load(path, load_external_data=False)
-    found = bytes_of(parts_of(path, model))
-    return found | dict(onnx_bytes=found["size_bytes"]) | counts(library("onnx").load(path))
+    found = bytes_of(running.parts)
+    return found | dict(onnx_bytes=found["size_bytes"]) | counts(library("onnx").load(running.path))
 
 # %% ../nbs/38_elsewhere.ipynb #65a78228
 def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
@@ -145,11 +163,13 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
     Raises ValueError for a file that is absent or no ONNX, several inputs, outputs that are no scores of classes, and a
     contract that is missing or of another size."""
     running = OnnxFile(path, threads=threads)
-    contract = contract or contract_in(running)
+    contract = contract_in(running) if contract is None else checked_contract(contract)
+    if running.face.dtype == np.uint8 and contract != InputContract(contract.size, (0, 0, 0), (1, 1, 1)):
+        raise ValueError(f"{str(path)!r} takes bytes as they are: pass contract=InputContract({contract.size}, (0, 0, 0), (1, 1, 1))")
     if running.face.size not in (None, contract.size):
         raise ValueError(f"{str(path)!r} takes images of {running.face.size} x {running.face.size}, its contract says {contract.size}: pass one of that size")
-    figures = file_sizes(running.path)
-    return Elsewhere(running, contract, name=running.path.name, order=order, digest=figures.pop("digest"), figures=figures)
+    figures = file_sizes(running)
+    return Elsewhere(running, contract, name=running.path.name, order=order, digest=running.digest, figures=figures)
 
 # %% ../nbs/38_elsewhere.ipynb #d7a56241
 def from_predict(function: Callable,  # (n, 3, size, size) float32 array, normalised -> (n, classes) array, tensor or lists
@@ -162,8 +182,8 @@ def from_predict(function: Callable,  # (n, 3, size, size) float32 array, normal
     """A function that answers images as a model that `evaluate` takes.
 
     Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are shown."""
-    if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or size_bytes < 1:
-        raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}")
+    try: size_bytes = whole_number("size_bytes", size_bytes, 1)
+    except ValueError: raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}") from None
     return Elsewhere(function, contract, name=name, order=order, figures=dict(size_bytes=size_bytes))
 
 # %% ../nbs/38_elsewhere.ipynb #4b802e59

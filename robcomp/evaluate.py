@@ -87,6 +87,7 @@ def prepared(module: nn.Module,  # with `.contract`; stays as it is
 ) -> tuple[str, Callable[[Tensor], Tensor]]:  # the engine's name, and what turns inputs into scores
     "A network made ready to answer."
     if engine not in ENGINES: raise ValueError(unknown("engine", engine, ENGINES))
+    if hasattr(module, "runtime"): return module.runtime, module  # a model from elsewhere
     if engine == "onnxruntime" and device.type != "cpu":
         raise ValueError("onnxruntime answers on the processor: pass device='cpu' or engine='torch'")
     if engine == "onnxruntime": return f"onnxruntime {library('onnxruntime').__version__}", in_onnxruntime(module)

@@ -22,7 +22,7 @@ from .baseline import Study, baseline
 from .data import Images, as_input
 from .elsewhere import Elsewhere, checked_answers
 from .evaluate import evaluate
-from .filing import one_line, trial_record
+from .filing import one_line, trial_record, versions
 from .footprint import deployed_tensors
 from .models import weights_sha256
 from .schema import ELSEWHERE, Trial
@@ -41,7 +41,10 @@ def digest_of(model: Elsewhere,
     "What tells a model from another of the same name."
     if model.digest: return model.digest
     parts = (as_input(images.images[start:start + 100], model.contract) for start in range(0, len(images), 100))
-    return tensors_sha256(dict(answers=torch.cat([model(part).argmax(1) for part in parts])))
+    scores = torch.cat([model(part) for part in parts])
+    ranks = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
+    sure = round(1000 * scores.double().softmax(1).amax(1).mean().item())  # last digits differ from machine to machine
+    return tensors_sha256(dict(ranks=ranks, sure=sure, size_bytes=model.figures.get("size_bytes")))
 
 def trial_of(name: str, model: Elsewhere, study: Study, *, arch: str, weights: str, few: Images) -> Trial:
     "The trial of a model from elsewhere in a study."
@@ -65,11 +68,26 @@ def dense_of(study: Study,
 def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path, *, dense_bytes: int | None) -> None:
     "Evaluate one model and write its file."
     start = perf_counter()
-    try: rows, failed = evaluate({trial.key: model}, study.suite, progress=False, device=study.device), {}
+    try: rows, failed = evaluate({trial.recipe: model}, study.suite, progress=False, device=study.device), {}
     except Exception as error: rows, failed = None, dict(status="failed", error=one_line(error))
     whole = dense_bytes or 4 * model.figures.get("params", np.nan)
-    weighed = model.figures | dict(dense_bytes=whole, evaluate_s=perf_counter() - start)
+    run_with = versions(study.device) | dict(engine=model.runtime)
+    weighed = model.figures | dict(dense_bytes=whole, evaluate_s=perf_counter() - start, versions=run_with)
     write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
+
+# %% ../nbs/47_judge.ipynb #b2f74964
+def check_asked(models: Mapping[str, Elsewhere], study: Study) -> None:
+    "One line about what cannot be judged."
+    if not isinstance(models, Mapping) or not isinstance(study, Study):
+        given = f"{type(models).__name__} and {type(study).__name__}"
+        raise TypeError(f"judge takes a mapping of names to models and a Study, got {given}: "
+                        "pass dict(name=model), study")
+    for name, model in models.items():
+        recipe_of(name)
+        if not isinstance(model, Elsewhere):
+            raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+    if study.suite.adapt: raise ValueError("models from elsewhere cannot adapt: judge them on a study without adapt")
+
 
 # %% ../nbs/47_judge.ipynb #087b15ca
 def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_predict` give them
@@ -83,10 +101,7 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
     """Evaluate models from elsewhere on a study's suite, and file them beside its trials.
 
     Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
-    for name, model in models.items():
-        recipe_of(name)
-        if not isinstance(model, Elsewhere):
-            raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+    check_asked(models, study)
     folder, few = writable_folder(folder), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:

@@ -22,6 +22,7 @@ from ._packing.coder import depth_of, encode, order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
 from ._packing.header import CODED, IN_HALF, NUMBERS, check_header
 from ._packing.layer import TINY, check_numbers, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
+from ._packing.promises import check_pattern, check_promises
 from ._packing.streams import decode_floats, decode_planes, encode_floats, encode_planes, encode_weights, in_half
 from ._compression.state import Layer, grid_limit, layers, plain, rest
 from .data import InputContract
@@ -74,8 +75,9 @@ def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, byt
     return {kind + coder: data}
 
 # %% ../nbs/35_pack.ipynb #6b0d1a02
-def check_state(module: nn.Module) -> None:
-    "One line about the first weight, parameter or buffer that no sound network has, or that no file holds."
+def check_state(module: nn.Module, recipe: str) -> None:
+    "One line about the first weight, parameter or buffer that no sound network has, no file holds, or no recipe made."
+    check_promises(module, parse(recipe))
     for layer in layers(module).values(): check_weights(layer)
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in rest(module).items():
@@ -90,12 +92,9 @@ def check_state(module: nn.Module) -> None:
 def other_state_sections(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
     "What is listed in the header, and one section a dtype."
     listed = [[name, str(tensor.numpy(force=True).dtype), list(tensor.shape)] for name, tensor in tensors.items()]
-    kinds = dict.fromkeys(dtype for _, dtype, _ in listed)
-    sections = []
-    for dtype in kinds:
-        values = np.concatenate([tensors[name].numpy(force=True).reshape(-1) for name, own, _ in listed if own == dtype])
-        sections += [Section(dtype, kind, data) for kind, data in _numbers(dtype, values).items()]
-    return listed, sections
+    joined = {dtype: np.concatenate([tensors[name].numpy(force=True).reshape(-1) for name, own, _ in listed if own == dtype])
+              for dtype in dict.fromkeys(dtype for _, dtype, _ in listed)}
+    return listed, [Section(dtype, kind, data) for dtype, values in joined.items() for kind, data in _numbers(dtype, values).items()]
 
 def _numbers(dtype: str, values: np.ndarray) -> dict[str, bytes]:
     return encode_floats("tensors", values) if dtype == "float32" else {"tensors": encode_planes(values)}
@@ -119,9 +118,9 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
     """Write everything needed to rebuild a module.
 
     Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file."""
-    path = file_to_write(path)
-    check_state(module)
-    header, sections = file_contents(module, getattr(module, "recipe", "dense") if recipe is None else recipe)
+    path, recipe = file_to_write(path), getattr(module, "recipe", "dense") if recipe is None else recipe
+    check_state(module, recipe)
+    header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
     check_header(header, sections, sum(len(section.data) for section in sections))
     return write(path, header, sections)
@@ -203,7 +202,7 @@ def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) 
         found[name].round_inputs(float(scale), int(zero))
     others = rest(model)
     for name, values in other_values(header["tensors"], parts).items(): others[name].copy_(torch.from_numpy(values.copy()))
-    check_state(model)
+    check_state(model, header["recipe"])
 
 # %% ../nbs/35_pack.ipynb #fe388fdd
 def other_values(listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> dict[str, np.ndarray]:  # by name, in their shapes
@@ -229,11 +228,11 @@ def ledger(path: str | Path,  # a packed file
     """
     header, sections = read(path)
     rows, size = [dict(layer="", kind="header", coder="", bytes=header_bytes(path))], Path(path).stat().st_size
-    try: check_header(header, sections, size)
-    except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None
-    entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
     try:
+        check_header(header, sections, size)
+        entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
         held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
+        check_pattern(parse(header["recipe"]), {name: own.get("mask", own.get("codes")) for name, own in held.items() if entries[name]["mask"]})
         read_ranges(parts), other_values(header["tensors"], parts)
     except CONTRADICTIONS: raise ValueError(f"{path} is damaged: {MIXED}") from None
     except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None

@@ -7,17 +7,19 @@ __all__ = ['check_parameters']
 
 # %% ../nbs/89_parameters.ipynb #d7abf162
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
+from ._files.atomic import writable_folder
 from ._files.notebooks import code_cells, injected, names_made, of_ipython
 from ._files.shipped import parameter_file, shipped, starting_weights
 from ._text.suggest import unknown
 from .choice import choose
 from .costs import IMAGES, MACS
-from .recipe import parse
+from .recipe import check_order, parse
 from .results import example as example_tables, summarise
 from .schedule import in_range, sizes_by_epoch
 
@@ -104,7 +106,7 @@ def a_start(value: object) -> bool:
     if not isinstance(value, str): return False
     file = starting_weights(value, arch="", dataset="")
     return file is None or "{" in value or file.is_file()
-def a_folder(value: object) -> bool: return isinstance(value, str) and Path(value).is_dir()
+def a_folder(value: object) -> bool: return a_text(value) and Path(value).is_dir()
 def a_place(value: object) -> bool:
     if not a_text(value): return False
     return next(place for place in (Path(value), *Path(value).parents) if place.exists()).is_dir()
@@ -125,8 +127,7 @@ def different_seeds(value: object) -> bool:
     if not isinstance(value, list) or value == []: return False
     return all(map(SEED[0], value)) and len(set(value)) == len(value)
 def a_device(value: object) -> bool:
-    if not isinstance(value, str): return False
-    return value.rstrip("0123456789").removesuffix(":") in ("", "cpu", "cuda", "mps", "xpu")
+    return value == "" or isinstance(value, str) and bool(re.fullmatch("(cpu|cuda|mps|xpu)(:[0-9]{1,3})?", value))
 def true_or_false(value: object) -> bool: return type(value) is bool
 
 # %% ../nbs/89_parameters.ipynb #a74e4a4a
@@ -156,24 +157,28 @@ VALUES = dict(
            "own, imagecorruptions or a folder of pictures"))
 
 # %% ../nbs/89_parameters.ipynb #c1793e7c
+def start_files(given: Mapping) -> list[Path]:
+    "The files of weights that a study starts from."
+    known = dict(arch=given.get("arch", ""), dataset=given.get("dataset", ""))
+    seeds = given.get("seeds", [given.get("seed", 0)])
+    return sorted({starting_weights(given.get("weights", ""), **known, seed=seed) for seed in seeds} - {None})
+
+# %% ../nbs/89_parameters.ipynb #1001d666
 def check_together(given: Mapping) -> None:
     "One line about values each of which is sound alone."
-    dataset, sizes, seeds = given.get("dataset", ""), given.get("sizes", ""), given.get("seeds", [given.get("seed", 0)])
+    dataset, sizes = given.get("dataset", ""), given.get("sizes", "")
     if sizes and (large := [size for size in sizes_by_epoch(sizes, given.get("epochs", 1)) if size > SIDE]):
         raise ValueError(f"sizes={sizes!r}: {large[0]} is larger than the images, {SIDE} pixels a side")
     if dataset and (given.get("per_condition") or 0) > TEST_IMAGES[dataset]:
         raise ValueError(f"per_condition is at most the {TEST_IMAGES[dataset]:,} test images of {dataset}, "
                          f"got {given['per_condition']}")
-    weights, arch = given.get("weights", ""), given.get("arch", "")
-    starts = [starting_weights(weights, arch=arch, dataset=dataset, seed=seed) for seed in seeds]
-    if absent := [file for file in starts if file and not file.is_file()]:
+    if absent := [file for file in start_files(given) if not file.is_file()]:
         raise ValueError(f"weights: there is no file {str(absent[0])!r:.200}")
     if given.get("zero_residual") and given.get("network") != "resnet50_pooled":
         raise ValueError(f"zero_residual is an option of resnet50_pooled, got {given.get('network')}: leave it out")
-    for recipe in given.get("recipes", ()): parse(recipe)
+    for recipe in given.get("recipes", ()): check_order(parse(recipe))
     if {"where", "best"} & set(given):
-        where, best = given.get("where", ""), given.get("best", "robust")
-        choose(summarise(example_tables()), where=where, best=best)
+        choose(summarise(example_tables()), where=given.get("where", ""), best=given.get("best", "robust"))
 
 # %% ../nbs/89_parameters.ipynb #ed2e6ea4
 def check_values(given: Mapping) -> None:
@@ -188,6 +193,23 @@ def check_values(given: Mapping) -> None:
         if not sound: raise ParameterError(f"{name} is {said}, got {value!r:.80}")
     try: check_together(given)
     except (TypeError, ValueError) as error: raise ParameterError(str(error)) from None
+
+# %% ../nbs/89_parameters.ipynb #2be53844
+def check_here(given: Mapping) -> None:
+    "One line about a sound value that this machine cannot run with; the folder is made if absent."
+    from robcomp._corruptions.frost_pictures import pictures
+    from robcomp._files.weights import read_weights
+    from robcomp.data import folder_classes
+    from robcomp.training import pick_device
+    tried = dict(
+        device=pick_device, frost=lambda frost: pictures(frost, SIDE),
+        weights=lambda weights: list(map(read_weights, start_files(given))),
+        images=lambda images: images and folder_classes(Path(images)), folder=writable_folder)
+    for name in [name for name in tried if name in given]:
+        try: tried[name](given[name])
+        except (ValueError, OSError) as error:
+            said = " ".join(str(error).split())
+            raise ParameterError(said if name in said else f"{name}: {said}") from None
 
 # %% ../nbs/89_parameters.ipynb #1f45b2ec
 def _check_network(arch: str, name: str) -> None:
@@ -222,3 +244,4 @@ def check_parameters(variables: Mapping,  # of a notebook, as `globals()` gives 
         else: given = {own: value for own, value in variables.items() if own in VALUES}
     except ValueError as error: raise ParameterError(str(error)) from None
     check_values(given)
+    check_here(given)

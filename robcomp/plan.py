@@ -23,7 +23,7 @@ from ._files.shipped import starting_weights
 from ._store.tree import Job, jobs, steps
 from ._text.suggest import unknown
 from .costs import IMAGES, KINDS, MACS, amounts, cell_seconds, histories
-from .recipe import Recipe, parse
+from .recipe import Recipe, check_order, parse
 from .schedule import Training
 from .schema import canonical
 
@@ -101,7 +101,8 @@ class Plan:
                  history: pd.DataFrame | None = None,  # a table of earlier trials
     ):
         self.parameters = settings(parameters)
-        self.cells, recipes = cells_of(self.parameters), [parse(text) for text in self.parameters["recipes"]]
+        self.cells = cells_of(self.parameters)
+        recipes = [check_order(parse(text)) for text in self.parameters["recipes"]]
         self.nodes, known = [], histories(history)
         for number, cell in enumerate(self.cells):
             own = cell_nodes(number, recipes, self.parameters | dict(weights=cell_weights(cell)),

@@ -7,7 +7,7 @@ __all__ = []
 
 # %% ../nbs/31_prune.ipynb #13c7c3fb
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest
 from ._compression.state import Layer, layers
-from .recipe import Cluster, Prune, Recipe, Stage, Tune
+from .recipe import Prune, Stage
 
 # %% ../nbs/31_prune.ipynb #1ec9fe5b
 def smallest(scores: Tensor,  # (n,) float32 magnitudes
@@ -100,17 +100,23 @@ class Zeros:
             if back: raise RuntimeError(f"{self.stage} promised {int((~mask).sum())} zeros in layer {name}, {back} of them are not zero")
 
 # %% ../nbs/31_prune.ipynb #ff5d53a1
+def left_whole(left: Mapping[str, str]) -> str:
+    "Layers that keep all of their channels, and why."
+    reasons: dict[str, list[str]] = {}
+    for name, why in left.items(): reasons.setdefault(why, []).append(name)
+    return "; ".join(f"{', '.join(names)} whole: {why}" for why, names in reasons.items())
+
 class Narrower:
     "The promise of channel pruning: the layers keep their smaller shapes."
     def __init__(self,
                  stage: Prune,
                  found: dict[str, Layer],  # after channels went
                  *,
-                 split: Sequence[str] = (),  # layers left whole, because the network splits their outputs and does not work with fewer
+                 left: Mapping[str, str] = {},  # why layers keep all of their channels, by name
     ):
         self.stage, self.shapes = stage, {name: layer.weight.shape for name, layer in found.items()}
         self.remark = ""
-        if split: self.remark = f"{stage} leaves {', '.join(split)} whole: the network splits these channels and does not work with fewer"
+        if left: self.remark = f"{stage} leaves {left_whole(left)}"
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer of another shape."
@@ -128,16 +134,16 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
     if not hasattr(model, "contract"):
         raise ValueError(f"{stage} follows an image through the network and needs its size: pass it through model_from first")
     try:
-        removed, split = doomed(model, stage.amount, set(keep))
+        removed, left = doomed(model, stage.amount, set(keep))
         if not removed:
-            named = f" (of {', '.join(split)})" * bool(split)
-            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers{named}, "
-                             "or reaches a layer that cannot be cut; prune weights instead")
+            told = f" (it leaves {left_whole(left)})" * bool(left)
+            raise ValueError(f"{stage}: no channel can go: each set has 8 or fewer, is kept, is split at fixed numbers, "
+                             f"or reaches a layer that cannot be cut{told}; prune weights instead")
         check_fits(model, removed)
     except Unfollowed as error:
         raise ValueError(f"{stage}: {model.arch}: {error}; prune weights instead, as {Prune(stage.amount)}") from None
     cut(model, removed)
-    promise = Narrower(stage, layers(model), split=split)
+    promise = Narrower(stage, layers(model), left=left)
     if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
     return promise
 
@@ -188,14 +194,6 @@ class Gradual:
 # %% ../nbs/31_prune.ipynb #a1742d91
 def is_gradual(stage: Stage | None) -> bool: return isinstance(stage, Prune) and stage.scope == "gradual"
 
-def check_gradual(stage: Prune, before: Recipe, later: Sequence[Stage]) -> None:
-    "One line about a gradual stage in the wrong place."
-    if not later or not isinstance(later[0], Tune):
-        raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
-    for other in before:
-        if isinstance(other, Cluster):
-            raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                             f"write {Prune(stage.amount)}")
 
 # %% ../nbs/31_prune.ipynb #b9b78416
 RANKINGS = {"global": ranked_globally, "layer": ranked_by_layer, "2of4": two_of_four, "gradual": ranked_globally}

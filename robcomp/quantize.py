@@ -7,7 +7,8 @@ __all__ = []
 
 # %% ../nbs/33_quantize.ipynb #b0b44098
 import copy
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import torch
@@ -56,13 +57,13 @@ def _one_scale(codebook: Tensor, weight: Tensor, bits: int) -> tuple[Tensor, Ten
 # %% ../nbs/33_quantize.ipynb #48af43a4
 class InputHistogram:
     "Counts of the values that enter a layer, in a range that widens by doubling."
-    bins = 2048
+    bins, least = 2048, 1e-6  # a reach of zero has no bins
     def __init__(self): self.reach, self.counts = 0., None
 
     def __call__(self, module: nn.Module, inputs: tuple) -> None:
         "A forward pre-hook: counts, changes nothing."
         values = inputs[0].detach().float().flatten()
-        while (largest := values.abs().max().item()) > self.reach: self._widen(largest)
+        while (largest := max(values.abs().max().item(), self.least)) > self.reach: self._widen(largest)
         self.counts += torch.histc(values, self.bins, -self.reach, self.reach).cpu().double()
 
     def _widen(self, largest: float) -> None:
@@ -107,9 +108,10 @@ def watch_inputs(model: nn.Module,  # left as it is
     hooks = [module.register_forward_pre_hook(seen[layer.name]) for layer in watched for module in layer.modules]
     training = model.training
     model.eval()
-    for batch in batches: model(batch)
+    images = sum(len(model(batch)) for batch in batches)
     model.train(training)
     for hook in hooks: hook.remove()
+    if not images: raise ValueError("inputs cannot be rounded without calibration images: give at least one")
     return seen
 
 # %% ../nbs/33_quantize.ipynb #e1e202c4
@@ -117,10 +119,10 @@ def calibrate(model: nn.Module,  # changed in place: the layers get their input 
               batches: Iterable[Tensor],  # calibration inputs, NCHW as the model takes them
               chosen: Iterable[Layer],  # layers of that model
 ) -> None:
-    "Measure what enters the layers, and round it to 256 levels from now on."
-    for layer, histogram in zip(chosen, watch_inputs(model, batches, chosen).values()):
-        if histogram.counts is None: raise ValueError(f"no calibration input reached layer {layer.name}: give calibration images, or name it in keep")
-        layer.round_inputs(*affine_range(histogram.values, histogram.counts))
+    "Measure what enters the layers that are called, and round it to 256 levels from now on."
+    seen = watch_inputs(model, batches, chosen)
+    for layer, histogram in zip(chosen, seen.values()):
+        if histogram.counts is not None: layer.round_inputs(*affine_range(histogram.values, histogram.counts))
 
 # %% ../nbs/33_quantize.ipynb #44c4554b
 @torch.no_grad()
@@ -158,7 +160,10 @@ def allocate_bits(harm: pd.DataFrame,  # as `sensitivity` gives it
 # %% ../nbs/33_quantize.ipynb #ce784b09
 class Grid:
     "The promise of quantization: each weight is a whole number of its channel's steps."
-    def __init__(self, stage: Quantize, bits: dict[str, int]): self.stage, self.bits = stage, dict(bits)
+    def __init__(self, stage: Quantize, found: Mapping[str, Layer]):
+        self.stage, self.bits = stage, {name: layer.state.bits for name, layer in found.items()}
+        alone = [name for name, layer in found.items() if stage.rounds_inputs and not hasattr(layer.module, "input_range")]
+        self.remark = f"{stage} rounds the weights of {', '.join(alone)} alone: no image passes through that layer, so what meets them stays float" if alone else ""
 
     def check(self, found: dict[str, Layer]) -> None:
         "One line of error that names the first layer that left its grid."
@@ -188,10 +193,12 @@ def quantize(model: nn.Module,  # changed in place
     chosen = {name: layer for name, layer in layers(model).items() if name not in set(keep)}
     if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer to quantize")
     for name, bits in layer_bits(model, stage, batches, chosen).items(): quantize_layer(chosen[name], bits)
-    if stage.bits == 8 and stage.scope == "all":
+    if stage.rounds_inputs:
         if batches is None: raise ValueError(f"{stage} rounds inputs and needs calibration images: give data, or write {stage}:weights")
         calibrate(model, batches, list(chosen.values()))
-    return Grid(stage, {name: layer.state.bits for name, layer in chosen.items()})
+    promise = Grid(stage, chosen)
+    if promise.remark: print(f"robcomp: {promise.remark}", file=sys.stderr)
+    return promise
 
 # %% ../nbs/33_quantize.ipynb #b90b4071
 def to_half(values: Tensor, what: str) -> Tensor:
@@ -237,6 +244,7 @@ def halve(model: nn.Module,  # changed in place
 ) -> Halves:  # the promise
     "Apply a half-precision stage."
     chosen = {name: layer for name, layer in layers(model).items() if name not in set(keep)}
+    if not chosen: raise ValueError(f"{stage}: the model has no convolution or linear layer in reach")
     for layer in chosen.values(): layer.attach().in_half = True
     promise = Halves(stage, chosen)
     promise.renew(model)

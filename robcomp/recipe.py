@@ -82,6 +82,9 @@ class Quantize(Stage):
         if scope != "auto" and bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
         _fill(self, bits=int(bits), scope=scope)
 
+    @property
+    def rounds_inputs(self) -> bool: return self.bits == 8 and self.scope == "all"
+
     def __str__(self): return f"int{self.bits}" + (f":{self.scope}" if self.scope != "all" else "")
 
 # %% ../nbs/30_recipe.ipynb #494c2c60
@@ -156,19 +159,34 @@ def read_stage(text: str) -> Stage:  # as `prune0.7:layer`
     except ValueError: raise ValueError(f"{text!r}: {name} takes a number, as in {name}{dict(prune=.7, cluster=16, int=8, tune=3)[name]}") from None
     return STAGES[name](number, *([option] if option else []))
 
+# %% ../nbs/30_recipe.ipynb #2185806b
+NO_SHARES = {"cluster": ("cluster takes a number of values, no share", "cluster16"),
+             "int": ("int takes a number of bits, no share", "int8"),
+             "recal": ("recal takes no amount", "recal"), "half": ("half takes no amount", "half")}
+
+def in_percent(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives them
+    "What a stage with a percent sign may be: only prune and tune take shares."
+    match = re.fullmatch(r"([a-z_]+)(\d*\.?\d+)?(:\w+)?\s*%+(:\w+)?", text, re.ASCII)
+    if not match: return
+    name, amount, option = match[1], match[2], match[3] or match[4] or ""
+    if kind := re.fullmatch(r"cluster|recal|half|(int|quantize|quantise|quant|q)", name):
+        wrong, instead = NO_SHARES["int" if kind[1] else name]
+        yield wrong, "", instead
+    elif amount: yield "the amount is a fraction", f"{name}{Decimal(amount) / 100:f}{option}", "prune0.7"
+    elif name in STAGES: yield f"{name} takes a number", "", "prune0.7" if name == "prune" else "tune3"
+
 # %% ../nbs/30_recipe.ipynb #f5a6a5b0
 def slips(text: str,  # one stage, as somebody typed it
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."
     small = text.lower()
-    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\)?", small):
-        joined = apart[1] + apart[2].replace(",", ".")
+    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\s*(%?)\)?", small):
+        joined = apart[1] + apart[2].replace(",", ".") + apart[3]
         if joined != small: yield "a number follows its stage at once, with a point", joined, ""
     yield "stages are written in lower case", small, ""
     parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
     if all(parts): yield "stages are joined by +", "+".join(parts), ""
-    if percent := re.fullmatch(r"([a-z_]+)(\d*\.?\d+)\s*%(:\w+)?", text, re.ASCII):
-        yield "the amount is a fraction", f"{percent[1]}{Decimal(percent[2]) / 100:f}{percent[3] or ''}", "prune0.7"
+    yield from in_percent(re.sub(r"[-_=()\s]", "", small))
     if text in ("fp16", "float16"): yield "half precision is called half", "half", ""
     if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
         yield "quantization is called by its grid", f"int{bits[1] or 8}{bits[2] or ''}", "int8"
@@ -216,6 +234,19 @@ def parse(text: str,  # stages joined by `+`, or `dense`
     if text.strip() == "dense": return Recipe()
     if text.strip().endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
     return Recipe(parse_stage(part) for part in text.split("+"))
+
+# %% ../nbs/30_recipe.ipynb #cf64ff85
+def check_order(recipe: Recipe) -> Recipe:
+    "The recipe itself, or one line about a stage that cannot work where it stands."
+    for place, stage in enumerate(recipe):
+        if not isinstance(stage, Prune) or stage.scope != "gradual": continue
+        if not isinstance((*recipe, None)[place + 1], Tune):
+            raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
+        for other in recipe.stages[:place]:
+            if isinstance(other, Cluster):
+                raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
+                                 f"write {Prune(stage.amount)}")
+    return recipe
 
 # %% ../nbs/30_recipe.ipynb #2489a9bc
 def prefixes(recipe: Recipe,

@@ -17,6 +17,7 @@ from .compress import compress
 from .corruptions import Suite
 from .data import Data
 from .evaluate import evaluate
+from .published_corruptions import whole_number
 from .recipe import Cluster, Prune, Quantize, Recipe, Stage, parse_stage
 from .schema import CLEAN, GROUPS
 
@@ -67,9 +68,12 @@ def sensitivity(model: nn.Module,  # dense, with `.contract`; stays as it is
                 names: Iterable[str] | None = None,  # layers to try; None: all that can be compressed
                 together: int = 8,  # networks in memory at a time
 ) -> pd.DataFrame:  # a row a layer and group: layer, group, n, dense, accuracy, change, lost, gained, loss_change
-    "What a stage costs on one layer at a time, by group of corruptions; no test image is used."
-    stage, found = one_stage(stage), list(layers(model))
-    names = found if names is None else list(names)
+    """What a stage costs on one layer at a time, by group of corruptions; no test image is used.
+
+    Raises ValueError for a stage that no layer bears alone, and for layers that are not there."""
+    stage, found, together = one_stage(stage), list(layers(model)), whole_number("together", together, 1)
+    names = found if names is None else [names] if isinstance(names, str) else list(names)
+    if not names: raise ValueError("there is no layer to try: pass a network with convolutions or linear layers, or more names")
     if strange := [name for name in names if name not in found]: raise ValueError(unknown("layer", strange[0], found))
     seen = Data(f"{data.name}-calibration", data.train, data.calibration, data.calibration, data.classes, flip=data.flip)
     suite = Suite(seen, **(conditions or dict(severities=[3], per_condition=min(100, len(seen.test)))))

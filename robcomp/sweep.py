@@ -7,7 +7,8 @@ __all__ = ['store_status', 'sweep']
 
 # %% ../nbs/46_sweep.ipynb #5ec565e0
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -26,7 +27,7 @@ from .baseline import POLL, Study, baseline, on_device, plan, start_digest, trav
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
 from .pack import pack
-from .recipe import Recipe, parse
+from .recipe import Recipe, check_order, parse
 from .schema import ELSEWHERE, Trial
 from .training import pick_device
 from .workshop import workshop_of
@@ -35,6 +36,12 @@ from .workshop import workshop_of
 EXECUTORS = ("ProcessPoolExecutor(4, mp_context=multiprocessing.get_context('spawn')), "
              "Client(...).get_executor(pure=False) of Dask, or AutoExecutor(folder) of submitit")
 
+class Forked(ValueError):
+    "Work was given to a process that may wait for threads which it does not have."
+    def __init__(self, *said):
+        super().__init__(*(said or ("forked processes hang where torch has worked before: pass "
+                                    "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",)))
+
 def check_executor(executor: object) -> None:
     "One line about what is no executor, and about a pool whose processes would hang."
     if executor is None: return
@@ -42,9 +49,15 @@ def check_executor(executor: object) -> None:
         given = " ".join(repr(executor).split())[:60]
         raise TypeError(f"executor is None or an object with submit, got {given}: pass {EXECUTORS}")
     method = getattr(getattr(executor, "_mp_context", None), "get_start_method", str)()
-    if method == "fork":
-        raise ValueError("forked processes hang where torch has worked before: pass "
-                         "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))")
+    if method == "fork": raise Forked
+
+# %% ../nbs/46_sweep.ipynb #fbb81007
+BEGAN = os.getpid()  # the process that imported this, which a forked one is not
+
+def apart(work: Callable, sweeping: int, *given, **options):
+    "Do work that an executor was given, in the process that sweeps or one that was not forked from it."
+    if os.getpid() not in (sweeping, BEGAN): raise Forked
+    return work(*given, **options)
 
 # %% ../nbs/46_sweep.ipynb #8e8f1385
 def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
@@ -59,7 +72,7 @@ def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, t
     while todo or running:
         for job in [job for job in todo if job.needs in over]:
             todo.remove(job)
-            try: running[job] = executor.submit(do_job, study, job, folder, kept)
+            try: running[job] = executor.submit(apart, do_job, os.getpid(), study, job, folder, kept)
             except Exception as error:  # a pool that is broken, a queue that is full
                 lost.append((job, error))
                 over.add(job.makes)
@@ -68,6 +81,8 @@ def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, t
             except Exception as error: lost.append((job, error))
             over.add(job.makes)
         if running: sleep(.05)
+    for _, error in lost:
+        if isinstance(error, Forked): raise Forked from None
     if lost: raise RuntimeError(lost_pieces(lost, total))
 
 def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
@@ -153,7 +168,9 @@ def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
 def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, progress: bool) -> list[Trial]:
     "The plan of a sweep; where there is an executor, it trains the dense network."
     if executor is None or not study.trains: digest = start_digest(study, folder, progress=progress)
-    else: digest = executor.submit(start_digest, travelling(study, folder), folder, progress=False).result()
+    else:
+        given = os.getpid(), travelling(study, folder), folder
+        digest = executor.submit(apart, start_digest, *given, progress=False).result()
     return plan(study, recipes, digest)
 
 # %% ../nbs/46_sweep.ipynb #b1d28b2f
@@ -171,7 +188,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     check_executor(executor)
     study = on_device(study, device)
     if executor is None: pick_device(study.device)
-    recipes = [parse(str(recipe)) for recipe in recipes]  # a typing mistake is heard before any training
+    recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
     folder = writable_folder(folder).absolute()
     for part in ("trials", "artifacts"): writable_folder(folder / part)
     repaired(folder, [])  # a starting network that is damaged is trained again

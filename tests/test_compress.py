@@ -21,7 +21,7 @@ from robcomp.pack import pack, unpack
 from robcomp.recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Tune, parse
 from robcomp.schema import Trial
 from robcomp.training import Training
-from tests.networks import Attending
+from tests.networks import Attending, Taking
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 
@@ -264,9 +264,17 @@ def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(("text", "line"), [
     ("prune0.5:gradual", "write prune0.5:gradual\\+tune3"), ("prune0.5:gradual+int8", "write prune0.5:gradual\\+tune3"),
-    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16")])
-def test_stages_in_the_wrong_place(text, line):
+    ("cluster16+prune0.5:gradual+tune1", "cannot follow cluster16"), ("tune1+prune0.5:gradual", "write prune0.5:gradual\\+tune3")])
+def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
+    """Before anything is trained, in one network, in a sweep and in a plan."""
+    from robcomp._store.small import small_study
+    from robcomp.plan import Plan
+    from robcomp.sweep import sweep
+    monkeypatch.setattr("robcomp.compress.fit", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
+    with pytest.raises(ValueError, match=line): sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
+    with pytest.raises(ValueError, match=line): Plan(dict(dataset="digits", arch="vgg19", recipes=["dense", text]))
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("text", ["cluster16+int8", "int8+cluster16", "prune0.5+cluster4+int8", "cluster4+tune1+int8+tune1"])
@@ -444,6 +452,66 @@ def test_channels_that_reach_what_is_out_of_reach_stay(bare):
     with pytest.raises(ValueError, match="no channel can go"): compress(model, "prune0.5:channel")
 
 
+@pytest.mark.parametrize("text", ["prune0.5", "prune0.5:2of4", "cluster4", "half", "int8", "int8:weights", "int4", "int3:auto", "prune0.5+cluster4+int8", "int8+tune1+prune0.6"])
+def test_weights_that_are_taken_without_their_layer_are_compressed_by_every_stage(text, tmp_path, capsys):
+    """What enters such a layer is not seen, so it stays float, and the artifact says so."""
+    torch.manual_seed(0)
+    model, recipe = model_from(Taking(classes=2), name="taking", classes=2, contract=CONTRACT), parse(text)
+    artifact = compress(model, text, DATA, **MEANS)
+    assert all(layers(artifact.module)[name].state for name in ("taken", "last"))
+    line = "int8 rounds the weights of taken, idle alone: no image passes through that layer, so what meets them stays float"
+    asked = any(isinstance(stage, Quantize) and stage.rounds_inputs for stage in recipe)
+    assert artifact.remarks() == [line] * asked and capsys.readouterr().err == f"robcomp: {line}\n" * asked
+    again = packed_and_back(artifact, model, tmp_path / "taking.robcomp")
+    assert restored(again, artifact.recipe).remarks() == [line] * asked
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_channels_that_meet_taken_weights_stay(width):
+    model = model_from(Taking(classes=2, width=width), name="taking", classes=2, contract=CONTRACT)
+    artifact = compress(model, "prune0.5:channel")
+    found = layers(artifact.module)
+    assert found["mix"].weight.shape[:2] == (16, width) and found["stem"].weight.shape[0] == 32
+    assert artifact.remarks() == ["prune0.5:channel leaves stem whole: these channels meet the weights of taken, which the network takes without calling that layer"]
+
+
+def test_a_network_that_calls_none_of_its_layers():
+    class Functions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.last = nn.Conv2d(3, 32, 3), nn.Linear(32, 2)
+
+        def forward(self, x): return nn.functional.linear(nn.functional.conv2d(x, self.stem.weight).mean((2, 3)), self.last.weight)
+
+    model = model_from(Functions(), name="functions", classes=2, contract=CONTRACT)
+    assert compress(model, "int8", DATA).remarks() == ["int8 rounds the weights of stem, last alone: no image passes through that layer, so what meets them stays float"]
+    with pytest.raises(ValueError, match="^prune0.5:channel: functions: none of its layers is called; prune weights instead, as prune0.5$"): compress(model, "prune0.5:channel")
+
+
+def test_without_any_calibration_input_nothing_is_rounded():
+    nothing = Data("noise", noise(40, 0), noise(20, 1), noise(20, 2), ["dark", "bright"])
+    nothing.calibration = nothing.calibration.take([])
+    with pytest.raises(ValueError, match="^inputs cannot be rounded without calibration images: give at least one$"): compress(net(), "int8", nothing)
+
+
+def test_inputs_that_are_all_zero_are_rounded():
+    grey = Images(np.full((20, 8, 8, 3), 128, np.uint8), np.arange(20) % 2)
+    artifact = compress(net(), "int8", Data("grey", grey, grey, grey, ["dark", "bright"]))
+    assert torch.isfinite(artifact.module(torch.randn(2, 3, 8, 8))).all() and artifact.module.stem.input_range.scale > 0
+
+
+@pytest.mark.parametrize("make", [lambda: nn.BatchNorm2d(4, track_running_stats=False), lambda: without(nn.BatchNorm2d(4), "running_mean", "running_var")])
+def test_there_are_no_statistics_to_measure_again(make):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="^layer 2 keeps no running statistics and normalises by the batch it is in: there are none to measure again, leave that out$"):
+        compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
+
+
+def without(layer, *names):
+    for name in names: setattr(layer, name, None)
+    return layer
+
+
 def test_networks_that_are_quantized_already_are_refused():
     model = net()
     model.last = torch.ao.nn.quantized.dynamic.Linear(12, 2)
@@ -474,7 +542,10 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
                                          ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"), ("prune=0.5", "write prune0.5$"),
                                          ("Prune(.5)", "write prune0.5$"), ("prune0,5", "write prune0.5$"), ("int-8", "write int8$"),
                                          ("int8,tune1", "write int8[+]tune1$"), ("prune0.5 -> int8", "write prune0.5[+]int8$"),
-                                         ("PRUNE70%", "write prune0.7$"), ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
+                                         ("PRUNE70%", "write prune0.7$"), ("prune 70%", "write prune0.7$"), ("prune(70 %)", "write prune0.7$"), ("Prune 70% + INT8", "write prune0.7$"),
+                                         ("cluster50%", "number of values, no share, as in cluster16$"), ("int80%", "number of bits, no share, as in int8$"), ("int 8%", "as in int8$"),
+                                         ("Quantize 8 %", "as in int8$"), ("tune50%", "write tune0.5$"), ("half50%", "no amount, as in half$"), ("prune%", "takes a number, as in prune0.7$"),
+                                         ("prune150%", "as in prune0.7$"), ("quantize16", "as in int8$"), ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"),
                                          ("prune-1.5", "did you mean 'prune'"), ("Dense", "write dense$"),
                                          ("int4.5:auto", "3 to 7 whole bits"), ("int" + "9" * 290, "allowed: int8, int4, int2$"),
                                          ("tune" + "1" * 290, "epochs from 0.001 to 1000"), ("cluster" + "9" * 290, "2 to 4096"),
@@ -486,7 +557,7 @@ def test_the_usual_slips_are_told_what_to_write(typed, said):
 
 WORDS = ["prune", "Prune", "prone", "cluster", "CLUSTER", "int", "tune", "recal", "half", "dense", "Dense", "quantize", "quant", "q", "fp16", "float16", "bits", ""]
 NUMBERS = ["", "0.7", "70", ".5", "0,5", "16", "8", "4", "3", "1.5", "150", "0", "1e-7", "0.0000001", "٣", "2.5.1", "9" * 30]
-JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
+JOINTS = ["", " ", "-", "_", "=", ":", "(", "%", " %", "%%", "%)", "%:layer", ":weights", ":2of4", ":Layer", ")", "+", "++", ",", "->", " >> ", "/", "&", "\n"]
 
 
 @settings(max_examples=1500, deadline=None)

@@ -1,5 +1,6 @@
 """The nineteen corruptions: published bytes, published formulas, draws that belong to the image, suites, arrays."""
 
+import copy
 import errno
 import hashlib
 import http.server
@@ -807,6 +808,48 @@ def test_own_corruption_of_another_source_is_another_suite(few, tmp_path, monkey
     assert texts[0].rpartition("-")[0] == texts[1].rpartition("-")[0] and texts[0] != texts[1]
 
 
+SHADE = 2
+
+
+def test_own_corruption_of_other_constants_is_another_suite(few, monkeypatch):
+    def made(amount, kept=0):
+        def dull(images, severity, generator, kept=kept):
+            return images // np.uint8(amount) * np.uint8(SHADE) + np.uint8(kept)
+
+        return Suite(few, corruptions=[corruption(dull)], severities=[1]).text
+
+    assert made(2) == made(2)
+    texts = {made(2), made(3), made(2, kept=1), made(np.arange(1, 2)), made(np.arange(2, 3))}
+    monkeypatch.setitem(globals(), "SHADE", 1)
+    assert len(texts | {made(2)}) == 6
+
+
+def test_own_corruption_that_others_cannot_find_is_not_pickled(few):
+    @corruption
+    def dull(images, severity, generator):
+        return images // 2
+
+    with pytest.raises(TypeError, match="'dull' is defined inside a function, so no other process finds it") as error:
+        pickle.dumps(dull)
+    one_line(error)
+    assert copy.deepcopy(dull) is copy.copy(dull) is dull
+
+
+def test_own_corruption_of_a_notebook_is_not_pickled(few, monkeypatch):
+    monkeypatch.setattr(banding, "__module__", "__main__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    with pytest.raises(TypeError, match="'banding' is defined in a notebook, so no other process finds it") as error:
+        pickle.dumps(banding)
+    one_line(error)
+
+
+@pytest.mark.parametrize("thing", [3, None, object()])
+def test_own_corruption_is_a_function(thing):
+    with pytest.raises(TypeError, match="a corruption is made of a function that has a name, got") as error:
+        corruption(thing)
+    one_line(error)
+
+
 def test_own_corruption_without_a_source_is_refused(few):
     place = {}
     exec("def dull(images, severity, generator): return images // 2", place)
@@ -932,6 +975,20 @@ def test_arrays_of_a_folder_are_read_as_they_lie(few, bar):
     )
     np.save(bar / f"{CBAR[0]}.npy", np.load(bar / f"{CBAR[0]}.npy") // 2)
     assert suite.text != Suite(few, corruptions=CBAR[:2], source=bar, per_condition=9).text
+
+
+def test_strengths_belong_to_corruptions_that_have_them(few, tmp_path):
+    write_arrays(few, tmp_path / "few-C", corruptions=["contrast"])
+    for strengths in ("cifar", "imagenet", "bogus"):
+        with pytest.raises(ValueError, match="have the strengths they were made with: leave strengths out") as error:
+            Suite(few, source=tmp_path / "few-C", corruptions=["contrast"], strengths=strengths)
+        one_line(error)
+    part = Images(np.zeros((4, 56, 56, 3), np.uint8), [0, 1, 0, 1])
+    between = Data("between", part, part, part, ["a", "b"])
+    assert "strengths" not in Suite(between, corruptions=[banding]).text
+    for corruptions in (["fog"], ["fog", banding]):
+        with pytest.raises(ValueError, match="pass strengths='cifar' or 'imagenet'"):
+            Suite(between, corruptions=corruptions)
 
 
 def test_own_arrays_come_back_through_a_folder(few, tmp_path):

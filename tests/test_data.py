@@ -139,6 +139,14 @@ def test_contracts_that_cannot_be(mean, std):
     assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_contract_for_values_from_0_to_1_is_noticed():
+    with pytest.raises(ValueError, match="is in pixel units 0 to 255, .*: multiply them by 255") as error:
+        InputContract(224, (.485, .456, .406), (.229, .224, .225))
+    assert "\n" not in str(error.value)
+    for mean, std in (((0, 0, 0), (1, 1, 1)), ((0, 0, 0), (.5, .5, .5)), ((.2, .1, .3), (1, 1, 1))):
+        assert InputContract(32, mean, std).std == std
+
+
 @pytest.mark.parametrize("size", [0, -8, 32.5, "32", True, None, 1 << 60, [32], float("nan")])
 def test_sizes_that_cannot_be(tmp_path, size):
     said = "^a size is a whole number of pixels from 1 to 16,384, got"
@@ -171,7 +179,7 @@ def test_every_mode_of_picture(mode, tmp_path):
         image = Image.fromarray(deep)
     else:
         image = Image.new("RGB", (10, 10), (128, 128, 128)).convert(mode)
-    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16", "I") else "x.png")
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "LAB", "I;16") else "x.pgm" if mode == "I" else "x.png")
     image.save(path)
     pixels = read_picture(path, 8)
     assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
@@ -390,6 +398,16 @@ def test_sixteen_bits_keep_their_range(tmp_path):
             and read[0, -1].tolist() == [255] * 3
             and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
         )
+
+
+@pytest.mark.parametrize("kind, said", [
+    (np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
+@pytest.mark.parametrize("largest", [255, 65535, 2**31 - 1])
+def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
+    Image.fromarray(np.linspace(0, largest, 256).reshape(16, 16).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=f"unreadable image .*{said}.* no known range.*: mend it") as error:
+        read_picture(tmp_path / "a.tif", 8)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])

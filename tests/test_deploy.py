@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
@@ -324,10 +325,48 @@ def test_padding_given_as_a_word_is_written_in_numbers(tmp_path, options, recipe
     assert found["same"] == 1 and found["largest_steps"] < (1e-3 if recipe == "dense" else 2)
 
 
+class Calling(nn.Module):
+    """A network that calls functions where others have layers."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.stem, self.held, self.last, self.call = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, (2, 3)), nn.Linear(6, 6), call
+
+    def forward(self, x): return self.last(self.call(self, self.stem(x)).relu().mean((2, 3)))
+
+
+@needs_onnx
+@pytest.mark.parametrize("call", [
+    lambda net, x: F.conv2d(x, net.held.weight, padding="same", dilation=2),
+    lambda net, x: torch.conv2d(x, net.held.weight, net.held.bias, 1, "same", [3]),
+    lambda net, x: F.conv2d(x, weight=net.held.weight, padding="valid"),
+    lambda net, x: F.conv1d(x.flatten(2), net.held.weight[:, :, 0], padding="same", dilation=3)[..., None],
+    lambda net, x: F.instance_norm(x, torch.ones(6), torch.full((6,), 2.), use_input_stats=False)])
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+def test_functions_are_written_as_layers_are(tmp_path, call, recipe):
+    torch.manual_seed(0)
+    module = compress(model_from(Calling(call), name="calling", classes=6, contract=CONTRACT), recipe, DATA).module
+    found = agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < (1e-3 if recipe == "dense" else 2)
+
+
+@needs_onnx
+def test_an_instance_norm_with_running_statistics_is_written(tmp_path):
+    norm = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
+    for values in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data): nn.init.uniform_(values, .5, 2)
+    network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), name="norm", classes=6, contract=CONTRACT)
+    found = agreement(network, export_onnx(network, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < 1e-3
+
+
 @needs_onnx
 def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
-    for last, said in ((Inverse(), "cannot be written as ONNX: Exporting the operator 'aten::linalg_pinv'"), (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), "layer 1.0 normalises by the batch it is in")):
-        network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))
+    batch = Calling(lambda net, x: F.batch_norm(x, None, None, training=True))
+    for last, said in ((Inverse(), "cannot be written as ONNX: opset 17 has no linalg_pinv: replace it in the network, or try another opset$"),
+                       (batch, "normalises by the batch an image is in, so no file can answer for one image: keep running statistics$"),
+                       (pool, "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, or pool with a kernel size$"), (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6)), "layer 1.0 normalises by the batch it is in")):
+        network = model_from(last if last is batch else nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT)
         with pytest.raises(ValueError, match=said) as caught: export_onnx(network, tmp_path / "net.onnx")
         assert "\n" not in str(caught.value) and not (tmp_path / "net.onnx").exists()
     assert capfd.readouterr() == ("", "")
@@ -428,6 +467,27 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
     assert 0 <= found["median_s"] <= found["p90_s"]
     with pytest.raises(ZeroDivisionError): measure_latency(lambda: 1 / 0, threads=1)
     assert torch.get_num_threads() == before
+
+
+def test_latency_of_files_for_bytes_and_for_a_fixed_batch(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+    from robcomp.deploy import measure_latency
+    kinds = dict(bytes=TensorProto.UINT8, half=TensorProto.FLOAT16, whole=TensorProto.INT64)
+    for name, kind in kinds.items():
+        infos = [helper.make_tensor_value_info(side, kind, [3, 4, 4, 3]) for side in ("x", "y")]
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], name, infos[:1], infos[1:])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
+    for name in ("bytes", "half"): assert measure_latency(tmp_path / name, batch=3, repeats=2)["repeats"] == 2
+    for call, said in ((lambda: measure_latency(tmp_path / "bytes"), "takes 3 images at a time, not 1: pass batch=3"),
+                       (lambda: measure_latency(tmp_path / "whole", batch=3), r"takes tensor\(int64\): allowed are"),
+                       (lambda: measure_latency(tmp_path / "half", repeats=0), "repeats is a whole number from 1"),
+                       (lambda: measure_latency(tmp_path / "half", warmup=-1), "warmup is a whole number from 0"),
+                       (lambda: measure_latency(tmp_path / "half", batch=0), "batch is a whole number from 1"),
+                       (lambda: measure_latency(nn.Linear(1, 1)), "has no input contract"),
+                       (lambda: measure_latency(None), "runner is a path, a session, a network or a function, got NoneType")):
+        with pytest.raises((TypeError, ValueError), match=said) as error: call()
+        assert "\n" not in str(error.value)
 
 
 @needs_onnx

@@ -193,3 +193,120 @@ def test_openvino_gives_the_answers_of_our_int8_file(tmp_path):
     run = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     own, other = predict(file, data.test.images), run(as_input(data.test.images, small.contract).numpy())[0]
     assert (own.argmax(1) == other.argmax(1)).mean() > .98
+
+
+def answers_of(net):
+    def answer(x):
+        with torch.no_grad(): return net(torch.from_numpy(x))
+    return answer
+
+
+def test_a_function_that_works_in_place_reaches_no_other_model(net):
+    """A model that normalises in place what it is given, and one that answers in the same memory each time."""
+    x, kept = torch.rand(4, 3, 32, 32), np.empty((2, 5), np.float32)
+    def spoils(images):
+        images -= 100
+        return answers_of(net)(images)
+    def reuses(images):
+        if len(images) == 2: kept[:] = images.mean((1, 2, 3))[:, None] * np.arange(5)
+        return kept
+    before, model = x.clone(), from_predict(spoils, CONTRACT, size_bytes=1)
+    model(x)
+    assert torch.equal(x, before)
+    model = from_predict(reuses, CONTRACT, size_bytes=1)
+    first = model(x[:2])
+    again = first.clone()
+    model(x[2:] + 1)
+    assert torch.equal(first, again)
+
+
+def test_what_runs_elsewhere_is_neither_compressed_nor_packed_nor_exported(net, tmp_path):
+    from robcomp.compress import compress
+    from robcomp.deploy import export_onnx
+    from robcomp.pack import pack
+    from robcomp.sweep import Study
+    model, data = from_predict(answers_of(net), CONTRACT, size_bytes=1, name="theirs"), load("digits")
+    for call in (lambda: compress(model, "int8", data), lambda: compress(model, "dense"), lambda: pack(model, tmp_path / "x.robcomp"),
+                 lambda: export_onnx(model, tmp_path / "x.onnx"), lambda: Study(data, model)):
+        with pytest.raises((TypeError, ValueError), match="theirs runs elsewhere: it can be judged and evaluated, not compressed") as error: call()
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TypeError, match="pass it through model_from"): Study(data, nn.Flatten())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wrong_arguments_are_one_line(net, tmp_path):
+    path, bytes_in = exported(net, tmp_path / "net.onnx"), exported(net, tmp_path / "bytes.onnx", inside=True, last=True, dtype=torch.uint8)
+    answer = answers_of(net)
+    for call, said in ((lambda: from_predict(answer, (32, 0, 1), size_bytes=1), r"contract is InputContract\(size, mean, std\).*got \(32, 0, 1\)"),
+                       (lambda: from_onnx(path, "imagenet"), "contract is InputContract"),
+                       (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=5), "each of the 5 classes once, 0 to 4, got 5"),
+                       (lambda: from_predict(answer, CONTRACT, size_bytes=1, order=[None] * 5), "each of the 5 classes once"),
+                       (lambda: from_predict(lambda x: answer(x)[:, :0], CONTRACT, size_bytes=1), r"got \(2, 0\)"),
+                       (lambda: from_predict(lambda x: answer(x[:1]), CONTRACT, size_bytes=1), "does it take any number of images"),
+                       (lambda: from_onnx(bytes_in, CONTRACT), r"takes bytes as they are: pass contract=InputContract\(32, \(0, 0, 0\), \(1, 1, 1\)\)"),
+                       (lambda: from_onnx(path, CONTRACT, threads=0), "threads is a whole number from 1 to 256, got 0")):
+        with pytest.raises((TypeError, ValueError), match=said) as error: call()
+        assert "\n" not in str(error.value)
+    assert from_predict(answer, CONTRACT, size_bytes=np.int64(7)).figures == dict(size_bytes=7)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("note", ["MIT", "", "null", "[1, 2]", '{"size": 32}', '{"size": 32, "mean": [1], "std": [1]}'])
+def test_a_note_of_another_tool_is_no_contract(net, tmp_path, note):
+    from robcomp.deploy import predict
+    model = onnx.load(exported(net, tmp_path / "net.onnx"))
+    helper.set_model_props(model, dict(contract=note))
+    onnx.save(model, tmp_path / "net.onnx")
+    for call in (lambda: from_onnx(tmp_path / "net.onnx"), lambda: predict(tmp_path / "net.onnx", np.zeros((1, 32, 32, 3), np.uint8))):
+        with pytest.raises(ValueError, match="the note 'contract' of .* is none of ours") as error: call()
+        assert "\n" not in str(error.value)
+    assert from_onnx(tmp_path / "net.onnx", CONTRACT).classes == 5
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("place", ["../secret.bin", "absent.bin", ".", "pipe", "/dev/zero", ""])
+def test_tensors_are_read_from_files_beside_the_model_alone(net, tmp_path, place):
+    """A path that leads away, and a pipe at which a reader would wait for ever: refused before anything is opened."""
+    import os
+    (tmp_path / "secret.bin").write_bytes(bytes(16))
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / "pipe")
+    model = onnx.load(exported(net, tmp_path / "net.onnx"))
+    extra = model.graph.initializer.add(name="unused", data_type=1, dims=[4], data_location=TensorProto.EXTERNAL)
+    extra.external_data.add(key="location", value=place)
+    path = tmp_path / "model" / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="keeps tensors in .*, which is no file beside it") as error: from_onnx(path, CONTRACT)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_evaluation_says_what_answered(net, tmp_path):
+    data = load("digits")
+    suite = Suite(data, corruptions=["contrast"], severities=[3], per_condition=5)
+    ten = model_from(nn.Sequential(net, nn.Linear(5, 10)), name="ten", classes=10, contract=CONTRACT)
+    models = dict(file=from_onnx(exported(ten, tmp_path / "net.onnx"), CONTRACT), function=from_predict(answers_of(ten), CONTRACT, size_bytes=1))
+    for engine in ("auto", "torch", "onnxruntime"):
+        rows = evaluate(models, suite, engine=engine, device="cpu", progress=False)
+        assert rows.groupby("name").engine.first().str.split().str[0].to_dict() == dict(file="onnxruntime", function="elsewhere")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_that_changed_is_not_taken_for_the_one_that_was_read(net, tmp_path, monkeypatch):
+    """A pickle opens its file again, from any folder, and only the file that it was made of."""
+    import pickle
+    path, x = exported(net, tmp_path / "net.onnx"), torch.zeros(2, 3, 32, 32)
+    monkeypatch.chdir(tmp_path)
+    model = from_onnx("net.onnx", CONTRACT)
+    kept, wanted = pickle.dumps(model), model(x)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    assert torch.equal(pickle.loads(kept)(x), wanted)
+    before = path.read_bytes()
+    for change in (lambda: path.write_bytes(exported(net, tmp_path / "else" / "soft.onnx", soft=True).read_bytes()), path.unlink):
+        change()
+        with pytest.raises(ValueError, match="has changed or gone since it was read: read it again") as error: pickle.loads(kept)(x)
+        assert "\n" not in str(error.value)
+    path.write_bytes(before)
+    assert torch.equal(pickle.loads(kept)(x), wanted)

@@ -1,4 +1,6 @@
 """Models from elsewhere in a study's store: paired with ours image by image, and marked in charts."""
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 from robcomp.charts import chart_front, family
 from robcomp.data import contract_of, load
 from robcomp.elsewhere import from_predict
-from robcomp.judge import judge
+from robcomp.judge import judge, trial_of
 from robcomp.models import model_from
 from robcomp.results import collect, outcomes, summarise
 from robcomp.sweep import Study, sweep
@@ -48,3 +50,43 @@ def test_charts_give_models_from_elsewhere_a_look_of_their_own(filed):
     assert family("elsewhere:same") == "elsewhere" != family("int8")
     spec = str(chart_front(summarise(filed)).to_dict())
     assert "elsewhere:same" in spec and "'elsewhere'" in spec
+
+
+def test_the_key_covers_all_that_a_function_answers(tmp_path):
+    """Other bytes, scores that are less sure, and another network that is right on the same images: none is done already."""
+    data = load("digits")
+    few = data.calibration.take(range(60))
+    right = torch.nn.functional.one_hot(torch.from_numpy(few.labels), 10).float()
+    contract, shown = contract_of(data), torch.from_numpy(few.images[:, ::8, ::8, 0].reshape(60, -1)).float()
+    def scored(scale, tilt):
+        def answer(x):
+            if len(x) != len(few): return torch.zeros(len(x), 10)
+            return scale * (10 * right + tilt * shown[:, :10] / 255)
+        return answer
+    study = Study(data, "vgg19", conditions=dict(corruptions=["contrast"], severities=[2], per_condition=10))
+    def key(scale=1, tilt=1, size=1000):
+        model = from_predict(scored(scale, tilt), contract, size_bytes=size)
+        return trial_of("m", model, study, arch="a", weights="", few=few).key
+    assert key() == key()
+    assert len({key(), key(size=1001), key(scale=.3), key(tilt=-1)}) == 4
+
+
+def test_what_is_judged_is_a_mapping_and_a_study(tmp_path):
+    model = from_predict(lambda x: np.zeros((len(x), 10)), contract_of(load("digits")), size_bytes=1)
+    for models, study in ((model, None), ([model], None), (None, None), (dict(m=model), None)):
+        with pytest.raises(TypeError, match="judge takes a mapping of names to models and a Study, got") as error:
+            judge(models, study, tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_trial_says_what_answered(filed):
+    said = filed.trials.set_index("recipe").versions.map(json.loads)
+    assert said["elsewhere:same"]["engine"] == "elsewhere" and said["dense"]["engine"] == "torch"
+
+
+def test_models_from_elsewhere_do_not_adapt(tmp_path):
+    data = load("digits")
+    study = Study(data, "vgg19", conditions=dict(corruptions=["contrast"], severities=[2], adapt=True))
+    model = from_predict(lambda x: np.zeros((len(x), 10)), contract_of(data), size_bytes=1)
+    with pytest.raises(ValueError, match="models from elsewhere cannot adapt"): judge(dict(m=model), study, tmp_path / "x")
+    assert not (tmp_path / "x").exists()

@@ -1,5 +1,6 @@
 import os
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,35 @@ def test_checkpoints_refused_in_one_line(tmp_path, capsys):
         with pytest.raises(ValueError, match=words) as error: load_weights(model, path)
         assert "\n" not in str(error.value) and weights_sha256(model) == before
     assert "must never run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda tensor: tensor.to(torch.float8_e4m3fn), "holds torch.float8_e4m3fn for 0.weight: codes without"),
+    (lambda tensor: tensor.to_sparse(), "holds 0.weight sparse"),
+    (lambda tensor: tensor.to("meta"), "holds 0.weight on no device"),
+    (lambda tensor: tensor * float("nan"), "holds values of 0.weight that are no finite numbers")])
+def test_tensors_that_are_no_weights(tmp_path, change, said):
+    model = tiny()
+    before = weights_sha256(model)
+    torch.save({name: change(value) if value.is_floating_point() else value
+                for name, value in tiny().state_dict().items()}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=said) as error: load_weights(model, tmp_path / "x.pt")
+    assert "\n" not in str(error.value) and weights_sha256(model) == before
+
+
+def test_checkpoints_say_what_was_narrowed_and_what_is_not_opened(tmp_path, capsys):
+    model, tensors = tiny(), tiny().state_dict()
+    torch.save({name: value.double() if value.is_floating_point() else value for name, value in tensors.items()},
+               tmp_path / "x.pt")
+    load_weights(model, tmp_path / "x.pt")
+    assert "narrowed float64" in capsys.readouterr().err
+    for content, said in ((dict(state_dict=tensors, options=Namespace(lr=1)), "an object of argparse.Namespace, which"),
+                          (dict(enumerate(tensors.values())), "holds no mapping of names to tensors")):
+        torch.save(content, tmp_path / "x.pt")
+        with pytest.raises(ValueError, match=said) as error: load_weights(model, tmp_path / "x.pt")
+        assert not {"\n", "\x1b"} & set(str(error.value))
+    for path in (None, 5, b"x.pt"):
+        with pytest.raises(TypeError, match="is named by a text or a Path"): load_weights(model, path)
 
 
 def test_checkpoints_damaged_or_swollen(tmp_path):

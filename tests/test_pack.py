@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from robcomp._packing.coder import decode, encode, order0_bytes
-from robcomp._packing.container import Section
+from robcomp._packing.container import Section, beginning
 from robcomp._packing.context import MOST, decode_in_context, encode_in_context
 from robcomp._packing.header import check_header
 from robcomp._packing.streams import encode_planes
@@ -26,7 +26,8 @@ from robcomp._compression.state import layers, plain, rest
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import encode_weights, ledger, pack, unpack
+from robcomp.pack import encode_weights, file_contents, ledger, pack, unpack
+from robcomp.training import Training
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -491,7 +492,7 @@ def refused(path, data):
     return said
 
 
-OF_A_NETWORK = ("holds a network of other layers", "do not fit each other", "holds narrower layers", "of your own")  # and nothing that a file alone tells
+OF_A_NETWORK = ("holds a network of other layers", "do not fit each other", "holds narrower layers", "of your own", "promised half precision in")  # and nothing that a file alone tells
 
 
 @pytest.fixture
@@ -569,7 +570,7 @@ def test_what_is_in_half_precision_takes_two_bytes(files, recipe, kinds):
 
 @pytest.mark.parametrize("value", [1 / 3, 1e5, 1e-9])
 def test_one_number_too_many_and_all_take_four_bytes(tmp_path, value):
-    module = compress(net(), "half").module
+    module = plain(compress(net(), "half").module)
     pack(module, tmp_path / "all")
     with torch.no_grad(): module.norm.bias[0] = value
     pack(module, tmp_path / "model")
@@ -892,6 +893,42 @@ def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_
     assert f"its recipe {other}" in refused(tmp_path / "lie", closed(header | dict(recipe=other), body))
     with pytest.raises(ValueError, match="its recipe"): ledger(tmp_path / "lie")
     with pytest.raises(ValueError, match="^its recipe"): pack(module, tmp_path / "x", recipe=other)
+
+
+@pytest.mark.parametrize("recipe, other", [("prune0.5", "prune0.5:2of4"), ("prune0.5:layer+cluster4", "prune0.5:2of4+cluster4"), ("prune0.5:layer", "prune0.3+prune0.5:2of4"), ("prune0.5:layer", "prune0.5:channel+prune0.5:2of4")])
+def test_zeros_elsewhere_than_in_every_four_are_refused(tmp_path, recipe, other):
+    module = compress(net(), recipe, NOISE).module
+    for state in (layer.state for layer in layers(module).values() if layer.state.mask is not None):  # a whole filter is kept
+        state.mask[0].fill_(True)
+        if state.codes is not None: state.codes[0].fill_(1)
+    pack(module, tmp_path / "made")
+    header, body = opened((tmp_path / "made").read_bytes())
+    said = refused(tmp_path / "lie", closed(header | dict(recipe=other), body))
+    assert f"its recipe {other} promises two zeros in every four, which layer" in said
+    with pytest.raises(ValueError, match="promises two zeros in every four"): ledger(tmp_path / "lie")
+    with pytest.raises(ValueError, match="promises two zeros in every four"): pack(module, tmp_path / "x", recipe=other)
+
+
+@pytest.mark.parametrize("recipe", ["prune0.3+prune0.5:2of4", "prune0.5:2of4+prune0.8", "cluster8+prune0.5:2of4", "prune0.5:2of4+prune0.5:channel", "prune0.5:2of4+tune1+int8"])
+def test_two_zeros_in_every_four_beside_other_stages_are_read(tmp_path, recipe):
+    module = compress(model_from(torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 4)),
+                                 name="row", classes=4, contract=net().contract), recipe, NOISE, tune=Training(1, batch=20, peak=.01, warmup=0.), progress=False).module
+    pack(module, tmp_path / "made")
+    assert ledger(tmp_path / "made").bytes.sum() == (tmp_path / "made").stat().st_size
+    assert tensors_sha256(unpack(tmp_path / "made", module=module).state_dict()) == tensors_sha256(module.state_dict())
+
+
+def test_half_precision_is_held_against_the_numbers(files, tmp_path):
+    """Files whose recipe says half and whose numbers have more digits, of the norm alone and of everything; a layer may have been kept."""
+    norm, everything = copy.deepcopy(files["half"][1]), net()
+    norm.norm.running_mean.add_(1e-5)
+    kept = compress(net(), "half", keep=["stem"]).module
+    pack(kept, tmp_path / "kept")
+    assert tensors_sha256(unpack(tmp_path / "kept", module=LIKE_IT).state_dict()) == tensors_sha256(kept.state_dict())
+    for module, said in ((norm, "half promised half precision in norm.running_mean, 8 numbers have more digits"), (everything, "its recipe half halves, none of its layers is in half precision")):
+        header, sections = file_contents(module, "half")
+        assert said in refused(tmp_path / "lie", beginning(header, sections) + b"".join(section.data for section in sections))
+        with pytest.raises(ValueError, match="^half promised half precision in"): pack(module, tmp_path / "x", recipe="half")
 
 
 def test_narrow_layers_need_a_recipe_that_takes_channels_out(tmp_path):

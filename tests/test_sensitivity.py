@@ -76,3 +76,14 @@ def test_the_heat_map_says_how_many_images_a_cell_rests_on(net, data):
     spec = chart_sensitivity(table, stage="int2, simulated").to_dict()
     assert "60 to 120 images a cell" in str(spec["title"]) or "60 to 120 images a cell" in str(spec)
     with pytest.raises(ValueError, match="there is nothing to draw"): chart_sensitivity(table[:0])
+
+
+def test_numbers_and_layers_that_cannot_be(net, data):
+    from robcomp.elsewhere import from_predict
+    theirs = from_predict(lambda x: np.zeros((len(x), 10)), net.contract, size_bytes=1)
+    for model, options, said in ((net, dict(names=[]), "there is no layer to try"),
+                                 (theirs, dict(), "there is no layer to try"),
+                                 (net, dict(together=0), "together is a whole number of 1 or more, got 0"),
+                                 (net, dict(names="first"), "unknown layer 'first'")):
+        with pytest.raises(ValueError, match=said) as error: sensitivity(model, data, "int2", **options)
+        assert "\n" not in str(error.value)

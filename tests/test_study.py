@@ -79,6 +79,8 @@ def test_every_data_set_that_loads_is_a_data_set_of_a_study():
     (["WEIGHTS='{arhc}.safetensors'"], "weights '{arhc}.safetensors': what stands in braces is arch, dataset or seed"),
     (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
     (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
+    (["RECIPES=[dense, prune0.5:gradual]"], "write prune0.5:gradual+tune3"),
+    (["DEVICE=cuda0"], "device is cpu, cuda, cuda:1, or nothing"),
 ])
 def test_mistakes_are_one_line(tmp_path, words, said):
     refused = study(tmp_path, *words)
@@ -95,6 +97,8 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
     (dict(where="size_bm < 1"), "size_bm"),
     (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
+    (dict(frost="/etc"), "frost='/etc': allowed are"),
+    (dict(device="cuda:99"), "device 'cuda:99' is not on this machine"),
 ])
 def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
     """No library's inside is shown, no data are loaded, nothing is trained."""
@@ -111,6 +115,42 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     error, = [output for output in outputs if output.output_type == "error"]
     assert len(error.traceback) == 1 and "\n" not in error.traceback[0]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("given, said", [
+    (dict(frost=""), "frost is own, imagecorruptions or a folder of pictures, got ''"),
+    (dict(frost="FOLDER"), "a folder with pictures"),
+    (dict(recipes=["dense", "prune0.5:gradual"]), "write prune0.5:gradual[+]tune3"),
+    (dict(recipes=["cluster4+prune0.5:gradual+tune1"]), "cannot follow cluster4"),
+    (dict(weights="FOLDER"), "weights is auto, a safetensors file that exists"),
+    (dict(weights="FOLDER/notes.txt"), "no whole safetensors file"),
+    (dict(weights="FOLDER/a.pt"), "holds no plain tensors"),
+    (dict(weights="FOLDER/{seed}.safetensors", seeds=[3]), "there is no file"),
+    *[(dict(weights=text), "what stands in braces is arch, dataset or seed")
+      for text in ("{seed:99999999999}", "{seed!r:>9999999999}", "{arch:{seed}}", "{seed.real}", "{", "a}")],
+    *[(dict(device=text), "device is cpu, cuda")
+      for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")],
+    *[(dict(device=text), f"device '{text}' is not on this machine") for text in ("cuda:7", "mps", "xpu:3")],
+    (dict(images="FOLDER"), "make one folder a class"),
+    (dict(folder="FOLDER/notes.txt/runs"), "folder is the name of a folder"),
+    (dict(folder="FOLDER/read only"), "cannot write in .* [(]Read-only file system[)]"),
+])
+def test_what_this_machine_cannot_run_with_is_one_line(tmp_path, monkeypatch, given, said):
+    """The rules hold for every notebook; nothing is left in the folder of a study that does not begin."""
+    from robcomp.parameters import ParameterError, check_parameters
+    (tmp_path / "notes.txt").write_text("frost on the window")
+    (tmp_path / "a.pt").write_bytes(b"PK\3\4 and no archive")
+    made = Path.mkdir
+
+    def mkdir(path, *args, **kwargs):
+        if path.name == "read only": raise OSError(30, "Read-only file system")
+        made(path, *args, **kwargs)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    given = {name: value.replace("FOLDER", str(tmp_path)) if isinstance(value, str) else value
+             for name, value in given.items()}
+    with pytest.raises(ParameterError, match=said) as error:
+        check_parameters(dict(folder=str(tmp_path / "runs")) | given, "a notebook of one's own")
+    assert len(str(error.value).splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
 def test_every_parameter_of_every_experiment_has_a_rule():

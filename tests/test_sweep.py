@@ -496,6 +496,31 @@ def test_a_forking_pool_is_refused_before_anything_is_done(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+class Hiding:
+    """Somebody's own object around a pool of processes."""
+
+    def __init__(self, pool): self.pool = pool
+
+    def submit(self, function, *given, **options):
+        future = Future()
+        self.pool.apply_async(function, given, options, future.set_result, future.set_exception)
+        return future
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_a_forking_pool_that_an_object_hides_is_refused_in_one_line(tmp_path, trains):
+    """Nothing hangs, whoever gives the first work: the training of the dense network or a piece."""
+    import torch
+    from robcomp.sweep import Study
+    from robcomp.training import Training
+    torch.randn(512, 512) @ torch.randn(512, 512)
+    mine = Study("digits", "vgg19", train=Training(1)) if trains else study()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        with pytest.raises(ValueError, match="^forked processes hang where torch has worked before: pass Process.*'spawn'[)][)]$"):
+            sweep(mine, RECIPES, tmp_path / "store", executor=Hiding(pool), progress=False)
+    assert not list((tmp_path / "store" / "trials").glob("*.parquet"))
+
+
 @pytest.mark.parametrize("wrong, said", [("dask", "got 'dask'"), (4, "got 4"), (0, "got 0"), ("", "got ''"), (object(), "got <object"),
                                          (ThreadPoolExecutor, "got <class"), (pd.DataFrame([[1], [2]]), "got 0 0 1 1 2")])
 def test_what_is_no_executor_is_one_line_that_says_what_to_pass(tmp_path, wrong, said):

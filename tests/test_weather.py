@@ -1,5 +1,6 @@
 """Glass, fog, motion, snow, frost, elastic and spatter against slow transcriptions of their definitions."""
 
+import os
 import sys
 from math import ceil, cos, exp, hypot, radians, sin
 
@@ -434,6 +435,17 @@ def test_frost_out_of_a_folder(tmp_path, images):
     with pytest.raises(ValueError, match="take a larger picture"):
         Image.fromarray(picture[:90]).save(tmp_path / "b.png")
         _frost.pictures(str(tmp_path))
+
+
+def test_frost_pictures_that_are_none(tmp_path):
+    """A pipe is not waited for, and whatever a decoder raises is one line."""
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(ValueError, match="a folder with pictures"): _frost.pictures(str(tmp_path), 32)
+    (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    with pytest.raises(ValueError, match="c.png cannot be read .*: mend it or take it out$") as error:
+        _frost.pictures(str(tmp_path), 32)
+    assert "\n" not in str(error.value)
 
 
 def test_frost_errors(tmp_path, monkeypatch):

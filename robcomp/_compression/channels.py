@@ -18,45 +18,59 @@ from .state import COMPRESSIBLE, layers, plain
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROUND_TO = 8  # channels: what processors multiply at once
+SPLIT = "the network splits these channels and does not work with fewer"
+UNEVEN = "the network splits these channels into parts that cannot lose the same share of them"
+TAKEN = "these channels meet the weights of {}, which the network takes without calling that layer"
 Removed = dict[str, dict[int, set[int]]]  # name of a module -> dimension (0: outputs, 1: inputs) -> channels
 
 
-def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Removed, list[str]]:
+def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Removed, dict[str, str]]:
     """Of each set of channels that belong together, the share `amount` with the smallest norms, rounded down so that a multiple of 8 stays.
 
     The scores of the network keep their number. A set that reaches a layer named in `keep`, a tied weight, a grouped layer
-    that is not depthwise, a bare parameter, or a module with weights that is none of convolution, linear and batch norm is left
-    whole. A network whose channels cannot be followed is refused.
+    that is not depthwise, a bare parameter, a weight that is taken without its layer being called, or a module with weights that is none of
+    convolution, linear and batch norm is left whole. A network whose channels cannot be followed is refused.
 
     Channels that are split lose the same share of every part. Whether the network works with fewer of them is tried, because
     its code may split them at fixed numbers (`split(x, [32, 32], 1)`), which cannot be changed from outside. Such a set is
-    left whole, and the layers that give its channels are returned beside what is removed.
+    left whole. Beside what is removed stands why layers keep all of their channels, where that may surprise.
     """
-    try: import torch_pruning
+    try: import torch_pruning  # noqa: F401
     except ImportError: raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
     flat = plain(model).eval().cpu().requires_grad_(True)
     whole = {module for module in flat.modules() if _indivisible(module)}
     for layer in layers(flat).values():
         if layer.name in keep or len(layer.modules) > 1: whole.update(layer.modules)
     example = torch.zeros(1, 3, model.contract.size, model.contract.size)
-    with OrderKept(): last = followed(lambda: last_used(flat, example), flat)
+    with OrderKept(): used = followed(lambda: layers_used(flat, example), flat)
+    if not used: raise Unfollowed("none of its layers is called")
+    taken = _take_for_parameters(flat, used)
     graph = followed(lambda: _graph_of(flat, example), flat)
-    rank = torch_pruning.importance.GroupMagnitudeImportance(p=2)
-    removed: Removed = {}
-    split: dict[tuple[str, ...], Removed] = {}  # by the layers that give the channels
-    for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
-        if _members(group) & whole or any(isinstance(module, Tensor) for module in _members(group)): continue
-        if is_taken_apart(group):
-            group = widest(graph, group)
-            if _members(group) & whole or last in _outputs(graph, group): continue
-            own = _split_cut(graph, group, rank, amount)
-            if own is not None: split[_givers(graph, group)] = own
-        else: join(removed, _cut_of(graph, group, smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)))
-    fitting = [cut for cut in split.values() if cut]
+    removed, split, left = followed(lambda: _sets(graph, amount, whole, taken, used[-1]), flat)
+    fitting = [cut for cut, _ in split.values() if cut]
     if fitting and not fits(model, fitting): fitting = [cut for cut in fitting if fits(model, [cut])]
     for cut in fitting: join(removed, cut)
-    left_whole = {name: None for givers, cut in split.items() if cut not in fitting for name in givers}
-    return removed, list(left_whole)
+    return removed, left | {name: why for givers, (cut, why) in split.items() if cut not in fitting for name in givers}
+
+
+def _sets(graph, amount: float, whole: set, taken: Mapping[Tensor, str], last: nn.Module):
+    """What is removed of each set; of those that are split, by the layers that give the channels; and why others stay."""
+    import torch_pruning
+    rank = torch_pruning.importance.GroupMagnitudeImportance(p=2)
+    removed: Removed = {}
+    split: dict[tuple[str, ...], tuple[Removed, str]] = {}
+    left: dict[str, str] = {}
+    for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
+        if _members(group) & whole: continue
+        if bare := [member for member in _members(group) if isinstance(member, Tensor)]:
+            for name in (taken[own] for own in bare if own in taken): left |= dict.fromkeys(_givers(graph, group), TAKEN.format(name))
+        elif is_taken_apart(group):
+            group = widest(graph, group)
+            if _members(group) & whole or last in _outputs(graph, group): continue
+            own, why = _split_cut(graph, group, rank, amount)
+            if own is not None: split[_givers(graph, group)] = own, why
+        else: join(removed, _cut_of(graph, group, smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)))
+    return removed, split, left
 
 
 def _graph_of(model: nn.Module, example: Tensor):
@@ -81,15 +95,17 @@ def _givers(graph, group) -> tuple[str, ...]:
     return tuple(name for name, module in graph.model.named_modules() if module in found and isinstance(module, COMPRESSIBLE))
 
 
-def _split_cut(graph, group, rank, amount: float) -> Removed | None:
-    """What goes of a group whose channels are split: empty where they cannot be followed, None where the share is too small to cut."""
-    if partly_in(graph, group) or is_unbound(group): return {}
-    try: gone = smallest_of_each(rank(group), parts_of(graph, group), amount, ROUND_TO)
-    except IndexError: return {}  # torch-pruning took another dimension for the channels
-    if not gone: return None
+def _split_cut(graph, group, rank, amount: float) -> tuple[Removed | None, str]:
+    """What goes of a group whose channels are split: nothing where they cannot be followed, None where the share is too small to cut."""
+    if partly_in(graph, group) or is_unbound(group): return {}, SPLIT
+    try:
+        scores, parts = rank(group), parts_of(graph, group)
+        gone = smallest_of_each(scores, parts, amount, ROUND_TO)
+    except IndexError: return {}, SPLIT  # torch-pruning took another dimension for the channels
+    if not gone: return ({} if any(smallest_of_each(scores, [part], amount, ROUND_TO) for part in parts) else None), UNEVEN
     cut = _cut_of(graph, group, gone)
     root = graph._module2name[group[0].dep.target.module]
-    return cut if cut[root].get(0) == set(gone) else {}
+    return (cut if cut[root].get(0) == set(gone) else {}), SPLIT
 
 
 def _cut_of(graph, group, gone: list[int]) -> Removed:
@@ -122,13 +138,24 @@ def depthwise(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def last_used(model: nn.Module, example: Tensor) -> nn.Module:
-    """The compressible layer that runs last: its outputs are the scores."""
+def layers_used(model: nn.Module, example: Tensor) -> list[nn.Module]:
+    """The compressible layers that run, in their order: the outputs of the last one are the scores."""
     used = []
     hooks = [module.register_forward_hook(lambda module, *_: used.append(module)) for module in model.modules() if isinstance(module, COMPRESSIBLE)]
     model(example)
     for hook in hooks: hook.remove()
-    return used[-1]
+    return used
+
+
+def _take_for_parameters(model: nn.Module, used: Collection[nn.Module]) -> dict[Tensor, str]:
+    """Let layers that are never called, whose weights a network may take all the same, be no layers to torch-pruning; names by weight."""
+    found = {module.weight: name for name, module in model.named_modules() if isinstance(module, COMPRESSIBLE) and module not in used}
+    for name in found.values(): model.get_submodule(name).__class__ = _Holder
+    return found
+
+
+class _Holder(nn.Module):
+    """What holds parameters and is not called."""
 
 
 def check_fits(model: nn.Module, removed: Removed) -> None:

@@ -8,9 +8,13 @@ from torch import Tensor, nn
 
 
 def running_norms(module: nn.Module) -> list[nn.Module]:
-    """The batch normalisations that keep running statistics."""
+    """The batch normalisations; ValueError for one that keeps no running statistics."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return [layer for layer in module.modules() if isinstance(layer, kinds) and layer.track_running_stats]
+    found = {name: layer for name, layer in module.named_modules() if isinstance(layer, kinds)}
+    for name, layer in found.items():
+        if not layer.track_running_stats or layer.running_mean is None or layer.running_var is None:
+            raise ValueError(f"layer {name} keeps no running statistics and normalises by the batch it is in: there are none to measure again, leave that out")
+    return list(found.values())
 
 
 @torch.no_grad()

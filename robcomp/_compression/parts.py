@@ -1,4 +1,4 @@
-"""Channels that a network takes apart (`split`, `chunk`, slices): traced part by part, and cut by the same share of each.
+"""Channels that a network takes apart (`split`, `chunk`, `glu`, slices): traced part by part, and cut by the same share of each.
 
 torch-pruning knows which part of a split goes where by the order in which it met the parts, which may be another one than
 theirs. Of slices it knows the first and the last channel, so a split is traced as the slices that it stands for.
@@ -23,9 +23,13 @@ class AsSlices(TorchFunctionMode):
     """Within the block, what splits channels gives slices of the same values."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if getattr(function, "__name__", "") not in SPLITS: return result
+        result, name = function(*args, **(kwargs or {})), getattr(function, "__name__", "")
+        if name not in (*SPLITS, "glu"): return result
         given = next(value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor))
+        if name == "glu":  # one half of the channels gates the other
+            if not _by_channel(given, [result]): return result
+            first, second = _slices(given, [result, result])
+            return first * second.sigmoid()
         return _slices(given, result) if _by_channel(given, result) else result
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from robcomp._corruptions.draws import normals
+from robcomp._text.errors import first_line
 
 OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")  # randint(5): frost6 is never drawn
 SUFFIXES = ".png", ".jpg", ".jpeg", ".bmp", ".webp"
@@ -71,7 +72,8 @@ def _files(choice: str | Path) -> list[Path]:
                              'pip install "robcomp[corruptions]", or take frost="own"')
         return [Path(spec.submodule_search_locations[0]) / "frost" / name for name in OFFICIAL]
     folder = Path(choice)
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    named = [file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES] if folder.is_dir() else []
+    files = sorted(file for file in named if file.is_file())  # no folder, and no pipe, which would be waited for
     if not files:
         raise ValueError(f'frost={str(choice)!r}: allowed are "own", "imagecorruptions" or a folder with pictures '
                          f"({' '.join(SUFFIXES)})")
@@ -87,8 +89,8 @@ def _read(file: Path, size: int, strengths: str) -> np.ndarray:
             picture = _resized(np.asarray(opened.convert("RGB")), factor)
     except ImportError:
         raise ValueError('frost pictures are read with Pillow: pip install "robcomp[corruptions]"') from None
-    except OSError as error:
-        raise ValueError(f"frost picture {file} cannot be read: {error}") from None
+    except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
+        raise ValueError(f"frost picture {file} cannot be read ({first_line(error)}): mend it or take it out") from None
     if min(picture.shape[:2]) <= size:
         raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of "
                          f"its size, images are {size}: take a larger picture")

@@ -1,11 +1,16 @@
 """What enters: the libraries of the extra, a network before it is written as ONNX, and the images and settings that a file is run with."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import signature
 
 import numpy as np
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from robcomp._text.errors import first_line
 
 
 def library(name: str):  # onnx or onnxruntime
@@ -14,24 +19,60 @@ def library(name: str):  # onnx or onnxruntime
     except ImportError: raise ImportError(f"{name} is not installed: pip install 'robcomp[onnx]'") from None
 
 
-def pad_explicitly(module: nn.Module) -> nn.Module:  # the same, changed in place
-    """Padding in numbers where it was given as a word."""
-    for part in module.modules():
-        if not isinstance(getattr(part, "padding", None), str) or part.padding_mode != "zeros": continue
-        sides = part._reversed_padding_repeated_twice  # left, right, top, bottom, ...
-        if sides[::2] == sides[1::2]:
-            part.padding = tuple(sides[::-2])
-        else:
-            part.padding = (0,) * (len(sides) // 2)
-            part.register_forward_pre_hook(lambda own, inputs, sides=sides: (nn.functional.pad(inputs[0], sides), *inputs[1:]))
-    return module
+class InOtherWords(TorchFunctionMode):
+    """While this lasts, what no file can say is computed by operations that can be written: the same numbers, in a layer or by a function.
+
+    Padding that is given as a word is given in numbers. An instance normalisation by running statistics is a batch normalisation by them.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, kwargs = getattr(function, "__name__", ""), kwargs or {}
+        if name in ("conv1d", "conv2d", "conv3d"): return function(**_padded_in_numbers(args, kwargs))
+        if name == "instance_norm" and function is nn.functional.instance_norm:
+            given = signature(function).bind(*args, **kwargs).arguments
+            if given.pop("use_input_stats", True) is False: return nn.functional.batch_norm(**given, training=False)
+        if name == "batch_norm" and function is nn.functional.batch_norm:
+            given = signature(function).bind(*args, **kwargs).arguments
+            if given.get("training") or given["running_mean"] is None:
+                raise ValueError("it normalises by the batch an image is in, so no file can answer for one image: keep running statistics")
+        return function(*args, **kwargs)
+
+
+def _padded_in_numbers(args: tuple, kwargs: dict) -> dict:
+    """What a convolution is given, by name: padding in numbers, and a number for each dimension where a list has one for all."""
+    given = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args)) | kwargs
+    sizes = tuple(map(int, given["weight"].shape[2:]))  # plain numbers, also where a graph is traced
+    for name in ("stride", "padding", "dilation"):
+        if isinstance(given.get(name), (tuple, list)) and len(given[name]) == 1: given[name] = tuple(given[name]) * len(sizes)
+    if not isinstance(given.get("padding"), str): return given
+    spread = given.get("dilation", 1)
+    spread = (spread,) * len(sizes) if isinstance(spread, int) else spread
+    total = [by * (size - 1) * (given["padding"] == "same") for by, size in zip(spread, sizes)]
+    if any(count % 2 for count in total):
+        sides = [side for count in reversed(total) for side in (count // 2, count - count // 2)]
+        return given | dict(input=nn.functional.pad(given["input"], sides), padding=0)
+    return given | dict(padding=tuple(count // 2 for count in total))
+
+
+UNWRITTEN = (  # what the exporter says, and in plain words
+    (r"adaptive_(?:avg|max)_pool.* not factor",
+     "an adaptive pooling gives a size that does not divide the size of its input: let it give one that does, as 1, or pool with a kernel size"),
+    (r"operator '?(?:\w+::)?(\w+)", "opset {opset} has no {0}: replace it in the network, or try another opset"))
+
+
+def why_not(error: Exception, opset: int) -> str:
+    """One line about what an exporter could not write, and what to do."""
+    said = first_line(error)
+    for pattern, plain in UNWRITTEN:
+        if found := re.search(pattern, said): return "this network cannot be written as ONNX: " + plain.format(*found.groups(), opset=opset)
+    return f"this network cannot be written as ONNX: {re.split(r'  |[.] Please', said)[0][:200]}"
 
 
 def check_exportable(module: nn.Module) -> None:
     """One line about a layer whose answer for an image depends on the others."""
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
-            raise ValueError(f"layer {name} normalises by the batch it is in (track_running_stats=False), "
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.running_mean is None or part.running_var is None):
+            raise ValueError(f"layer {name} normalises by the batch it is in (it has no running statistics), "
                              "so no file can answer for one image: keep running statistics")
 
 

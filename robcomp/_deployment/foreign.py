@@ -7,12 +7,16 @@ offsets of normalisation, are parameters too.
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from robcomp._text.errors import first_line
+from robcomp.data import InputContract
 
 # positions of weight, bias and zero point of the weight among the inputs of a node; -1 where it takes none
 PRODUCTS = dict(Conv=(1, 2, -1), ConvTranspose=(1, 2, -1), FusedConv=(1, 2, -1), Gemm=(1, 2, -1), FusedGemm=(1, 2, -1), MatMul=(1, -1, -1),
@@ -48,16 +52,49 @@ def face(running, path: Path) -> Face:
     return Face(image.name, TYPES[image.type], last, shape[0], next((side for side in sides if side), None))
 
 
-def parts_of(path: Path, model) -> list[Path]:
-    """The file itself, and those beside it in which it keeps large tensors."""
-    named = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
+def parts_of(path: Path) -> list[Path]:
+    """The file itself, and those beside it in which it keeps large tensors; none is opened before it is known to be a file."""
+    from onnx import load
+    if not path.is_file(): return [path]
+    try: model = load(path, load_external_data=False)
+    except Exception: return [path]  # whoever runs it says what is wrong with it
+    named = {entry.value for tensor in tensors_of(model.graph) for entry in tensor.external_data if entry.key == "location"}
+    for name in sorted(named):
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts or not (path.parent / name).is_file():
+            raise ValueError(f"{str(path)!r} keeps tensors in {name!r:.100}, which is no file beside it: bring that file, or write the network as one")
     return [path, *(path.parent / name for name in sorted(named))]
 
 
+def tensors_of(graph) -> Iterator:
+    """Every constant of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for entry in (entry for node in graph.node for entry in node.attribute):
+        yield from (tensor for tensor in (entry.t, *entry.tensors) if tensor.external_data)
+        for inner in (entry.g, *entry.graphs): yield from tensors_of(inner)
+
+
+def contract_noted(notes: dict, file: str) -> InputContract | None:
+    """The contract among the notes of a file; None where there is none, one line of error where it cannot be read."""
+    if "contract" not in notes: return None
+    try: return InputContract(**json.loads(notes["contract"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the note 'contract' of {file} is none of ours ({first_line(error)[:200]}): pass from_onnx a contract=InputContract(size, mean, std)") from None
+
+
 def bytes_of(paths: list[Path]) -> dict:
-    """Length of some files, of their gzip (level 6), and their digest."""
+    """Length of some files, and of their gzip (level 6)."""
     content = b"".join(path.read_bytes() for path in paths)
-    return dict(size_bytes=len(content), gzip_bytes=len(gzip.compress(content, 6, mtime=0)), digest=sha256(content).hexdigest())
+    return dict(size_bytes=len(content), gzip_bytes=len(gzip.compress(content, 6, mtime=0)))
+
+
+def digest_of(paths: list[Path]) -> str:  # sha256; "" where one is no file
+    """What tells some files from others of the same names."""
+    found = sha256()
+    for path in paths:
+        if not path.is_file(): return ""
+        with path.open("rb") as file:
+            while block := file.read(2**20): found.update(block)
+    return found.hexdigest()
 
 
 def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -7,6 +7,8 @@ from time import perf_counter, process_time
 import numpy as np
 import pandas as pd
 
+from .foreign import TYPES
+
 
 def processor_seconds(runs: Mapping[str, Callable[[], object]],  # what to time, by name
                       *,
@@ -29,7 +31,11 @@ def asked_of_file(running, batch: int, threads: int) -> Callable[[], object]:
     if own != threads: raise ValueError(f"this session runs on {own} threads, not {threads}: pass the path of its file")
     if not all(isinstance(side, int) for side in face.shape[1:]):
         raise ValueError(f"this file does not fix the size of its images ({face.shape}): export it for one size")
-    x = np.random.default_rng(0).random((batch, *face.shape[1:]), np.float32)
+    if isinstance(face.shape[0], int) and face.shape[0] != batch:
+        raise ValueError(f"this file takes {face.shape[0]} images at a time, not {batch}: pass batch={face.shape[0]}")
+    if face.type not in TYPES: raise ValueError(f"this file takes {face.type}: allowed are {', '.join(TYPES)}")
+    x = np.random.default_rng(0).integers(0, 256, (batch, *face.shape[1:]), np.uint8)
+    x = x if TYPES[face.type] == np.uint8 else (x / 255).astype(TYPES[face.type])
     return lambda: running.run(None, {face.name: x})
 
 

@@ -21,6 +21,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                _check_range(image)
                 square = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
@@ -97,9 +98,15 @@ def common_side(files: Iterable[Path]) -> int:
     return max(sides, key=lambda side: (sides[side], side), default=32)
 
 
+def _check_range(image) -> None:
+    """One line about pixels of which nobody knows how large white is."""
+    if image.mode == "F": raise ValueError("floating-point pixels have no known range")
+    if image.mode == "I" and image.format == "TIFF":  # of other formats, 16 bits are read into this mode
+        raise ValueError("whole numbers of 32 bits, or with a sign, have no known range; save it with 8 or 16 bits")
+
+
 def _rgb(image):
     from PIL import Image
-    if image.mode == "F": raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int64) // 257, 0, 255)
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

@@ -3,6 +3,7 @@ the clone around it."""
 from __future__ import annotations
 
 from pathlib import Path
+from string import Formatter
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = {"experiments": "nbs/experiments", "results": "results"}  # what setup.py copies into a wheel, from the clone
@@ -34,6 +35,10 @@ def starting_weights(weights: str,  # a file, with {arch}, {dataset} and {seed} 
     if weights == "auto":
         known = shipped("results") / "weights" / f"{arch}_{dataset}.safetensors"
         return known if known.is_file() else None
-    try: return Path(weights.format(arch=arch, dataset=dataset, seed=seed)) if weights else None
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
-        raise ValueError(f"weights {weights!r:.80}: what stands in braces is arch, dataset or seed") from None
+    if not weights: return None
+    try: fields = [(name, how, kind) for _, name, how, kind in Formatter().parse(weights) if name is not None]
+    except ValueError: fields = [("", "", "")]  # a brace without its other one
+    if not all(name in ("arch", "dataset", "seed") and not how and not kind for name, how, kind in fields):
+        # a width, as in {seed:9999999999}, would take as much memory as it says
+        raise ValueError(f"weights {weights!r:.80}: what stands in braces is arch, dataset or seed")
+    return Path(weights.format(arch=arch, dataset=dataset, seed=seed))

@@ -1,39 +1,46 @@
-"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in
-them."""
-
+"""Weights out of files that anybody wrote: safetensors, and PyTorch checkpoints read without running what is in them."""
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from robcomp._files.atomic import path_of
 from robcomp._text.errors import first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # under which training scripts keep the weights
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PREFIXES = ("module.", "_orig_mod.")  # what parallel and compiled networks put before every name
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The tensors of a file by name, and what was done to get them, in words; one line of error for anything else."""
-    path = Path(path)
+    path = path_of(path)
     if not path.is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
     head = path.open("rb").read(8)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         tensors, done = unwrapped(_checkpoint(path), path)
     else: tensors, done = _safetensors(path), []
-    while prefix := next(
-        (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
-        tensors, done = ({name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
-                         [*done, f"took {prefix!r} off all names"])
-    if narrow := {
-        str(tensor.dtype).removeprefix("torch.")
-        for tensor in tensors.values()
-        if tensor.dtype in (torch.float16, torch.bfloat16)
-    }:
-        done = [*done, f"widened {' and '.join(sorted(narrow))}"]
+    while prefix := next((prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
+        tensors, done = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, [*done, f"took {prefix!r} off all names"]
+    for name, tensor in tensors.items(): _check_plain(path, name, tensor)
+    for word, kinds in (("widened", (torch.float16, torch.bfloat16)), ("narrowed", (torch.float64,))):
+        if found := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in kinds}:
+            done = [*done, f"{word} {' and '.join(sorted(found))}"]
     return tensors, done
+
+
+def _check_plain(path: Path, name: str, tensor: torch.Tensor) -> None:
+    """One line about a tensor that holds no weights as they are."""
+    kept = "sparse" if tensor.layout != torch.strided else "on no device" if tensor.is_meta else ""
+    if kept: raise ValueError(f"{str(path)!r} holds {name} {kept}: save dense tensors")
+    if tensor.is_floating_point() and tensor.dtype not in FLOATS or tensor.is_complex() or tensor.is_quantized:
+        raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: codes without their scales are no weights")
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise ValueError(f"{str(path)!r} holds values of {name} that are no finite numbers: a training that diverged leaves such weights")
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -52,10 +59,9 @@ def _checkpoint(path: Path) -> object:
             if large > path.stat().st_size: raise ValueError("its parts unpack to more bytes than it has")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds
-        said = first_line(error)[:120]
-        raise ValueError(
-            f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors"
-        ) from None
+        objects = re.search(r"GLOBAL ([\w.]+)", str(error))
+        said = f"an object of {objects[1]}, which is not opened" if objects else first_line(error)[:120]
+        raise ValueError(f"{str(path)!r} holds no plain tensors ({said}): save model.state_dict() alone, best as safetensors") from None
 
 
 def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -63,14 +69,9 @@ def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[
     if _tensors(found): return dict(found), []
     inside = [name for name in WRAPPERS if isinstance(found, Mapping) and _tensors(found.get(name))]
     if len(inside) == 1: return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
-    what = (
-        f"several sets of weights ({', '.join(inside)})"
-        if inside
-        else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
-    )
+    what = f"several sets of weights ({', '.join(inside)})" if inside else f"no mapping of names to tensors, nor one under {', '.join(WRAPPERS)}"
     raise ValueError(f"{str(path)!r} holds {what}: save model.state_dict() alone, best as safetensors")
 
 
 def _tensors(found: object) -> bool:
-    return (
-        isinstance(found, Mapping) and bool(found) and all(isinstance(value, torch.Tensor) for value in found.values()))
+    return isinstance(found, Mapping) and bool(found) and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items())

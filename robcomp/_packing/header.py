@@ -85,10 +85,11 @@ def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequen
                 (entry.get("half"), halves, "half precision"), (entry.get("state"), prunes or clusters or grids or halves, "form of its own"))
         for has, said, what in made:
             if has and not said: raise ValueError(f"its recipe {recipe} gives layer {entry['name']} no {what}"[:250])
-    _require(not ranged or any(stage.bits == 8 and stage.scope == "all" for stage in grids), f"its recipe {recipe} rounds no input")
+    _require(not ranged or any(stage.rounds_inputs for stage in grids), f"its recipe {recipe} rounds no input")
     _require(not clusters or any(entry["form"] == "codes" for entry in entries), f"its recipe {recipe} clusters, none of its layers is clustered")
     lasting = any(stage.scope not in ("channel", "gradual") for stage in prunes)
     _require(not lasting or any(entry.get("state") for entry in entries), f"its recipe {recipe} prunes, none of its layers is pruned")
+    _require(not halves or any(entry.get("half") for entry in entries), f"its recipe {recipe} halves, none of its layers is in half precision")
     _require(not grids or any(entry.get("bits") for entry in entries), f"its recipe {recipe} quantizes, none of its layers is on a grid")
 
 

@@ -36,7 +36,7 @@ def steps(recipe: Recipe) -> list[str]:
 
 
 def looks_at_images(stage: Stage) -> bool:
-    return isinstance(stage, (Tune, Recalibrate)) or isinstance(stage, Quantize) and stage.bits == 8 and stage.scope == "all"
+    return isinstance(stage, (Tune, Recalibrate)) or isinstance(stage, Quantize) and stage.rounds_inputs
 
 
 def ordered(recipes: Iterable[Recipe]) -> list[Recipe]:

@@ -1,0 +1,40 @@
+"""What the recipe of a file promises, held against its numbers: two zeros in every four, and half precision."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from robcomp._compression.state import layers
+from robcomp.quantize import Halves
+from robcomp.recipe import Half, Prune, Recipe
+
+
+def check_promises(module: nn.Module, recipe: Recipe) -> None:
+    """A line of error where a network cannot be what its recipe has made."""
+    states = {name: layer.state for name, layer in layers(module).items() if layer.state}
+    check_pattern(recipe, {name: state.mask.cpu().numpy() for name, state in states.items() if state.mask is not None})
+    for stage in recipe:
+        if not isinstance(stage, Half): continue
+        try: Halves(stage, [name for name, state in states.items() if state.in_half]).check(module)
+        except RuntimeError as error: raise ValueError(str(error)) from None
+
+
+def check_pattern(recipe: Recipe,
+                  masks: Mapping[str, np.ndarray],  # by layer, of the shape of its weight: not 0 where a weight is kept
+) -> None:
+    """A line of error where two zeros in every four were promised and other weights are zero.
+
+    Where weights were pruned in other ways too, a layer may have zeros without the pattern, but not all of them.
+    Channels that went afterwards took the fours apart.
+    """
+    scopes = [stage.scope for stage in recipe if isinstance(stage, Prune)]
+    if "2of4" not in scopes or "channel" in scopes[scopes.index("2of4"):]: return
+    other = [name for name, mask in masks.items() if not _two_of_four(mask)]
+    if other and (set(scopes) <= {"2of4", "channel"} or len(other) == len(masks)):
+        raise ValueError(f"its recipe {recipe} promises two zeros in every four, which layer {other[0]} has not"[:250])
+
+
+def _two_of_four(mask: np.ndarray) -> bool:
+    return mask.shape[1] % 4 == 0 and int(np.moveaxis(mask != 0, 1, -1).reshape(-1, 4).sum(1).max()) <= 2
