@@ -50,6 +50,7 @@ def test_numbers_in_sentences():
     assert numbers.interval_in_points(-.0004, -.016, .0002) == "0.0 (-1.6 to 0.0)", "a zero with a sign"
     assert numbers.points(pd.Series(dict(value=.0003, low=-.001, high=-.0002))) == "0.0 points (-0.1 to 0.0)"
     assert numbers.percent_interval(.0219, .014, .0341) == "2.2 % (1.4 to 3.4 %)"
+    assert numbers.percent_interval(0., -1e-17, .044) == "0.0 % (0.0 to 4.4 %)"
     assert [numbers.p_value(p) for p in (9.3e-7, .031, 1.)] == ["p < 0.001", "p = 0.031", "p = 1.000"]
 
 

@@ -383,7 +383,7 @@ def test_every_page_fits_every_screen(site, tab, folder):
     assert not found, "\n".join(found)
 
 
-FINDINGS = ["paper", "tradeoffs", "choosing", "corruptions", "combinations", "forgotten", "claims"]
+FINDINGS = [path.stem for path in sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("name", FINDINGS)

@@ -47,7 +47,7 @@ def points(difference: pd.Series, low: str = "low", high: str = "high") -> str:
 
 def percent_interval(value: float, low: float, high: float) -> str:
     """A share with its interval, in per cent: 2.2 % (1.4 to 3.4 %)."""
-    return f"{percent(value, 1)} ({100 * low:.1f} to {percent(high, 1)})"
+    return f"{percent(value, 1)} ({100 * low:z.1f} to {percent(high, 1)})"
 
 
 def p_value(p: float) -> str:
