@@ -50,7 +50,7 @@ def working(table: pd.DataFrame,  # summary, or conditions
     "The rows whose networks work."
     return table[table["works"].astype(bool)] if "works" in table else table
 
-def left_out(table: pd.DataFrame, shown: pd.DataFrame) -> str:  # as given, and from `working`; empty where all are shown
+def left_out(table: pd.DataFrame, shown: pd.DataFrame) -> str:  # as given, and from `working`
     "How many recipes a chart leaves out because their networks do not work."
     (known, kind), (drawn, _) = _counted(table), _counted(shown)
     if known == drawn: return ""
