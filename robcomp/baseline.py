@@ -25,6 +25,7 @@ from ._store.pictures import read_data, write_data
 from ._store.tree import ordered
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, InputContract, contract_of, load
+from .elsewhere import Elsewhere
 from .models import load_weights, make_model, weights_sha256
 from .recipe import Recipe, parse
 from .schema import Trial, canonical
@@ -36,6 +37,8 @@ def _read(what: str | Path) -> Data:
     return read_data(what) if isinstance(what, Path) else load(what)
 
 # %% ../nbs/42_baseline.ipynb #6d9e53ac
+READ_AGAIN = ("data", "suite")  # where a study arrives that was sent
+
 def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed: int) -> Path | None:
     "The file of weights of a study; None: its network is trained."
     if weights is None or isinstance(weights, Path): return weights
@@ -47,6 +50,14 @@ def check_known(model: nn.Module | str) -> nn.Module | str:
     if isinstance(model, str) or hasattr(model, "contract"): return model
     raise TypeError("model is a name or a network that model_from has made known, "
                     f"got {type(model).__name__}: pass it through model_from")
+
+# %% ../nbs/42_baseline.ipynb #2b3f0afb
+def elsewhere_name(name: str, model: Elsewhere) -> str:
+    "The name itself, or one line about a name that is none or a model that is not from elsewhere."
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"a model is named by one word of letters, digits, '.', '_' and '-', got {name!r}")
+    if isinstance(model, Elsewhere): return name
+    raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
 
 # %% ../nbs/42_baseline.ipynb #a298aad2
 class Study:
@@ -64,11 +75,11 @@ class Study:
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
         self._data, self._model, self.name, self.seed, self.device = data, check_known(model), name, int(seed), device
-        self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
+        self.train, self.tune, self.added = train or Training(10), tune or Training(1, peak=.01, warmup=0.), {}
         self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})
 
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in vars(self).items() if name not in ("data", "suite")}
+    def __getstate__(self) -> dict: return {name: own for name, own in vars(self).items() if name not in READ_AGAIN}
+    def add(self, name: str, model: Elsewhere) -> None: self.added = self.added | {elsewhere_name(name, model): model}
     @cached_property
     def data(self) -> Data: return self._data if isinstance(self._data, Data) else _read(self._data)
     @cached_property
@@ -84,10 +95,11 @@ class Study:
 # %% ../nbs/42_baseline.ipynb #faf1ad4a
 def travelling(study: Study, folder: Path) -> Study:  # folder: the store
     "The same study with its data by name, so that sending it costs little."
-    if not isinstance(study._data, Data): return study
     sent = copy(study)
-    vars(sent).pop("data", None)
-    sent._data = write_data(folder, study._data)
+    sent.added = {}  # judged where they were added: a function of elsewhere may not be sent
+    if isinstance(study._data, Data):
+        vars(sent).pop("data", None)
+        sent._data = write_data(folder, study._data)
     return sent
 
 # %% ../nbs/42_baseline.ipynb #b0420011

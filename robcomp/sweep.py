@@ -26,6 +26,7 @@ from ._store.tree import Job, jobs
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
+from .judge import check_asked, judge
 from .pack import pack
 from .recipe import Recipe, check_order, parse
 from .schema import ELSEWHERE, Trial
@@ -183,10 +184,11 @@ def sweep(study: Study,  # data, network, conditions, training, device
           together: int = 4,  # trials evaluated in one pass
           remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,  # show a bar?
-) -> list[Trial]:  # the whole plan, done
+) -> list[Trial]:  # the whole plan, done; then those of the models that were added
     "Run what is missing of a plan; TypeError for what is no executor, ValueError for a recipe or device that is none."
     check_executor(executor)
-    study = on_device(study, device)
+    added, study = study.added, on_device(study, device)
+    check_asked(added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
     folder = writable_folder(folder).absolute()
@@ -200,4 +202,4 @@ def sweep(study: Study,  # data, network, conditions, training, device
     reopen(folder, [trial.key for trial in missing])
     sent = study if executor is None else travelling(study, folder)
     finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
-    return trials
+    return trials + (judge(added, study, folder, progress=progress) if added else [])

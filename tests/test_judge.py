@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from robcomp._store.small import small_study
 from robcomp.charts import chart_front, family
 from robcomp.data import contract_of, load
 from robcomp.elsewhere import from_predict
@@ -105,3 +106,22 @@ def test_models_from_elsewhere_do_not_adapt(tmp_path):
     with pytest.raises(ValueError, match="models from elsewhere cannot adapt"):
         judge(dict(m=model), study, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_model_added_to_a_study_is_judged_by_its_sweep(tmp_path):
+    """The trial is the one that `judge` files; resumed, it is done; what cannot be added is one line."""
+    study = small_study()
+    net = study._model
+    fit(net, study.data, Training(4, peak=.1, batch=20), progress=False)
+    net.eval()
+    theirs = from_predict(lambda x: net(torch.from_numpy(x)).detach().numpy(), net.contract, size_bytes=100)
+    study.add("file", theirs)
+    trials = sweep(study, ["dense"], tmp_path, progress=False)
+    assert [trial.recipe for trial in trials] == ["dense", "elsewhere:file"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+    assert sweep(study, ["dense"], tmp_path, progress=False) == trials == [
+        trials[0], *judge(dict(file=theirs), study, tmp_path, progress=False)]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == before
+    with pytest.raises(TypeError, match="net is a Flatten: pass what from_onnx or from_predict gives"):
+        study.add("net", nn.Flatten())
+    with pytest.raises(ValueError, match="named by one word of letters"): study.add("two words", theirs)
