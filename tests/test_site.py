@@ -580,7 +580,8 @@ def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
     number = r"([+-][\d.]+)"
     found = re.search(rf"clean accuracy {number} points \({number} to {number}\)", text)
     said = [float(part) for part in found.groups()]
-    row = compare(tables, find(tables.trials, "int4"), find(tables.trials, "dense"), measure="clean", draws=2)
+    first = tables.trials[tables.trials["seed"] == 0]  # neither recipe trains, so another seed is the same network
+    row = compare(tables, find(first, "int4"), find(first, "dense"), measure="clean", draws=2)
     assert said == pytest.approx([100 * row[name] for name in ("difference", "low", "high")], abs=.06)
     back = explorer.locator('select[name="a"]')
     back.select_option("dense")
