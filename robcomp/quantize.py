@@ -131,7 +131,7 @@ def sensitivity(model: nn.Module,  # in evaluation mode; stays as it is
                 names: Iterable[str],  # of the layers
                 *,
                 widths: Iterable[int] = Quantize.widths,  # bits to try
-) -> pd.DataFrame:  # layer, bits, weights, harm (nats an image)
+) -> pd.DataFrame:  # layer, bits, weights, loss (nats an image)
     "What rounding a single layer does to the scores."
     before, rows = model(images).double().log_softmax(1), []
     for name in names:
@@ -139,15 +139,15 @@ def sensitivity(model: nn.Module,  # in evaluation mode; stays as it is
             rounded = layers(trial := copy.deepcopy(model))[name]
             quantize_layer(rounded, bits)
             after = trial(images).double().log_softmax(1)
-            rows.append(dict(layer=name, bits=bits, weights=rounded.weight.numel(), harm=nn.functional.kl_div(after, before, reduction="batchmean", log_target=True).item()))
+            rows.append(dict(layer=name, bits=bits, weights=rounded.weight.numel(), loss=nn.functional.kl_div(after, before, reduction="batchmean", log_target=True).item()))
     return pd.DataFrame(rows)
 
 # %% ../nbs/33_quantize.ipynb #d75886b9
-def allocate_bits(harm: pd.DataFrame,  # as `sensitivity` gives it
+def allocate_bits(loss: pd.DataFrame,  # as `sensitivity` gives it
                bits: float,  # a weight, on average
 ) -> dict[str, int]:  # bits by layer
-    "The bits of each layer that fit the budget and do least harm."
-    steps, sizes = harm.set_index(["layer", "bits"]).harm, harm.groupby("layer", sort=False).weights.first()
+    "The bits of each layer that fit the budget and lose least."
+    steps, sizes = loss.set_index(["layer", "bits"]).loss, loss.groupby("layer", sort=False).weights.first()
     chosen = dict.fromkeys(sizes.index, min(steps.index.levels[1]))
     room = bits * sizes.sum() - sum(chosen[name] * sizes[name] for name in chosen)
     while ups := [((steps[name, own] - steps[name, more]) / (cost := (more - own) * sizes[name]), name, more, cost)
