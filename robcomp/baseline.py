@@ -61,7 +61,7 @@ def elsewhere_name(name: str, model: Elsewhere) -> str:
 
 # %% ../nbs/42_baseline.ipynb #a298aad2
 class Study:
-    "What the trials of a sweep have in common."
+    "What the trials of a sweep have in common; `add(name, model)` puts a model of another tool beside its recipes."
     def __init__(self,
                  data: Data | str | Path,  # or digits, cifar10, cifar100; or a data set filed in a store
                  model: nn.Module | str,  # or resnet50, vgg19, mobilenetv2

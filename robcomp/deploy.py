@@ -25,7 +25,7 @@ from torch import fx, nn
 # %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.codes import on_integers, to_integers
-from ._deployment.entry import InOtherWords, batches, check_exportable, library, whole, why_not
+from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
@@ -48,7 +48,7 @@ def float_graph(module: nn.Module,  # with `.contract`
     bare = folded(bare)
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
     dynamic, options = dict(images={0: "n"}, scores={0: "n"}), dict(input_names=["images"], output_names=["scores"])
-    with catch_warnings(), silenced(), attention_in_parts(), InOtherWords():  # what cannot be written is printed as a graph of fifty lines
+    with catch_warnings(), silenced(), attention_in_parts(), WritableOperations():  # what cannot be written is printed as a graph of fifty lines
         simplefilter("ignore")
         try:
             torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,

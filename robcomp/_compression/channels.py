@@ -73,11 +73,8 @@ def _sets(graph, amount: float, whole: set, taken: Mapping[Tensor, str], last: n
             own, why = _split_cut(graph, group, rank, amount)
             if own is not None: split[_givers(graph, group)] = own, why
         else:
-            join(
-                removed,
-                _cut_of(graph, group,
-                        smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)),
-            )
+            gone = smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)
+            join(removed, _cut_of(graph, group, gone))
     return removed, split, left
 
 
@@ -207,14 +204,9 @@ def cut(model: nn.Module, removed: Removed) -> None:
     modules = dict(model.named_modules())
     for layer in layers(model).values():
         if dimensions := removed.get(layer.name):
-            _cut_layer(
-                layer,
-                {
-                    dim: _rest(layer.weight.shape[dim], gone)
-                    for dim, gone in dimensions.items()
-                    if not (dim and depthwise(layer.module))
-                },
-            )
+            kept = {dim: _rest(layer.weight.shape[dim], gone) for dim, gone in dimensions.items()
+                    if not (dim and depthwise(layer.module))}
+            _cut_layer(layer, kept)
     for name, dimensions in removed.items():
         if isinstance(modules[name], NORMS): _cut_norm(modules[name], _rest(modules[name].num_features, dimensions[0]))
 

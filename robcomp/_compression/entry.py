@@ -25,8 +25,8 @@ def made_plain(model: nn.Module) -> None:
     done = []
     if names := [name for name, module in model.eval().named_modules() if _fold(module)]:
         done.append(f"folded weight or spectral normalisation into {', '.join(names)}")
-    if kinds := {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()} - {
-        torch.float32}:
+    tensors = (*model.parameters(), *model.buffers())
+    if kinds := {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {torch.float32}:
         model.float()
         done.append(f"brought {', '.join(sorted(map(str, kinds)))} to float32")
     if done: print(f"robcomp: {getattr(model, 'arch', type(model).__name__)}: {'; '.join(done)}", file=sys.stderr)

@@ -73,10 +73,8 @@ def check_cut(whole: nn.Module, narrow: nn.Module, unread: Mapping[str, list[int
 
     `unread` are the inputs, by layer, that the narrow network lacks. What shares channels otherwise, an addition or a
     normalisation of each by itself, gives the same answers; what mixes them, a softmax or a shuffle, does not."""
-    for dtype, tolerance in (
-        (torch.float64, 1e-9),
-        (torch.float32, 1e-4),
-    ):  # not every network runs in double precision
+    # not every network runs in double precision
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
         ready, images = _bare(whole).to(dtype), example.to(dtype)
         parts = dict(ready.named_modules())
         with torch.no_grad():

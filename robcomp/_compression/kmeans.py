@@ -218,9 +218,8 @@ def _cheapest(values, weights, centroids, lengths, price):
         nearest_code = code
         for direction in (-1, 1):
             c = nearest_code + direction
-            while (
-                0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best
-            ):  # farther ones cost more by their distance alone
+            # farther ones cost more by their distance alone
+            while 0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best:
                 cost = w * (values[i] - centroids[c]) ** 2 + price * lengths[c]
                 if cost < best: best, code = cost, c
                 c += direction

@@ -21,7 +21,7 @@ def library(name: str):  # onnx or onnxruntime
     except ImportError: raise ImportError(f"{name} is not installed: pip install 'robcomp[onnx]'") from None
 
 
-class InOtherWords(TorchFunctionMode):
+class WritableOperations(TorchFunctionMode):
     """While this lasts, what no file can say is computed by operations that can be written: the same numbers, in a
     layer or by a function.
 
