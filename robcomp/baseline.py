@@ -120,9 +120,7 @@ def contract_for(study: Study) -> InputContract:
 # %% ../nbs/42_baseline.ipynb #3e23761d
 def baseline_path(study: Study, folder: Path) -> Path:
     "Where the trained starting network of a study is kept."
-    named = (
-        study._data if isinstance(study._data, str) else study.data.name
-    )  # a name is the data's own: nothing is read for it
+    named = study._data if isinstance(study._data, str) else study.data.name  # a name says it without reading
     what = canonical(dict(data=named, arch=study.arch, seed=study.seed, train=study.train.record()))
     return folder / "baselines" / f"{study.arch}-{sha256(what.encode()).hexdigest()[:16]}.pt"
 

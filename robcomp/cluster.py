@@ -79,9 +79,8 @@ def cluster_layer(layer: Layer,  # changed in place
                   by_channel: bool = False,  # one codebook an output channel?
 ) -> None:
     "Give a layer at most `k` codes, in units of its channel scales where a grid is there or to come."
-    alone = by_channel and (
-        layer.codebook is None or layer.codebook.ndim == 2
-    )  # a codebook of the whole layer was promised: it stays one
+    # a codebook of the whole layer was promised: it stays one
+    alone = by_channel and (layer.codebook is None or layer.codebook.ndim == 2)
     units, options = in_units(layer, bits)
     layer.state.clusters = k = min(k, layer.state.clusters or k)  # fewer may have been promised before
     codes, values = (

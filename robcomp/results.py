@@ -78,11 +78,8 @@ def _counterparts(trials: pd.DataFrame, wanted: pd.Series) -> pd.Series:
     given = ["recipe", "dataset", "arch", "suite", "weights"]
     ended, asked = trials[trials.status == "ok"], trials.assign(recipe=wanted)
     named, dense = ended[ended.weights != ""], ended[(ended.weights != "") & (ended.recipe == "dense")]
-    ways = [
-        (ended, ["seed", "protocol"]),
-        (named, ["seed"]),
-        (dense, []),
-    ]  # what must agree besides, the strictest first
+    # what must agree besides, the strictest first
+    ways = [(ended, ["seed", "protocol"]), (named, ["seed"]), (dense, [])]
     known = [(dict(zip(_tuples(some[given + more]), some.key)), _tuples(asked[given + more])) for some, more in ways]
     found = [
         next(filter(None, keys), "")

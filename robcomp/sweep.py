@@ -188,7 +188,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     "Run what is missing of a plan; TypeError for what is no executor, ValueError for a recipe or device that is none."
     check_executor(executor)
     added, study = study.added, on_device(study, device)
-    check_asked(added, study)
+    if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
     folder = writable_folder(folder).absolute()

@@ -258,14 +258,8 @@ def test_channels_go_from_a_network_that_is_quantized_already():
 
 def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels():
     model = wide()
-    for layer in (
-        model.stem,
-        model.norm,
-        model.up,
-        model.middle,
-        model.deep,
-        model.down,
-    ):  # the last eight channels of each set: nothing at all
+    # the last eight channels of each set: nothing at all
+    for layer in (model.stem, model.norm, model.up, model.middle, model.deep, model.down):
         with torch.no_grad():
             for tensor in (layer.weight, layer.bias): tensor is None or tensor[-8:].zero_()
     cut = compress(model, "prune0.34:channel").module

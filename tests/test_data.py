@@ -477,9 +477,8 @@ def test_no_more_than_a_block_of_pictures_is_held(noise_folder, monkeypatch):
     monkeypatch.setattr("robcomp.evaluate.BLOCK", 10 * 64 * 64 * 3)
     rows = evaluate(dict(net=net), Suite(data, corruptions=["contrast"], severities=[1], adapt=True), batch=5,
                     progress=False, device="cpu")
-    assert (
-        len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10
-    )  # the first 32 are seen once, to choose the engine
+    # the first 32 are seen once, to choose the engine
+    assert len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10
 
 
 def test_pictures_are_indexed_like_an_array(noise_folder):

@@ -552,13 +552,9 @@ def refused(path, data):
     return said
 
 
-OF_A_NETWORK = (
-    "holds a network of other layers",
-    "do not fit each other",
-    "holds narrower layers",
-    "of your own",
-    "promised half precision in",
-)  # and nothing that a file alone tells
+# and nothing that a file alone tells
+OF_A_NETWORK = ("holds a network of other layers", "do not fit each other", "holds narrower layers", "of your own",
+                "promised half precision in")
 
 
 @pytest.fixture
@@ -1024,9 +1020,8 @@ def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_
 )
 def test_zeros_elsewhere_than_in_every_four_are_refused(tmp_path, recipe, other):
     module = compress(net(), recipe, NOISE).module
-    for state in (
-        layer.state for layer in layers(module).values() if layer.state.mask is not None
-    ):  # a whole filter is kept
+    # a whole filter is kept
+    for state in (layer.state for layer in layers(module).values() if layer.state.mask is not None):
         state.mask[0].fill_(True)
         if state.codes is not None: state.codes[0].fill_(1)
     pack(module, tmp_path / "made")

@@ -144,9 +144,8 @@ def test_draws_of_recipes_have_the_variance_of_images_and_seeds():
     still = drawn._replace(
         table=shifted, values=np.broadcast_to(shifted[list(MEASURES)].to_numpy(float), drawn.values.shape))
     spread = recipe_draws(still).column("robust").std(0)
-    assert np.allclose(
-        spread, 0.1 / np.sqrt(2) / np.sqrt(2), rtol=0.05
-    )  # standard deviation .0707 over seeds, two of them
+    # standard deviation .0707 over seeds, two of them
+    assert np.allclose(spread, 0.1 / np.sqrt(2) / np.sqrt(2), rtol=0.05)
     assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), .05, rtol=.05)
     gap = recipe_draws(still).column("robust")
     assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its luck

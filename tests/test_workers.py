@@ -437,9 +437,8 @@ def test_dask_with_a_worker_killed_half_way(whole, tmp_path):
     import dask
     import torch
 
-    alike = {
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    }  # Dask's own is 1, and sums depend on it
+    # Dask's own is 1, and sums depend on it
+    alike = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}}
     with (dask.config.set(alike),
           distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
           distributed.Client(cluster) as client):

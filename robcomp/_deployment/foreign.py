@@ -22,9 +22,8 @@ PRODUCTS = dict(
     Conv=(1, 2, -1), ConvTranspose=(1, 2, -1), FusedConv=(1, 2, -1), Gemm=(1, 2, -1), FusedGemm=(1, 2, -1),
     MatMul=(1, -1, -1), FusedMatMul=(1, -1, -1), QLinearConv=(3, 8, 5), QLinearMatMul=(3, -1, 5), QGemm=(3, 6, 5),
     ConvInteger=(1, -1, 3), MatMulInteger=(1, -1, 3), MatMulIntegerToFloat=(1, 6, 5), DynamicQuantizeMatMul=(1, 4, 3))
-SCALED = dict(
-    BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,)
-)  # positions of parameters
+# positions of parameters
+SCALED = dict(BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,))
 UNCHANGED = {"DequantizeLinear", "Transpose", "Reshape", "Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze"}
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
          "tensor(uint8)": np.uint8}

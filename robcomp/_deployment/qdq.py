@@ -26,9 +26,8 @@ class Graph:
     def __init__(self, model: ModelProto):
         self.model, self.nodes = model, list(model.graph.node)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        for node in [
-            node for node in self.nodes if node.op_type == "Identity" and node.input[0] in self.constants
-        ]:  # equal tensors, stored once
+        # equal tensors, stored once
+        for node in [node for node in self.nodes if node.op_type == "Identity" and node.input[0] in self.constants]:
             self.constants[node.output[0]] = self.constants[node.input[0]]
             self.nodes.remove(node)
         known = shape_inference.infer_shapes(model).graph.value_info

@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 
 from robcomp._display.look import AXES, FAMILIES, LOOK
-from robcomp.chart_tables import has_seeds
-from robcomp.chart_tables import networks
+from robcomp.chart_tables import has_seeds, networks
 from robcomp.charts import family
 from robcomp.claims import published
 from robcomp.limits import opened_seeds
-from robcomp.results import summarise
-from robcomp.tables import Tables
-from robcomp.schema import CLEAN, CORRUPTIONS
 from robcomp.replicates import by_recipe
+from robcomp.results import summarise
+from robcomp.schema import CLEAN, CORRUPTIONS
 from robcomp.seeds import recipe_comparisons, recipe_intervals
+from robcomp.tables import Tables
 from robcomp.uncertainty import Draws, resample
 
 FIGURES = ("clean", "robust", "worst", "size_mb", "compression_ratio", "latency_s", "macs", "sparsity", "ece_robust")

@@ -35,9 +35,8 @@ def file_to_write(path: str | Path) -> Path:
     """The path of a file that is to be written; one line of error where no file can have this name."""
     try: path = Path(path)
     except TypeError: raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
-    other = (
-        "\0" not in str(path) and path.exists() and not path.is_file()
-    )  # a folder, a pipe or a device, which a rename would replace
+    # a folder, a pipe or a device, which a rename would replace
+    other = "\0" not in str(path) and path.exists() and not path.is_file()
     if not path.name or "\0" in str(path) or other:
         raise ValueError(f"{str(path)!r} names no file: write a folder and a name")
     if not path.parent.is_dir():

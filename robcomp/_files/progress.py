@@ -18,11 +18,8 @@ def progress(total: int, description: str, *, unit: str = "it", shown: bool = Tr
         except ImportError:
             pass
         else:
-            return (
-                tqdm(total=total, desc=description, unit=unit, leave=False, dynamic_ncols=True)
-                if not os.environ.get(PROGRESS_FILE)
-                else _written(total, description, unit)
-            )
+            if os.environ.get(PROGRESS_FILE): return _written(total, description, unit)
+            return tqdm(total=total, desc=description, unit=unit, leave=False, dynamic_ncols=True)
     return nullcontext(SimpleNamespace(update=lambda n=1: None, set_postfix_str=lambda text, refresh=True: None,
                                        set_description=lambda text, refresh=True: None))
 

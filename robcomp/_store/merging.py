@@ -28,15 +28,8 @@ from robcomp._store.tables import AGAIN
 from robcomp.plan import read_plan
 from robcomp.schema import DEAL_COLUMNS
 
-FREE = (
-    "train_s",
-    "compress_s",
-    "evaluate_s",
-    "latency_s",
-    "versions",
-    "study",
-    "error",
-)  # of a trial: may differ between two runs
+# of a trial: may differ between two runs
+FREE = ("train_s", "compress_s", "evaluate_s", "latency_s", "versions", "study", "error")
 
 
 def check_training(path: Path) -> None:
@@ -94,9 +87,8 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
             name = unit[0].stem
             if part == "artifacts" and unit[0].stat().st_size != records.get(name, {}).get("size_bytes"): continue
             held = chosen[part].get(name)
-            if (
-                part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes()
-            ):  # the same cells with other recipes: both are kept
+            # the same cells with other recipes: both are kept
+            if part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes():
                 name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
             if held is None or len(unit) > len(held): chosen[part][name] = unit
             if part == "baselines" and held: compare_networks(held, unit)
