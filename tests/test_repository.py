@@ -254,12 +254,12 @@ def import_without(modules, blocked):
     assert done.returncode == 0, done.stderr
 
 
-def test_right_bank_needs_no_torch():
+def test_analysis_and_display_need_no_torch():
     right = [name for value, name in map(number, NOTEBOOKS) if value >= 50 and name not in ("study", "command")]
     import_without(["schema", "recipe", *right], ["torch", "torchvision"])
 
 
-def test_left_bank_needs_little():
+def test_what_makes_the_table_needs_little():
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
     names = {re.split(r"[<>=!\[]", word)[0].lower().replace("-", "_")
