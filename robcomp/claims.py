@@ -146,7 +146,7 @@ def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd
     names = [passed.get(place, "") for place in zip(table.claim, table.network)]
     names = pd.Series(names, table.index, dtype=object)
     undone = (names != "") & (table.verdict == "supported")
-    why = table.why.mask(undone, "an uncompressed network passes too: " + names)
+    why = table.why.mask(undone, "an uncompressed network passes too: " + names.str.replace("_", " "))
     return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=why)
 
 # %% ../nbs/62_claims.ipynb #111db698
