@@ -113,9 +113,9 @@ def source_of(folder: Path | None,  # of results; None: the committed tables
 # %% ../nbs/95_command.ipynb #b90f18ec
 EXPLORER = (
     "# Explorer\n\nRun all cells, set what your camera and your memory allow, and read which recipe is left.",
-    "from robcomp import {reader}, explore, join, summarise",
+    "from robcomp import {reader}, explore, join",
     "folders = {folders}",
-    "table = summarise(join(*map({reader}, folders)))\nexplore(table)")
+    "tables = join(*map({reader}, folders))\nexplore(tables)")
 
 # %% ../nbs/95_command.ipynb #5a67b4fd
 def explorer_notebook(reader: str,  # read_tables or collect

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._text.numbers import cell, points
+from ._text.numbers import cell, measure, points
 from .chart_tables import by_condition, has_seeds
 from .choice import Choice, choose
 from .replicates import by_recipe
@@ -117,5 +117,5 @@ def seeds_said(trials: pd.DataFrame,  # from `opened_seeds`, of one recipe
     ended = trials.loc[~failed, name]
     if ended.empty: return f" All {len(trials)} seeds failed."
     seeds, least, most = "seeds" if len(ended) > 1 else "seed", cell(name, ended.min()), cell(name, ended.max())
-    said = f" {len(ended)} {seeds}, {name} {least} to {most}"
+    said = f" {len(ended)} {seeds}, {measure(name)} {least} to {most}"
     return said + (f"; {failed.sum()} failed." if failed.any() else ".")

@@ -144,7 +144,7 @@ def test_points_are_recipes_with_the_intervals_over_images_and_seeds(several, th
 def test_the_chosen_recipe_opens_into_its_seeds(several):
     chosen = several.recipe.value
     assert f"The 3 seeds of {chosen}</summary>" in several.seeds.value and several.seeds.value.count("<tr>") == 4
-    assert "mean of 3 seeds" in several.words.value and " 3 seeds, robust 0." in several.words.value
+    assert "mean of 3 seeds" in several.words.value and " 3 seeds, robust accuracy 0." in several.words.value
     several.ranges = dict(size_mb=(2, 2.1))  # int8 alone
     several.update()
     assert several.recipe.value == "int8" and "; 1 failed." in several.words.value

@@ -6,19 +6,20 @@ import numpy as np
 import pandas as pd
 
 from robcomp._display.look import AXES
+from robcomp._text.numbers import measure
 from robcomp.chart_tables import networks
 
 
 def sliders(table: pd.DataFrame,  # by recipe
 ) -> dict[str, widgets.Widget]:  # size_mb, robust, clean
     """One slider a limit, each starting where it excludes nothing."""
-    wide = dict(style=dict(description_width="11em"), layout=widgets.Layout(width="36em", max_width="100%"))
+    wide = dict(style=dict(description_width="13em"), layout=widgets.Layout(width="38em", max_width="100%"))
     low, high = np.log10(table["size_mb"].min()) - .01, np.log10(table["size_mb"].max()) + .01
     size = dict(description="file at most (MB)", min=low, max=high, step=.01, readout_format=".3r")
     found = dict(size_mb=widgets.FloatLogSlider(10 ** high, **size, **wide))
     for name in ("robust", "clean"):
         start = float(np.floor(table[name].min() * 100) / 100)
-        share = dict(description=f"{name} at least", min=start, max=1, step=.005, readout_format=".3f")
+        share = dict(description=f"{measure(name)} at least", min=start, max=1, step=.005, readout_format=".3f")
         found[name] = widgets.FloatSlider(start, **share, **wide)
     return found
 
@@ -28,9 +29,10 @@ def menus(table: pd.DataFrame,  # by recipe
     """One menu an axis, one for the figure that decides, one for the network."""
     known = [(axis.short, name) for name, axis in AXES.items() if name in table and table[name].notna().all()]
     names, short = sorted(set(networks(table))), widgets.Layout(width="18em", max_width="100%")
+    wide = widgets.Layout(width="24em", max_width="100%")
     asked = dict(network=(names, names[0], "network"), x=(known, "size_mb", "across"), y=(known, "robust", "up"),
                  best=(known, "robust", "best"))
-    return {name: widgets.Dropdown(options=options, value=value, description=words, layout=short)
+    return {name: widgets.Dropdown(options=options, value=value, description=words, layout=wide if name == "network" else short)
             for name, (options, value, words) in asked.items()}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from robcomp._display.svg import Box, place_labels
+from robcomp._text.numbers import MEASURES
 
 
 class Look(NamedTuple):
@@ -34,18 +35,18 @@ VERDICTS = dict(
     worse=Look("#D55E00", "triangle-left"))
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
 AXES = dict(
-    clean=Axis("clean accuracy", "accuracy on clean images"),
-    robust=Axis("robust accuracy", "mean accuracy over the corruptions"),
-    worst=Axis("worst-case accuracy", "accuracy under the worst corruption"),
-    drop=Axis("loss to corruption", "clean minus robust accuracy"),
-    mce=Axis("corruption error", "corruption error, dense = 1 (mCE)"),
-    ece_robust=Axis("calibration error", "calibration error over the corruptions"),
-    size_mb=Axis("file size", "packed file (MB, log scale)", True),
-    compression_ratio=Axis("compression", "times smaller than dense fp32 (log scale)", True),
-    sparsity=Axis("sparsity", "fraction of weights that are zero"),
-    macs=Axis("arithmetic", "multiply-accumulates an image (log scale)", True),
-    latency_s=Axis("latency", "seconds an image (log scale)", True),
-    energy_j=Axis("energy", "energy (J, log scale)", True))
+    clean=Axis(MEASURES["clean"], "accuracy on clean images"),
+    robust=Axis(MEASURES["robust"], "mean accuracy over the corruptions"),
+    worst=Axis(MEASURES["worst"], "accuracy under the worst corruption"),
+    drop=Axis(MEASURES["drop"], "clean minus robust accuracy"),
+    mce=Axis(MEASURES["mce"], "corruption error, dense = 1 (mCE)"),
+    ece_robust=Axis(MEASURES["ece_robust"], "calibration error over the corruptions"),
+    size_mb=Axis(MEASURES["size_mb"], "packed file (MB, log scale)", True),
+    compression_ratio=Axis(MEASURES["compression_ratio"], "times smaller than dense fp32 (log scale)", True),
+    sparsity=Axis(MEASURES["sparsity"], "fraction of weights that are zero"),
+    macs=Axis(MEASURES["macs"], "multiply-accumulates an image (log scale)", True),
+    latency_s=Axis(MEASURES["latency_s"], "seconds an image (log scale)", True),
+    energy_j=Axis(MEASURES["energy_j"], "energy (J, log scale)", True))
 LOOK = dict(
     font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
     concat=dict(spacing=24),

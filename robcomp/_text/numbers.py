@@ -10,6 +10,11 @@ UNKNOWN = "–"
 SHARES = frozenset("""accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
     wins chosen front_probability probability robust_over_clean robust_over_dense""".split())
 DIFFERENCES = frozenset("change difference clean_change robust_change".split())
+MEASURES = dict(
+    clean="clean accuracy", robust="robust accuracy", worst="worst-case accuracy", drop="loss to corruption",
+    mce="corruption error", ece_robust="calibration error", size_mb="file size", compression_ratio="compression",
+    sparsity="sparsity", macs="arithmetic", latency_s="latency", energy_j="energy")
+UNITS = dict(size_mb=" MB", latency_s=" ms", compression_ratio=" times")
 HEADS = dict(
     size_mb="MB", compression_ratio="times smaller", gzip_ratio="times smaller (gzip)",
     worst_corruption="worst corruption", latency_s="latency (ms)", clean_vs_dense="clean, points to dense",
@@ -84,6 +89,24 @@ def cell(name: str, value: object) -> str:
     if name == "size_mb": return significant(value)
     if name == "latency_s": return significant(1e3 * value)
     return f"{value:.3g}"
+
+
+def measure(name: str) -> str:
+    """What a column is called in a sentence; its own name where it has no other."""
+    return MEASURES.get(name, name)
+
+
+def figure(name: str, value: object) -> str:
+    """A column's value in a sentence, with its name and unit: clean accuracy 0.911, file size 3.95 MB."""
+    if name.startswith("P("): return f"{name} {share(value)}"
+    return f"{measure(name)} {cell(name, value)}{UNITS.get(name, '')}"
+
+
+def lost(name: str, amount: float) -> str:
+    """How much of a column is lost, in a sentence: 0.3 points of robust accuracy; 0.12 MB of file size."""
+    if name not in SHARES: return f"{significant(amount, 2)}{UNITS.get(name, '')} of {measure(name)}"
+    said = "less than 0.1" if amount < .0005 else f"{100 * amount:.1f}"
+    return f"{said} points of {measure(name)}"
 
 
 def head(name: str) -> str:

@@ -7,6 +7,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from .numbers import cell, figure, lost, measure
+
 SHARE = "clean accuracy below 90 % of dense"
 
 
@@ -19,7 +21,7 @@ def name_of(row: pd.Series) -> str:
 def figures(row: pd.Series, *names: str) -> str:
     """The named columns of a row, and the three that people ask for first."""
     shown = [name for name in dict.fromkeys([*names, "clean", "robust", "size_mb"]) if name in row]
-    said = ", ".join(f"{name} " + (row[name] if isinstance(row[name], str) else f"{row[name]:.4g}") for name in shown)
+    said = ", ".join(figure(name, row[name]) for name in shown)
     return said + (f", mean of {row.seeds} seeds" if row.get("seeds", 1) > 1 else "")
 
 
@@ -40,7 +42,7 @@ def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFra
     under = f", {len(candidates)} of which satisfy {where!r} ({parts(excluded)})" if where.strip() else ""
     said = figures(first, best, *numbers_in(where, first))
     then = "".join(f" Next is {name_of(row)}: {figures(row, best)}." for _, row in candidates.iloc[1:2].iterrows())
-    return f"{name_of(first)} has the best {best} of {count} recipes{under}: {said}.{then}"
+    return f"{name_of(first)} has the best {measure(best)} of {count} recipes{under}: {said}.{then}"
 
 
 def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
@@ -77,11 +79,10 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     luck = table.luck if "luck" in table else pd.Series("", table.index)
     other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %"
-            f"{_rival_said(selection, winner)}; picking it costs {amount(own.regret)} of {best} on average.")
+            f"{_rival_said(selection, winner)}; picking it costs {lost(best, own.regret)} on average.")
     if own.high > own.low:
-        optimism = amount(max(selection.optimism, 0))
-        said += (f" The best of {count} looks better than it is: its {best} by {optimism} on average; "
-                 f"the interval that holds for all {count} at once (95 %) is {own.low:.4g} to {own.high:.4g}.")
+        said += (f" The best of {count} looks better than it is, by {lost(best, max(selection.optimism, 0))} on average; "
+                 f"the interval that holds for all {count} at once (95 %) is {cell(best, own.low)} to {cell(best, own.high)}.")
     return said + luck_said(luck[winner])
 
 
@@ -124,11 +125,6 @@ def _span(count: np.ndarray) -> str:
     """The least and the largest number, once where they are the same."""
     least, most = count.min(), count.max()
     return f"{least}" if least == most else f"{least} to {most}"
-
-
-def amount(value: float) -> str:
-    """A small difference of accuracies, as a reader takes it."""
-    return "less than 0.0001" if abs(value) < 1e-4 else f"{value:.2g}"
 
 
 def card(recipe: str | None, text: str, table: pd.DataFrame) -> str:
