@@ -32,7 +32,8 @@ def menus(table: pd.DataFrame,  # by recipe
     wide = widgets.Layout(width="24em", max_width="100%")
     asked = dict(network=(names, names[0], "network"), x=(known, "size_mb", "across"), y=(known, "robust", "up"),
                  best=(known, "robust", "best"))
-    return {name: widgets.Dropdown(options=options, value=value, description=words, layout=wide if name == "network" else short)
+    layouts = dict.fromkeys(asked, short) | dict(network=wide)
+    return {name: widgets.Dropdown(options=options, value=value, description=words, layout=layouts[name])
             for name, (options, value, words) in asked.items()}
 
 

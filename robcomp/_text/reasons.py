@@ -81,8 +81,9 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %"
             f"{_rival_said(selection, winner)}; picking it costs {lost(best, own.regret)} on average.")
     if own.high > own.low:
-        said += (f" The best of {count} looks better than it is, by {lost(best, max(selection.optimism, 0))} on average; "
-                 f"the interval that holds for all {count} at once (95 %) is {cell(best, own.low)} to {cell(best, own.high)}.")
+        optimism, low, high = lost(best, max(selection.optimism, 0)), cell(best, own.low), cell(best, own.high)
+        said += (f" The best of {count} looks better than it is, by {optimism} on average; "
+                 f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
     return said + luck_said(luck[winner])
 
 
