@@ -20,6 +20,7 @@ import pandas as pd
 # %% ../nbs/90_study.ipynb #6d1f0c52
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
+from robcomp._text.numbers import written
 from robcomp.parameters import allowed_parameters, checked, experiment, parameters, with_file
 from robcomp.choice import Choice, choose
 from robcomp.goals import Goals
@@ -79,7 +80,7 @@ def front_text(table: pd.DataFrame,  # summary
     seeds = ["seeds"] if (recipes.seeds > 1).any() else []
     columns = ["recipe", *seeds, "clean", "robust", "worst", "size_mb", "compression_ratio"]
     front = recipes[pareto(recipes, Goals())].sort_values("size_mb")[columns]
-    return "Front of clean and robust accuracy and size:\n" + front.to_string(index=False, float_format="{:.3f}".format)
+    return "Front of clean and robust accuracy and size:\n" + written(front).to_string(index=False)
 
 # %% ../nbs/90_study.ipynb #d53e8fd8
 def gather_tables(store: str | Path,  # as `sweep` filled it

@@ -9,7 +9,7 @@ import pandas as pd
 
 from robcomp._display.look import dressed
 from robcomp._display.svg import figure
-from robcomp._text.numbers import cell, head, percent, points
+from robcomp._text.numbers import cell, head, percent, points, written
 
 __all__ = ["Answers", "STYLE", "TABLE", "html_table", "percent", "points", "seeds_table"]
 
@@ -97,7 +97,7 @@ class Answers:
 
     def __str__(self) -> str:
         lines = [f"- {text}" for text in self.sentences]
-        if self.table is not None: lines += ["", self.table.to_string(index=False, float_format="{:.3g}".format)]
+        if self.table is not None: lines += ["", written(self.table).to_string(index=False)]
         return "\n".join([*lines, self.picture] if self.picture else lines)
 
     __repr__ = __str__

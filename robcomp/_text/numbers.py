@@ -88,7 +88,8 @@ def cell(name: str, value: object) -> str:
     if name.endswith("_ratio"): return times(value)
     if name == "size_mb": return significant(value)
     if name == "latency_s": return significant(1e3 * value)
-    return f"{value:.3g}"
+    if abs(value) >= 1000: return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 else significant(value)
 
 
 def measure(name: str) -> str:
@@ -112,6 +113,11 @@ def lost(name: str, amount: float) -> str:
 def head(name: str) -> str:
     """What a column is called at the top of a table."""
     return HEADS.get(name, name)
+
+
+def written(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table as text: values and heads as readers see them everywhere."""
+    return pd.DataFrame({head(name): [cell(name, value) for value in table[name]] for name in table})
 
 
 def tooltip_format(name: str) -> str:

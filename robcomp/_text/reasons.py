@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from .numbers import cell, figure, lost, measure
+from .numbers import cell, figure, lost, measure, written
 
 SHARE = "clean accuracy below 90 % of dense"
 
@@ -78,7 +78,7 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     own = table.loc[winner]
     luck = table.luck if "luck" in table else pd.Series("", table.index)
     other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
-    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} %"
+    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} % of them"
             f"{_rival_said(selection, winner)}; picking it costs {lost(best, own.regret)} on average.")
     if own.high > own.low:
         optimism, low, high = lost(best, max(selection.optimism, 0)), cell(best, own.low), cell(best, own.high)
@@ -131,5 +131,5 @@ def _span(count: np.ndarray) -> str:
 def card(recipe: str | None, text: str, table: pd.DataFrame) -> str:
     """A choice in a notebook: the answer, the reasons, the first candidates."""
     title = f"<code>{escape(recipe)}</code>" if recipe is not None else "nothing satisfies"
-    rows = table.to_html(index=False, border=0, float_format="{:.4g}".format) if len(table) else ""
+    rows = written(table).to_html(index=False, border=0) if len(table) else ""
     return f"<p><strong>{title}</strong></p><p>{escape(text)}</p>{rows}"
