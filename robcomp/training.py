@@ -51,7 +51,7 @@ def one_epoch(step: Step,
               *,
               flip: bool = True,  # mirror half of the images?
               bar=None,  # told of each batch
-) -> tuple[float, float]:  # mean loss and share right, on the augmented images as they came
+) -> tuple[float, float]:  # mean loss and share classified correctly, on the augmented images as they came
     "Every image once, in random order, moved and mirrored at random."
     pixels = images.images if isinstance(images.images, Pictures) else torch.as_tensor(images.images)
     labels = torch.as_tensor(images.labels)
@@ -62,12 +62,12 @@ def one_epoch(step: Step,
         totals += step(views, labels[chosen].to(step.device), rate)
         if bar: bar.update(len(chosen))
         if number % 20 == 0 or number == len(plan):
-            loss, right = (totals / number).tolist()
+            loss, correct = (totals / number).tolist()
             if not isfinite(loss):
                 raise ValueError(f"the loss is {loss} at a learning rate of {rate:.2g}: "
                                  f"pass a peak= below {step.training.peak}")
-            if bar: bar.set_postfix_str(f"loss {loss:.3f}, right {right:.1%}, rate {rate:.2g}")
-    return loss, right
+            if bar: bar.set_postfix_str(f"loss {loss:.3f}, correct {correct:.1%}, rate {rate:.2g}")
+    return loss, correct
 
 # %% ../nbs/21_training.ipynb #cd54092e
 @contextmanager
@@ -84,19 +84,19 @@ def accuracy(model: nn.Module,  # with `.contract`
              images: Images,  # of the size in the contract
              *,
              batch: int = 500,  # images at a time, 1 or more
-) -> float:  # share right, 0 to 1
-    """How often a network is right, computed where the network is; it keeps the mode that it had.
+) -> float:  # share of images classified correctly, 0 to 1
+    """Accuracy of a network, computed on its device; it keeps the mode that it had.
 
     Raises ValueError for images of another size than that of the contract.
     """
-    device, right = next(model.parameters()).device, 0
+    device, correct = next(model.parameters()).device, 0
     with same_modes(model):
         model.eval()
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
             scores = model(as_input(images.images[part], model.contract, device=device))
-            right += int((scores.argmax(1).cpu().numpy() == images.labels[part]).sum())
-    return right / len(images)
+            correct += int((scores.argmax(1).cpu().numpy() == images.labels[part]).sum())
+    return correct / len(images)
 
 # %% ../nbs/21_training.ipynb #eb6d8b3d
 def work_of(model: nn.Module,
@@ -153,8 +153,8 @@ def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint: str | Path | N
             bar.set_description(f"fit {step.model.arch}, epoch {epoch + 1}/{len(plan)}")
             start, step.size = perf_counter(), sizes[epoch]
             generator = _seeded(epoch_seed(work["seed"], epoch), step.device)
-            loss, right = one_epoch(step, data.train, plan[epoch], generator, flip=data.flip, bar=bar)
-            row = dict(epoch=epoch + 1, rate=plan[epoch][-1], loss=loss, train_accuracy=right)
+            loss, correct = one_epoch(step, data.train, plan[epoch], generator, flip=data.flip, bar=bar)
+            row = dict(epoch=epoch + 1, rate=plan[epoch][-1], loss=loss, train_accuracy=correct)
             if training.sizes: row["size"] = step.size
             if watch: row["test_accuracy"] = accuracy(step.model, watch)
             history.append(row | dict(seconds=perf_counter() - start))
