@@ -12,18 +12,22 @@ from decimal import Decimal
 from html import escape
 
 from ._text.suggest import unknown
+from .slips import stage_hint
 
 # %% ../nbs/30_recipe.ipynb #e0eec764
 class Stage:
     "One technique with its parameters; pure data."
     family = ""
 
-    def __setattr__(self, name, value): raise AttributeError(f"a stage does not change: write another one for {name}={value!r}")
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a stage does not change: write another one for {name}={value!r}")
+
     def __eq__(self, other): return isinstance(other, Stage) and str(self) == str(other)
     def __hash__(self): return hash(str(self))
     def __repr__(self): return f"{type(self).__name__}({str(self)!r})"
     def __rshift__(self, other: "Stage | Recipe") -> "Recipe": return Recipe([self]) >> other
 
+# %% ../nbs/30_recipe.ipynb #eee3b8c2
 def _fill(stage: Stage, **values: object) -> None:
     for name, value in values.items(): object.__setattr__(stage, name, value)
 
@@ -42,12 +46,15 @@ class Prune(Stage):
                  amount: float,  # fraction of the weights (or channels) to remove, 0 < amount < 1
                  scope: str = "global",  # what is ranked together, and when: global, layer, 2of4, channel or gradual
     ):
-        if not 0 < amount < 1: raise ValueError(f"prune{amount:g}: the amount is a fraction between 0 and 1, as in prune0.7")
+        if not 0 < amount < 1:
+            raise ValueError(f"prune{amount:g}: the amount is a fraction between 0 and 1, as in prune0.7")
         if _scope("prune", scope, self.scopes) == "2of4" and amount != .5:
             raise ValueError(f"prune{amount:g}:2of4: two of four is half, write prune0.5:2of4")
         _fill(self, amount=float(amount), scope=scope)
 
-    def __str__(self): return f"prune{Decimal(repr(self.amount)):f}" + (f":{self.scope}" if self.scope != "global" else "")
+    def __str__(self):
+        option = f":{self.scope}" if self.scope != "global" else ""
+        return f"prune{Decimal(repr(self.amount)):f}{option}"
 
 # %% ../nbs/30_recipe.ipynb #5b2814b3
 class Cluster(Stage):
@@ -60,10 +67,11 @@ class Cluster(Stage):
                  k: int,  # how many values, 2 to 4096
                  scope: str = "layer",  # layer, one codebook a channel, or entropy-constrained
     ):
-        if not 2 <= k <= 4096 or int(k) != k: raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
+        if not 2 <= k <= 4096 or int(k) != k:
+            raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
         _fill(self, k=int(k), scope=_scope("cluster", scope, self.scopes))
 
-    def __str__(self): return f"cluster{self.k}" + (f":{self.scope}" if self.scope != "layer" else "")
+    def __str__(self): return f"cluster{self.k}:{self.scope}" if self.scope != "layer" else f"cluster{self.k}"
 
 # %% ../nbs/30_recipe.ipynb #5f4e1480
 class Quantize(Stage):
@@ -74,18 +82,19 @@ class Quantize(Stage):
 
     def __init__(self,
                  bits: int,  # of a weight: 8, 4 or 2; for auto the average, 3 to 7
-                 scope: str = "all",  # all: inputs too where bits is 8; weights: weights alone; auto: 8, 4 or 2 by layer
+                 scope: str = "all",  # all: inputs too if bits is 8; weights: weights alone; auto: 8, 4 or 2 by layer
     ):
         _scope(f"int{bits}", scope, self.scopes)
         if scope == "auto" and bits not in range(3, 8):
             raise ValueError(f"int{bits}:auto: an average of 3 to 7 whole bits can be shared out, as in int4:auto")
-        if scope != "auto" and bits not in self.widths: raise ValueError(f"int{bits}: allowed: int8, int4, int2")
+        if scope != "auto" and bits not in self.widths:
+            raise ValueError(f"int{bits}: allowed: int8, int4, int2")
         _fill(self, bits=int(bits), scope=scope)
 
     @property
     def rounds_inputs(self) -> bool: return self.bits == 8 and self.scope == "all"
 
-    def __str__(self): return f"int{self.bits}" + (f":{self.scope}" if self.scope != "all" else "")
+    def __str__(self): return f"int{self.bits}:{self.scope}" if self.scope != "all" else f"int{self.bits}"
 
 # %% ../nbs/30_recipe.ipynb #494c2c60
 class Tune(Stage):
@@ -98,11 +107,16 @@ class Tune(Stage):
                  epochs: int | float,  # passes over the training images, 0.001 to 1000; 0.25 is a quarter of them
                  option: str = "",  # distill: learn from the dense network's outputs as well
     ):
-        if not .001 <= epochs <= 1000: raise ValueError(f"tune{epochs:g}: epochs from 0.001 to 1000, as in tune3 or tune0.25")
-        _fill(self, epochs=int(epochs) if epochs == int(epochs) else float(epochs), option=_scope("tune", option, self.scopes))
+        if not .001 <= epochs <= 1000:
+            raise ValueError(f"tune{epochs:g}: epochs from 0.001 to 1000, as in tune3 or tune0.25")
+        epochs = int(epochs) if epochs == int(epochs) else float(epochs)
+        _fill(self, epochs=epochs, option=_scope("tune", option, self.scopes))
 
-    def __str__(self): return f"tune{Decimal(repr(self.epochs)):f}" + (f":{self.option}" if self.option else "")
+    def __str__(self):
+        option = f":{self.option}" if self.option else ""
+        return f"tune{Decimal(repr(self.epochs)):f}{option}"
 
+# %% ../nbs/30_recipe.ipynb #b96211ca
 class Recalibrate(Stage):
     "Measure the batch-normalisation statistics again."
     family = "recalibrate"
@@ -132,8 +146,14 @@ class Recipe:
     def __hash__(self): return hash(self.stages)
     def __iter__(self) -> Iterator[Stage]: return iter(self.stages)
     def __len__(self): return len(self.stages)
-    def __rshift__(self, other): return Recipe(self.stages + (other.stages if isinstance(other, Recipe) else (other,)))
-    def _repr_html_(self): return " → ".join(f"<code>{escape(str(stage))}</code>" for stage in self) or "<code>dense</code>"
+
+    def __rshift__(self, other):
+        added = other.stages if isinstance(other, Recipe) else (other,)
+        return Recipe(self.stages + added)
+
+    def _repr_html_(self):
+        words = [f"<code>{escape(str(stage))}</code>" for stage in self]
+        return " → ".join(words) or "<code>dense</code>"
 
     @property
     def families(self) -> set[str]:  # of prune, cluster, quantize
@@ -143,6 +163,7 @@ class Recipe:
 # %% ../nbs/30_recipe.ipynb #6a2bb60d
 LONGEST = 300  # characters of a recipe, as many as a packed file holds
 STAGES = {"prune": Prune, "cluster": Cluster, "int": Quantize, "tune": Tune, "recal": Recalibrate, "half": Half}
+NUMBERS = dict(prune=.7, cluster=16, int=8, tune=3)  # an example of what each takes; the others take none
 _STAGE = re.compile(r"(?P<name>[a-z_]+)(?P<amount>[0-9.]*)(?::(?P<option>\w+))?")
 
 # %% ../nbs/30_recipe.ipynb #5d1c7e02
@@ -150,66 +171,16 @@ def read_stage(text: str) -> Stage:  # as `prune0.7:layer`
     "The stage that a text names, or one line about what it names instead."
     match = _STAGE.fullmatch(text)
     if not match or match["name"] not in STAGES:
-        raise ValueError(unknown("stage", match["name"] if match else text, STAGES) + ", as in prune0.7+tune3+cluster16+int8")
+        wrong = match["name"] if match else text
+        raise ValueError(unknown("stage", wrong, STAGES) + ", as in prune0.7+tune3+cluster16+int8")
     name, amount, option = match["name"], match["amount"], match["option"]
-    if name in ("recal", "half"):
+    if name not in NUMBERS:
         if amount or option: raise ValueError(f"{text!r}: {name} takes no amount and no option")
         return STAGES[name]()
     try: number = float(amount) if "." in amount or float(amount) > 1e9 else int(amount)
-    except ValueError: raise ValueError(f"{text!r}: {name} takes a number, as in {name}{dict(prune=.7, cluster=16, int=8, tune=3)[name]}") from None
-    return STAGES[name](number, *([option] if option else []))
-
-# %% ../nbs/30_recipe.ipynb #2185806b
-NO_SHARES = {"cluster": ("cluster takes a number of values, no share", "cluster16"),
-             "int": ("int takes a number of bits, no share", "int8"),
-             "recal": ("recal takes no amount", "recal"), "half": ("half takes no amount", "half")}
-
-def in_percent(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives them
-    "What a stage with a percent sign may be: only prune and tune take shares."
-    match = re.fullmatch(r"([a-z_]+)(\d*\.?\d+)?(:\w+)?\s*%+(:\w+)?", text, re.ASCII)
-    if not match: return
-    name, amount, option = match[1], match[2], match[3] or match[4] or ""
-    if kind := re.fullmatch(r"cluster|recal|half|(int|quantize|quantise|quant|q)", name):
-        wrong, instead = NO_SHARES["int" if kind[1] else name]
-        yield wrong, "", instead
-    elif amount: yield "the amount is a fraction", f"{name}{Decimal(amount) / 100:f}{option}", "prune0.7"
-    elif name in STAGES: yield f"{name} takes a number", "", "prune0.7" if name == "prune" else "tune3"
-
-# %% ../nbs/30_recipe.ipynb #f5a6a5b0
-def slips(text: str,  # one stage, as somebody typed it
-) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
-    "The usual slips that a text may be."
-    small = text.lower()
-    if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\s*(%?)\)?", small):
-        joined = apart[1] + apart[2].replace(",", ".") + apart[3]
-        if joined != small: yield "a number follows its stage at once, with a point", joined, ""
-    yield "stages are written in lower case", small, ""
-    parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
-    if all(parts): yield "stages are joined by +", "+".join(parts), ""
-    yield from in_percent(re.sub(r"[-_=()\s]", "", small))
-    if text in ("fp16", "float16"): yield "half precision is called half", "half", ""
-    if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
-        yield "quantization is called by its grid", f"int{bits[1] or 8}{bits[2] or ''}", "int8"
-
-# %% ../nbs/30_recipe.ipynb #5d1c7e06
-def mended(text: str, *, tries: int = 3) -> str:
-    "The recipe that a text with slips is meant to be; empty where none is."
-    if "+" in text:
-        parts = [mended(part, tries=tries) for part in text.split("+")]
-        return "+".join(parts) if all(parts) and "dense" not in parts else ""
-    try: return "dense" if text == "dense" else str(read_stage(text))
-    except ValueError: meant = [other for _, other, _ in slips(text) if other != text and tries]
-    return next(filter(None, (mended(other, tries=tries - 1) for other in meant)), "")
-
-def stage_hint(text: str) -> str:  # "" where nothing of this kind is wrong
-    "What to write instead of the usual slips; what is to be written is a recipe."
-    if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
-    if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or let it stand alone"
-    for wrong, meant, instead in slips(text):
-        if meant == text: continue
-        if better := mended(meant): return f"{wrong}: write {better}"
-        if instead: return f"{wrong}, as in {instead}"
-    return ""
+    except ValueError:
+        raise ValueError(f"{text!r}: {name} takes a number, as in {name}{NUMBERS[name]}") from None
+    return STAGES[name](number, option) if option else STAGES[name](number)
 
 # %% ../nbs/30_recipe.ipynb #b2d1ef01
 def parse_stage(text: str,  # as `prune0.7:layer`
@@ -218,7 +189,7 @@ def parse_stage(text: str,  # as `prune0.7:layer`
     text = text.strip()
     try: return read_stage(text)
     except ValueError as error: said = str(error)
-    hint = stage_hint(text)
+    hint = stage_hint(text, read_stage)
     raise ValueError(f"{text!r}: {hint}" if hint else said)
 
 # %% ../nbs/30_recipe.ipynb #0d56e6fe
@@ -226,13 +197,17 @@ def parse(text: str,  # stages joined by `+`, or `dense`
 ) -> Recipe:  # its stages in order; without any for `dense`
     """The recipe that a text names; `str` gives the text back in its canonical form.
 
-    Raises ValueError for an empty or over-long text, a stage that is unknown or out of range, and a trailing +, each with
-    the nearest text that is one; TypeError for what is no text."""
-    if not isinstance(text, str): raise TypeError(f"a recipe is text as prune0.7+int8, or dense, got {type(text).__name__}")
-    if not text.strip(): raise ValueError("empty recipe: write dense for the network as it is, or stages as in prune0.7+int8")
-    if len(text) > LONGEST: raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")
-    if text.strip() == "dense": return Recipe()
-    if text.strip().endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
+    Raises ValueError for an empty or over-long text, a stage that is unknown or out of range, and a trailing +, each
+    with the nearest text that is one; TypeError for what is no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"a recipe is text as prune0.7+int8, or dense, got {type(text).__name__}")
+    written = text.strip()
+    if not written:
+        raise ValueError("empty recipe: write dense for the network as it is, or stages as in prune0.7+int8")
+    if len(text) > LONGEST:
+        raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")
+    if written == "dense": return Recipe()
+    if written.endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
     return Recipe(parse_stage(part) for part in text.split("+"))
 
 # %% ../nbs/30_recipe.ipynb #cf64ff85
@@ -244,8 +219,8 @@ def check_order(recipe: Recipe) -> Recipe:
             raise ValueError(f"{stage} prunes while the next stage trains: write {stage}+tune3")
         for other in recipe.stages[:place]:
             if isinstance(other, Cluster):
-                raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart as they train: "
-                                 f"write {Prune(stage.amount)}")
+                raise ValueError(f"{stage} cannot follow {other}, whose shared values would have to be taken apart "
+                                 f"as they train: write {Prune(stage.amount)}")
     return recipe
 
 # %% ../nbs/30_recipe.ipynb #2489a9bc
