@@ -27,8 +27,9 @@ from ._compression.place import placed
 from ._compression.state import Layer, layers
 from .cluster import Shared, cluster, distinct_codes
 from .data import Data, as_input, shuffled
+from .half_precision import Halves, halve
 from .prune import Gradual, Narrower, Zeros, is_gradual, prune
-from .quantize import Grid, Halves, halve, quantize
+from .quantize import Grid, quantize
 from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, check_order, parse
 from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
 

@@ -33,7 +33,7 @@ from ._deployment.timing import asked_of_file, seconds_of_calls
 from ._files.atomic import file_to_write, replacing
 from ._text.errors import first_line
 from .data import InputContract, as_input
-from .quantize import InputHistogram, affine_range
+from .input_ranges import InputHistogram, affine_range
 
 # %% ../nbs/37_deploy.ipynb #021fe350
 def float_graph(module: nn.Module,  # with `.contract`

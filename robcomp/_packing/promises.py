@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from robcomp._compression.state import layers
-from robcomp.quantize import Halves
+from robcomp.half_precision import Halves
 from robcomp.recipe import Half, Prune, Recipe
 
 
