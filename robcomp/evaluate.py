@@ -17,12 +17,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ._files.progress import progress as progress_bar
+from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
+from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
-from .compress import recalibrate
-from ._compression.norms import running_norms
 from .corruptions import Condition, Suite
 from .data import InputContract, as_input
 from .deploy import export_onnx, in_integers, library, session

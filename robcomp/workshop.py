@@ -22,11 +22,12 @@ from ._store.claims import Claims
 from ._store.shards import made_room, quarantine
 from ._store.tree import steps
 from .baseline import Study, claimed
-from .compress import Artifact, Means, extend, restored, uncompressed
+from .compress import Artifact, extend, restored, uncompressed
 from .models import weights_sha256
 from .pack import pack, unpack
 from .recipe import Recipe, Tune, prefixes
 from .schema import canonical
+from .stages import Means
 
 # %% ../nbs/43_workshop.ipynb #953d69d7
 def save_beginning(artifact: Artifact,

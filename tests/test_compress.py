@@ -300,7 +300,7 @@ def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
     from robcomp._store.small import small_study
     from robcomp.plan import Plan
     from robcomp.sweep import sweep
-    monkeypatch.setattr("robcomp.compress.fit", lambda *_, **__: pytest.fail("something is trained"))
+    monkeypatch.setattr("robcomp.stages.fit", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
     with pytest.raises(ValueError, match=line):
         sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
