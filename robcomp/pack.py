@@ -8,117 +8,40 @@ __all__ = ['pack', 'unpack', 'ledger']
 # %% ../nbs/33_pack.ipynb #d06767d9
 import copy
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+# %% ../nbs/33_pack.ipynb #b308f97f
 from ._compression.channels import coherent, shrink
+from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
-from ._packing.coder import depth_of, encode, order0_bytes
+from ._packing.coder import order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
-from ._packing.header import CODED, IN_HALF, NUMBERS, check_header
-from ._packing.layer import TINY, check_numbers, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
-from ._packing.promises import check_pattern, check_promises
-from ._packing.streams import decode_floats, decode_planes, encode_floats, encode_planes, encode_weights, in_half
-from ._compression.state import Layer, grid_limit, layers, plain, rest
+from ._packing.header import CODED, check_header
+from ._packing.layer import decoded, read_layer
+from ._packing.promises import check_pattern
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
+from .packed_parts import (
+    RANGE, check_state, layer_entry, layer_sections, other_state_sections, other_values, read_ranges)
 from .recipe import Prune, parse
-
-# %% ../nbs/33_pack.ipynb #655ef04f
-def layer_entry(layer: Layer,
-) -> dict:  # what a reader has to know before the bytes
-    "The form of a layer."
-    state = layer.state
-    if layer.original.dtype != torch.float32:
-        raise ValueError(f"layer {layer.name} holds {layer.original.dtype}: packed weights are float32, convert the network with .float()")
-    if state is None: return dict(name=layer.name, shape=list(layer.weight.shape), form="float", mask=False)
-    form = "codes" if state.codes is not None else "grid" if state.bits else "float"
-    entry = dict(name=layer.name, shape=list(layer.weight.shape), form=form, mask=state.mask is not None, bits=state.bits,
-                 scale=state.scale is not None, state=True)
-    if state.in_half: entry["half"] = True
-    if form == "codes":
-        entry |= dict(k=layer.codebook.shape[-1], own=layer.codebook.ndim == 2, clusters=state.clusters,
-                      wide=state.codes.dtype == torch.int16)
-    return entry
-
-# %% ../nbs/33_pack.ipynb #1fb87690
-def layer_sections(layer: Layer, entry: Mapping) -> list[Section]:
-    "The bytes of a layer, kind by kind."
-    parts, state, kept = {}, layer.state, slice(None)
-    if entry.get("scale"): parts["scale"] = encode_planes(state.scale.cpu().numpy().astype("<f4"))
-    if entry["form"] == "codes":
-        values = layer.codebook.cpu().numpy().astype(np.int8 if entry["bits"] else "<f4")
-        parts |= {"codebook": values.tobytes()} if entry["bits"] else _book(values)
-        parts |= _stream("codes", weight_symbols(layer, entry), symbol_values(entry, values))
-    elif entry["mask"]:
-        parts |= _stream("mask", state.mask.cpu().numpy().astype(np.uint16), symbol_values(entry))
-        kept = state.mask.cpu().numpy().reshape(-1)
-    if entry["form"] == "float":
-        parts |= encode_floats("weights", layer.finite_weight.cpu().numpy().astype("<f4").reshape(-1)[kept])
-    if entry["form"] == "grid" and entry["mask"]:
-        parts["integers"] = encode(weight_symbols(layer, entry).reshape(-1)[kept], depth_of(2 * grid_limit(entry["bits"]) + 1))
-    elif entry["form"] == "grid":
-        parts |= _stream("integers", weight_symbols(layer, entry), symbol_values(entry))
-    return [Section(layer.name, kind, data) for kind, data in parts.items()]
-
-def _book(values: np.ndarray) -> dict[str, bytes]:
-    kind, = encode_floats("codebook", values.reshape(-1))
-    return {kind: (in_half(values) if kind.endswith(IN_HALF) else values).tobytes()}
-
-def _stream(kind: str, symbols: np.ndarray, values: np.ndarray) -> dict[str, bytes]:
-    data, coder = encode_weights(symbols, values)
-    return {kind + coder: data}
-
-# %% ../nbs/33_pack.ipynb #6b0d1a02
-def check_state(module: nn.Module, recipe: str) -> None:
-    "One line about the first weight, parameter or buffer that no sound network has, no file holds, or no recipe made."
-    check_promises(module, parse(recipe))
-    for layer in layers(module).values(): check_weights(layer)
-    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    for name, tensor in rest(module).items():
-        kind = str(tensor.dtype).removeprefix("torch.")
-        if tensor.layout != torch.strided or kind not in NUMBERS:
-            raise ValueError(f"{name} is a tensor of {kind} ({tensor.layout}), a packed file holds {', '.join(NUMBERS)}: "
-                             "convert it, or register it with persistent=False")
-        if name in parameters: checked_values(tensor.cpu().numpy(), name)
-        check_numbers(name, tensor.cpu().numpy())
-
-# %% ../nbs/33_pack.ipynb #ce4a53e6
-def other_state_sections(tensors: Mapping[str, Tensor]) -> tuple[list, list[Section]]:
-    "What is listed in the header, and one section a dtype."
-    listed = [[name, str(tensor.numpy(force=True).dtype), list(tensor.shape)] for name, tensor in tensors.items()]
-    joined = {dtype: np.concatenate([tensors[name].numpy(force=True).reshape(-1) for name, own, _ in listed if own == dtype])
-              for dtype in dict.fromkeys(dtype for _, dtype, _ in listed)}
-    return listed, [Section(dtype, kind, data) for dtype, values in joined.items() for kind, data in _numbers(dtype, values).items()]
-
-def _numbers(dtype: str, values: np.ndarray) -> dict[str, bytes]:
-    return encode_floats("tensors", values) if dtype == "float32" else {"tensors": encode_planes(values)}
-
-# %% ../nbs/33_pack.ipynb #53d5f116
-RANGE = np.dtype([("scale", "<f4"), ("zero", "u1")])
-
-def read_ranges(parts: Mapping[str, Mapping[str, bytes]]) -> np.ndarray:  # of RANGE
-    "The input ranges of a file."
-    ranges = np.frombuffer(parts[""]["ranges"], RANGE)
-    checked_values(ranges["scale"], "the input ranges", low=TINY)
-    return ranges
 
 # %% ../nbs/33_pack.ipynb #19a0bca8
 def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
          path: str | Path,  # of the file, written whole or not at all
          *,
-         recipe: str | None = None,  # what made the module; None: what the module says, as `compress` and `unpack` leave it
-         origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it; none by default
+         recipe: str | None = None,  # what made the module; None: what it says, as `compress` and `unpack` leave it
+         origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it
 ) -> int:  # bytes
     """Write everything needed to rebuild a module.
 
     Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file."""
-    path, recipe = file_to_write(path), getattr(module, "recipe", "dense") if recipe is None else recipe
+    path = file_to_write(path)
+    if recipe is None: recipe = getattr(module, "recipe", "dense")
     check_state(module, recipe)
     header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
@@ -130,11 +53,12 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     "Header and sections of a module's file."
     found = layers(module)
     entries = {name: layer_entry(layer) for name, layer in found.items()}
-    ranged = {name: layer.module.input_range for name, layer in found.items() if hasattr(layer.module, "input_range")}
+    ranged = {name: layer.module.input_range for name, layer in found.items()
+              if hasattr(layer.module, "input_range")}
     ranges = np.array([(own.scale.item(), own.zero.item()) for own in ranged.values()], RANGE)
     listed, tensors = other_state_sections(rest(module))
-    header = dict(arch=module.arch, classes=module.classes, contract=module.contract.record(), recipe=str(parse(recipe)),
-                  layers=list(entries.values()), tensors=listed, ranged=list(ranged))
+    header = dict(arch=module.arch, classes=module.classes, contract=module.contract.record(),
+                  recipe=str(parse(recipe)), layers=list(entries.values()), tensors=listed, ranged=list(ranged))
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
@@ -146,27 +70,37 @@ def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     elif arch not in ARCHITECTURES:
         raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
-        with torch.device("meta"): model = network_of_header(make_model(arch, classes=classes, contract=contract), header, path)
+        with torch.device("meta"):
+            model = network_of_header(make_model(arch, classes=classes, contract=contract), header, path)
         model = model.to_empty(device="cpu")
     model.arch, model.classes, model.contract = arch, classes, contract
     model.recipe, model.origin = header["recipe"], header.get("origin", "")
     return model.eval()
 
-# %% ../nbs/33_pack.ipynb #4c53f940
-def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
-    "The same network without the channels that were taken out, if names, shapes and types are then those that were packed."
+# %% ../nbs/33_pack.ipynb #0917225d
+def take_channels_out(model: nn.Module, header: Mapping, path) -> None:
+    "Make layers as narrow as they were packed, or one line about why they cannot be."
     sizes = {name.rpartition(".")[0]: shape[0] for name, _, shape in header["tensors"] if len(shape) == 1}
     shapes = {entry["name"]: entry["shape"] for entry in header["layers"]}
-    narrower = shrink(model, shapes, sizes)
-    if narrower and not any(isinstance(stage, Prune) and stage.scope == "channel" for stage in parse(header["recipe"])):
-        raise ValueError(f"{path} holds narrower layers than this {type(model).__name__}, and its recipe {header['recipe']} "
-                         "takes no channels out: pass the module= it was made from")
-    if narrower and not coherent(model, header["classes"], header["contract"]["size"]):
+    if not shrink(model, shapes, sizes): return
+    scopes = [stage.scope for stage in parse(header["recipe"]) if isinstance(stage, Prune)]
+    if "channel" not in scopes:
+        raise ValueError(f"{path} holds narrower layers than this {type(model).__name__}, and its recipe "
+                         f"{header['recipe']} takes no channels out: pass the module= it was made from")
+    if not coherent(model, header["classes"], header["contract"]["size"]):
         raise ValueError(f"{path} is damaged: its layers do not fit each other")
+
+# %% ../nbs/33_pack.ipynb #4c53f940
+def network_of_header(model: nn.Module, header: Mapping, path) -> nn.Module:
+    "The same network without the channels that were taken out, if names, shapes and types are then as packed."
+    take_channels_out(model, header, path)
     mine = [[name, list(layer.weight.shape)] for name, layer in layers(model).items()]
-    others = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in rest(model).items()]
-    if mine != [[name, shape] for name, shape in shapes.items()] or others != header["tensors"]:
-        raise ValueError(f"{path} holds a network of other layers than this {type(model).__name__}: pass the module= it was made from")
+    others = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+              for name, tensor in rest(model).items()]
+    packed = [[entry["name"], entry["shape"]] for entry in header["layers"]]
+    if mine != packed or others != header["tensors"]:
+        raise ValueError(f"{path} holds a network of other layers than this {type(model).__name__}: "
+                         "pass the module= it was made from")
     return model
 
 # %% ../nbs/33_pack.ipynb #24c2a830
@@ -190,7 +124,8 @@ def unpack(path: str | Path,  # as `pack` wrote it
     except CONTRADICTIONS:
         raise ValueError(f"{path} is damaged: {MIXED}") from None
     except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from None
+        said = str(error)
+        raise ValueError(said if str(path) in said else f"{path} is damaged: {said}") from None
     return model
 
 # %% ../nbs/33_pack.ipynb #04445f6e
@@ -201,44 +136,46 @@ def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) 
     for name, (scale, zero) in zip(header["ranged"], read_ranges(parts), strict=True):
         found[name].round_inputs(float(scale), int(zero))
     others = rest(model)
-    for name, values in other_values(header["tensors"], parts).items(): others[name].copy_(torch.from_numpy(values.copy()))
+    for name, values in other_values(header["tensors"], parts).items():
+        others[name].copy_(torch.from_numpy(values.copy()))
     check_state(model, header["recipe"])
 
-# %% ../nbs/33_pack.ipynb #fe388fdd
-def other_values(listed: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> dict[str, np.ndarray]:  # by name, in their shapes
-    "What is neither weight nor range."
-    found = {}
-    for dtype in dict.fromkeys(dtype for _, dtype, _ in listed):
-        mine = [(name, shape) for name, own, shape in listed if own == dtype]
-        counts = [prod(shape) for _, shape in mine]
-        if dtype == "float32": values = decode_floats(parts[dtype], "tensors", sum(counts))
-        else: values = decode_planes(parts[dtype]["tensors"], sum(counts), dtype)
-        if dtype == "bool": checked_values(values.view(np.uint8), "a tensor of truth values", high=1)
-        for (name, shape), part in zip(mine, np.split(values, np.cumsum(counts)[:-1])): found[name] = part.reshape(shape)
-    for name, values in found.items(): check_numbers(name, values)
-    return found
+# %% ../nbs/33_pack.ipynb #9a0446e1
+def held_values(header: Mapping,
+                sections: Sequence[Section],
+                size: int,  # of the file
+) -> dict[str, dict[str, np.ndarray]]:  # by layer and kind
+    "What the layers of a file hold; one line where a number of it is none that is written."
+    check_header(header, sections, size)
+    entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
+    held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
+    masked = {name: own for name, own in held.items() if entries[name]["mask"]}
+    check_pattern(parse(header["recipe"]), {name: own.get("mask", own.get("codes")) for name, own in masked.items()})
+    read_ranges(parts)
+    other_values(header["tensors"], parts)
+    return held
+
+# %% ../nbs/33_pack.ipynb #556b601d
+def section_row(section: Section, held: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
+    "A row of the ledger."
+    kind, _, coder = section.kind.partition(":")
+    row = dict(layer=section.name if section.name in held else "", kind=kind, coder=coder, bytes=len(section.data))
+    if kind not in CODED: return row
+    symbols = held[section.name][kind]
+    return row | dict(coder=coder or "plain", count=symbols.size, bound_bytes=order0_bytes(symbols))
 
 # %% ../nbs/33_pack.ipynb #3145e870
 def ledger(path: str | Path,  # a packed file
 ) -> pd.DataFrame:  # one row a section: layer, kind, coder, count, bytes, bound_bytes
     """What each byte of a file is for.
 
-    `coder` is plain or contexts, or half for floats in two bytes; `count` is the number of symbols, NaN where bytes are not
-    coded; `bound_bytes` is the order-0 entropy of the symbols. A damaged file raises ValueError.
+    `coder` is plain or contexts, or half for floats in two bytes; `count` is the number of symbols, NaN where bytes are
+    not coded; `bound_bytes` is the order-0 entropy of the symbols. A damaged file raises ValueError.
     """
     header, sections = read(path)
-    rows, size = [dict(layer="", kind="header", coder="", bytes=header_bytes(path))], Path(path).stat().st_size
-    try:
-        check_header(header, sections, size)
-        entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
-        held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
-        check_pattern(parse(header["recipe"]), {name: own.get("mask", own.get("codes")) for name, own in held.items() if entries[name]["mask"]})
-        read_ranges(parts), other_values(header["tensors"], parts)
+    try: held = held_values(header, sections, Path(path).stat().st_size)
     except CONTRADICTIONS: raise ValueError(f"{path} is damaged: {MIXED}") from None
     except ValueError as error: raise ValueError(f"{path} is damaged: {error}") from None
-    for name, kind, data in sections:
-        kind, _, coder = kind.partition(":")
-        row = dict(layer=name if name in entries else "", kind=kind, coder=coder, bytes=len(data))
-        if kind in CODED: row |= dict(coder=coder or "plain", count=held[name][kind].size, bound_bytes=order0_bytes(held[name][kind]))
-        rows.append(row)
+    rows = [dict(layer="", kind="header", coder="", bytes=header_bytes(path))]
+    rows += [section_row(section, held) for section in sections]
     return pd.DataFrame(rows, columns=["layer", "kind", "coder", "count", "bytes", "bound_bytes"])

@@ -269,16 +269,16 @@ def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels()
 
 
 def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
-    from robcomp import compress as module
+    from robcomp.prune import Gradual
     text, means = "prune0.6:gradual+tune3", dict(tune=Training(1, batch=20, peak=.05), progress=False)
     whole = compress(wide(), text, DATA, **means)
-    original, calls = module.Gradual.grow, []
+    original, calls = Gradual.grow, []
 
     def stopped(self, *given):
         calls.append(1)
         if len(calls) == 4: raise KeyboardInterrupt
         original(self, *given)
-    monkeypatch.setattr(module.Gradual, "grow", stopped)
+    monkeypatch.setattr(Gradual, "grow", stopped)
     with pytest.raises(KeyboardInterrupt): compress(wide(), text, DATA, checkpoints=tmp_path, **means)
     monkeypatch.undo()
     resumed = compress(wide(), text, DATA, checkpoints=tmp_path, **means)

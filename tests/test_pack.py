@@ -22,13 +22,13 @@ from robcomp._packing.coder import decode, encode, order0_bytes
 from robcomp._packing.container import Section, beginning
 from robcomp._packing.context import MOST, decode_in_context, encode_in_context
 from robcomp._packing.header import check_header
-from robcomp._packing.streams import encode_planes
+from robcomp._packing.streams import encode_planes, encode_weights
 from robcomp._files.digest import tensors_sha256
 from robcomp._compression.state import layers, plain, rest
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import encode_weights, file_contents, ledger, pack, unpack
+from robcomp.pack import file_contents, ledger, pack, unpack
 from robcomp.training import Training
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
@@ -854,7 +854,7 @@ def rewritten(header, parts):
 
 
 def with_floats(parts, key, change):
-    from robcomp.pack import decode_planes, encode_planes
+    from robcomp._packing.streams import decode_planes, encode_planes
     count = next(n for n in range(1, 1 << 14) if _holds(parts[key], n))
     values = decode_planes(parts[key], count, "<f4").copy()
     change(values)
@@ -862,7 +862,7 @@ def with_floats(parts, key, change):
 
 
 def _holds(data, count):
-    from robcomp.pack import decode_planes
+    from robcomp._packing.streams import decode_planes
 
     try:
         return len(decode_planes(data, count, "<f4")) == count and bool(
