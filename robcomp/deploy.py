@@ -24,6 +24,7 @@ from torch import fx, nn
 
 # %% ../nbs/36_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
+from ._deployment.answers import check_one_way, check_runs
 from ._deployment.codes import on_integers, to_integers
 from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
@@ -54,6 +55,7 @@ def float_graph(module: nn.Module,  # with `.contract`
             torch.onnx.export(bare, (torch.zeros(2, 3, size, size),), file, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
                               training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, **options)
         except Exception as error: raise ValueError(why_not(error, opset)) from None
+    check_one_way(bare, module.contract)
     return library("onnx").load_model_from_string(file.getvalue())
 
 # %% ../nbs/36_deploy.ipynb #701af662
@@ -132,7 +134,10 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     graph.round_early()
     graph.channels_last()
     notes = dict(contract=json.dumps(module.contract.record()), recipe=str(getattr(model, "recipe", "")), made_by="robcomp")
-    with replacing(path) as file: file.write(graph.close(**notes).SerializeToString())
+    with replacing(path) as file:
+        file.write(graph.close(**notes).SerializeToString())
+        file.flush()
+        check_runs(Path(file.name), session, module.contract.size)
     return path
 
 # %% ../nbs/36_deploy.ipynb #05ac61e7
