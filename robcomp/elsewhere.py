@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from ._files.atomic import path_of
 from ._text.errors import first_line
+from ._deployment.entry import library
 from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
 from .data import Images, InputContract, as_input
-from .deploy import library, session
+from .deploy import session
 from .published_corruptions import whole_number
 
 # %% ../nbs/38_elsewhere.ipynb #ce368f8c

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
+from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
 from .corruptions import Condition, Suite
 from .data import InputContract, as_input
-from .deploy import export_onnx, in_integers, library, session
+from .deploy import export_onnx, session
+from .integers import in_integers
 from .training import pick_device
 
 # %% ../nbs/40_evaluate.ipynb #791e154f

@@ -17,7 +17,8 @@ from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
-from robcomp.deploy import agreement, export_onnx, operations, predict, round_sums, session
+from robcomp.deploy import agreement, export_onnx, operations, predict, session
+from robcomp.integers import round_sums
 from robcomp._deployment.codes import folded_codes, weight_codes, with_bias
 from robcomp._deployment.timing import processor_seconds
 from robcomp.models import ARCHITECTURES, make_model, model_from
@@ -682,7 +683,7 @@ def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(re
 
 
 def test_latency_counts_calls_and_keeps_threads_as_they_were():
-    from robcomp.deploy import measure_latency
+    from robcomp.timing import measure_latency
     before, calls = torch.get_num_threads(), []
     found = measure_latency(lambda: calls.append(torch.get_num_threads()), batch=4, threads=1, repeats=7, warmup=3)
     assert (
@@ -698,7 +699,7 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
 def test_latency_of_files_for_bytes_and_for_a_fixed_batch(tmp_path):
     import onnx
     from onnx import TensorProto, helper
-    from robcomp.deploy import measure_latency
+    from robcomp.timing import measure_latency
     kinds = dict(bytes=TensorProto.UINT8, half=TensorProto.FLOAT16, whole=TensorProto.INT64)
     for name, kind in kinds.items():
         infos = [helper.make_tensor_value_info(side, kind, [3, 4, 4, 3]) for side in ("x", "y")]
