@@ -24,14 +24,14 @@ from torch import fx, nn
 
 # %% ../nbs/37_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
-from ._deployment.answers import check_one_way, check_runs
+from ._deployment.answers import check_one_way, write_runnable
 from ._deployment.codes import on_integers, to_integers
 from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, SumLevels, Watched, round_once, round_points, sum_points
 from ._deployment.quiet import attention_in_parts, silenced
 from ._deployment.timing import asked_of_file, seconds_of_calls
-from ._files.atomic import file_to_write, replacing
+from ._files.atomic import file_to_write
 from ._text.errors import first_line
 from .data import InputContract, as_input
 from .quantize import InputHistogram, affine_range
@@ -134,10 +134,7 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     graph.round_early()
     graph.channels_last()
     notes = dict(contract=json.dumps(module.contract.record()), recipe=str(getattr(model, "recipe", "")), made_by="robcomp")
-    with replacing(path) as file:
-        file.write(graph.close(**notes).SerializeToString())
-        file.flush()
-        check_runs(Path(file.name), session, module.contract.size)
+    write_runnable(path, graph.close(**notes).SerializeToString(), session, module.contract.size)
     return path
 
 # %% ../nbs/37_deploy.ipynb #05ac61e7
