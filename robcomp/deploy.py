@@ -22,13 +22,13 @@ from torch import nn
 
 # %% ../nbs/36_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
-from ._deployment.answers import check_one_way, check_runs
+from ._deployment.answers import check_one_way, write_runnable
 from ._deployment.codes import to_integers
 from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points
 from ._deployment.quiet import attention_in_parts, silenced
-from ._files.atomic import file_to_write, replacing
+from ._files.atomic import file_to_write
 from ._text.errors import first_line
 from .data import as_input
 from .integers import in_integers
@@ -118,10 +118,7 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     graph.channels_last()
     contract, recipe = json.dumps(module.contract.record()), str(getattr(model, "recipe", ""))
     notes = dict(contract=contract, recipe=recipe, made_by="robcomp")
-    with replacing(path) as file:
-        file.write(graph.close(**notes).SerializeToString())
-        file.flush()
-        check_runs(Path(file.name), session, module.contract.size)
+    write_runnable(path, graph.close(**notes).SerializeToString(), session, module.contract.size)
     return path
 
 # %% ../nbs/36_deploy.ipynb #ae25e6b9

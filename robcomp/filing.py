@@ -22,6 +22,7 @@ from torch import nn
 from . import __file__ as PACKAGE, __version__
 from ._store.claims import Claims
 from ._store.shards import made_room, write_trial
+from ._text.errors import is_of_the_work
 from .baseline import Study
 from .compress import Artifact
 from .evaluate import evaluate
@@ -102,7 +103,8 @@ def evaluate_and_file(waiting: Mapping[Trial, Artifact],  # made, not yet evalua
 ) -> None:
     "Evaluate artifacts in one pass, weigh them, and write their files; if that fails, each alone."
     try: rows, found = asked_and_weighed(waiting, study, folder, dense=dense, progress=progress)
-    except Exception as error:
+    except BaseException as error:
+        if not is_of_the_work(error): raise
         if len(waiting) == 1:
             filed(claims, folder, trial_record(*waiting, study, status="failed", error=one_line(error)))
             return

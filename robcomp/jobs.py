@@ -20,6 +20,7 @@ from ._files.atomic import writable_folder
 from ._files.progress import progress as progress_bar
 from ._store.claims import Claims
 from ._store.tree import Job, jobs
+from ._text.errors import is_of_the_work
 from .baseline import (POLL, Study, baseline, baseline_claim, baseline_path, on_device, plan, start_digest,
                               trained_note)
 from .filing import evaluate_and_file, filed, one_line, trial_record
@@ -123,7 +124,8 @@ def make_beginning(worker: Worker, job: Job) -> None:
     "Make the beginning of a job; where it cannot be made its claim says so, and the trials that need it say why."
     shop = worker.shop  # what is wrong with the dense network is an error at once
     try: shop.make(job.recipes[0], job.length)
-    except Exception: return
+    except BaseException as error:
+        if not is_of_the_work(error): raise
 
 # %% ../nbs/45_jobs.ipynb #b0450012
 def finish_trials(worker: Worker, job: Job) -> int:  # trials written, failed ones included
@@ -133,7 +135,8 @@ def finish_trials(worker: Worker, job: Job) -> int:  # trials written, failed on
     shop = worker.shop
     for trial in mine:
         try: waiting[trial] = shop.make(parse(trial.recipe))
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_the_work(error): raise
             failed = trial_record(trial, worker.study, status="failed", error=one_line(error))
             filed(worker.claims, worker.folder, failed)
     options = dict(dense=shop.model, claims=worker.claims, progress=worker.progress)

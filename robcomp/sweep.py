@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 from warnings import warn
 
@@ -20,9 +20,10 @@ import pandas as pd
 from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
-from ._store.claims import Claims
+from ._store.claims import Claims, Watch
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
+from ._text.errors import is_of_the_work
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
@@ -60,6 +61,22 @@ def apart(work: Callable, sweeping: int, *given, **options):
     if os.getpid() not in (sweeping, BEGAN): raise Forked
     return work(*given, **options)
 
+class NoFuture(TypeError):
+    "An executor answered with something else than a future."
+
+def handed(executor, work: Callable, *given, **options):  # a future
+    "Work given to an executor."
+    future = executor.submit(apart, work, os.getpid(), *given, **options)
+    if all(callable(getattr(future, name, None)) for name in ("done", "result")): return future
+    raise NoFuture(f"executor.submit gives a future, with done and result, got {type(future).__name__}: "
+                   f"pass {EXECUTORS}")
+
+def came_back(future) -> bool:
+    "Is a piece over? Raises what the piece raised, and RuntimeError where it cannot have been done."
+    if not future.done(): return False
+    if type(found := future.result()) is int: return True
+    raise RuntimeError(f"it came back with {found!r:.40}, so it was never done")
+
 # %% ../nbs/46_sweep.ipynb #8e8f1385
 def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
     "One job in a process of its own."
@@ -73,19 +90,26 @@ def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, t
     while todo or running:
         for job in [job for job in todo if job.needs in over]:
             todo.remove(job)
-            try: running[job] = executor.submit(apart, do_job, os.getpid(), study, job, folder, kept)
-            except Exception as error:  # a pool that is broken, a queue that is full
+            try: running[job] = handed(executor, do_job, study, job, folder, kept)
+            except NoFuture: raise
+            except BaseException as error:  # a pool that is broken, a queue that is full
+                if not is_of_the_work(error): raise
                 lost.append((job, error))
                 over.add(job.makes)
-        for job in [job for job, future in running.items() if future.done()]:
-            try: running.pop(job).result()
-            except Exception as error: lost.append((job, error))
+        for job, future in list(running.items()):
+            try:
+                if not came_back(future): continue
+            except BaseException as error:
+                if not is_of_the_work(error): raise
+                lost.append((job, error))
+            del running[job]
             over.add(job.makes)
         if running: sleep(.05)
     for _, error in lost:
         if isinstance(error, Forked): raise Forked from None
     if lost: raise RuntimeError(lost_pieces(lost, total))
 
+# %% ../nbs/46_sweep.ipynb #8e8f1386
 def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
     names = "; ".join(str(job) for job, _ in lost)[:200]
     return (f"{len(lost)} of {total} pieces were lost ({names}; {one_line(lost[0][1])[:200]}): "
@@ -153,25 +177,39 @@ def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake
             pack(module, made_room(folder / "artifacts" / f"{trial.key}.robcomp"))
 
 # %% ../nbs/46_sweep.ipynb #0898c145
+IDLE = 90.  # seconds in which nothing new comes and nobody is at work; a network disk shows old folders for a minute
+
+def absent(trials: Sequence[Trial], folder: Path) -> list[Trial]:
+    return [trial for trial in trials if not trial_file(folder, trial).exists()]
+
 def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
                executor, together: int, progress: bool) -> None:
-    "See that every trial gets its file."
-    wait = POLL
-    while left := [trial for trial in missing if not trial_file(folder, trial).exists()]:
+    "See that every trial gets its file; RuntimeError where pieces come back and nothing comes of them."
+    wait, last = POLL, monotonic()  # last: time of the last sign of work
+    while left := absent(missing, folder):
         if executor is None: run(study, left, folder, together=together, progress=progress)
         else: run_pieces(study, left, folder, executor, together)
-        if executor is not None and len(left) == len(missing):
+        missing = absent(left, folder)
+        if executor is None or len(missing) < len(left) or Watch(folder).working(): last = monotonic()
+        if monotonic() - last > IDLE: raise RuntimeError(nothing_came(missing, folder))
+        if len(missing) == len(left):
             sleep(wait)
             wait = min(2 * wait, LONGEST)
-        missing = left
+
+def nothing_came(missing: Sequence[Trial], folder: Path) -> str:
+    names = "; ".join(trial.recipe for trial in missing)[:200]
+    return (f"all pieces came back and {len(missing)} trials are not in {folder} ({names}): does the executor do what "
+            "it is given, on machines that see this folder?")
 
 # %% ../nbs/46_sweep.ipynb #8e8c0638
 def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, progress: bool) -> list[Trial]:
     "The plan of a sweep; where there is an executor, it trains the dense network."
     if executor is None or not study.trains: digest = start_digest(study, folder, progress=progress)
     else:
-        given = os.getpid(), travelling(study, folder), folder
-        digest = executor.submit(apart, start_digest, *given, progress=False).result()
+        try: digest = handed(executor, start_digest, travelling(study, folder), folder, progress=False).result()
+        except SystemExit as error: digest = error
+        if not isinstance(digest, str):
+            raise RuntimeError(f"the piece that trains the dense network was lost: it came back with {digest!r:.40}")
     return plan(study, recipes, digest)
 
 # %% ../nbs/46_sweep.ipynb #b1d28b2f

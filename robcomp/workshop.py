@@ -21,6 +21,7 @@ from ._files.json_files import read_json
 from ._store.claims import Claims
 from ._store.shards import made_room, quarantine
 from ._store.tree import steps
+from ._text.errors import is_of_the_work
 from .baseline import Study, claimed
 from .compress import Artifact, extend, restored, uncompressed
 from .models import weights_sha256
@@ -134,8 +135,8 @@ def _made_and_kept(shop: Workshop, recipe: Recipe, position: int, name: str) -> 
         ours = shop.claims is None or shop.claims.holds(beginning_claim(path))
         if ours: save_beginning(artifact, path, origin=shop.origin(name))
         state = "done"
-    except Exception:
-        state = "failed"
+    except BaseException as error:
+        if is_of_the_work(error): state = "failed"
         raise
     finally:
         if shop.claims: shop.claims.leave(beginning_claim(path), state=state)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from robcomp._deployment.quiet import attention_in_parts
+from robcomp._files.atomic import replacing
 from robcomp._text.errors import first_line
 from robcomp.data import InputContract, as_input
 
@@ -106,9 +107,16 @@ def _answer(network: Callable, x: Tensor) -> Tensor | None:
     except Exception: return None
 
 
+def write_runnable(path: Path, content: bytes, opened: Callable, size: int) -> None:
+    """Write a file that runs on images of this size, or one line of error and none; `opened` makes a session."""
+    with replacing(path) as file:
+        file.write(content)
+        file.flush()
+        check_runs(Path(file.name), opened, size)
+
+
 def check_runs(path: Path, opened: Callable, size: int) -> None:
-    """One line of error about a file that ONNX Runtime does not take, where it is installed; `opened` makes a
-    session."""
+    """One line of error about a file that ONNX Runtime does not take, where it is installed."""
     if find_spec("onnxruntime") is None: return
     try: opened(path).run(None, {"images": np.zeros((3, 3, size, size), np.float32)})
     except Exception as error:
