@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ._files.atomic import path_of
-from ._text.errors import first_line
+# %% ../nbs/38_elsewhere.ipynb #df1a8edb
 from ._deployment.entry import library
 from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
-from .data import Images, InputContract, as_input
+from ._files.atomic import path_of
+from ._text.errors import first_line
+from .data import InputContract, as_input
 from .deploy import session
 from .published_corruptions import whole_number
 
@@ -31,7 +31,8 @@ class OnnxFile:
                  *,
                  threads: int | None = None,  # None: as many as torch takes
     ):
-        self.path, self.threads = path_of(path).absolute(), torch.get_num_threads() if threads is None else threads
+        self.path = path_of(path).absolute()
+        self.threads = torch.get_num_threads() if threads is None else threads
         self.parts = parts_of(self.path)
         self.digest = digest_of(self.parts)
         self.face = face(self.running, self.path)
@@ -42,11 +43,12 @@ class OnnxFile:
     def running(self):
         if digest_of(self.parts) == self.digest: return session(self.path, threads=self.threads)
         raise ValueError(f"{str(self.path)!r} has changed or gone since it was read: read it again with from_onnx")
+
     @property
     def runtime(self) -> str: return f"onnxruntime {library('onnxruntime').__version__}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (n, 3, size, size) float32, normalised -> (n, classes)
-        x = x.transpose(0, 2, 3, 1) if self.face.channels_last else x
+        if self.face.channels_last: x = x.transpose(0, 2, 3, 1)
         if self.face.dtype == np.uint8: x = np.rint(x).clip(0, 255)
         x, step = np.ascontiguousarray(x, self.face.dtype), self.face.batch or len(x)
         parts = [x[start:start + step] for start in range(0, len(x), step)]
@@ -58,9 +60,11 @@ def as_scores(found: object,  # an array, a tensor or nested lists
               n: int,  # images asked about
 ) -> np.ndarray:  # (n, classes) float32
     "The scores of a batch, whatever they came as."
-    scores = np.array(found.detach().float().cpu().numpy() if isinstance(found, Tensor) else found, np.float32)
+    if isinstance(found, Tensor): found = found.detach().float().cpu().numpy()
+    scores = np.array(found, np.float32)
     if scores.ndim > 2 and set(scores.shape[2:]) == {1}: scores = scores.reshape(scores.shape[:2])
-    if scores.ndim != 2 or len(scores) != n or not scores.size: raise ValueError(f"scores are one row an image, ({n}, classes) for {n} images, got {scores.shape}")
+    if scores.ndim != 2 or len(scores) != n or not scores.size:
+        raise ValueError(f"scores are one row an image, ({n}, classes) for {n} images, got {scores.shape}")
     if not np.isfinite(scores).all(): raise ValueError("scores that are no finite numbers came back")
     return scores
 
@@ -75,24 +79,28 @@ def _asked(model: "Elsewhere", x: np.ndarray) -> np.ndarray:  # (n, 3, size, siz
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"{model.name} fails on {len(x)} images of {model.contract.size} x {model.contract.size} "
-                         f"({kind}{first_line(error)}): does its contract fit, and does it take any number of images?") from None
+                         f"({kind}{first_line(error)}): does its contract fit, and does it take any number of images?"
+                         ) from None
     if model.softmax: scores = np.log(np.maximum(scores, 1e-7))
-    if model.order is None: return scores
-    return scores[:, np.argsort(model.order)]
+    return scores if model.order is None else scores[:, np.argsort(model.order)]
 
+# %% ../nbs/38_elsewhere.ipynb #97284062
 def _answered(model: "Elsewhere", x: Tensor) -> Tensor:  # normalised -> (n, classes), on the device of the images
     "The answer of a module."
     if not isinstance(x, Tensor) or torch.jit.is_tracing() or torch.compiler.is_compiling(): _refused(model)
-    return torch.from_numpy(np.ascontiguousarray(_asked(model, x.detach().float().cpu().numpy()))).to(x.device)
+    scores = _asked(model, x.detach().float().cpu().numpy())
+    return torch.from_numpy(np.ascontiguousarray(scores)).to(x.device)
 
 def _refused(model: "Elsewhere") -> None:
-    raise TypeError(f"{model.name} runs elsewhere: it can be judged and evaluated, not compressed, packed, exported or traced")
+    raise TypeError(f"{model.name} runs elsewhere: it can be judged and evaluated, not compressed, packed, exported or "
+                    "traced")
 
 def _described(model: "Elsewhere") -> str:
     "One line about a model from elsewhere."
-    size = model.figures.get("size_bytes")
-    parts = [f"{model.classes} classes", f"{model.contract.size} x {model.contract.size}", "probabilities" if model.softmax else "scores"]
-    return f"Elsewhere({model.name}: {', '.join(parts + ([f'{size:,} bytes'] if size else []))})"
+    kind, size = "probabilities" if model.softmax else "scores", model.figures.get("size_bytes")
+    parts = [f"{model.classes} classes", f"{model.contract.size} x {model.contract.size}", kind]
+    if size: parts.append(f"{size:,} bytes")
+    return f"Elsewhere({model.name}: {', '.join(parts)})"
 
 # %% ../nbs/38_elsewhere.ipynb #a3ee793c
 class Elsewhere(nn.Module):
@@ -102,14 +110,16 @@ class Elsewhere(nn.Module):
                  contract: InputContract,  # size and normalisation of its images
                  *,
                  name: str,  # stands in messages
-                 order: Sequence[int] | None = None,  # position in the data's classes of each output; None: the same order
+                 order: Sequence[int] | None = None,  # place of each output's class in the data; None: the same order
                  figures: dict | None = None,  # columns of the trial table that are known, `size_bytes` among them
                  digest: str = "",  # sha256 of what answers, "" where there is no file
     ):
         super().__init__()
-        self.function, self.contract, self.name, self.figures, self.digest = function, checked_contract(contract), name, figures or {}, digest
+        self.function, self.contract = function, checked_contract(contract)
+        self.name, self.figures, self.digest = name, figures or {}, digest
         self.order, self.softmax = None, False
-        scores = _asked(self, as_input(np.stack([noise(contract.size), noise(contract.size) // 2]), contract).numpy())
+        pictures = np.stack([noise(contract.size), noise(contract.size) // 2])
+        scores = _asked(self, as_input(pictures, contract).numpy())
         self.classes, self.softmax = scores.shape[1], are_probabilities(scores)
         if order is not None: self.order = checked_order(order, self.classes)
         self.eval()
@@ -117,8 +127,10 @@ class Elsewhere(nn.Module):
     def __deepcopy__(self, memo): return self
     def forward(self, x: Tensor) -> Tensor: return _answered(self, x)
     def __repr__(self): return _described(self)
+
     @property
     def runtime(self) -> str: return getattr(self.function, "runtime", "elsewhere")
+
     arch = recipe = property(_refused)  # what compressing, packing and exporting ask a network for
 
 # %% ../nbs/38_elsewhere.ipynb #8a820b6d
@@ -143,8 +155,10 @@ def checked_contract(contract: InputContract) -> InputContract:
 # %% ../nbs/38_elsewhere.ipynb #9e2c2972
 def contract_in(running: OnnxFile) -> InputContract:
     "The contract that a file of `export_onnx` carries."
-    if found := contract_noted(running.running.get_modelmeta().custom_metadata_map, repr(str(running.path))): return found
-    raise ValueError(f"{str(running.path)!r} does not say how its images are normalised: pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
+    notes = running.running.get_modelmeta().custom_metadata_map
+    if found := contract_noted(notes, repr(str(running.path))): return found
+    raise ValueError(f"{str(running.path)!r} does not say how its images are normalised: "
+                     "pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
 
 # %% ../nbs/38_elsewhere.ipynb #fc36d567
 def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that a file tells
@@ -156,7 +170,7 @@ def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that a 
 def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
               contract: InputContract | None = None,  # size and normalisation of its images; None: as the file says
               *,
-              order: Sequence[int] | None = None,  # position in the data's classes of each output; None: the same order
+              order: Sequence[int] | None = None,  # place of each output's class in the data; None: the same order
               threads: int | None = None,  # None: as many as torch takes
 ) -> Elsewhere:  # answers images; knows its bytes, parameters and zeros
     """An ONNX file as a model that `evaluate` takes, run by ONNX Runtime.
@@ -166,62 +180,28 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
     running = OnnxFile(path, threads=threads)
     contract = contract_in(running) if contract is None else checked_contract(contract)
     if running.face.dtype == np.uint8 and contract != InputContract(contract.size, (0, 0, 0), (1, 1, 1)):
-        raise ValueError(f"{str(path)!r} takes bytes as they are: pass contract=InputContract({contract.size}, (0, 0, 0), (1, 1, 1))")
-    if running.face.size not in (None, contract.size):
-        raise ValueError(f"{str(path)!r} takes images of {running.face.size} x {running.face.size}, its contract says {contract.size}: pass one of that size")
+        raise ValueError(f"{str(path)!r} takes bytes as they are: "
+                         f"pass contract=InputContract({contract.size}, (0, 0, 0), (1, 1, 1))")
+    size = running.face.size
+    if size not in (None, contract.size):
+        raise ValueError(f"{str(path)!r} takes images of {size} x {size}, its contract says {contract.size}: "
+                         "pass one of that size")
     figures = file_sizes(running)
     return Elsewhere(running, contract, name=running.path.name, order=order, digest=running.digest, figures=figures)
 
 # %% ../nbs/38_elsewhere.ipynb #d7a56241
-def from_predict(function: Callable,  # (n, 3, size, size) float32 array, normalised -> (n, classes) array, tensor or lists
+def from_predict(function: Callable,  # (n, 3, size, size) float32, normalised -> (n, classes) array, tensor or lists
                  contract: InputContract,  # size and normalisation of its images
                  *,
                  size_bytes: int,  # everything that would ship
                  name: str = "this model",  # stands in messages
-                 order: Sequence[int] | None = None,  # position in the data's classes of each output; None: the same order
+                 order: Sequence[int] | None = None,  # place of each output's class in the data; None: the same order
 ) -> Elsewhere:  # answers images; of its size only the bytes are known
     """A function that answers images as a model that `evaluate` takes.
 
-    Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are shown."""
+    Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are
+    shown."""
     try: size_bytes = whole_number("size_bytes", size_bytes, 1)
-    except ValueError: raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}") from None
+    except ValueError:
+        raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}") from None
     return Elsewhere(function, contract, name=name, order=order, figures=dict(size_bytes=size_bytes))
-
-# %% ../nbs/38_elsewhere.ipynb #4b802e59
-def misordered(answers: np.ndarray,  # (n,) outputs that won
-               labels: np.ndarray,  # (n,) what was on the images
-               classes: int,
-) -> list[int] | None:  # the order to pass; None where the outputs stand where they should, or nothing can be told
-    "The order in which the outputs come, where it is plainly another one."
-    table = np.zeros((classes, classes), int)
-    np.add.at(table, (labels, answers), 1)
-    sure = np.flatnonzero(table.max(1) * 2 > np.maximum(table.sum(1), 2))
-    winners = table.argmax(1)[sure]
-    if len(set(winners)) < len(winners) or (winners == sure).all(): return None
-    meant, output = linear_sum_assignment(-table)
-    return meant[np.argsort(output)].tolist()
-
-# %% ../nbs/38_elsewhere.ipynb #a8019f0b
-def checked_answers(model: nn.Module,  # with `.contract` and `.classes`
-                    images: Images,  # a few, with their labels
-                    classes: Sequence[str],  # what the labels stand for
-                    *,
-                    name: str = "this model",  # stands in messages
-) -> float:  # share of right answers
-    "One line where a model plainly has its outputs in another order, or does no better than guessing."
-    if model.classes != len(classes): raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {len(classes)}")
-    seen, answers = [], []
-    with torch.inference_mode():
-        for start in range(0, len(images), 100):
-            x = as_input(images.images[start:start + 100], model.contract)
-            seen += [x.min().item(), x.max().item()]
-            answers.append(model(x).argmax(1).numpy())
-    answers = np.concatenate(answers)
-    right, chance = float((answers == images.labels).mean()), 1 / len(classes)
-    if order := misordered(answers, images.labels, len(classes)):
-        wrong = next(output for output, label in enumerate(order) if output != label)
-        raise ValueError(f"{name} has its outputs in another order: output {wrong} answers to images of {classes[order[wrong]]!r}, not of {classes[wrong]!r}: pass order={order}")
-    if right <= chance + 2 * (chance * (1 - chance) / len(answers)) ** .5:
-        raise ValueError(f"{name} gets {right:.0%} of {len(answers)} images right, no more than guessing does; "
-                         f"it saw values from {min(seen):.3g} to {max(seen):.3g}: does its contract fit?")
-    return right

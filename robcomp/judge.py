@@ -18,8 +18,9 @@ from ._files.digest import tensors_sha256
 from ._files.progress import progress as progress_bar
 from ._store.shards import finished, write_deal, write_trial
 from .baseline import Study, baseline, elsewhere_name
+from .checked_answers import checked_answers
 from .data import Images, as_input
-from .elsewhere import Elsewhere, checked_answers
+from .elsewhere import Elsewhere
 from .evaluate import evaluate
 from .filing import one_line, trial_record, versions
 from .footprint import deployed_tensors

@@ -140,14 +140,12 @@ def test_style(path):
     assert re.match(r"# \w+\s+> .", found[0][1]), "starts with a title and one line that says what it is about"
 
 
-# Notebooks whose code has lines above 120 characters, still to be opened up; nothing joins them
-LONG_LINES = set("38_elsewhere".split())
+# All that is written by hand
 WRITTEN = [*NOTEBOOKS, ROOT / "robcomp/__init__.py", *sorted((ROOT / "robcomp").glob("_*/*.py")),
            *sorted((ROOT / "tests").glob("*.py"))]
-SHORT_LINES = [path for path in WRITTEN if path.stem not in LONG_LINES]
 
 
-@pytest.mark.parametrize("path", SHORT_LINES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_lines_of_code_have_at_most_120_characters(path):
     parts = [text for kind, text in cells(path) if kind == "code"] if path.suffix == ".ipynb" else [path.read_text()]
     long = [line for text in parts for line in text.splitlines() if len(line) > 120]
