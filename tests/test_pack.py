@@ -77,7 +77,7 @@ def files(tmp_path_factory):
     return made
 
 
-# -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/33_pack.ipynb --
+# -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/31_pack.ipynb --
 
 def coded_symbols(data, count, depth):
     frequencies, seen, symbols = [[1 << 27] * (1 << depth) for _ in range(2)], [0] * (1 << depth), []
