@@ -22,7 +22,7 @@ from ._packing.coder import depth_of, encode, order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
 from ._packing.header import CODED, IN_HALF, NUMBERS, check_header
 from ._packing.layer import TINY, check_numbers, check_weights, checked_values, decoded, read_layer, symbol_values, weight_symbols
-from ._packing.promises import check_pattern, check_promises
+from ._packing.promises import check_books, check_pattern, check_promises
 from ._packing.streams import decode_floats, decode_planes, encode_floats, encode_planes, encode_weights, in_half
 from ._compression.state import Layer, grid_limit, layers, plain, rest
 from .data import InputContract
@@ -232,6 +232,7 @@ def ledger(path: str | Path,  # a packed file
         check_header(header, sections, size)
         entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
         held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
+        check_books(parse(header["recipe"]), {name: own["codebook"] for name, own in held.items() if "codebook" in own and not entries[name]["mask"]})
         check_pattern(parse(header["recipe"]), {name: own.get("mask", own.get("codes")) for name, own in held.items() if entries[name]["mask"]})
         read_ranges(parts), other_values(header["tensors"], parts)
     except CONTRADICTIONS: raise ValueError(f"{path} is damaged: {MIXED}") from None
