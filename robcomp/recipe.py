@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from html import escape
 
+from ._text.amounts import odd_amounts
 from ._text.suggest import unknown
 
 # %% ../nbs/30_recipe.ipynb #e0eec764
@@ -28,7 +29,7 @@ def _fill(stage: Stage, **values: object) -> None:
     for name, value in values.items(): object.__setattr__(stage, name, value)
 
 def _scope(stage: str, scope: str, allowed: tuple[str, ...]) -> str:
-    if scope not in allowed: raise ValueError(unknown(f"{stage} option", scope, allowed))
+    if scope not in allowed: raise ValueError(unknown(f"{stage} option", scope, filter(None, allowed)))
     return scope
 
 # %% ../nbs/30_recipe.ipynb #58311a7d
@@ -180,6 +181,7 @@ def slips(text: str,  # one stage, as somebody typed it
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."
     small = text.lower()
+    yield from odd_amounts(text)
     if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\s*(%?)\)?", small):
         joined = apart[1] + apart[2].replace(",", ".") + apart[3]
         if joined != small: yield "a number follows its stage at once, with a point", joined, ""
@@ -233,7 +235,9 @@ def parse(text: str,  # stages joined by `+`, or `dense`
     if len(text) > LONGEST: raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")
     if text.strip() == "dense": return Recipe()
     if text.strip().endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
-    return Recipe(parse_stage(part) for part in text.split("+"))
+    parts = [part for part in text.split("+") if part.strip()]
+    if len(parts) <= text.count("+"): raise ValueError(f"{text!r}: a recipe has stages on both sides of each +: write {parse('+'.join(parts))}")
+    return Recipe(map(parse_stage, parts))
 
 # %% ../nbs/30_recipe.ipynb #cf64ff85
 def check_order(recipe: Recipe) -> Recipe:
