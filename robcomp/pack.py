@@ -23,7 +23,7 @@ from ._packing.coder import order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
 from ._packing.header import CODED, check_header
 from ._packing.layer import decoded, read_layer
-from ._packing.promises import check_pattern
+from ._packing.promises import check_books, check_pattern
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
 from .packed_parts import (
@@ -149,8 +149,10 @@ def held_values(header: Mapping,
     check_header(header, sections, size)
     entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
     held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
-    masked = {name: own for name, own in held.items() if entries[name]["mask"]}
-    check_pattern(parse(header["recipe"]), {name: own.get("mask", own.get("codes")) for name, own in masked.items()})
+    recipe, masked = parse(header["recipe"]), {name: own for name, own in held.items() if entries[name]["mask"]}
+    books = {name: own["codebook"] for name, own in held.items() if "codebook" in own and name not in masked}
+    check_books(recipe, books)
+    check_pattern(recipe, {name: own.get("mask", own.get("codes")) for name, own in masked.items()})
     read_ranges(parts)
     other_values(header["tensors"], parts)
     return held

@@ -32,7 +32,7 @@ def _fill(stage: Stage, **values: object) -> None:
     for name, value in values.items(): object.__setattr__(stage, name, value)
 
 def _scope(stage: str, scope: str, allowed: tuple[str, ...]) -> str:
-    if scope not in allowed: raise ValueError(unknown(f"{stage} option", scope, allowed))
+    if scope not in allowed: raise ValueError(unknown(f"{stage} option", scope, filter(None, allowed)))
     return scope
 
 # %% ../nbs/02_recipe.ipynb #58311a7d
@@ -208,7 +208,11 @@ def parse(text: str,  # stages joined by `+`, or `dense`
         raise ValueError(f"a recipe has at most {LONGEST:,} characters, got {len(text):,}, from {text[:40]!r} on")
     if written == "dense": return Recipe()
     if written.endswith("+"): raise ValueError(f"{text!r} ends with +: add a stage or take it off")
-    return Recipe(parse_stage(part) for part in text.split("+"))
+    parts = [part for part in text.split("+") if part.strip()]
+    if len(parts) <= text.count("+"):
+        meant = parse("+".join(parts))
+        raise ValueError(f"{text!r}: a recipe has stages on both sides of each +: write {meant}")
+    return Recipe(map(parse_stage, parts))
 
 # %% ../nbs/02_recipe.ipynb #cf64ff85
 def check_order(recipe: Recipe) -> Recipe:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+from ._text.amounts import odd_amounts
+
 # %% ../nbs/01_slips.ipynb #2185806a
 NO_SHARES = {
     "cluster": ("cluster takes a number of values, no share", "cluster16"),
@@ -36,6 +38,7 @@ def slips(text: str,  # one stage, as somebody typed it
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."
     small = text.lower()
+    yield from odd_amounts(text)
     if apart := re.fullmatch(r"([a-z]+)[-_=:(\s]*(\d*[.,]?\d+)\s*(%?)\)?", small):
         joined = apart[1] + apart[2].replace(",", ".") + apart[3]
         if joined != small: yield "a number follows its stage at once, with a point", joined, ""
