@@ -15,7 +15,7 @@ from torch import nn
 
 from ._files.atomic import replacing
 from ._files.digest import tensors_sha256
-from ._compression.entry import made_plain
+from ._compression.entry import check_kinds, made_plain, why_it_fails
 from ._text.errors import first_line
 from ._text.suggest import unknown
 from ._files.weights import read_weights
@@ -105,20 +105,22 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
 ) -> nn.Module:  # the same module, in evaluation mode, with `.arch`, `.classes` and `.contract`
     """Your own network, made known to robcomp: weight and spectral normalisation folded, in float32.
 
-    Raises ValueError where it fails on two grey images, or returns anything but `classes` scores for each.
+    Raises ValueError where it fails on two grey images, returns anything but `classes` scores for each, or other
+    numbers than floats of 32 or 64 bits.
     """
     made_plain(module)
     device = next(module.parameters(), torch.empty(0)).device
-    grey = torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8)
+    grey = as_input(torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8), contract, device=device)
     try:
-        with torch.no_grad(): scores = module.eval()(as_input(grey, contract, device=device))
+        with torch.no_grad(): scores = module.eval()(grey)
     except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(f"{name!r} fails on two images of {contract.size} x {contract.size} ({first_line(error)}): "
-                         "does its contract fit?") from None
+                         f"{why_it_fails(module, grey, error)}") from None
     got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
     if got != (2, classes):
         raise ValueError(f"{name!r} should return {classes} scores an image, (2, {classes}) for two, got {got}: "
                          "pass its classes= or change its last layer")
+    check_kinds(module, scores, name)
     return _known(module, name, classes, contract)
 
 # %% ../nbs/20_models.ipynb #ecf9cae0

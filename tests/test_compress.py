@@ -269,16 +269,16 @@ def test_a_cut_network_computes_what_the_whole_one_does_without_those_channels()
 
 
 def test_gradual_pruning_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
-    from robcomp import compress as module
+    from robcomp.prune import Gradual
     text, means = "prune0.6:gradual+tune3", dict(tune=Training(1, batch=20, peak=.05), progress=False)
     whole = compress(wide(), text, DATA, **means)
-    original, calls = module.Gradual.grow, []
+    original, calls = Gradual.grow, []
 
     def stopped(self, *given):
         calls.append(1)
         if len(calls) == 4: raise KeyboardInterrupt
         original(self, *given)
-    monkeypatch.setattr(module.Gradual, "grow", stopped)
+    monkeypatch.setattr(Gradual, "grow", stopped)
     with pytest.raises(KeyboardInterrupt): compress(wide(), text, DATA, checkpoints=tmp_path, **means)
     monkeypatch.undo()
     resumed = compress(wide(), text, DATA, checkpoints=tmp_path, **means)
@@ -300,7 +300,7 @@ def test_stages_in_the_wrong_place(text, line, tmp_path, monkeypatch):
     from robcomp._store.small import small_study
     from robcomp.plan import Plan
     from robcomp.sweep import sweep
-    monkeypatch.setattr("robcomp.compress.fit", lambda *_, **__: pytest.fail("something is trained"))
+    monkeypatch.setattr("robcomp.stages.fit", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=line): compress(wide(), text, DATA, **MEANS)
     with pytest.raises(ValueError, match=line):
         sweep(small_study(), ["dense", text], tmp_path / "store", progress=False)
@@ -643,6 +643,15 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
         ("Q4:Weights, Tune 1", "write int4:weights[+]tune1$"), ("prune-1.5", "did you mean 'prune'"),
         ("Dense", "write dense$"), ("int4.5:auto", "3 to 7 whole bits"),
         ("int" + "9" * 290, "allowed: int8, int4, int2$"), ("tune" + "1" * 290, "epochs from 0.001 to 1000"),
+        ("+int8", "both sides of each [+]: write int8$"), ("prune0.5++int8", "each [+]: write prune0.5[+]int8$"),
+        ("int8+ +prune.5+", "ends with [+]"), ("+Int8", "lower case: write int8$"), ("+dense", "write dense$"),
+        ("prune-0.5", "an amount has no sign: write prune0.5$"), ("prune--.5:layer", "write prune0.5:layer$"),
+        ("prunenan", "nan is no amount, a number is, as in prune0.7$"), ("intinf", "as in int8$"),
+        ("cluster-NaN", "as in cluster16$"), ("tunenone", "as in tune3$"), ("recalnan", "as in recal$"),
+        ("prune7e-1", "without an exponent: write prune0.7$"), ("Prune 7E-1:layer", "write prune0.7:layer$"),
+        ("tune1e1", "write tune10$"), ("cluster1.6e+1", "unknown stage 'cluster1.6e'"), ("prune7e5", "as in prune0.7$"),
+        ("prune0.7 int8", "joined by [+]: write prune0.7[+]int8$"), ("prune 0.5:layer", "write prune0.5:layer$"),
+        ("prune0.5:-1", "'-1' behind the : is no option, as in prune0.7:layer$"), ("tune3:layer", "allowed: distill$"),
         ("cluster" + "9" * 290, "2 to 4096"), ("x" * 100_000, "at most 300 characters, got 100,000, from 'xxx")],
 )
 def test_the_usual_slips_are_told_what_to_write(typed, said):

@@ -3,8 +3,10 @@ import http.server
 import io
 import os
 import pickle
+import struct
 import tarfile
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -376,6 +378,29 @@ def test_sixteen_bits_keep_their_range(tmp_path):
             and read[0, -1].tolist() == [255] * 3
             and abs(read[..., 0].astype(int) - ramp // 257).max() <= 1
         )
+
+
+def write_png(path, pixels, bits, transparent):
+    """A PNG of any depth, grey (h, w) or in colour (h, w, 3), one colour of which is transparent."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = np.unpackbits(pixels.astype(">u2").view(np.uint8).reshape(len(pixels), -1, 2), axis=2)[..., 16 - bits:]
+    lines = b"".join(b"\0" + np.packbits(row).tobytes() for row in rows.reshape(len(pixels), -1))
+    head = struct.pack(">IIBBBBB", pixels.shape[1], len(pixels), bits, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
+    colour = np.atleast_1d(transparent).astype(">u2").tobytes()
+    chunks = (b"IHDR", head), (b"tRNS", colour), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in chunks))
+
+
+@pytest.mark.parametrize("channels, bits", [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)])
+def test_a_transparent_colour_is_laid_on_white_at_every_depth(channels, bits, tmp_path):
+    top = 2**bits - 1
+    colour = np.array([top // 3, 0, top // 2])[:channels]
+    pixels = np.full((8, 8, channels), top // 2 + 1)
+    pixels[:, 4:] = colour
+    write_png(tmp_path / "x.png", pixels.squeeze(2) if channels == 1 else pixels, bits, colour)
+    read = read_picture(tmp_path / "x.png", 8)
+    assert (read[:, 4:] == 255).all() and abs(read[:, :4].astype(int) - (top // 2 + 1) * 255 / top).max() <= 1
 
 
 @pytest.mark.parametrize("kind, said", [

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import get_model
 
 from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
-from robcomp.deploy import agreement, export_onnx, operations, predict, round_sums, session
+from robcomp.deploy import agreement, export_onnx, operations, predict, session
+from robcomp.integers import round_sums
 from robcomp._deployment.codes import folded_codes, weight_codes, with_bias
 from robcomp._deployment.timing import processor_seconds
-from robcomp.models import make_model, model_from
+from robcomp.models import ARCHITECTURES, make_model, model_from
 from robcomp.pack import pack, unpack
 from tests.networks import Attending
 
@@ -453,6 +455,111 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def odd(call):
+    """A network that does something of its own between its first layer and its last."""
+    torch.manual_seed(0)
+    return model_from(Calling(call), name="odd", classes=6, contract=CONTRACT)
+
+
+def refused(call, said, tmp_path):
+    with pytest.raises(ValueError, match=said) as caught: export_onnx(odd(call), tmp_path / "net.onnx")
+    assert str(caught.value).startswith("this network cannot be written as ONNX: ") and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def halved(net, x):
+    while x.abs().amax() > .5: x = x / 2
+    return x
+
+
+CHOOSING = dict(
+    mean=lambda net, x: -x if x.mean() > x.new_tensor(.1) else x,
+    item=lambda net, x: x * x.mean().item(),
+    loop=halved,
+    count=lambda net, x: x[:, :, : 1 + int(x.abs().mean() * 5) % 5],
+    array=lambda net, x: x + float(x.numpy().max()),
+    comparison=lambda net, x: x if torch.equal(x, x.abs()) else -x * 2 + float(x.max()),
+)
+
+
+@needs_onnx
+@pytest.mark.parametrize("call", CHOOSING.values(), ids=CHOOSING)
+def test_a_network_that_chooses_by_its_values_is_not_written(tmp_path, call):
+    refused(call, "reads values of its images in Python .* choose with torch.where", tmp_path)
+
+
+@needs_onnx
+def test_a_network_that_counts_its_images_is_not_written(tmp_path):
+    refused(lambda net, x: x.reshape(int(x.shape[0]), 6, 14, 14), "counts the images in Python", tmp_path)
+
+
+@needs_onnx
+def test_a_choice_that_no_trial_image_meets_is_said(tmp_path):
+    def rare(net, x): return x if x.amax() < 1e9 else -x
+    with pytest.warns(UserWarning, match="reads values of its images in Python: the file holds the way") as said:
+        export_onnx(odd(rare), tmp_path / "net.onnx")
+    assert len(said) == 1 and "\n" not in str(said[0].message)
+
+
+@needs_onnx
+@pytest.mark.parametrize("call", [
+    lambda net, x: torch.where(x.mean() > 0, -x, x),
+    lambda net, x: x if x.shape[-1] % 2 else F.pad(x, (0, 1, 0, 1)),
+    lambda net, x: x.reshape(x.shape[0], 6, -1, 7) if len(x) else x,
+    lambda net, x: x if (net.last.weight > 1e9).sum() == 0 else -x], ids=["where", "sides", "number", "weights"])
+def test_what_does_not_look_at_values_in_python_is_written_without_a_word(tmp_path, call, recwarn):
+    net = odd(call)
+    found = agreement(net, export_onnx(net, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["same"] == 1 and found["largest_steps"] < 1e-2 and not recwarn.list
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    "arch", ["resnet50", "resnet50_pooled", "vgg19", "mobilenetv2", "shufflenet_v2_x0_5", "squeezenet1_1", "googlenet",
+             "densenet121", "efficientnet_b0", "mnasnet0_5", "regnet_y_400mf"])
+def test_stock_networks_are_written_without_a_word(tmp_path, arch, recwarn):
+    contract = InputContract(64 if arch == "squeezenet1_1" else 32, (128,) * 3, (64,) * 3)
+    if arch in ARCHITECTURES: net = make_model(arch, contract=contract)
+    else:
+        options = dict(aux_logits=False, init_weights=False) if arch == "googlenet" else {}
+        net = model_from(get_model(arch, num_classes=10, **options), name=arch, classes=10, contract=contract)
+    path = export_onnx(net, tmp_path / "net.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (3, contract.size, contract.size, 3), np.uint8)
+    assert agreement(net, path, images)["largest_steps"] < 1 and not recwarn.list
+
+
+class Bag(nn.Module):
+    """A layer that the exporter writes in an order that no runtime reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(10, 6)
+
+    def forward(self, x): return self.bag(x.mean((2, 3)).abs().long().clamp(0, 9))
+
+
+@needs_onnx
+@pytest.mark.parametrize("before", ["", "an earlier file"])
+def test_a_file_that_does_not_run_is_not_left(tmp_path, before):
+    path = tmp_path / "net.onnx"
+    if before: path.write_text(before)
+    network = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), Bag()), name="bag", classes=6, contract=CONTRACT)
+    said = "^this network cannot be written as ONNX: ONNX Runtime does not run the file at /bag/Loop .*: replace that"
+    with pytest.raises(ValueError, match=said) as caught: export_onnx(network, path)
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+    assert [(own.name, own.read_text()) for own in tmp_path.iterdir()] == ([("net.onnx", before)] if before else [])
+
+
+@needs_onnx
+@pytest.mark.parametrize("sides", [1, 2, 3])
+def test_an_unpooling_is_refused_in_plain_words(tmp_path, sides):
+    def unpooled(net, x):
+        x = dict(enumerate((x.flatten(2), x, x[:, :, None].repeat(1, 1, 2, 1, 1)), 1))[sides]
+        pooled, places = getattr(F, f"max_pool{sides}d")(x, 2, return_indices=True)
+        return getattr(F, f"max_unpool{sides}d")(pooled, places, 2).flatten(2)[..., None]
+    refused(unpooled, rf"took them \(max_unpool{sides}d\): enlarge by interpolation", tmp_path)
+
+
 @needs_onnx
 @pytest.mark.parametrize("bare, count", [(True, 256), (False, 1024)])
 @pytest.mark.parametrize("recipe", ["dense", "prune0.5+cluster4+int8"])
@@ -576,7 +683,7 @@ def test_a_network_in_half_precision_is_exported_in_float32_and_says_the_same(re
 
 
 def test_latency_counts_calls_and_keeps_threads_as_they_were():
-    from robcomp.deploy import measure_latency
+    from robcomp.timing import measure_latency
     before, calls = torch.get_num_threads(), []
     found = measure_latency(lambda: calls.append(torch.get_num_threads()), batch=4, threads=1, repeats=7, warmup=3)
     assert (
@@ -592,7 +699,7 @@ def test_latency_counts_calls_and_keeps_threads_as_they_were():
 def test_latency_of_files_for_bytes_and_for_a_fixed_batch(tmp_path):
     import onnx
     from onnx import TensorProto, helper
-    from robcomp.deploy import measure_latency
+    from robcomp.timing import measure_latency
     kinds = dict(bytes=TensorProto.UINT8, half=TensorProto.FLOAT16, whole=TensorProto.INT64)
     for name, kind in kinds.items():
         infos = [helper.make_tensor_value_info(side, kind, [3, 4, 4, 3]) for side in ("x", "y")]

@@ -12,12 +12,13 @@ from robcomp._compression.place import full_precision, placed
 from robcomp._store.claims import Claims
 from robcomp._store.small import small_study
 from robcomp._store.tree import jobs
-from robcomp.compress import Means, compress
+from robcomp.compress import compress
 from robcomp.evaluate import evaluate
 from robcomp.jobs import Worker, drain
 from robcomp.models import weights_sha256
 from robcomp.recipe import parse
 from robcomp.tables import example, outcomes
+from robcomp.stages import Means
 from robcomp.sweep import sweep
 from robcomp.training import Training, devices, fit, pick_device
 from robcomp.uncertainty import comparisons
@@ -66,7 +67,7 @@ def test_a_trial_is_made_and_evaluated_on_the_device_of_its_study(monkeypatch, t
             seen[name] = str(device)
             return function(*given, device=device, **options)
         return call
-    monkeypatch.setattr("robcomp.compress.fit", watched("fit", fit))
+    monkeypatch.setattr("robcomp.stages.fit", watched("fit", fit))
     monkeypatch.setattr("robcomp.filing.evaluate", watched("evaluate", evaluate))
     study = small_study(device=ONE)
     assert str(workshop_of(study, tmp_path, study._model).means.device) == ONE

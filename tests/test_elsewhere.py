@@ -9,9 +9,10 @@ ortq = pytest.importorskip("onnxruntime.quantization")
 from onnx import TensorProto, helper, numpy_helper
 
 from robcomp._deployment.foreign import counts, weights_of
+from robcomp.checked_answers import misordered
 from robcomp.corruptions import Suite
 from robcomp.data import InputContract, as_input, load
-from robcomp.elsewhere import Elsewhere, from_onnx, from_predict, misordered
+from robcomp.elsewhere import Elsewhere, from_onnx, from_predict
 from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.schema import CLEAN
@@ -184,7 +185,7 @@ def test_an_order_is_found_from_answers_that_are_mostly_right(seed):
 def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
     """No ONNX, two inputs, an output of the wrong size, and a contract that does not fit, with the values that the
     network saw."""
-    from robcomp.elsewhere import checked_answers
+    from robcomp.checked_answers import checked_answers
     data, path = load("digits"), exported(net, tmp_path / "net.onnx")
     (tmp_path / "note.onnx").write_text("not a network")
     model = onnx.load(path)

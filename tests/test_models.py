@@ -258,3 +258,42 @@ def test_counters_of_batches_may_be_absent(tmp_path, capsys):
     torch.save(old, tmp_path / "old.pth")
     load_weights(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), tmp_path / "old.pth")
     assert "left 1 counters of batches" in capsys.readouterr().err
+
+
+class Casting(nn.Module):
+    """A network that casts within its forward pass: what goes into its last layer, its scores, or its own weights."""
+
+    def __init__(self, kind, place):
+        super().__init__()
+        self.stem, self.last, self.kind, self.place = nn.Conv2d(3, 4, 3), nn.Linear(4, 6), kind, place
+
+    def forward(self, x):
+        if self.place == "weights": self.to(self.kind)
+        x = self.stem(x.to(self.stem.weight.dtype)).mean((2, 3))
+        if self.place == "inside": x = x.to(self.kind)
+        if self.place == "mixed":
+            with torch.autocast("cpu", self.kind): return self.last(x)
+        return self.last(x).to(self.kind) if self.place == "scores" else self.last(x)
+
+
+@pytest.mark.parametrize("place, kind, said", [
+    ("inside", torch.bfloat16, "casts to bfloat16, which fails in last because weights are float32: take the cast out$"),
+    ("inside", torch.float64, "casts to float64, which fails in last because weights are float32: take the cast out$"),
+    ("weights", torch.bfloat16, "turns its own weights into bfloat16 when it runs, robcomp keeps them in float32: take"),
+    ("weights", torch.float64, "turns its own weights into float64 when it runs"),
+    ("scores", torch.bfloat16, "returns scores in bfloat16: let its forward pass end with .float"),
+    ("scores", torch.float16, "returns scores in float16"), ("scores", torch.int64, "returns scores in int64"),
+    ("mixed", torch.bfloat16, "returns scores in bfloat16")])
+def test_a_network_that_casts_is_told_so(place, kind, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        model_from(Casting(kind, place), name="casting", classes=6, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(caught.value) and "contract" not in str(caught.value)
+
+
+def test_a_cast_that_does_no_harm_hides_no_other_fault():
+    class Wide(Casting):
+        def forward(self, x): return self.last((self.stem(x).double() * 2).float().flatten(1))
+    with pytest.raises(ValueError, match="mat1 and mat2 shapes.*does its contract fit"):
+        model_from(Wide(None, ""), name="wide", classes=6, contract=CIFAR_CONTRACT)
+    double = model_from(Casting(torch.float64, "scores"), name="double", classes=6, contract=CIFAR_CONTRACT)
+    assert {value.dtype for value in double.parameters()} == {torch.float32}

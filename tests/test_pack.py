@@ -22,13 +22,13 @@ from robcomp._packing.coder import decode, encode, order0_bytes
 from robcomp._packing.container import Section, beginning
 from robcomp._packing.context import MOST, decode_in_context, encode_in_context
 from robcomp._packing.header import check_header
-from robcomp._packing.streams import encode_planes
+from robcomp._packing.streams import encode_planes, encode_weights
 from robcomp._files.digest import tensors_sha256
 from robcomp._compression.state import layers, plain, rest
 from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract
 from robcomp.models import make_model, model_from
-from robcomp.pack import encode_weights, file_contents, ledger, pack, unpack
+from robcomp.pack import file_contents, ledger, pack, unpack
 from robcomp.training import Training
 
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
@@ -77,7 +77,7 @@ def files(tmp_path_factory):
     return made
 
 
-# -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/35_pack.ipynb --
+# -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/31_pack.ipynb --
 
 def coded_symbols(data, count, depth):
     frequencies, seen, symbols = [[1 << 27] * (1 << depth) for _ in range(2)], [0] * (1 << depth), []
@@ -854,7 +854,7 @@ def rewritten(header, parts):
 
 
 def with_floats(parts, key, change):
-    from robcomp.pack import decode_planes, encode_planes
+    from robcomp._packing.streams import decode_planes, encode_planes
     count = next(n for n in range(1, 1 << 14) if _holds(parts[key], n))
     values = decode_planes(parts[key], count, "<f4").copy()
     change(values)
@@ -862,7 +862,7 @@ def with_floats(parts, key, change):
 
 
 def _holds(data, count):
-    from robcomp.pack import decode_planes
+    from robcomp._packing.streams import decode_planes
 
     try:
         return len(decode_planes(data, count, "<f4")) == count and bool(
@@ -996,6 +996,55 @@ def test_headers_that_no_writer_writes_are_refused(packed, tmp_path, saying):
     refused(tmp_path / "lie", closed(header, body))
     with pytest.raises(ValueError, match=re.escape(str(tmp_path / "lie"))) as error: ledger(tmp_path / "lie")
     assert "\n" not in str(error.value)
+
+
+def without_masks(module):
+    """The same weights, of which none is known to be kept at zero."""
+    for layer in layers(module).values():
+        if layer.state: layer.state.mask = None
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "prune" in recipe and ":channel" not in recipe])
+def test_a_file_that_forgets_its_zeros_is_refused(files, tmp_path, recipe):
+    """By header alone, as a writer would write it, and for a single layer that is clustered."""
+    path, module = files[recipe]
+    header, body = opened(path.read_bytes())
+    if not any(entry["mask"] for entry in header["layers"]): pytest.skip("channels went, and took all zeros along")
+    if all(entry["form"] == "codes" for entry in header["layers"]):
+        none = [entry | dict(mask=False) for entry in header["layers"]]
+        said = refused(tmp_path / "lie", closed(header | dict(layers=none), body))
+        assert f"its recipe {recipe} keeps zeros, none of its layers does" in said
+        if "tune" not in recipe:
+            for place in range(len(none)):
+                one = header["layers"][:place] + none[place : place + 1] + header["layers"][place + 1 :]
+                book = layers(module)[one[place]["name"]].codebook
+                # zero before values above it may be a layer's own: such a one cannot be told
+                if one == header["layers"] or (book.diff() > 0).all(): continue
+                said = refused(tmp_path / "lie", closed(header | dict(layers=one), body))
+                assert f"layer {one[place]['name']} says that it keeps no zeros" in said
+                with pytest.raises(ValueError, match="says that it keeps no zeros"): ledger(tmp_path / "lie")
+    bare = copy.deepcopy(module)
+    without_masks(bare)
+    with pytest.raises(ValueError, match="keeps (no )?zeros"): pack(bare, tmp_path / "x", recipe=recipe)
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "cluster" in recipe])
+def test_codes_have_the_width_that_their_number_takes(files, tmp_path, recipe):
+    header, body = opened(files[recipe][0].read_bytes())
+    for entry in (entry for entry in header["layers"] if entry["form"] == "codes"):
+        assert entry["wide"] == (entry["clusters"] > 256)
+        entry["wide"] = not entry["wide"]
+        assert "has codes of another width than" in refused(tmp_path / "lie", closed(header, body))
+        with pytest.raises(ValueError, match="another width"): ledger(tmp_path / "lie")
+        entry["wide"] = not entry["wide"]
+
+
+def test_honest_files_without_kept_zeros_are_read(tmp_path):
+    """A share below one weight leaves no zeros."""
+    for recipe in ("prune0.0001", "prune0.0001+cluster4", "prune0.01:layer"):
+        module = compress(net(), recipe, NOISE).module
+        pack(module, tmp_path / "x")
+        unpack(tmp_path / "x", module=net()), ledger(tmp_path / "x")
 
 
 @pytest.mark.parametrize(

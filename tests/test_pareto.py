@@ -204,10 +204,21 @@ def test_any_text_is_read_or_refused_in_one_line(text):
     "not": "expected a column, a number or 'text': not^", "(" * 400: "nested more than 50 deep",
     "not " * 400 + "size_mb < 1": "nested more than 50 deep",
     "__import__('os').system('true')": "'.' has no meaning here: __import__('os')^.system('true')",
-    "exit() == 1": "unknown column 'exit'"}.items())
+    "exit() == 1": "unknown column 'exit'",
+    "size_mb < 1e999": "an infinite number, which nothing reaches: write a smaller one, or leave the comparison out: "
+    "size_mb < ^1e999", "-1e999 < robust": "an infinite number",
+    "size_mb < 1 and P(robust > 1e400) > .5": "an infinite number"}.items())
 def test_what_is_said_of_bad_conditions(table, text, said):
     with pytest.raises(ValueError) as error: parse_condition(text, COLUMNS)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-320", "5e-324", "0"])
+def test_a_number_as_large_or_small_as_they_get_is_compared_without_a_word(number, recwarn):
+    for op in ("<", ">", "=="):
+        tree = parse_condition(f"size_mb {op} {number}", COLUMNS)
+        tree.holds(VALUES), tree.shortfall(VALUES)
+    assert not recwarn.list
 
 
 def test_a_missing_value_satisfies_nothing():

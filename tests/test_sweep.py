@@ -1,4 +1,5 @@
 """A sweep that is killed, resumed, damaged, and run by several processes: the same table as if nothing had happened."""
+import asyncio
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import time
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from hashlib import sha256
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -22,8 +24,9 @@ from robcomp._files.atomic import replacing, writable_folder
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
-from robcomp.sweep import plan, store_status, sweep
+from robcomp.sweep import Study, plan, store_status, sweep
 from robcomp.models import weights_sha256
+from robcomp.training import Training
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
            "int8", "int4+recal"]
@@ -623,3 +626,125 @@ def test_a_lost_piece_does_not_stop_the_others(whole, tmp_path, refuses):
     assert "\n" not in str(error.value) and 0 < len(collect(tmp_path).trials) < len(RECIPES)
     assert resumed(tmp_path) == []
     same(tmp_path, whole)
+
+
+class Answering:
+    """An executor that answers with something of its own, and does work only where it is told to."""
+
+    def __init__(self, made, does=False): self.made, self.does = made, does
+
+    def submit(self, function, *arguments, **options):
+        if self.does: function(*arguments, **options)
+        return self.made()
+
+
+def said_at_once(error):
+    future = Future()
+    future.set_exception(error)
+    return future
+
+
+def told(value):
+    future = Future()
+    future.set_result(value)
+    return future
+
+
+@pytest.mark.parametrize("value", [None, "done", True, {}, MagicMock()], ids=str)
+def test_a_piece_that_was_never_done_is_lost(tmp_path, value):
+    with pytest.raises(RuntimeError, match="pieces were lost .*it came back with .*, so it was never done") as error:
+        sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: told(value)), progress=False)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sweep_whose_pieces_write_elsewhere_ends_with_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("robcomp.sweep.IDLE", 1.)
+    with pytest.raises(RuntimeError, match="^all pieces came back and 8 trials are not in .*dense; .*machines that") as error:
+        sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: told(1)), progress=False)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sweep_waits_while_another_process_is_at_work(whole, tmp_path, monkeypatch):
+    """Its own pieces have nothing to do meanwhile, which is no sign of a fault."""
+    monkeypatch.setattr("robcomp.sweep.IDLE", .5)
+    from robcomp._store.claims import Claims
+    shutil.copytree(whole[1], tmp_path / "store")
+    path = min((tmp_path / "store" / "trials").iterdir())
+    path.rename(tmp_path / "aside")
+    with Claims(tmp_path / "store").beating() as others, ThreadPoolExecutor(2) as threads:
+        assert others.take(f"trial-{path.stem}")
+        swept = threads.submit(sweep, study(), RECIPES, tmp_path / "store", executor=Here(), progress=False)
+        time.sleep(3)
+        assert not swept.done()
+        (tmp_path / "aside").rename(path)
+        swept.result()
+    same(tmp_path / "store", whole)
+
+
+class Here:
+    """An executor that does all at once."""
+
+    def submit(self, function, *arguments, **options): return told(function(*arguments, **options))
+
+
+@pytest.mark.parametrize("made", [lambda: None, lambda: 3, lambda: "future", object])
+def test_an_executor_that_gives_no_future_is_one_line(tmp_path, made):
+    with pytest.raises(TypeError, match="^executor.submit gives a future, with done and result, got .*: pass Proc") as error:
+        sweep(study(), RECIPES, tmp_path, executor=Answering(made, does=True), progress=False)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), SystemExit(), asyncio.CancelledError(), MemoryError()], ids=repr)
+def test_a_piece_that_ends_in_any_way_is_lost(whole, tmp_path, error):
+    class Ending(Here):
+        count = 0
+
+        def submit(self, *given, **options):
+            self.count += 1
+            return said_at_once(error) if self.count == 2 else super().submit(*given, **options)
+    with pytest.raises(RuntimeError, match="1 of .* pieces were lost .*run the same sweep again"):
+        sweep(study(), RECIPES, tmp_path, executor=Ending(), progress=False)
+    assert resumed(tmp_path) == []
+    same(tmp_path, whole)
+
+
+def test_an_interrupt_ends_a_sweep(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: said_at_once(KeyboardInterrupt())), progress=False)
+
+
+@pytest.mark.parametrize("executor", [None, Here()])
+@pytest.mark.parametrize("stage", ["extend", "evaluate"])
+def test_a_trial_that_exits_is_a_failed_one(tmp_path, monkeypatch, executor, stage):
+    """As a network whose code calls sys.exit."""
+    from robcomp import filing, workshop
+    kept, place = getattr(workshop if stage == "extend" else filing, stage), workshop if stage == "extend" else filing
+
+    def exiting(own, *given, **options):
+        if stage == "evaluate" or str(given[0]) == "cluster4": sys.exit(2)
+        return kept(own, *given, **options)
+    monkeypatch.setattr(place, stage, exiting)
+    trials = sweep(study(), ["dense", "prune0.5", "cluster4"], tmp_path, executor=executor, progress=False)
+    table = collect(tmp_path).trials.set_index("recipe")
+    assert len(trials) == 3 and table.error["cluster4"] == "SystemExit: 2"
+    assert list(table.status == "failed") == [stage == "evaluate" or recipe == "cluster4" for recipe in table.index]
+
+
+def test_an_exit_that_a_signal_asks_for_ends_the_process(tmp_path, monkeypatch):
+    from robcomp import filing
+
+    def leave(number, frame): sys.exit(9)
+    before = signal.signal(signal.SIGTERM, leave)
+    monkeypatch.setattr(filing, "evaluate", lambda *given, **options: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit, match="9"): sweep(study(), ["dense"], tmp_path, progress=False)
+    finally: signal.signal(signal.SIGTERM, before)
+    assert not list((tmp_path / "trials").iterdir())
+
+
+@pytest.mark.parametrize("future, said", [
+    (lambda: told(None), "came back with None"), (lambda: said_at_once(SystemExit(1)), "came back with SystemExit")])
+def test_a_dense_network_that_was_lost_is_one_line(tmp_path, future, said):
+    mine = Study("digits", "vgg19", train=Training(1))
+    with pytest.raises(RuntimeError, match=f"^the piece that trains the dense network was lost: it {said}"):
+        sweep(mine, RECIPES, tmp_path, executor=Answering(future), progress=False)

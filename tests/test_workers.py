@@ -1,7 +1,9 @@
 """Workers that come, go and are killed: nothing is done twice to its end, nothing is lost, the table is the same."""
+import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from robcomp._store.checked import statuses
-from robcomp._store.claims import Claims, Owner, has_ended, myself
+from robcomp._store.claims import Claims, Owner, Watch, has_ended, myself
 from robcomp._store.pictures import read_data, write_data
 from robcomp._store.shards import read_deal, read_trial, trial_files, write_deal, write_trial
 from robcomp.baseline import start_digest
@@ -135,6 +137,61 @@ def test_a_half_written_claim_is_taken_over_when_it_is_silent(tmp_path):
     claims = Claims(tmp_path, patience=-1)
     (tmp_path / "claims" / "x.0").touch()
     assert not Claims(tmp_path).take("x") and claims.take("x")
+
+
+GARBLED = dict(
+    text=lambda path: path.write_text("}{"),
+    kinds=lambda path: path.write_text('{"pid": 1, "token": "x", "state": "held"}'),
+    byte=lambda path: path.write_text(path.read_text().replace('"space": "', '"space": "x')),
+    cut=lambda path: path.write_bytes(path.read_bytes()[:20]),
+    latin=lambda path: path.write_bytes(b"\xff" + path.read_bytes()),
+    folder=lambda path: (path.unlink(), path.mkdir()),
+    pipe=lambda path: (path.unlink(), os.mkfifo(path)),
+    link=lambda path: (path.unlink(), path.symlink_to("nothing")),
+)
+
+
+@pytest.mark.parametrize("garble", GARBLED.values(), ids=GARBLED)
+def test_a_claim_that_cannot_be_read_is_passed_over_at_once_and_named(tmp_path, garble):
+    held, other = Claims(tmp_path), Claims(tmp_path)
+    assert held.take("x") and not other.take("x")
+    garble(tmp_path / "claims" / "x.0")
+    assert Watch(tmp_path).working() == {}
+    with pytest.warns(UserWarning, match="claims/x.0 is no claim that can be read: passed over") as said:
+        assert other.take("x")
+    assert len(said) == 1 and "\n" not in str(said[0].message)
+    assert other.holds("x") and not held.holds("x") and not Claims(tmp_path).take("x")
+
+
+def test_a_claim_of_an_earlier_version_has_no_digest_and_counts(tmp_path):
+    claims = Claims(tmp_path)
+    assert claims.take("x")
+    path = tmp_path / "claims" / "x.0"
+    said = json.loads(path.read_text())
+    assert said.pop("digest")
+    path.write_text(json.dumps(said))
+    assert claims.holds("x") and not Claims(tmp_path).take("x")
+
+
+@pytest.mark.parametrize("apart", [-1000, 1000])
+def test_a_claim_of_another_time_is_silent(tmp_path, apart):
+    """As one of a store that was copied from a machine whose clock is ahead, by somebody who is not on this one."""
+    away = Claims(tmp_path, owner=Owner("away", 1, "another machine", "2"))
+    assert away.take("x") and not Claims(tmp_path).take("x")
+    then = time.time() + apart
+    os.utime(tmp_path / "claims" / "x.0", (then, then))
+    assert Claims(tmp_path).take("x")
+
+
+def test_a_resume_waits_for_no_claim_that_cannot_be_read(whole, tmp_path):
+    shutil.copytree(whole[1], tmp_path / "store")
+    for path in (tmp_path / "store" / "trials").iterdir(): path.unlink()
+    for path in (tmp_path / "store" / "claims").iterdir(): path.write_text("}{")
+    start = time.perf_counter()
+    with pytest.warns(UserWarning, match="is no claim that can be read"):
+        sweep(study(), RECIPES, tmp_path / "store", progress=False)
+    assert time.perf_counter() - start < 60
+    same(tmp_path / "store", whole)
 
 
 def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):

@@ -3,15 +3,17 @@ compress."""
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
+from torch.overrides import TorchFunctionMode
 
 from robcomp._text.errors import first_line, is_foreign, where
 
@@ -30,6 +32,45 @@ def made_plain(model: nn.Module) -> None:
         model.float()
         done.append(f"brought {', '.join(sorted(map(str, kinds)))} to float32")
     if done: print(f"robcomp: {getattr(model, 'arch', type(model).__name__)}: {'; '.join(done)}", file=sys.stderr)
+
+
+class KindsMade(TorchFunctionMode):
+    """While this lasts, it is noted which kinds of floating-point numbers come up beside float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.kinds: set[torch.dtype] = set()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point(): self.kinds |= {result.dtype} - {torch.float32}
+        return result
+
+
+@torch.no_grad()
+def why_it_fails(model: nn.Module, images: Tensor, error: Exception) -> str:
+    """What to do about a network that failed on images."""
+    if re.search(r"dtype|[Tt]ype|Float|Double|Half", str(error)):
+        with KindsMade() as made:
+            try: model(images)
+            except Exception: pass  # it fails as it did before
+        if made.kinds:
+            return (f"its forward pass casts to {_named(made.kinds)}, which fails{where(error, model)} because weights "
+                    "are float32: take the cast out")
+    return "does its contract fit?"
+
+
+def check_kinds(model: nn.Module, scores: Tensor, name: str) -> None:
+    """One line about a network that ran, and turned its weights or its scores into other numbers than float32."""
+    if kinds := {value.dtype for value in model.parameters() if value.is_floating_point()} - {torch.float32}:
+        raise ValueError(f"{name!r} turns its own weights into {_named(kinds)} when it runs, robcomp keeps them in "
+                         "float32: take that out of its forward pass")
+    if scores.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name!r} returns scores in {_named({scores.dtype})}: let its forward pass end with .float()")
+
+
+def _named(kinds: set[torch.dtype]) -> str:
+    return ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
 
 
 def _fold(module: nn.Module) -> bool:

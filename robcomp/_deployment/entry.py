@@ -31,6 +31,11 @@ class WritableOperations(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = getattr(function, "__name__", ""), kwargs or {}
         if name in ("conv1d", "conv2d", "conv3d"): return function(**_padded_in_numbers(args, kwargs))
+        if name.startswith("max_unpool"):
+            raise ValueError(
+                f"no file can put values back where a pooling took them ({name}): enlarge by interpolation or by a "
+                "transposed convolution"
+            )
         if name == "instance_norm" and function is nn.functional.instance_norm:
             given = signature(function).bind(*args, **kwargs).arguments
             if given.pop("use_input_stats", True) is False: return nn.functional.batch_norm(**given, training=False)

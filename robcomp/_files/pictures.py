@@ -22,6 +22,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 _check_range(image)
+                _read_transparency(image)
                 square = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
@@ -105,10 +106,22 @@ def _check_range(image) -> None:
         raise ValueError("whole numbers of 32 bits, or with a sign, have no known range; save it with 8 or 16 bits")
 
 
+STEPS = {"L;2": 85, "L;4": 17}  # of grey levels that a PNG has in fewer bits than eight
+
+
+def _read_transparency(image) -> None:
+    """Bring the colour that a PNG calls transparent to the numbers its pixels are read as, before they are."""
+    colour, form = image.info.get("transparency"), image.tile[0][3] if image.format == "PNG" and image.tile else ""
+    if colour is None: return
+    if form in STEPS: image.info["transparency"] = colour * STEPS[form]
+    if form == "RGB;16B": image.info["transparency"] = tuple(part >> 8 for part in colour)
+
+
 def _rgb(image):
     from PIL import Image
     if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image).astype(np.int64) // 257, 0, 255)
+        levels = np.asarray(image).astype(np.int64)
+        grey = np.clip(np.where(levels == image.info.get("transparency", -1), 65535, levels) // 257, 0, 255)
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -82,8 +82,8 @@ def check_entry(entry: Mapping) -> None:
     _require(
         type(k) is int and 0 < k <= 1 << 15 and type(clusters) is int and (clusters == 0 or k <= clusters <= 1 << 15),
         f"{said} has {_cut(k)} codes where {_cut(clusters)} were promised")
-    _require(type(wide) is bool and type(own) is bool and (wide or k <= 256),
-             f"{said} has codes of a width that does not hold {k}")
+    _require(type(own) is bool and wide is ((clusters or k) > 256),
+             f"{said} has codes of another width than {clusters or k} values take")
 
 
 def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequence[str]) -> None:
@@ -109,10 +109,23 @@ def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequen
     lasting = any(stage.scope not in ("channel", "gradual") for stage in prunes)
     _require(not lasting or any(entry.get("state") for entry in entries),
              f"its recipe {recipe} prunes, none of its layers is pruned")
+    least = min((prod(entry["shape"]) for entry in entries), default=0)
+    _require(any(entry["mask"] for entry in entries) or not any(_leaves_zeros(recipe, place, least)
+                                                                for place in range(len(recipe))),
+             f"its recipe {recipe} keeps zeros, none of its layers does")
     _require(not halves or any(entry.get("half") for entry in entries),
              f"its recipe {recipe} halves, none of its layers is in half precision")
     _require(not grids or any(entry.get("bits") for entry in entries),
              f"its recipe {recipe} quantizes, none of its layers is on a grid")
+
+
+def _leaves_zeros(recipe: Recipe, place: int, least: int) -> bool:
+    """Has some layer zeros that are kept, whichever layers were named in keep, after the stage at this place? `least`:
+    weights of the smallest layer."""
+    stage, later = list(recipe)[place], list(recipe)[place:]
+    if not isinstance(stage, Prune) or stage.scope == "gradual": return False
+    # channels that go may take all zeros along
+    return stage.amount * least >= 1 and not any(isinstance(one, Prune) and one.scope == "channel" for one in later)
 
 
 def _stages(recipe: Recipe, kind: type) -> list:

@@ -1,6 +1,6 @@
 """Who is doing what in a store: claims of any number of processes on any number of machines, without locks.
 
-store/claims/<name>.<number> a small JSON file: who, host, pid, token, state (held, free or done)
+store/claims/<name>.<number> a small JSON file: host, pid, space, born, token, state (held, free or done), digest
 
 A claim is written under a name of its own and linked to its place, which fails where a file is there already and is
 atomic on local disks and on NFS; where a disk has no links it is an exclusive create. No claim is ever deleted, so none
@@ -10,7 +10,8 @@ nothing.
 
 Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the
 claim and that of a file touched just now, so clocks of the machines need not agree. An owner on this machine whose
-process has ended is gone at once. Assumed of a network disk: exclusive create, `rename` over a file, times of its own,
+process has ended is gone at once. A claim that cannot be read, or whose digest is another, is nobody's: it is named,
+and passed over as one that was given up; one that is still empty has a moment to be written. Assumed of a network disk: exclusive create, `rename` over a file, times of its own,
 and a cache of attributes that is shorter than PATIENCE."""
 from __future__ import annotations
 
@@ -20,12 +21,15 @@ import os
 import re
 import secrets
 import socket
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import time
 from typing import NamedTuple
+from warnings import warn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import parsed
@@ -72,13 +76,40 @@ def has_ended(owner: Owner) -> bool:
 
 
 class Claim(NamedTuple):
-    """One claim as its file says: `seen` is the file's time, 0 where it could not be read."""
+    """One claim as its file says: `seen` is the file's time. Without a token it could not be read: then its state is
+    garbled, or held where it is empty and may be written just now."""
     name: str
     number: int
     owner: Owner
     token: str
     state: str
     seen: float
+
+
+NOBODY = Owner("?", 0)
+
+
+def _content(path: Path) -> tuple[bytes, float]:
+    """What stands in the file of a claim, and its time; a line for what is no file, of which nobody waits for a
+    pipe."""
+    try: about = path.stat()
+    except FileNotFoundError: return b"a link to nothing", 0.
+    if not stat.S_ISREG(about.st_mode): return b"no file", about.st_mtime
+    with open(path, "rb") as file:  # opening asks the server, a cached time will not do
+        return file.read(), os.fstat(file.fileno()).st_mtime
+
+
+def _digest(said: Mapping) -> str:
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_claim(said: object) -> bool:
+    """Is this what an owner writes? Those of earlier versions have no digest."""
+    if not isinstance(said, Mapping) or type(said.get("pid")) is not int: return False
+    texts = (*Owner._fields, "token", "state")
+    if not all(isinstance(said.get(name), str) for name in texts if name != "pid") or not said["token"]: return False
+    digest = said.get("digest")
+    return digest is None or digest == _digest({name: said[name] for name in texts})
 
 
 class Claims:
@@ -102,6 +133,9 @@ class Claims:
             raise
         if ours:
             with self.guard: self.mine[name] = (number, token)
+            if current and not current.token:
+                warn(f"{self._path(name, number - 1)} is no claim that can be read: passed over, its work is done "
+                     "again where it is not finished", stacklevel=2)
         else: _HELD.discard(token)
         return ours
 
@@ -145,7 +179,8 @@ class Claims:
         """Is its owner gone or silent, or is it left from earlier work of this process that ended before it could say
         so?"""
         left = claim.owner == self.owner and claim.token not in _HELD
-        return left or self.ended(claim.owner) or self.now() - claim.seen > self.patience
+        patience = self.patience if claim.token else min(self.patience, BEAT)
+        return left or self.ended(claim.owner) or abs(self.now() - claim.seen) > patience
 
     def current(self, name: str) -> Claim | None:
         """The claim that counts, None where nobody ever made one."""
@@ -163,10 +198,10 @@ class Claims:
     def _last(self, name: str) -> int:
         """The highest number of a name, -1 where there is none; numbers have no gaps, so few have to be looked at."""
         there, absent = -1, 0
-        while self._path(name, absent).exists(): there, absent = absent, 2 * absent + 1
+        while os.path.lexists(self._path(name, absent)): there, absent = absent, 2 * absent + 1
         while absent - there > 1:
             middle = (there + absent) // 2
-            there, absent = (middle, absent) if self._path(name, middle).exists() else (there, middle)
+            there, absent = (middle, absent) if os.path.lexists(self._path(name, middle)) else (there, middle)
         return there
 
     def _create(self, path: Path, token: str) -> bool:
@@ -192,21 +227,16 @@ class Claims:
         return True
 
     def _read(self, name: str, number: int) -> Claim:
-        path = self._path(name, number)
-        try:
-            with open(path, "rb") as file:  # opening asks the server, a cached time will not do
-                content, seen = file.read(), os.fstat(file.fileno()).st_mtime
-        except IsADirectoryError: content, seen = b"", path.stat().st_mtime
+        content, seen = _content(self._path(name, number))
         try: said = parsed(content)
         except ValueError: said = {}
-        if not isinstance(said, Mapping): said = {}
-        pid = said.get("pid")
-        owner = Owner(str(said.get("host", "?")), pid if type(pid) is int else 0, str(said.get("space", "")),
-                      str(said.get("born", "")))
-        return Claim(name, number, owner, str(said.get("token", "")), str(said.get("state", "held")), seen)
+        if not _is_claim(said): return Claim(name, number, NOBODY, "", "garbled" if content else "held", seen)
+        owner = Owner(*(said[part] for part in Owner._fields))
+        return Claim(name, number, owner, said["token"], said["state"], seen)
 
     def _text(self, token: str, state: str) -> str:
-        return json.dumps(self.owner._asdict() | dict(token=token, state=state))
+        said = self.owner._asdict() | dict(token=token, state=state)
+        return json.dumps(said | dict(digest=_digest(said)))
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"

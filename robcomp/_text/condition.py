@@ -61,7 +61,7 @@ class Comparison(NamedTuple):
         """How far from holding, as a share of the wanted value; 0 where it holds, infinite where unknown."""
         values, holds = columns[self.column], self.holds(columns)
         if isinstance(self.value, str) or self.op == "!=": return np.where(holds, 0., 1.)
-        lacks = np.abs(values - self.value) / (abs(self.value) or 1)
+        with np.errstate(over="ignore"): lacks = np.abs(values - self.value) / (abs(self.value) or 1)
         return np.where(holds, 0, np.where(_known(values), lacks, np.inf))
 
 
@@ -197,6 +197,8 @@ class _Parser:
         if value.kind == "text" and op.text not in ("==", "!="): self.fail("text is compared by == or !=", op)
         if name.text.startswith("P(") and not 0 <= float(value.text) <= 1:
             self.fail("a probability is from 0 to 1", value)
+        if numbers and not np.isfinite(float(value.text)):
+            self.fail("an infinite number, which nothing reaches: write a smaller one, or leave the comparison out", value)
         return float(value.text) if numbers else value.text[1:-1]
 
 

@@ -1,6 +1,7 @@
 """Errors of other libraries, cut down to one line, and where in a network they came up."""
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -21,6 +22,14 @@ def where(error: BaseException, model) -> str:
 def is_foreign(error: BaseException) -> bool:
     """Did an error come up outside this package: in a library, or in the code of a network?"""
     return PACKAGE not in Path(list(_frames(error))[-1].f_code.co_filename).parents
+
+
+def is_of_the_work(error: BaseException) -> bool:
+    """Did the work itself fail, be it by sys.exit? An interrupt, and an exit that the handler of a signal asked for,
+    end the process instead."""
+    if not isinstance(error, SystemExit): return not isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return all(frame.f_code not in handlers for frame in _frames(error))
 
 
 def _frames(error: BaseException):
