@@ -16,7 +16,7 @@ import yaml
 from ._files.atomic import writable_folder
 from ._files.notebooks import code_cells, injected, names_made, of_ipython
 from ._files.shipped import parameter_file, shipped, starting_weights
-from ._text.suggest import unknown
+from ._text.suggest import unknown, unknown_parameter
 from .choice import choose
 from .costs import IMAGES, MACS
 from .recipe import check_order, parse
@@ -73,7 +73,7 @@ def checked(given: Mapping, notebook: Path) -> Mapping:
     allowed = allowed_parameters(notebook)
     for name in given:
         if name == "arch" and given[name] == notebook.stem: continue  # a parameter file names its notebook
-        if name not in allowed: raise ValueError(unknown("parameter", name, allowed))
+        if name not in allowed: raise ValueError(unknown_parameter(name, allowed, of=notebook.stem, read=allowed_parameters))
     return given
 
 # %% ../nbs/89_parameters.ipynb #684d23d1
@@ -109,8 +109,7 @@ def a_start(value: object) -> bool:
     return file is None or "{" in value or file.is_file()
 def a_folder(value: object) -> bool: return a_text(value) and Path(value).is_dir()
 def a_place(value: object) -> bool:
-    if not a_text(value): return False
-    return next(place for place in (Path(value), *Path(value).parents) if place.exists()).is_dir()
+    return a_text(value) and next(place for place in (Path(value), *Path(value).parents) if place.exists()).is_dir()
 
 # %% ../nbs/89_parameters.ipynb #3f82c6de
 TEST_IMAGES, SIDE = {name: test for name, (_, test) in IMAGES.items()}, 32
@@ -124,11 +123,13 @@ def a_setting(name: str, *, whole: bool = False):
         return in_range(name, value) is not None
     return holds
 def different_seeds(value: object) -> bool:
-    if not isinstance(value, list) or value == []: return False
-    return all(map(SEED[0], value)) and len(set(value)) == len(value)
+    return isinstance(value, list) and value != [] and all(map(SEED[0], value)) and len(set(value)) == len(value)
 def a_device(value: object) -> bool:
     return value == "" or isinstance(value, str) and bool(re.fullmatch("(cpu|cuda|mps|xpu)(:[0-9]{1,3})?", value))
 def true_or_false(value: object) -> bool: return type(value) is bool
+def frost_pictures(frost: str) -> tuple:
+    from robcomp._corruptions.frost_pictures import pictures
+    return pictures(frost, SIDE)
 
 # %% ../nbs/89_parameters.ipynb #a74e4a4a
 VALUES = dict(
@@ -153,7 +154,7 @@ VALUES = dict(
     recipes=(lambda value: isinstance(value, list) and value != [], "a list of texts such as [dense, prune0.7+int8]"),
     where=(a_line, "a text such as size_mb < 1.5, or nothing"), best=(a_text, "the name of a column of the summary"),
     folder=(a_place, "the name of a folder"),
-    frost=(lambda value: value in ("own", "imagecorruptions") or a_folder(value),
+    frost=(lambda value: value in ("own", "imagecorruptions") or a_folder(value) and frost_pictures(value) != (),
            "own, imagecorruptions or a folder of pictures"))
 
 # %% ../nbs/89_parameters.ipynb #c1793e7c
@@ -197,12 +198,11 @@ def check_values(given: Mapping) -> None:
 # %% ../nbs/89_parameters.ipynb #2be53844
 def check_here(given: Mapping) -> None:
     "One line about a sound value that this machine cannot run with; the folder is made if absent."
-    from robcomp._corruptions.frost_pictures import pictures
     from robcomp._files.weights import read_weights
     from robcomp.data import folder_classes
     from robcomp.training import pick_device
     tried = dict(
-        device=pick_device, frost=lambda frost: pictures(frost, SIDE),
+        device=pick_device, frost=frost_pictures,
         weights=lambda weights: list(map(read_weights, start_files(given))),
         images=lambda images: images and folder_classes(Path(images)), folder=writable_folder)
     for name in [name for name in tried if name in given]:

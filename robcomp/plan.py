@@ -21,7 +21,7 @@ from ._files.atomic import content_of, file_to_write, replacing
 from ._files.json_files import parsed
 from ._files.shipped import starting_weights
 from ._store.tree import Job, jobs, steps
-from ._text.suggest import unknown
+from ._text.suggest import unknown, unknown_parameter
 from .costs import IMAGES, KINDS, MACS, amounts, cell_seconds, histories
 from .recipe import Recipe, check_order, parse
 from .schedule import Training
@@ -51,7 +51,7 @@ def settings(parameters: Mapping) -> dict:
     "The parameters with defaults, or one line about the first that is not one."
     for name in parameters:
         if name in DEFAULTS or name in CROSSED: continue
-        raise ValueError(unknown("parameter", name, [*DEFAULTS, *CROSSED]))
+        raise ValueError(unknown_parameter(name, [*DEFAULTS, *CROSSED]))
     given = DEFAULTS | dict(parameters)
     for name, known in dict(arch=MACS, dataset=IMAGES).items():
         for value in sides(given)[name]:

@@ -132,6 +132,8 @@ def planned(folder, text, *words):
     ("peak: high", "peak is a learning rate above 0, got 'high'"),
     ("per_condition: 0", "per_condition is a whole number from 1 on"),
     ("frost: nowhere", "frost is own, imagecorruptions or a folder of pictures"),
+    ("frost: /etc", "frost='/etc': allowed are"), ("os: 3", "unknown parameter 'os': allowed: "),
+    ("lr: 3", "unknown parameter 'lr': did you mean 'peak'?"),
     ("extra: perhaps", "extra is true or false"), ("device: gpu", "device is cpu, cuda, cuda:1"),
     ("weights: absent.safetensors", "weights is auto, a safetensors file that exists"),
     ("weights: null", "weights is auto"),
@@ -145,6 +147,21 @@ def test_a_parameter_that_no_worker_can_run_with_is_one_line_and_no_file(tmp_pat
     assert done.exit_code == 1
     assert done.output.startswith("Error: ") and said in done.output and done.output.count("\n") == 1
     assert not written
+
+
+@pytest.mark.parametrize("kind, said", [
+    ("small", "is 6 x 6 pixels at 0.2 of its size, images are 32: take a larger picture"),
+    ("none", "cannot be read"), ("empty", "a folder with pictures"), ("right", "")])
+def test_a_folder_of_frost_holds_the_pictures_that_a_plan_needs(tmp_path, kind, said):
+    from PIL import Image
+    (tmp_path / "frost").mkdir()
+    if kind == "none": (tmp_path / "frost" / "a.png").write_text("no picture")
+    if kind in ("small", "right"):
+        side = 32 if kind == "small" else 200
+        Image.new("RGB", (side, side), "white").save(tmp_path / "frost" / "a.png")
+    done, written = planned(tmp_path, f"frost: {tmp_path / 'frost'}")
+    assert done.exit_code == (1 if said else 0) and bool(written) == (not said), done.output
+    if said: assert said in done.output and done.output.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind, said", [("another table", "is not a robcomp table: it lacks key"),

@@ -150,6 +150,21 @@ def test_what_this_machine_cannot_run_with_is_one_line(tmp_path, monkeypatch, gi
     assert len(str(error.value).splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("name, arch, said", [
+    ("network", "own_model", "it is one of baseline, not of own_model; allowed: images, size"),
+    ("network", "mobilenetv2", "did you mean 'arch'?"), ("arch", "baseline", "did you mean 'network'?"),
+    ("images", "vgg19", "it is one of own_model, not of vgg19; allowed"),
+    ("weight_decay", "mobilenetv2", "it is one of baseline, not of mobilenetv2; allowed"),
+    ("weights", "baseline", "it is one of mobilenetv2, resnet50, vgg19, not of baseline; allowed"),
+    ("os", "vgg19", "allowed: arch, dataset"), ("os", "own_model", "allowed: images, size"),
+    ("lr", "resnet50", "did you mean 'peak'?"), ("LR", "own_model", "did you mean 'peak'?"),
+    ("size", "vgg19", "did you mean 'sizes'?"), ("seed", "vgg19", "did you mean 'seeds'?"), ("x", "vgg19", "allowed:")])
+def test_a_name_that_is_no_parameter_gets_no_silly_hint(name, arch, said):
+    from robcomp.parameters import checked, experiment
+    with pytest.raises(ValueError) as error: checked({name: 3}, experiment(arch))
+    assert str(error.value).startswith(f"unknown parameter {name!r}: {said}") and "\n" not in str(error.value)
+
+
 def test_every_parameter_of_every_experiment_has_a_rule():
     """Its default keeps it, and of values of every kind what does not is one line."""
     from robcomp.costs import MACS
