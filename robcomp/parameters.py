@@ -71,9 +71,9 @@ def allowed_parameters(notebook: Path) -> list[str]:
 def checked(given: Mapping, notebook: Path) -> Mapping:
     "The parameters themselves, or one line about the first that the notebook does not have."
     allowed = allowed_parameters(notebook)
-    for name in given:
+    for name in [name for name in given if name not in allowed]:
         if name == "arch" and given[name] == notebook.stem: continue  # a parameter file names its notebook
-        if name not in allowed: raise ValueError(unknown_parameter(name, allowed, of=notebook.stem, read=allowed_parameters))
+        raise ValueError(unknown_parameter(name, allowed, of=notebook.stem, read=allowed_parameters))
     return given
 
 # %% ../nbs/89_parameters.ipynb #684d23d1

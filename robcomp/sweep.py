@@ -24,6 +24,8 @@ from ._store.claims import Claims, Watch
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
+
+# %% ../nbs/45_sweep.ipynb #c542d224
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
@@ -82,6 +84,7 @@ def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
     "One job in a process of its own."
     with Claims(folder).beating() as claims: return do(Worker(study, folder, claims, kept=kept, progress=False), job)
 
+# %% ../nbs/45_sweep.ipynb #09eba373
 def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
     "Have the jobs of a plan done by an executor; those that are lost are named when all others are done."
     todo = jobs([parse(trial.recipe) for trial in missing], together=together)
