@@ -73,7 +73,7 @@ def checked(given: Mapping, notebook: Path) -> Mapping:
     allowed = allowed_parameters(notebook)
     for name in given:
         if name == "arch" and given[name] == notebook.stem: continue  # a parameter file names its notebook
-        if name not in allowed: raise ValueError(unknown_parameter(name, allowed, of=notebook.stem, read=allowed_parameters))
+        if name not in allowed: raise ValueError(unknown_parameter(name, allowed, notebook.stem, allowed_parameters))
     return given
 
 # %% ../nbs/89_parameters.ipynb #684d23d1

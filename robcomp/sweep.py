@@ -44,6 +44,7 @@ class Forked(ValueError):
         super().__init__(*(said or ("forked processes hang where torch has worked before: pass "
                                     "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",)))
 
+# %% ../nbs/46_sweep.ipynb #da16a2eb
 def check_executor(executor: object) -> None:
     "One line about what is no executor, and about a pool whose processes would hang."
     if executor is None: return
@@ -61,6 +62,7 @@ def apart(work: Callable, sweeping: int, *given, **options):
     if os.getpid() not in (sweeping, BEGAN): raise Forked
     return work(*given, **options)
 
+# %% ../nbs/46_sweep.ipynb #fbb8100b
 class NoFuture(TypeError):
     "An executor answered with something else than a future."
 
@@ -82,6 +84,7 @@ def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
     "One job in a process of its own."
     with Claims(folder).beating() as claims: return do(Worker(study, folder, claims, kept=kept, progress=False), job)
 
+# %% ../nbs/46_sweep.ipynb #8e8f138b
 def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
     "Have the jobs of a plan done by an executor; those that are lost are named when all others are done."
     todo = jobs([parse(trial.recipe) for trial in missing], together=together)
@@ -182,6 +185,7 @@ IDLE = 90.  # seconds in which nothing new comes and nobody is at work; a networ
 def absent(trials: Sequence[Trial], folder: Path) -> list[Trial]:
     return [trial for trial in trials if not trial_file(folder, trial).exists()]
 
+# %% ../nbs/46_sweep.ipynb #0898c14b
 def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
                executor, together: int, progress: bool) -> None:
     "See that every trial gets its file; RuntimeError where pieces come back and nothing comes of them."

@@ -277,9 +277,9 @@ class Casting(nn.Module):
 
 
 @pytest.mark.parametrize("place, kind, said", [
-    ("inside", torch.bfloat16, "casts to bfloat16, which fails in last because weights are float32: take the cast out$"),
+    ("inside", torch.bfloat16, "casts to bfloat16, which fails in last because weights are float32: take the cast"),
     ("inside", torch.float64, "casts to float64, which fails in last because weights are float32: take the cast out$"),
-    ("weights", torch.bfloat16, "turns its own weights into bfloat16 when it runs, robcomp keeps them in float32: take"),
+    ("weights", torch.bfloat16, "turns its own weights into bfloat16 when it runs, robcomp keeps them in float32"),
     ("weights", torch.float64, "turns its own weights into float64 when it runs"),
     ("scores", torch.bfloat16, "returns scores in bfloat16: let its forward pass end with .float"),
     ("scores", torch.float16, "returns scores in float16"), ("scores", torch.int64, "returns scores in int64"),

@@ -659,7 +659,8 @@ def test_a_piece_that_was_never_done_is_lost(tmp_path, value):
 
 def test_a_sweep_whose_pieces_write_elsewhere_ends_with_their_names(tmp_path, monkeypatch):
     monkeypatch.setattr("robcomp.sweep.IDLE", 1.)
-    with pytest.raises(RuntimeError, match="^all pieces came back and 8 trials are not in .*dense; .*machines that") as error:
+    said = "^all pieces came back and 8 trials are not in .*dense; .*machines that"
+    with pytest.raises(RuntimeError, match=said) as error:
         sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: told(1)), progress=False)
     assert "\n" not in str(error.value)
 
@@ -689,7 +690,8 @@ class Here:
 
 @pytest.mark.parametrize("made", [lambda: None, lambda: 3, lambda: "future", object])
 def test_an_executor_that_gives_no_future_is_one_line(tmp_path, made):
-    with pytest.raises(TypeError, match="^executor.submit gives a future, with done and result, got .*: pass Proc") as error:
+    said = "^executor.submit gives a future, with done and result, got .*: pass Proc"
+    with pytest.raises(TypeError, match=said) as error:
         sweep(study(), RECIPES, tmp_path, executor=Answering(made, does=True), progress=False)
     assert "\n" not in str(error.value)
 

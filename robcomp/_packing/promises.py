@@ -46,8 +46,8 @@ def check_books(recipe: Recipe, books: Mapping[str, np.ndarray]) -> None:
     if any(isinstance(stage, Tune) for stage in stages[first:]): return
     for name, book in books.items():
         if (np.diff(book.astype(np.float64), axis=-1) < 0).any():
-            raise ValueError(f"layer {name} says that it keeps no zeros, its shared values are in an order that says it "
-                             "does"[:250])
+            raise ValueError(f"layer {name} says that it keeps no zeros, its shared values are in an order that says "
+                             "it does"[:250])
 
 
 def _two_of_four(mask: np.ndarray) -> bool:

@@ -11,8 +11,8 @@ nothing.
 Owners say that they are there by touching their files. "Silent" compares two times of the file server, that of the
 claim and that of a file touched just now, so clocks of the machines need not agree. An owner on this machine whose
 process has ended is gone at once. A claim that cannot be read, or whose digest is another, is nobody's: it is named,
-and passed over as one that was given up; one that is still empty has a moment to be written. Assumed of a network disk: exclusive create, `rename` over a file, times of its own,
-and a cache of attributes that is shorter than PATIENCE."""
+and passed over as one that was given up; one that is still empty has a moment to be written. Assumed of a network disk:
+exclusive create, `rename` over a file, times of its own, and a cache of attributes that is shorter than PATIENCE."""
 from __future__ import annotations
 
 import errno

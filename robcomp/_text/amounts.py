@@ -1,5 +1,5 @@
-"""Slips in the amount of a stage, and what was meant by them: (what is wrong, what might be meant, what to write if that
-is none), as `slips` gives them."""
+"""Slips in the amount of a stage, and what was meant by them: (what is wrong, what might be meant, what to write if
+that is none), as `slips` gives them."""
 from __future__ import annotations
 
 import re

@@ -22,7 +22,7 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: {hint}allowed: {', '.join(allowed)}"
 
 
-def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
+def unknown_parameter(name: object, allowed: Iterable[str], of: str = "",
                       read: Callable[[Path], list[str]] | None = None) -> str:
     """The line to raise for a parameter that is not allowed: the nearest right name, or the experiments that have it,
     where the notebook `of` does not; `read` gives the parameters of one."""
