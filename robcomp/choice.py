@@ -9,8 +9,8 @@ __all__ = ['choose', 'choice_probability']
 import numpy as np
 import pandas as pd
 
-from ._text.condition import Comparison, Group, clauses, confidences, parse_condition
-from ._text.reasons import broken_said, card, name_of, reasons, refusal, selection_said
+from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
+from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
 from ._text.suggest import unknown
 from .goals import Goals, candidates, goal_values, left_out, ordered
 from .results import DIRECTIONS, summarise
@@ -27,7 +27,7 @@ class Choice:
                  asked: tuple[str, str],    # the condition, and the column that decides
                  candidates: pd.DataFrame,  # recipes that satisfy the condition, best first
                  others: pd.DataFrame,      # recipes that do not, those that lack least first
-                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes
+                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes; attrs: of these `unknown`
                  *,
                  broken: int = 0,           # recipes that do not work and were not considered
                  selection: Selection | str = "",  # what resampled studies say, or a sentence on why there are none
@@ -44,7 +44,9 @@ class Choice:
     def nearest(self) -> pd.Series | None: return None if self or self.others.empty else self.others.iloc[0]
     def __repr__(self): return f"Choice({self.recipe!r}, where={self.where!r}, best={self.best!r})"
     def __str__(self):
-        if not self: return refusal(self.where, self.others, self.excluded) + broken_said(self.broken)
+        if not self:
+            failure = self.selection if self.others.empty else ""
+            return refusal(self.where, self.others, self.excluded, failure) + broken_said(self.broken)
         said = reasons((self.where, self.best), self.candidates, self.others, self.excluded)
         return said + broken_said(self.broken) + selection_said(self.best, self.candidates, self.selection)
     def _repr_html_(self): return card(self.recipe, str(self), self.table.head(5))
@@ -82,6 +84,14 @@ def _sign(best: str) -> int: return 1 if DIRECTIONS[best] == "max" else -1
 
 def _values(column: pd.Series) -> np.ndarray:
     return column.to_numpy(float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.to_numpy(object)
+
+# %% ../nbs/60_choice.ipynb #d60c0001
+def _excluded(tree: Comparison | Group, columns: dict[str, np.ndarray]) -> pd.Series:
+    "How many recipes each part of a condition excludes; `attrs` has of how many of them the values are not known."
+    counts = {str(part): int((~part.holds(columns)).sum()) for part in clauses(tree)}
+    excluded = pd.Series(counts, dtype=int)
+    excluded.attrs["unknown"] = {str(part): int(unknown_in(part, columns).sum()) for part in clauses(tree)}
+    return excluded
 
 # %% ../nbs/60_choice.ipynb #22afebe5
 def _confidences(tree: Comparison | Group, drawn: Draws | None, kept: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -137,11 +147,11 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     kept = kept.assign(**{name: columns[name] for name in confidences(tree)})
     holds, lacks = tree.holds(columns), tree.shortfall(columns)
     value = goal_values(kept[holds], Goals(best))[best].to_numpy() * _sign(best)
-    excluded = {str(part): int((~part.holds(columns)).sum()) for part in clauses(tree)}
+    unsure = _UNSURE[type(study)] if len(kept) else first_failure(table)
     return Choice((where, best), kept[holds].iloc[(-value).argsort(kind="stable")],
-                  kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], pd.Series(excluded, dtype=int),
+                  kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], _excluded(tree, columns),
                   broken=len(candidates(table.assign(works=True))) - len(kept),
-                  selection=_selection(drawn, kept, tree, best) if drawn and holds.any() else _UNSURE[type(study)])
+                  selection=_selection(drawn, kept, tree, best) if drawn and holds.any() else unsure)
 
 # %% ../nbs/60_choice.ipynb #fdf5de9a
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them

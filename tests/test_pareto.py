@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from robcomp._text.condition import clauses, parse_condition
+from robcomp._text.condition import clauses, parse_condition, unknown_in
 from robcomp.goals import candidates, ordered
 from robcomp.choice import choice_probability, choose, price_of_clean
 from robcomp.goals import Goals
@@ -252,6 +252,55 @@ def test_the_nearest_lacks_least(table):
     assert choice.nearest.key == table.key[lacks.idxmin()]
     assert list(choice.excluded) == [24, 24] and "Nearest is mobilenetv2" in str(choice)
     assert "nothing satisfies" in choice._repr_html_()
+
+
+def test_recipes_without_a_value_are_not_called_too_large(table):
+    lacking = table.assign(onnx_bytes=table.size_bytes.mask(table.arch == "vgg19"))
+    choice = choose(lacking, where="onnx_bytes < 100")
+    assert list(choice.excluded) == [24] and choice.excluded.attrs["unknown"] == {"onnx_bytes < 100": 12}
+    assert "onnx_bytes < 100 excludes 12 and is not known for 12 recipes. Nearest is mobilenetv2" in str(choice)
+    found = choose(lacking, where="onnx_bytes < 1e12")
+    assert "12 of which satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes): " in str(found)
+    one = lacking.assign(onnx_bytes=lacking.size_bytes.mask(lacking.index == 3))
+    assert "is not known for 1 recipe)" in str(choose(one, where="onnx_bytes < 1e12"))
+    nobody = str(choose(lacking.assign(onnx_bytes=np.nan), where="onnx_bytes < 22000 and clean > .1"))
+    assert nobody == ("None of 24 recipes satisfies 'onnx_bytes < 22000 and clean > .1': "
+                      "onnx_bytes < 22000 is not known for 24 recipes.")
+
+
+def test_what_is_not_known_of_a_condition_neither_holds_nor_fails():
+    for text, unknown in {"robust > .1": True, "not robust > .1": True, "robust > .1 or size_mb < 1e9": False,
+                          "robust > .1 and size_mb > 1e9": False, "robust > .1 and size_mb < 1e9": True}.items():
+        found = unknown_in(parse_condition(text, COLUMNS), VALUES)
+        assert found[3] == unknown and not found[:3].any(), text
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_where_every_trial_failed_the_choice_says_what_the_first_one_says(resampled):
+    tables = example()
+    long = "no weights are left in conv1\nTraceback " + 100 * "and more "
+    trials = tables.trials.assign(status="failed", error=["the disk is full\nat line 3"] + 23 * [long])
+    failed = tables._replace(trials=trials, rows=tables.rows[:0])
+    said = str(choose(failed if resampled else summarise(failed), where="size_mb < 1"))
+    assert said == ("No trial has ended well: there is nothing to choose from. "
+                    f"The first error, of {trials.arch[0]} {trials.recipe[0]}: the disk is full at line 3")
+    failed.trials.loc[0, "error"] = long
+    said = str(choose(failed if resampled else summarise(failed)))
+    assert "no weights are left in conv1 Traceback" in said and len(said) < 320 and "\n" not in said
+
+
+def test_parts_that_exclude_nothing_are_not_said(table):
+    said = str(choose(table, where="size_mb <= 0.1 and robust >= 0"))
+    assert "size_mb <= 0.1 excludes 24. Nearest" in said and "excludes 0" not in said
+    assert "24 recipes, all of which satisfy 'size_mb < 1e9': " in str(choose(table, where="size_mb < 1e9"))
+    least = table.size_mb.nsmallest(2).mean()
+    assert "24 recipes, 1 of which satisfies " in str(choose(table, where=f"size_mb < {least}"))
+
+
+def test_the_best_of_one_is_not_said_to_be_lucky(draws):
+    least = draws.table.size_mb.nsmallest(2).mean()
+    said = str(choose(draws, where=f"size_mb < {least}"))
+    assert "looks better" not in said and "at once" not in said and "in 100 % of them" not in said
 
 
 def test_a_card_is_escaped(table):

@@ -103,6 +103,11 @@ def confidences(tree: Comparison | Group) -> dict[str, str]:
     return {name: name[2:-1] for name in sorted(tree.columns()) if name.startswith("P(")}
 
 
+def unknown_in(tree: Comparison | Group, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where a condition neither holds nor fails, because a value that it asks for is missing."""
+    return ~(tree.holds(columns) | tree.negated().holds(columns))
+
+
 def clauses(tree: Comparison | Group) -> list[Comparison | Group]:
     """What must hold, one by one."""
     return list(tree.parts) if isinstance(tree, Group) and tree.word == "and" else [tree]
