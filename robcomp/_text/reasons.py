@@ -79,8 +79,7 @@ def refusal(where: str, others: pd.DataFrame, excluded: pd.Series, failure: str 
 def broken_said(broken: int) -> str:
     """How many recipes were not considered because their networks do not work."""
     if not broken: return ""
-    does, are = ("does", "is") if broken == 1 else ("do", "are")
-    return f" {broken} more {does} not work ({SHARE}) and {are} left out."
+    return f" {broken} more {'is' if broken == 1 else 'are'} left out: {SHARE}."
 
 
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
@@ -148,9 +147,9 @@ def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
             "figures are means over them")
     alone = len(trained) - len(several)
     if not alone: return f"{said}, intervals are for other images and other seeds."
-    have, their = ("have", "their") if alone > 1 else ("has", "its")
-    spread = f"the spread of {recipes} recipe{'s' * (recipes > 1)}"
-    return f"{said}. {alone} {have} one, and {their} intervals borrow {spread}."
+    have, these = ("have", "these") if alone > 1 else ("has", "it")
+    source = f"the {recipes} recipes that have several" if recipes > 1 else "the recipe that has several"
+    return f"{said}. {alone} {have} one: for {these} the spread between seeds is taken from {source}."
 
 
 def _span(count: np.ndarray) -> str:
