@@ -12,7 +12,7 @@ import pandas as pd
 from ._store.folders import refuse_folder
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
-from ._text.suggest import unknown
+from ._text.suggest import unknown_column
 from .goals import Goals, candidates, goal_values, left_out, ordered
 from .results import DIRECTIONS, summarise
 from .tables import Tables, counts_only
@@ -142,7 +142,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))
     known = [name for name in DIRECTIONS if name in table]
-    if best not in known: raise ValueError(unknown("column to push", best, known))
+    if best not in known: raise ValueError(unknown_column(best, known, kind="column to push"))
     kept = ordered(candidates(table))
     tree, columns = condition(where, kept), {name: _values(kept[name]) for name in kept}
     columns |= _confidences(tree, drawn, kept)
@@ -164,7 +164,7 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     """How often each recipe is chosen in studies on other images and, where there are several, with other seeds.
 
     Raises ValueError for an unknown column and a condition that cannot be read."""
-    if best not in DIRECTIONS: raise ValueError(unknown("column to push", best, DIRECTIONS))
+    if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to push"))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)
     kept = kept.assign(**_confidences(tree, draws, kept))

@@ -213,6 +213,22 @@ def test_what_is_said_of_bad_conditions(table, text, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name, meant", dict(
+    accuracy="'clean' or 'robust'", size="'size_mb' or 'size_bytes'", latency="'latency_s'", energy="'energy_j'",
+    size_bm="'size_mb'", robst="'robust'", Clean="'clean'").items())
+def test_a_column_that_is_not_there_is_answered_with_the_one_that_is_meant(table, draws, name, meant):
+    for ask in (lambda: choose(table, where=f"{name} > 1"), lambda: choose(table, best=name), lambda: Goals(name),
+                lambda: choice_probability(draws, best=name), lambda: pareto(table, Goals(**{name: "max"}))):
+        with pytest.raises(ValueError, match=rf"^unknown (column|column to push|goal) '{name}': ") as error: ask()
+        assert f": did you mean {meant}? allowed: clean, robust, worst" in str(error.value)
+        assert " more" in str(error.value) and len(str(error.value)) < 240
+
+
+def test_of_a_table_without_the_usual_columns_all_are_named():
+    own = pd.DataFrame(dict(recipe=["a"], clean=[.5], price=[1.]))
+    with pytest.raises(ValueError, match="allowed: recipe, clean, price, seeds, failed$"): choose(own, where="latency > 1")
+
+
 @pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-320", "5e-324", "0"])
 def test_a_number_as_large_or_small_as_they_get_is_compared_without_a_word(number, recwarn):
     for op in ("<", ">", "=="):

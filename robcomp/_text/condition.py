@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robcomp._text.suggest import unknown
+from robcomp._text.suggest import unknown_column
 
 _TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
                       | (?P<text>'[^']*'|"[^"]*") | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*)
@@ -192,7 +192,7 @@ class _Parser:
         token = self.take("name", "number", "text")
         if token is None: self.fail("expected a column, a number or 'text'", self.token)
         if token.kind == "name" and token.text not in self.allowed:
-            raise ValueError(unknown("column", token.text, self.allowed))
+            raise ValueError(unknown_column(token.text, self.allowed))
         return token
 
     def value(self, name: Token, value: Token, op: Token) -> float | str:
