@@ -245,8 +245,10 @@ def compare(tables: Tables,  # in which both trials are
             a: str,  # name of a trial, see `tables.find`
             b: str,  # name of the trial it is held against
             **options: Any,  # as for `comparisons`
-) -> pd.Series:  # difference (a - b) low high verdict p
-    """One comparison.
+) -> pd.Series:  # a b measure difference (a - b) low high p verdict; its name says which recipes they are
+    """One comparison. `p` is that of McNemar's test, of clean accuracy; no other measure has one.
 
     Raises ValueError as `comparisons`."""
-    return comparisons(tables, [(a, b)], **options).iloc[0]
+    found = comparisons(tables, [(a, b)], **options).iloc[0]
+    trials = tables.trials.set_index("key")
+    return found.rename(" against ".join((trials.arch + " " + trials.recipe)[[found.a, found.b]]))
