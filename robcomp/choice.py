@@ -9,6 +9,7 @@ __all__ = ['choose', 'choice_probability']
 import numpy as np
 import pandas as pd
 
+# %% ../nbs/60_choice.ipynb #d60c0004
 from ._store.folders import refuse_folder
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
@@ -28,7 +29,7 @@ class Choice:
                  asked: tuple[str, str],    # the condition, and the column that decides
                  candidates: pd.DataFrame,  # recipes that satisfy the condition, best first
                  others: pd.DataFrame,      # recipes that do not, those that lack least first
-                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes; attrs: of these `unknown`
+                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes; `unknown` in attrs
                  *,
                  broken: int = 0,           # recipes that do not work and were not considered
                  selection: Selection | str = "",  # what resampled studies say, or a sentence on why there are none

@@ -226,7 +226,8 @@ def test_a_column_that_is_not_there_is_answered_with_the_one_that_is_meant(table
 
 def test_of_a_table_without_the_usual_columns_all_are_named():
     own = pd.DataFrame(dict(recipe=["a"], clean=[.5], price=[1.]))
-    with pytest.raises(ValueError, match="allowed: recipe, clean, price, seeds, failed$"): choose(own, where="latency > 1")
+    with pytest.raises(ValueError, match="allowed: recipe, clean, price, seeds, failed$"):
+        choose(own, where="latency > 1")
 
 
 @pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-320", "5e-324", "0"])

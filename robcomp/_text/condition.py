@@ -203,7 +203,8 @@ class _Parser:
         if name.text.startswith("P(") and not 0 <= float(value.text) <= 1:
             self.fail("a probability is from 0 to 1", value)
         if numbers and not np.isfinite(float(value.text)):
-            self.fail("an infinite number, which nothing reaches: write a smaller one, or leave the comparison out", value)
+            self.fail("an infinite number, which nothing reaches: "
+                      "write a smaller one, or leave the comparison out", value)
         return float(value.text) if numbers else value.text[1:-1]
 
 

@@ -100,9 +100,9 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     own = table.loc[winner]
     luck = table.luck if "luck" in table else pd.Series("", table.index)
     other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
-    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} % of them"
-            f"{_rival_said(selection, winner)}; the expected loss against the best of each study is "
-            f"{lost(best, own.regret)}.")
+    chosen = f"it is chosen in {100 * own.chosen:.0f} % of them"
+    said = (f" On other {other} ({selection.studies} resampled studies) {chosen}{_rival_said(selection, winner)}; "
+            f"the expected loss against the best of each study is {lost(best, own.regret)}.")
     # one candidate that is always chosen was not selected from anything
     if count == 1 and own.chosen > .995: said = ""
     if own.high > own.low: said += _interval_said(best, count, own, selection.optimism)
