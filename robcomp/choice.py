@@ -9,9 +9,11 @@ __all__ = ['choose', 'choice_probability']
 import numpy as np
 import pandas as pd
 
-from ._text.condition import Comparison, Group, clauses, confidences, parse_condition
-from ._text.reasons import broken_said, card, name_of, reasons, refusal, selection_said
-from ._text.suggest import unknown
+# %% ../nbs/60_choice.ipynb #d60c0004
+from ._store.folders import refuse_folder
+from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
+from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
+from ._text.suggest import unknown_column
 from .goals import Goals, candidates, goal_values, left_out, ordered
 from .results import DIRECTIONS, summarise
 from .tables import Tables, counts_only
@@ -27,7 +29,7 @@ class Choice:
                  asked: tuple[str, str],    # the condition, and the column that decides
                  candidates: pd.DataFrame,  # recipes that satisfy the condition, best first
                  others: pd.DataFrame,      # recipes that do not, those that lack least first
-                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes
+                 excluded: pd.Series,       # part of the condition -> how many recipes it excludes; `unknown` in attrs
                  *,
                  broken: int = 0,           # recipes that do not work and were not considered
                  selection: Selection | str = "",  # what resampled studies say, or a sentence on why there are none
@@ -44,7 +46,9 @@ class Choice:
     def nearest(self) -> pd.Series | None: return None if self or self.others.empty else self.others.iloc[0]
     def __repr__(self): return f"Choice({self.recipe!r}, where={self.where!r}, best={self.best!r})"
     def __str__(self):
-        if not self: return refusal(self.where, self.others, self.excluded) + broken_said(self.broken)
+        if not self:
+            failure = self.selection if self.others.empty else ""
+            return refusal(self.where, self.others, self.excluded, failure) + broken_said(self.broken)
         said = reasons((self.where, self.best), self.candidates, self.others, self.excluded)
         return said + broken_said(self.broken) + selection_said(self.best, self.candidates, self.selection)
     def _repr_html_(self): return card(self.recipe, str(self), self.table.head(5))
@@ -82,6 +86,14 @@ def _sign(best: str) -> int: return 1 if DIRECTIONS[best] == "max" else -1
 
 def _values(column: pd.Series) -> np.ndarray:
     return column.to_numpy(float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.to_numpy(object)
+
+# %% ../nbs/60_choice.ipynb #d60c0001
+def _excluded(tree: Comparison | Group, columns: dict[str, np.ndarray]) -> pd.Series:
+    "How many recipes each part of a condition excludes; `attrs` has of how many of them the values are not known."
+    counts = {str(part): int((~part.holds(columns)).sum()) for part in clauses(tree)}
+    excluded = pd.Series(counts, dtype=int)
+    excluded.attrs["unknown"] = {str(part): int(unknown_in(part, columns).sum()) for part in clauses(tree)}
+    return excluded
 
 # %% ../nbs/60_choice.ipynb #22afebe5
 def _confidences(tree: Comparison | Group, drawn: Draws | None, kept: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -126,22 +138,23 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     """The best recipe under a condition.
 
     Raises ValueError for an unknown column, a condition that cannot be read (with the character where it ends), and a
-    probability asked of a summary, which knows no resampled studies."""
+    probability asked of a summary, which knows no resampled studies; TypeError for the name of a folder."""
+    refuse_folder(study)
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))
     known = [name for name in DIRECTIONS if name in table]
-    if best not in known: raise ValueError(unknown("column to push", best, known))
+    if best not in known: raise ValueError(unknown_column(best, known, kind="column to push"))
     kept = ordered(candidates(table))
     tree, columns = condition(where, kept), {name: _values(kept[name]) for name in kept}
     columns |= _confidences(tree, drawn, kept)
     kept = kept.assign(**{name: columns[name] for name in confidences(tree)})
     holds, lacks = tree.holds(columns), tree.shortfall(columns)
     value = goal_values(kept[holds], Goals(best))[best].to_numpy() * _sign(best)
-    excluded = {str(part): int((~part.holds(columns)).sum()) for part in clauses(tree)}
+    unsure = _UNSURE[type(study)] if len(kept) else first_failure(table)
     return Choice((where, best), kept[holds].iloc[(-value).argsort(kind="stable")],
-                  kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], pd.Series(excluded, dtype=int),
+                  kept[~holds].iloc[lacks[~holds].argsort(kind="stable")], _excluded(tree, columns),
                   broken=len(candidates(table.assign(works=True))) - len(kept),
-                  selection=_selection(drawn, kept, tree, best) if drawn and holds.any() else _UNSURE[type(study)])
+                  selection=_selection(drawn, kept, tree, best) if drawn and holds.any() else unsure)
 
 # %% ../nbs/60_choice.ipynb #fdf5de9a
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
@@ -152,7 +165,7 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     """How often each recipe is chosen in studies on other images and, where there are several, with other seeds.
 
     Raises ValueError for an unknown column and a condition that cannot be read."""
-    if best not in DIRECTIONS: raise ValueError(unknown("column to push", best, DIRECTIONS))
+    if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to push"))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)
     kept = kept.assign(**_confidences(tree, draws, kept))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ._text.reasons import left_out_said, name_of
-from ._text.suggest import unknown
+from ._text.suggest import unknown, unknown_column
 from .replicates import by_recipe, recipe_numbers
 from .results import DIRECTIONS
 
@@ -24,7 +24,8 @@ class Goals:
                  **ways: str,  # column=`max` or column=`min`; with no goal at all: clean, robust, size_mb
     ):
         for name in names:
-            if name not in DIRECTIONS: raise ValueError(unknown("goal", name, DIRECTIONS) + f"; or say {name}='max'")
+            if name not in DIRECTIONS:
+                raise ValueError(f"{unknown_column(name, DIRECTIONS, kind='goal')}; or say {name}='max'")
         for way in ways.values():
             if way not in ("max", "min"): raise ValueError(unknown("direction", way, ("max", "min")))
         if not (names or ways): names = ("clean", "robust", "size_mb")
@@ -49,7 +50,7 @@ def goal_values(table: pd.DataFrame,  # summary, or any table with the goals' co
 ) -> pd.DataFrame:  # the goals' columns of the candidates, a row a recipe
     "The figures that goals compare, without gaps."
     for name in goals.names:
-        if name not in table.columns: raise ValueError(unknown("column", name, table.columns))
+        if name not in table.columns: raise ValueError(unknown_column(name, table.columns))
     kept = candidates(by_recipe(table))
     values = kept[goals.names].astype(float)
     gaps = [(row, name) for row, name in zip(*np.nonzero(~np.isfinite(values.to_numpy())))]

@@ -130,6 +130,12 @@ def work_command(plan, store, task, device):
             f"{failed} trials of the plan failed: robcomp status tells why, robcomp retry opens them again")
 
 # %% ../nbs/91_many.ipynb #38996acb
+def _left_said(table: pd.DataFrame) -> str:
+    "How long what is planned will take; no trial of a sweep has an expected time."
+    if not table.seconds.any(): return "no plan in this store: what is left is not known"
+    left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
+    return f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned"
+
 _KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")
 
 def status_text(table: pd.DataFrame) -> str:
@@ -140,8 +146,7 @@ def status_text(table: pd.DataFrame) -> str:
         told = [
             f"{counts[state]} {state}" for state in ("done", "claimed", "open", "failed", "damaged") if state in counts]
         if told: lines.append(f"{words}: {', '.join(told)}")
-    left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
-    lines.append(f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned")
+    lines.append(_left_said(table))
     for state, row in ((row.state, row) for row in table.itertuples() if row.state not in ("done", "open")):
         what = f"{row.cell} {row.what}".strip()
         lines.append(f"claimed by {row.who}: {what}" if state == "claimed" else f"{state}: {what}: {row.error}")

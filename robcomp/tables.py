@@ -18,8 +18,9 @@ import pandas as pd
 from ._files.atomic import path_of
 from ._store import example as _example
 from ._store.devices import mixed_devices
+from ._store.folders import holds_tables, reading
 from ._store.shards import (
-    empty, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial)
+    empty, existing_store, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial)
 from .schema import DEAL_COLUMNS, ROW_COLUMNS, TRIAL_COLUMNS
 
 # %% ../nbs/50_tables.ipynb #eb95b81d
@@ -40,8 +41,8 @@ def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fil
 ) -> Tables:  # trials, rows and deals
     """All finished trials of a store; damaged files are named in a warning and left out.
 
-    Raises ValueError for a folder that is not there."""
-    if not path_of(store).is_dir(): raise ValueError(f"no store at {str(store)!r}: name the folder that a sweep filled")
+    Raises ValueError for a folder that is not there, or is no store: with the store in it, or what reads it."""
+    store = existing_store(store)
     records, rows = read_trials(store)
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
     return Tables(trials, rows, read_deals(store))
@@ -73,8 +74,11 @@ def read_tables(folder: str | Path,  # as `write_tables` filled it
 ) -> Tables:  # older versions are read, too
     """The tables that were written.
 
-    Raises ValueError for a file that is absent, damaged, or not one of the tables."""
-    return Tables(*(read_table(path_of(folder) / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
+    Raises ValueError for a file that is absent, damaged, or not one of the tables, and for a store."""
+    folder = path_of(folder)
+    if not holds_tables(folder) and (call := reading(folder)):
+        raise ValueError(f"{str(folder)!r} has no trials.parquet, but a store, which collect reads: {call}")
+    return Tables(*(read_table(folder / f"{name}.parquet", columns)[0] for name, columns in _FILES.items()))
 
 # %% ../nbs/50_tables.ipynb #bd759069
 def join(*tables: Tables,  # studies

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from robcomp._text.condition import clauses, parse_condition
+from robcomp._text.condition import clauses, parse_condition, unknown_in
 from robcomp.goals import candidates, ordered
 from robcomp.choice import choice_probability, choose, price_of_clean
 from robcomp.goals import Goals
@@ -213,6 +213,23 @@ def test_what_is_said_of_bad_conditions(table, text, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name, meant", dict(
+    accuracy="'clean' or 'robust'", size="'size_mb' or 'size_bytes'", latency="'latency_s'", energy="'energy_j'",
+    size_bm="'size_mb'", robst="'robust'", Clean="'clean'").items())
+def test_a_column_that_is_not_there_is_answered_with_the_one_that_is_meant(table, draws, name, meant):
+    for ask in (lambda: choose(table, where=f"{name} > 1"), lambda: choose(table, best=name), lambda: Goals(name),
+                lambda: choice_probability(draws, best=name), lambda: pareto(table, Goals(**{name: "max"}))):
+        with pytest.raises(ValueError, match=rf"^unknown (column|column to push|goal) '{name}': ") as error: ask()
+        assert f": did you mean {meant}? allowed: clean, robust, worst" in str(error.value)
+        assert " more" in str(error.value) and len(str(error.value)) < 240
+
+
+def test_of_a_table_without_the_usual_columns_all_are_named():
+    own = pd.DataFrame(dict(recipe=["a"], clean=[.5], price=[1.]))
+    with pytest.raises(ValueError, match="allowed: recipe, clean, price, seeds, failed$"):
+        choose(own, where="latency > 1")
+
+
 @pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-320", "5e-324", "0"])
 def test_a_number_as_large_or_small_as_they_get_is_compared_without_a_word(number, recwarn):
     for op in ("<", ">", "=="):
@@ -252,6 +269,55 @@ def test_the_nearest_lacks_least(table):
     assert choice.nearest.key == table.key[lacks.idxmin()]
     assert list(choice.excluded) == [24, 24] and "Nearest is mobilenetv2" in str(choice)
     assert "nothing satisfies" in choice._repr_html_()
+
+
+def test_recipes_without_a_value_are_not_called_too_large(table):
+    lacking = table.assign(onnx_bytes=table.size_bytes.mask(table.arch == "vgg19"))
+    choice = choose(lacking, where="onnx_bytes < 100")
+    assert list(choice.excluded) == [24] and choice.excluded.attrs["unknown"] == {"onnx_bytes < 100": 12}
+    assert "onnx_bytes < 100 excludes 12 and is not known for 12 recipes. Nearest is mobilenetv2" in str(choice)
+    found = choose(lacking, where="onnx_bytes < 1e12")
+    assert "12 of which satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes): " in str(found)
+    one = lacking.assign(onnx_bytes=lacking.size_bytes.mask(lacking.index == 3))
+    assert "is not known for 1 recipe)" in str(choose(one, where="onnx_bytes < 1e12"))
+    nobody = str(choose(lacking.assign(onnx_bytes=np.nan), where="onnx_bytes < 22000 and clean > .1"))
+    assert nobody == ("None of 24 recipes satisfies 'onnx_bytes < 22000 and clean > .1': "
+                      "onnx_bytes < 22000 is not known for 24 recipes.")
+
+
+def test_what_is_not_known_of_a_condition_neither_holds_nor_fails():
+    for text, unknown in {"robust > .1": True, "not robust > .1": True, "robust > .1 or size_mb < 1e9": False,
+                          "robust > .1 and size_mb > 1e9": False, "robust > .1 and size_mb < 1e9": True}.items():
+        found = unknown_in(parse_condition(text, COLUMNS), VALUES)
+        assert found[3] == unknown and not found[:3].any(), text
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_where_every_trial_failed_the_choice_says_what_the_first_one_says(resampled):
+    tables = example()
+    long = "no weights are left in conv1\nTraceback " + 100 * "and more "
+    trials = tables.trials.assign(status="failed", error=["the disk is full\nat line 3"] + 23 * [long])
+    failed = tables._replace(trials=trials, rows=tables.rows[:0])
+    said = str(choose(failed if resampled else summarise(failed), where="size_mb < 1"))
+    assert said == ("No trial has ended well: there is nothing to choose from. "
+                    f"The first error, of {trials.arch[0]} {trials.recipe[0]}: the disk is full at line 3")
+    failed.trials.loc[0, "error"] = long
+    said = str(choose(failed if resampled else summarise(failed)))
+    assert "no weights are left in conv1 Traceback" in said and len(said) < 320 and "\n" not in said
+
+
+def test_parts_that_exclude_nothing_are_not_said(table):
+    said = str(choose(table, where="size_mb <= 0.1 and robust >= 0"))
+    assert "size_mb <= 0.1 excludes 24. Nearest" in said and "excludes 0" not in said
+    assert "24 recipes, all of which satisfy 'size_mb < 1e9': " in str(choose(table, where="size_mb < 1e9"))
+    least = table.size_mb.nsmallest(2).mean()
+    assert "24 recipes, 1 of which satisfies " in str(choose(table, where=f"size_mb < {least}"))
+
+
+def test_the_best_of_one_is_not_said_to_be_lucky(draws):
+    least = draws.table.size_mb.nsmallest(2).mean()
+    said = str(choose(draws, where=f"size_mb < {least}"))
+    assert "looks better" not in said and "at once" not in said and "in 100 % of them" not in said
 
 
 def test_a_card_is_escaped(table):
@@ -314,7 +380,7 @@ def test_a_network_at_chance_is_no_candidate():
         assert knee(table, goals).key == knee(table[:-1], goals).key
         assert np.isnan(topsis(table, goals).iloc[-1]) and stability(table, goals, draws=200).iloc[-1] == 0
     choice = choose(table, best="size_mb")
-    assert choice.row.key != "tiny" and choice.broken == 1 and "1 more does not work" in str(choice)
+    assert choice.row.key != "tiny" and choice.broken == 1 and "1 more is left out: clean accuracy below" in str(choice)
     assert choose(table.assign(works=True), best="size_mb").row.key == "tiny"
 
 

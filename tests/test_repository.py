@@ -189,6 +189,13 @@ def test_experiments_hold_no_code_of_their_own(path):
         if kind == "code": assert not re.search(r"^\s*(def|class) |import torch", text, re.M)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "nbs/experiments").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_experiments_write_figures_as_they_are_written_everywhere(path):
+    """Rounded to three decimals, the files of small networks all have one size."""
+    for kind, text in cells(path):
+        if kind == "code" and '"size_mb", ' in text: assert ".round(" not in text and "written(" in text
+
+
 # The lowest decade that enters a room of private mechanism
 ROOMS = dict(_text=0, _files=0, _corruptions=10, _compression=20, _packing=30, _deployment=30, _store=40, _display=70)
 

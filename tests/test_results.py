@@ -8,9 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
+from robcomp.choice import choose
+from robcomp.explorer import explore
+from robcomp.pareto import pareto
 from robcomp.results import controls, references, summarise
 from robcomp.tables import Tables, collect, example, find, join, outcomes, read_tables, write_tables
 from robcomp.schema import EXTRA, LATER_COLUMNS, SEVERITIES, STANDARD, SUMMARY_COLUMNS
+from robcomp.uncertainty import resample
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,36 @@ def test_records_take_mappings_and_gaps(tmp_path, tables):
     assert read["protocol"] == '{"a":2,"b":1}' and np.isnan(read["size_bytes"]) and read["status"] == "ok"
 
 
+@pytest.mark.parametrize("read", [choose, summarise, explore, resample, pareto], ids=lambda read: read.__name__)
+def test_the_name_of_a_folder_is_no_study(tmp_path, read, tables):
+    one_line = r"give tables: {}\('{}'\)$".format
+    with pytest.raises(TypeError, match=one_line("collect", "runs/x")): read("runs/x")
+    (tmp_path / "store" / "trials").mkdir(parents=True)
+    with pytest.raises(TypeError, match=one_line("collect", tmp_path / "store")): read(tmp_path)
+    write_tables(tables, tmp_path)
+    with pytest.raises(TypeError, match=one_line("read_tables", tmp_path)): read(str(tmp_path))
+
+
+def test_a_folder_that_is_no_store_says_what_reads_it(tmp_path, tables):
+    for part in ("bare", "study/store/trials", "store/plans", "tables"): (tmp_path / part).mkdir(parents=True)
+    write_tables(tables, tmp_path / "tables")
+    for place, said in dict(bare="name the folder that a sweep or a worker filled", tables="are read by read_tables",
+                            study=f"did you mean '{tmp_path / 'study' / 'store'}'?").items():
+        with pytest.raises(ValueError, match="is no store, it has no folder trials") as error: collect(tmp_path / place)
+        assert str(error.value).endswith(said) and "\n" not in str(error.value)
+    for place in ("study/store", "store"): assert not any(map(len, collect(tmp_path / place)))
+    for place in ("study", "study/store"):
+        with pytest.raises(ValueError, match="which collect reads: collect") as error: read_tables(tmp_path / place)
+        assert f"collect('{tmp_path / 'study' / 'store'}')" in str(error.value)
+    with pytest.raises(ValueError, match="trials.parquet is absent"): read_tables(tmp_path / "bare")
+    write_tables(tables, tmp_path / "study")
+    assert len(read_tables(tmp_path / "study").trials) == len(tables.trials)
+    with pytest.raises(ValueError, match=r"did you mean .*\? its tables are read by read_tables$"):
+        collect(tmp_path / "study")
+
+
 def test_an_empty_store(tmp_path):
+    (tmp_path / "trials").mkdir()
     empty = collect(tmp_path)
     assert not any(map(len, empty)) and list(summarise(empty)) == list(SUMMARY_COLUMNS)
     assert read_deals(tmp_path).empty and finished(tmp_path) == set()

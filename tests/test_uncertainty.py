@@ -124,6 +124,8 @@ def test_verdicts(tables, draws):
     forth = compare(tables, "vgg19 int4", "vgg19 dense", draws=draws)
     back = compare(tables, "vgg19 dense", "vgg19 int4", draws=draws)
     assert (forth.verdict, back.verdict) == ("worse", "better") and np.isclose(forth.low, -back.high)
+    assert forth.name == "vgg19 int4 against vgg19 dense" and "Name: vgg19 int4 against vgg19 dense" in repr(forth)
+    assert compare(tables, forth.a, forth.b, draws=draws).equals(forth)
     assert compare(tables, "vgg19 int4", "vgg19 dense", measure="mce", draws=draws).verdict == "worse"
     same = compare(tables, "vgg19 dense", "vgg19 dense", draws=draws)
     assert same.verdict == "undecided" and same.difference == same.low == same.high == 0

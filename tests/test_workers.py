@@ -312,6 +312,7 @@ def test_status_tells_what_a_sweep_left(tmp_path):
     said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
     assert (
         "trials: 1 done, 1 failed" in said
+        and "no plan in this store: what is left is not known" in said and "hours" not in said
         and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
     )
     assert everything(tmp_path) == before

@@ -32,6 +32,7 @@ import pandas as pd
 
 from robcomp._files.atomic import path_of, writable_folder
 from robcomp._files.json_files import parsed
+from robcomp._store.folders import holds_tables, is_store, store_in
 from robcomp._store.tables import (AGAIN, DEFAULT, PLAIN, content_sha256, empty, frame, plain_columns, read_columns,
                                    read_table, write_table)
 from robcomp._text.errors import first_line
@@ -45,10 +46,11 @@ def existing_store(path: str | Path) -> Path:
     path = path_of(path)
     if not path.is_dir():
         raise ValueError(f"no store at {str(path)!r}: name the folder that a sweep or a worker filled")
-    if any((path / part).is_dir() for part in ("trials", "plans")): return path
-    inner = next(
-        (folder for folder in (path / "store", *sorted(path.glob("*/store"))) if (folder / "trials").is_dir()), None)
-    hint = f"did you mean {str(inner)!r}?" if inner else "name the folder that a sweep or a worker filled"
+    if is_store(path): return path
+    inner, hints = store_in(path), []
+    if inner: hints.append(f"did you mean {str(inner)!r}?")
+    if holds_tables(path): hints.append("its tables are read by read_tables")
+    hint = " ".join(hints) or "name the folder that a sweep or a worker filled"
     raise ValueError(f"{str(path)!r} is no store, it has no folder trials: {hint}")
 
 

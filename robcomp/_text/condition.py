@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robcomp._text.suggest import unknown
+from robcomp._text.suggest import unknown_column
 
 _TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
                       | (?P<text>'[^']*'|"[^"]*") | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*)
@@ -101,6 +101,11 @@ def parse_condition(text: str, columns: Mapping[str, bool]) -> Comparison | Grou
 def confidences(tree: Comparison | Group) -> dict[str, str]:
     """The columns of a condition that are probabilities, each with the condition inside."""
     return {name: name[2:-1] for name in sorted(tree.columns()) if name.startswith("P(")}
+
+
+def unknown_in(tree: Comparison | Group, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where a condition neither holds nor fails, because a value that it asks for is missing."""
+    return ~(tree.holds(columns) | tree.negated().holds(columns))
 
 
 def clauses(tree: Comparison | Group) -> list[Comparison | Group]:
@@ -187,7 +192,7 @@ class _Parser:
         token = self.take("name", "number", "text")
         if token is None: self.fail("expected a column, a number or 'text'", self.token)
         if token.kind == "name" and token.text not in self.allowed:
-            raise ValueError(unknown("column", token.text, self.allowed))
+            raise ValueError(unknown_column(token.text, self.allowed))
         return token
 
     def value(self, name: Token, value: Token, op: Token) -> float | str:
@@ -198,8 +203,8 @@ class _Parser:
         if name.text.startswith("P(") and not 0 <= float(value.text) <= 1:
             self.fail("a probability is from 0 to 1", value)
         if numbers and not np.isfinite(float(value.text)):
-            self.fail("an infinite number, which nothing reaches: write a smaller one, or leave the comparison out",
-                      value)
+            self.fail("an infinite number, which nothing reaches: "
+                      "write a smaller one, or leave the comparison out", value)
         return float(value.text) if numbers else value.text[1:-1]
 
 

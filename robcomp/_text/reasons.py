@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import re
 from html import escape
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
 
 from .numbers import cell, figure, lost, measure, written
 
+NAME = r"[^\W\d]\w*"
 SHARE = "clean accuracy below 90 % of dense"
 
 
@@ -26,38 +28,58 @@ def figures(row: pd.Series, *names: str) -> str:
 
 
 def parts(excluded: pd.Series) -> str:
-    """What each part of a condition excludes."""
-    return "; ".join(f"{part} excludes {count}" for part, count in excluded.items())
+    """What each part of a condition excludes, and of how many recipes it is not known; empty where nothing."""
+    unknown = excluded.attrs.get("unknown", {})
+    said = (_part_said(part, count - unknown.get(part, 0), unknown.get(part, 0)) for part, count in excluded.items())
+    return "; ".join(filter(None, said))
+
+
+def _part_said(part: str, excluded: int, unknown: int) -> str:
+    """How many recipes fail one part of a condition, and how many have no value for it."""
+    said = [f"excludes {excluded}"] if excluded else []
+    if unknown: said.append(f"is not known for {unknown} recipe{'s' * (unknown > 1)}")
+    return f"{part} {' and '.join(said)}" if said else ""
+
+
+def first_failure(table: pd.DataFrame) -> str:
+    """What the first failed trial of a summary says, in one line; empty where none failed."""
+    failed = table[table.status == "failed"] if {"status", "note"} <= set(table) else table[:0]
+    if failed.empty: return ""
+    note = shorten(failed.note.iloc[0].removeprefix("failed: "), 160, placeholder=" ...")
+    return f"The first error, of {name_of(failed.iloc[0])}: {note}"
 
 
 def numbers_in(where: str, row: pd.Series) -> list[str]:
     """The columns of numbers that a condition names."""
-    named = [*re.findall(r"[^\W\d]\w*", where), *(name for name in row.index if name.startswith("P("))]
+    named = [*re.findall(NAME, where), *(name for name in row.index if name.startswith("P("))]
     return [name for name in named if name in row and not isinstance(row[name], str)]
 
 
 def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFrame, excluded: pd.Series) -> str:
     """Why the first candidate is chosen, and what comes next."""
     (where, best), first, count = asked, candidates.iloc[0], len(candidates) + len(others)
-    under = f", {len(candidates)} of which satisfy {where!r} ({parts(excluded)})" if where.strip() else ""
+    share = f"{len(candidates)} of which satisf{'ies' if len(candidates) == 1 else 'y'}"
+    satisfy = f"{share} {where!r} ({parts(excluded)})" if len(others) else f"all of which satisfy {where!r}"
+    under = f", {satisfy}" if where.strip() else ""
     said = figures(first, best, *numbers_in(where, first))
     then = "".join(f" Next is {name_of(row)}: {figures(row, best)}." for _, row in candidates.iloc[1:2].iterrows())
     return f"{name_of(first)} has the best {measure(best)} of {count} recipes{under}: {said}.{then}"
 
 
-def refusal(where: str, others: pd.DataFrame, excluded: pd.Series) -> str:
-    """Why nothing is chosen, and what is nearest."""
-    if others.empty: return "No trial has ended well: there is nothing to choose from."
-    near, named = others.iloc[0], re.findall(r"[^\W\d]\w*", where)
-    return (f"None of {len(others)} recipes satisfies {where!r}: {parts(excluded)}. "
-            f"Nearest is {name_of(near)}: {figures(near, *named)}.")
+def refusal(where: str, others: pd.DataFrame, excluded: pd.Series, failure: str = "") -> str:
+    """Why nothing is chosen, and what is nearest; `failure` is what the first failed trial says."""
+    if others.empty: return f"No trial has ended well: there is nothing to choose from. {failure}".strip()
+    near = others.iloc[0]
+    said = f"None of {len(others)} recipes satisfies {where!r}: {parts(excluded)}."
+    # the first lacks a value only where no recipe has all that the condition asks for: none of them is near
+    if near[numbers_in(where, near)].isna().any(): return said
+    return f"{said} Nearest is {name_of(near)}: {figures(near, *re.findall(NAME, where))}."
 
 
 def broken_said(broken: int) -> str:
     """How many recipes were not considered because their networks do not work."""
     if not broken: return ""
-    does, are = ("does", "is") if broken == 1 else ("do", "are")
-    return f" {broken} more {does} not work ({SHARE}) and {are} left out."
+    return f" {broken} more {'is' if broken == 1 else 'are'} left out: {SHARE}."
 
 
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
@@ -78,13 +100,21 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     own = table.loc[winner]
     luck = table.luck if "luck" in table else pd.Series("", table.index)
     other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
-    said = (f" On other {other} ({selection.studies} resampled studies) it is chosen in {100 * own.chosen:.0f} % of them"
-            f"{_rival_said(selection, winner)}; picking it costs {lost(best, own.regret)} on average.")
-    if own.high > own.low:
-        optimism, low, high = lost(best, max(selection.optimism, 0)), cell(best, own.low), cell(best, own.high)
-        said += (f" The best of {count} looks better than it is, by {optimism} on average; "
-                 f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
+    chosen = f"it is chosen in {100 * own.chosen:.0f} % of them"
+    said = (f" On other {other} ({selection.studies} resampled studies) {chosen}{_rival_said(selection, winner)}; "
+            f"the expected loss against the best of each study is {lost(best, own.regret)}.")
+    # one candidate that is always chosen was not selected from anything
+    if count == 1 and own.chosen > .995: said = ""
+    if own.high > own.low: said += _interval_said(best, count, own, selection.optimism)
     return said + luck_said(luck[winner])
+
+
+def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:
+    """Where the figure of the chosen one lies, and, where there were several, by how much it looks too good."""
+    low, high = cell(best, own.low), cell(best, own.high)
+    if count == 1: return f" The interval of its {measure(best)} (95 %) is {low} to {high}."
+    return (f" The best of {count} looks better than it is, by {lost(best, max(optimism, 0))} on average; "
+            f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
 
 
 def _rival_said(selection: object, winner: str) -> str:
@@ -117,9 +147,9 @@ def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
             "figures are means over them")
     alone = len(trained) - len(several)
     if not alone: return f"{said}, intervals are for other images and other seeds."
-    have, their = ("have", "their") if alone > 1 else ("has", "its")
-    spread = f"the spread of {recipes} recipe{'s' * (recipes > 1)}"
-    return f"{said}. {alone} {have} one, and {their} intervals borrow {spread}."
+    have, these = ("have", "these") if alone > 1 else ("has", "it")
+    source = f"the {recipes} recipes that have several" if recipes > 1 else "the recipe that has several"
+    return f"{said}. {alone} {have} one: for {these} the spread between seeds is taken from {source}."
 
 
 def _span(count: np.ndarray) -> str:

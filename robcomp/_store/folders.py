@@ -1,0 +1,42 @@
+"""What a folder holds: a store, tables, or neither, and which call reads it.
+
+    is_store(path) -> bool        has it the folders of a store, with trials in them or not yet?
+    store_in(path) -> Path        the store itself, or the one in a subfolder; None where there is none
+    holds_tables(path) -> bool    as `write_tables` fills a folder
+    reading(path) -> str          the call that reads it, as collect('runs/mine/store')
+    refuse_folder(given)          TypeError in one line where a folder's name stands in place of what is in it
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def is_store(path: Path) -> bool:
+    """Has a folder the parts of a store? A sweep and a worker make them before the first trial is done."""
+    return any((path / part).is_dir() for part in ("trials", "plans"))
+
+
+def store_in(path: Path) -> Path | None:
+    """The folder itself where it is a store, or the first below it that is one."""
+    if is_store(path): return path
+    return next((folder for folder in (path / "store", *sorted(path.glob("*/store"))) if is_store(folder)), None)
+
+
+def holds_tables(path: Path) -> bool:
+    """Are there tables as `write_tables` writes them?"""
+    return (path / "trials.parquet").exists()
+
+
+def reading(path: Path) -> str:
+    """The call that reads what a folder holds; empty where it holds nothing of robcomp."""
+    if holds_tables(path): return f"read_tables({str(path)!r})"
+    store = store_in(path)
+    return f"collect({str(store)!r})" if store else ""
+
+
+def refuse_folder(given: object) -> None:
+    """Raises TypeError in one line for the name of a folder, where the tables are meant that are in it."""
+    if not isinstance(given, (str, os.PathLike)): return
+    call = reading(Path(given)) or f"collect({str(given)!r})"
+    raise TypeError(f"this takes tables, not the name of a folder: give tables: {call}")
