@@ -45,9 +45,13 @@ def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed:
     return starting_weights(
         weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
-def check_known(model: nn.Module | str) -> nn.Module | str:
-    "The network, if robcomp knows its name and its input."
-    if isinstance(model, str) or hasattr(model, "contract"): return model
+def check_known(model: nn.Module | str, weights: str | Path | None = None) -> nn.Module | str:
+    "The network, if robcomp knows its name and its input; weights from a file are for a name."
+    if isinstance(model, str): return model
+    if weights:
+        raise TypeError(f"weights= is for a network given by its name, {str(weights)!r:.80} came with a "
+                        f"{type(model).__name__}: load_weights(model, file) puts them into yours")
+    if hasattr(model, "contract"): return model
     raise TypeError("model is a name or a network that model_from has made known, "
                     f"got {type(model).__name__}: pass it through model_from")
 
@@ -74,9 +78,10 @@ class Study:
                  seed: int = 0,  # of training, tuning and calibration
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
-        self._data, self._model, self.name, self.seed, self.device = data, check_known(model), name, int(seed), device
-        self.train, self.tune, self.added = train or Training(10), tune or Training(1, peak=.01, warmup=0.), {}
-        self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})
+        self._data, self._model, self.name, self.seed = data, check_known(model, weights), name, int(seed)
+        self.device, self.conditions, self.added = device, dict(conditions or {}), {}
+        self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
+        self.weights = _start(weights, self.arch, data, self.seed)
 
     def __getstate__(self) -> dict: return {name: own for name, own in vars(self).items() if name not in READ_AGAIN}
     def add(self, name: str, model: Elsewhere) -> None: self.added = self.added | {elsewhere_name(name, model): model}
@@ -88,8 +93,7 @@ class Study:
     def arch(self) -> str: return self._model if isinstance(self._model, str) else self._model.arch
     @property
     def trains(self) -> bool: return isinstance(self._model, str) and self.weights is None
-    def protocol(self) -> dict:
-        "What the key of a trial covers besides the starting weights."
+    def protocol(self) -> dict:  # what the key of a trial covers besides the starting weights
         return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
 
 # %% ../nbs/40_baseline.ipynb #faf1ad4a

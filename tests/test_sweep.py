@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robcomp._files.atomic import replacing, writable_folder
+from robcomp._store.small import small_study
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
@@ -748,3 +749,11 @@ def test_a_dense_network_that_was_lost_is_one_line(tmp_path, future, said):
     mine = Study("digits", "vgg19", train=Training(1))
     with pytest.raises(RuntimeError, match=f"^the piece that trains the dense network was lost: it {said}"):
         sweep(mine, RECIPES, tmp_path, executor=Answering(future), progress=False)
+
+
+def test_weights_of_a_file_are_not_for_a_network_that_is_given(tmp_path):
+    model = small_study()._model
+    for file in ("net.pt", tmp_path / "absent.pt", "auto"):
+        with pytest.raises(TypeError, match="^weights= is for a network given by its name, .* into yours$"):
+            Study("digits", model, weights=file)
+    assert Study("digits", model, weights="").weights is None
