@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from torch import nn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._store.small import small_study
@@ -26,7 +27,8 @@ from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
-from robcomp.models import weights_sha256
+from robcomp.data import InputContract, load
+from robcomp.models import model_from, weights_sha256
 from robcomp.training import Training
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
@@ -757,3 +759,16 @@ def test_weights_of_a_file_are_not_for_a_network_that_is_given(tmp_path):
         with pytest.raises(TypeError, match="^weights= is for a network given by its name, .* into yours$"):
             Study("digits", model, weights=file)
     assert Study("digits", model, weights="").weights is None
+
+
+@pytest.mark.parametrize("classes, size, said", [
+    (10, 48, "net takes images of 48 x 48 by its contract, digits has 32 x 32: .*"),
+    (7, 32, "net tells 7 classes apart, digits has 10: .*")])
+def test_a_network_that_does_not_fit_the_images_is_refused(classes, size, said):
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))
+    contract = InputContract(size, (128,) * 3, (64,) * 3)
+    net = model_from(layers, name="net", classes=classes, contract=contract)
+    with pytest.raises(ValueError, match=f"^{said}$"): Study(load("digits"), net)
+    late = Study("digits", net)  # read when it is needed
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{said}$"): late.data
