@@ -36,6 +36,8 @@ from .training import Training, fit
 def _read(what: str | Path) -> Data:
     return read_data(what) if isinstance(what, Path) else load(what)
 
+def _at_hand(data: Data | str | Path) -> Data: return data if isinstance(data, Data) else _read(data)
+
 # %% ../nbs/40_baseline.ipynb #6d9e53ac
 READ_AGAIN = ("data", "suite")  # where a study arrives that was sent
 
@@ -45,11 +47,29 @@ def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed:
     return starting_weights(
         weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
-def check_known(model: nn.Module | str) -> nn.Module | str:
-    "The network, if robcomp knows its name and its input."
-    if isinstance(model, str) or hasattr(model, "contract"): return model
-    raise TypeError("model is a name or a network that model_from has made known, "
-                    f"got {type(model).__name__}: pass it through model_from")
+def check_known(model: nn.Module | str, data: Data | str | Path, weights: str | Path | None) -> nn.Module | str:
+    "The network, if robcomp knows its name and its input, and images that are at hand fit it."
+    if isinstance(model, str): return model
+    if weights:
+        raise TypeError(f"weights= is for a network given by its name, {str(weights)!r:.80} came with a "
+                        f"{type(model).__name__}: load_weights(model, file) puts them into yours")
+    if not hasattr(model, "contract"):
+        raise TypeError("model is a name or a network that model_from has made known, "
+                        f"got {type(model).__name__}: pass it through model_from")
+    if isinstance(data, Data): fitting(data, model)
+    return model
+
+# %% ../nbs/40_baseline.ipynb #c0a510ec
+def fitting(data: Data, model: nn.Module | str) -> Data:
+    "The images, if a network that was given takes them; ValueError in one line where it does not."
+    if isinstance(model, str): return data
+    if (size := model.contract.size) != data.size:
+        raise ValueError(f"{model.arch} takes images of {size} x {size} by its contract, {data.name} has "
+                         f"{data.size} x {data.size}: load the data with size={size}, or give it another contract")
+    if model.classes != len(data.classes):
+        raise ValueError(f"{model.arch} tells {model.classes} classes apart, {data.name} has {len(data.classes)}: "
+                         "give it as many outputs, in the order of data.classes")
+    return data
 
 # %% ../nbs/40_baseline.ipynb #2b3f0afb
 def elsewhere_name(name: str, model: Elsewhere) -> str:
@@ -74,22 +94,22 @@ class Study:
                  seed: int = 0,  # of training, tuning and calibration
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
-        self._data, self._model, self.name, self.seed, self.device = data, check_known(model), name, int(seed), device
-        self.train, self.tune, self.added = train or Training(10), tune or Training(1, peak=.01, warmup=0.), {}
-        self.weights, self.conditions = _start(weights, self.arch, data, self.seed), dict(conditions or {})
+        self._data, self._model, self.name, self.seed = data, check_known(model, data, weights), name, int(seed)
+        self.device, self.conditions, self.added = device, dict(conditions or {}), {}
+        self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
+        self.weights = _start(weights, self.arch, data, self.seed)
 
     def __getstate__(self) -> dict: return {name: own for name, own in vars(self).items() if name not in READ_AGAIN}
     def add(self, name: str, model: Elsewhere) -> None: self.added = self.added | {elsewhere_name(name, model): model}
     @cached_property
-    def data(self) -> Data: return self._data if isinstance(self._data, Data) else _read(self._data)
+    def data(self) -> Data: return fitting(_at_hand(self._data), self._model)
     @cached_property
     def suite(self) -> Suite: return Suite(self.data, **self.conditions)
     @property
     def arch(self) -> str: return self._model if isinstance(self._model, str) else self._model.arch
     @property
     def trains(self) -> bool: return isinstance(self._model, str) and self.weights is None
-    def protocol(self) -> dict:
-        "What the key of a trial covers besides the starting weights."
+    def protocol(self) -> dict:  # what the key of a trial covers besides the starting weights
         return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
 
 # %% ../nbs/40_baseline.ipynb #faf1ad4a

@@ -45,6 +45,12 @@ def asked(model: nn.Module,  # with `.contract`
         answers.append(model(x).argmax(1).numpy())
     return np.concatenate(answers), min(seen), max(seen)
 
+# %% ../nbs/37_checked_answers.ipynb #b6782e46
+def is_guessing(right: float, images: int, classes: int) -> bool:  # right: share of right answers
+    "Are no more answers right than guessing gives?"
+    chance = 1 / classes
+    return right <= chance + 2 * (chance * (1 - chance) / images) ** .5
+
 # %% ../nbs/37_checked_answers.ipynb #a8019f0b
 def checked_answers(model: nn.Module,  # with `.contract` and `.classes`
                     images: Images,  # a few, with their labels
@@ -60,8 +66,8 @@ def checked_answers(model: nn.Module,  # with `.contract` and `.classes`
         wrong = next(output for output, label in enumerate(order) if output != label)
         raise ValueError(f"{name} has its outputs in another order: output {wrong} answers to images of "
                          f"{classes[order[wrong]]!r}, not of {classes[wrong]!r}: pass order={order}")
-    right, chance = float((answers == images.labels).mean()), 1 / len(classes)
-    if right <= chance + 2 * (chance * (1 - chance) / len(answers)) ** .5:
+    right = float((answers == images.labels).mean())
+    if is_guessing(right, len(answers), len(classes)):
         raise ValueError(f"{name} gets {right:.0%} of {len(answers)} images right, no more than guessing does; "
                          f"it saw values from {smallest:.3g} to {largest:.3g}: does its contract fit?")
     return right

@@ -64,6 +64,13 @@ def _profile(evidence: Evidence,
     beside = [recipe for recipe in recipes if recipe != "dense" or value == "accuracy"]
     return chart_severity(rows, beside or recipes, value=value).configure(**LOOK)
 
+# %% ../nbs/71_explorer.ipynb #6da1b9cc
+def check_ended_well(trials: pd.DataFrame) -> None:  # of a study, or its summary
+    "ValueError in one line where no trial ended well."
+    if "status" not in trials or (trials["status"] == "ok").any(): return
+    why = f"; the first says: {trials['error'].iloc[0]}" if len(trials) and "error" in trials else ""
+    raise ValueError(f"no trial ended well, so there is nothing to explore{why}")
+
 # %% ../nbs/71_explorer.ipynb #fa89f56d
 def _blank() -> alt.JupyterChart: return alt.JupyterChart(alt.Chart().mark_point(), embed_options=dict(actions=False))
 
@@ -73,6 +80,7 @@ class Panel(widgets.VBox):
     def __init__(self,
                  given: Tables | pd.DataFrame,  # a study, or its summary alone
     ):
+        check_ended_well(given.trials if isinstance(given, Tables) else given)
         self.evidence = evidence_of(given) if isinstance(given, Tables) else None
         self.trials = check(given if self.evidence is None else self.evidence.trials,
                             ["key", "recipe", "arch", "dataset", *LIMITS])

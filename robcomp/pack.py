@@ -9,6 +9,7 @@ __all__ = ['pack', 'unpack', 'ledger']
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ from .packed_parts import (
 from .recipe import Prune, parse
 
 # %% ../nbs/31_pack.ipynb #19a0bca8
-def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
+def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and `.contract`
          path: str | Path,  # of the file, written whole or not at all
          *,
          recipe: str | None = None,  # what made the module; None: what it says, as `compress` and `unpack` leave it
@@ -39,14 +40,22 @@ def pack(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
 ) -> int:  # bytes
     """Write everything needed to rebuild a module.
 
-    Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file."""
-    path = file_to_write(path)
-    if recipe is None: recipe = getattr(module, "recipe", "dense")
+    Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file, TypeError
+    for what is no network."""
+    path, module = file_to_write(path), network_of(model)
+    if recipe is None: recipe = str(getattr(model, "recipe", "dense"))
     check_state(module, recipe)
     header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
     check_header(header, sections, sum(len(section.data) for section in sections))
     return write(path, header, sections)
+
+# %% ../nbs/31_pack.ipynb #6b62bb4f
+def network_of(model: Any) -> nn.Module:  # an artifact, or a network
+    "The network itself, or one line about what is none."
+    module = model if isinstance(model, nn.Module) else getattr(model, "module", None)
+    if isinstance(module, nn.Module): return module
+    raise TypeError(f"pack takes an Artifact or a network, got {type(model).__name__}: pass what compress gives")
 
 # %% ../nbs/31_pack.ipynb #8e9598eb
 def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:

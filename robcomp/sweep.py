@@ -6,7 +6,6 @@
 __all__ = ['store_status', 'sweep']
 
 # %% ../nbs/45_sweep.ipynb #5ec565e0
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
+from ._store.closing import say_how_it_went
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
@@ -125,7 +125,7 @@ def store_status(folder: str | Path,  # a store; ValueError for any other folder
     rows, checked = [], Checked(existing_store(folder))
     for path in trial_files(folder):
         try: found = read_record(path)
-        except ValueError as error: found = dict(recipe="", status="damaged", error=str(error), size_bytes=math.nan)
+        except ValueError as error: found = dict(recipe="", status="damaged", error=str(error), size_bytes=float("nan"))
         packs = found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE)
         packed = Path(folder) / "artifacts" / f"{path.stem}.robcomp"
         artifact = checked.packed(packed, found["size_bytes"]) if packs else ""
@@ -243,4 +243,5 @@ def sweep(study: Study,  # data, network, conditions, training, device
     reopen(folder, [trial.key for trial in missing])
     sent = study if executor is None else travelling(study, folder)
     finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
+    say_how_it_went(missing, folder, classes=len(study.data.classes))
     return trials + (judge(added, study, folder, progress=progress) if added else [])

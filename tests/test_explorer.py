@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from robcomp._text.numbers import points
-from robcomp.explorer import FREE, Explorer, chart_explorer, explorer_answer, sliders
+from robcomp.explorer import FREE, Explorer, chart_explorer, explore, explorer_answer, sliders
 from robcomp.limits import brushed_rows, budget
 from robcomp.results import summarise
 from robcomp.tables import example, find, join, read_tables
@@ -297,3 +297,12 @@ def test_in_jupyterlab(lab, tmp_path):
     outside = [url for url in requests if not url.startswith(inside)]
     assert not outside, f"requests to the network: {outside[:5]}"
     assert not errors, f"errors in the console: {errors[:5]}"
+
+
+def test_a_study_without_a_good_trial_is_one_line():
+    given = example()
+    failed = given.trials.assign(status="failed", error="ValueError: no such layer")
+    tables = given._replace(trials=failed, rows=given.rows.iloc[:0])
+    for study in (tables, summarise(tables)):
+        with pytest.raises(ValueError, match="^no trial ended well, so there is nothing to explore.*no such layer$"):
+            explore(study)

@@ -1399,3 +1399,13 @@ def test_tensors_that_are_no_layers_have_the_same_budget(files, tmp_path, kind, 
     (tmp_path / "large").write_bytes(changed)
     for reader in (ledger, lambda path: unpack(path, module=LIKE_IT)):
         with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"): reader(tmp_path / "large")
+
+
+def test_an_artifact_is_packed_as_its_module_is(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    contract = InputContract(2, (128,) * 3, (64,) * 3)
+    artifact = compress(model_from(model, name="flat", classes=2, contract=contract), "prune0.5+cluster4")
+    first, second = tmp_path / "artifact.robcomp", tmp_path / "module.robcomp"
+    assert pack(artifact, first) == pack(artifact.module, second) and first.read_bytes() == second.read_bytes()
+    for wrong in ("net.pt", None, model.state_dict()):
+        with pytest.raises(TypeError, match="^pack takes an Artifact or a network, got "): pack(wrong, first)

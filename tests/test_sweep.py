@@ -3,6 +3,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,14 +20,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import nn
 
 from robcomp._files.atomic import replacing, writable_folder
+from robcomp._store.small import small_study
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
-from robcomp.models import weights_sha256
-from robcomp.training import Training
+from robcomp.data import InputContract, contract_of, load
+from robcomp.models import model_from, weights_sha256
+from robcomp.training import Training, fit
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
            "int8", "int4+recal"]
@@ -750,3 +755,64 @@ def test_a_dense_network_that_was_lost_is_one_line(tmp_path, future, said):
     mine = Study("digits", "vgg19", train=Training(1))
     with pytest.raises(RuntimeError, match=f"^the piece that trains the dense network was lost: it {said}"):
         sweep(mine, RECIPES, tmp_path, executor=Answering(future), progress=False)
+
+
+def test_weights_of_a_file_are_not_for_a_network_that_is_given(tmp_path):
+    model = small_study()._model
+    for file in ("net.pt", tmp_path / "absent.pt", "auto"):
+        with pytest.raises(TypeError, match="^weights= is for a network given by its name, .* into yours$"):
+            Study("digits", model, weights=file)
+    assert Study("digits", model, weights="").weights is None
+
+
+@pytest.mark.parametrize("classes, size, said", [
+    (10, 48, "net takes images of 48 x 48 by its contract, digits has 32 x 32: .*"),
+    (7, 32, "net tells 7 classes apart, digits has 10: .*")])
+def test_a_network_that_does_not_fit_the_images_is_refused(classes, size, said):
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))
+    contract = InputContract(size, (128,) * 3, (64,) * 3)
+    net = model_from(layers, name="net", classes=classes, contract=contract)
+    with pytest.raises(ValueError, match=f"^{said}$"): Study(load("digits"), net)
+    late = Study("digits", net)  # read when it is needed
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{said}$"): late.data
+
+
+# -- what is said when a sweep has ended --
+
+def answers_of(scale):
+    """A study of the digits whose network was fitted to them, its scores then scaled."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 10))
+    net = model_from(layers, name="mynet", classes=10, contract=contract_of(load("digits")))
+    fit(net, load("digits"), Training(4, peak=.2), progress=False)
+    with torch.no_grad():
+        net[2].weight *= scale
+        net[2].bias *= scale
+    conditions = dict(corruptions=["contrast"], severities=[1], per_condition=10)
+    return Study(load("digits"), net, conditions=conditions)
+
+
+def said_of(own, recipes, folder):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sweep(own, recipes, folder, progress=False)
+    return [str(warning.message) for warning in said if warning.category is UserWarning]
+
+
+def test_a_dense_network_that_guesses_is_said_once(tmp_path):
+    line, = said_of(answers_of(-1), ["dense"], tmp_path / "wrong")
+    assert re.fullmatch(r"dense mynet classifies 0\.0\d\d of clean images correctly, no more than guessing: "
+                        "do its weights, its contract and the order of its classes fit[?]", line)
+    assert said_of(answers_of(-1), ["dense"], tmp_path / "wrong") == []
+    assert said_of(answers_of(1), ["dense"], tmp_path / "right") == []
+
+
+def test_trials_that_failed_are_one_line(tmp_path, capsys):
+    sweep(study(), ["prune0.9999", "prune0.9998"], tmp_path, progress=False)
+    line, = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
+    assert re.fullmatch(r"robcomp: 2 of 2 trials failed; the first says: ValueError: .*", line)
+    sweep(study(), ["prune0.9999", "cluster4"], tmp_path, progress=False)
+    assert f"robcomp: 1 of 2 trials failed: see the column error of collect('{tmp_path}')" in capsys.readouterr().err
+    sweep(study(), ["cluster4"], tmp_path, progress=False)
+    assert "failed" not in capsys.readouterr().err

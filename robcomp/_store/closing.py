@@ -1,0 +1,39 @@
+"""What is said of the trials that a sweep has ended: a dense network that guesses, and how many failed."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from warnings import warn
+
+from robcomp._store.checked import statuses
+from robcomp._store.shards import read_record, read_trial
+from robcomp.checked_answers import is_guessing
+from robcomp.schema import CLEAN, Trial
+
+
+def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> None:
+    """A warning where the dense network does no better than guessing, a line on standard error where trials failed."""
+    ended = statuses(folder, [trial.key for trial in trials])
+    failed = [trial for trial in trials if ended.get(trial.key) == "failed"]
+    for trial in trials:
+        if trial.recipe != "dense" or ended.get(trial.key) != "ok": continue
+        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=3)
+    if failed: print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
+
+
+def guessing_said(dense: Trial, folder: Path, classes: int) -> str:
+    """One line about a dense network that does no better than guessing; empty where it does."""
+    rows = read_trial(folder / "trials" / f"{dense.key}.parquet")[1]
+    clean = rows[rows.corruption == CLEAN]
+    right, images = clean.correct.sum() / clean.n.sum(), int(clean.n.sum())
+    if not is_guessing(right, images, classes): return ""
+    return (f"dense {dense.arch} classifies {right:.3f} of clean images correctly, no more than guessing: do its "
+            "weights, its contract and the order of its classes fit?")
+
+
+def failures_said(failed: Sequence[Trial], count: int, folder: Path) -> str:
+    """How many of the trials failed, and why or where that stands."""
+    said = f"{len(failed)} of {count} trials failed"
+    if len(failed) < count: return f"{said}: see the column error of collect({str(folder)!r})"
+    return f"{said}; the first says: {read_record(folder / 'trials' / f'{failed[0].key}.parquet')['error']}"
