@@ -120,17 +120,17 @@ def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
 
 # %% ../nbs/45_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store; ValueError for any other folder
-) -> pd.DataFrame:  # a row a file in trials/: key, recipe, status, artifact (state of the packed file), error
+) -> pd.DataFrame:  # a row a file in trials/: key, recipe, status, artifact (state of the packed file), file, error
     "What is in a store: status is ok, failed or damaged; artifact whole, missing, damaged, or empty where none is due."
     rows, checked = [], Checked(existing_store(folder))
     for path in trial_files(folder):
         try: found = read_record(path)
         except ValueError as error: found = dict(recipe="", status="damaged", error=str(error), size_bytes=float("nan"))
         packs = found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE)
-        packed = Path(folder) / "artifacts" / f"{path.stem}.robcomp"
+        packed = Path(folder) / "artifacts" / f"{path.stem}.robcomp" if packs else ""
         artifact = checked.packed(packed, found["size_bytes"]) if packs else ""
-        rows.append((path.stem, found["recipe"], found["status"], artifact, found["error"]))
-    return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "error"])
+        rows.append((path.stem, found["recipe"], found["status"], artifact, str(packed), found["error"]))
+    return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "file", "error"])
 
 # %% ../nbs/45_sweep.ipynb #276f4bb0
 def repaired(folder: Path,  # a store

@@ -31,6 +31,7 @@ from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
 from robcomp.data import InputContract, contract_of, load
 from robcomp.models import model_from, weights_sha256
+from robcomp.results import summarise
 from robcomp.training import Training, fit
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
@@ -816,3 +817,12 @@ def test_trials_that_failed_are_one_line(tmp_path, capsys):
     assert f"robcomp: 1 of 2 trials failed: see the column error of collect('{tmp_path}')" in capsys.readouterr().err
     sweep(study(), ["cluster4"], tmp_path, progress=False)
     assert "failed" not in capsys.readouterr().err
+
+
+def test_a_choice_leads_to_its_packed_file(tmp_path):
+    from robcomp.pack import unpack
+    sweep(small_study(), ["dense", "int8"], tmp_path, progress=False)
+    table = summarise(collect(tmp_path))
+    key = table[table.recipe == "int8"].key.iloc[0]
+    file = store_status(tmp_path).set_index("key").file[key]
+    assert unpack(file, module=small_study()._model).recipe == "int8"
