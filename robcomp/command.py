@@ -8,6 +8,7 @@ __all__ = []
 # %% ../nbs/95_command.ipynb #cfdb0fa9
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,11 +39,12 @@ def parameter_text(notebook: Path,  # an experiment notebook whose parameters ar
 # %% ../nbs/95_command.ipynb #19d6cfad
 def own_copy(notebook: Path,  # an experiment notebook
 ) -> dict:  # as JSON
-    "The notebook as `new` writes it: names of parameters are looked up in the copy."
+    "The notebook as `new` writes it: parameters are looked up in the copy, links to other pages become their names."
     copied = json.loads(notebook.read_text(encoding="utf-8"))
     asked = f'check_parameters(globals(), "{notebook.stem}"'
     for cell in copied["cells"]:
         source = "".join(cell["source"]).replace("\n\n- skip_exec: true", "")
+        if cell["cell_type"] == "markdown": source = re.sub(r"\[([^]]+)\]\(\.\./[^)]+\)", r"*\1*", source)
         cell["source"] = source.replace(asked, asked + ', folder="."').splitlines(keepends=True)
     return copied
 

@@ -47,6 +47,7 @@ def test_new_writes_a_notebook_and_its_parameters(tmp_path, arch):
     )
     made = tmp_path / "mine" / f"{arch}.ipynb"
     nbformat.validate(nbformat.read(made, 4))
+    assert "](../" not in made.read_text(), "a link that leads nowhere from here"
     given = yaml.safe_load((tmp_path / "mine" / "parameters.yaml").read_text())
     assert list(given) == allowed_parameters(made) == allowed_parameters(experiment(arch))
     values = {}
@@ -63,15 +64,13 @@ def test_new_writes_a_notebook_and_its_parameters(tmp_path, arch):
     assert given == {name: values[name] for name in given}
 
 
-def test_the_copy_differs_in_the_check_of_names_alone():
-    before = json.loads(experiment("vgg19").read_text())["cells"]
-    changed = [
-        cell
-        for cell, old in zip(own_copy(experiment("vgg19"))["cells"], before)
-        if "".join(cell["source"]) != "".join(old["source"])
-    ]
-    assert ["".join(cell["source"]) for cell in changed][1:] == [
-        'check_parameters(globals(), "vgg19", folder=".")'] and len(changed) == 2
+def test_the_copy_differs_in_the_check_of_names_and_in_links_alone():
+    before = ["".join(cell["source"]) for cell in json.loads(experiment("vgg19").read_text())["cells"]]
+    after = ["".join(cell["source"]) for cell in own_copy(experiment("vgg19"))["cells"]]
+    changed = [(old, new) for old, new in zip(before, after) if new != old]
+    assert ('check_parameters(globals(), "vgg19")', 'check_parameters(globals(), "vgg19", folder=".")') in changed
+    linked = [(old, new) for old, new in changed if "](../" in old]
+    assert linked and all("](../" not in new for _, new in linked) and len(changed) == len(linked) + 2
 
 
 @pytest.mark.parametrize(
