@@ -118,7 +118,8 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     graph.channels_last()
     contract, recipe = json.dumps(module.contract.record()), str(getattr(model, "recipe", ""))
     notes = dict(contract=contract, recipe=recipe, made_by="robcomp")
-    write_runnable(path, graph.close(**notes).SerializeToString(), session, module.contract.size)
+    content, network = graph.close(**notes).SerializeToString(), in_integers(module)
+    write_runnable(path, content, session, network, module.contract)
     return path
 
 # %% ../nbs/34_deploy.ipynb #ae25e6b9

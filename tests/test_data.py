@@ -561,3 +561,11 @@ def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny
     (tmp_path / "root" / "CIFAR-10.1" / "cifar10.1_v6_labels.npy").write_bytes(b"?")
     with pytest.raises(ValueError, match="damaged data file .*labels.npy"):
         load("cifar10.1", root=tmp_path / "root")
+
+
+def test_a_picture_that_another_program_would_read_is_refused(tmp_path):
+    from robcomp._files.pictures import read_picture
+    path = tmp_path / "drawing.png"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError) as error: read_picture(path, 8)
+    assert "\n" not in str(error.value) and "drawing.png" in str(error.value)

@@ -16,7 +16,7 @@ from torchvision.models import get_model
 from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
-from robcomp.data import Data, Images, InputContract
+from robcomp.data import Data, Images, InputContract, contract_of, load
 from robcomp.deploy import agreement, export_onnx, operations, predict, session
 from robcomp.integers import round_sums
 from robcomp._deployment.codes import folded_codes, weight_codes, with_bias
@@ -764,3 +764,32 @@ def test_what_is_no_array_of_images_is_one_line(images, tmp_path):
         with pytest.raises(
             TypeError, match="images are an array of .n, size, size, 3. uint8, got (NoneType|list|str)$"):
             call()
+
+
+class Between(nn.Module):
+    """A convolution, some operation, and a classifier."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.first, self.last, self.operation = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 10), operation
+
+    def forward(self, x): return self.last(self.operation(self.first(x)).mean((2, 3)))
+
+
+def doubled_in_place(y):
+    y[:, :4].mul_(2)
+    return y
+
+
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+@pytest.mark.parametrize("operation", [
+    doubled_in_place, lambda y: y + torch.randn_like(y), lambda y: nn.functional.avg_pool2d(y, 3, divisor_override=4),
+    lambda y: torch.floor_divide(y, .3), lambda y: nn.functional.softplus(y, beta=3, threshold=1)],
+    ids=["in place", "chance", "divisor", "floor", "softplus"])
+def test_a_file_with_other_scores_than_the_network_is_refused(tmp_path, operation, recipe):
+    torch.manual_seed(0)
+    digits = load("digits")
+    network = model_from(Between(operation), name="net", classes=10, contract=contract_of(digits))
+    with pytest.raises(ValueError, match="the file gives other scores than the network") as error:
+        export_onnx(compress(network, recipe, digits), tmp_path / "net.onnx")
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())

@@ -23,6 +23,8 @@ READS = set("__bool__ __int__ __float__ __complex__ __index__ __contains__ item 
             "is_nonzero".split())
 NEAR = 1e-3  # of the range of all scores: the same operations, which a compiler may order in another way
 FLOAT = 1e-5  # of the largest score
+STEPS = 255  # the range of all scores, as levels of eight bits
+OTHERWISE = "take out what changes a tensor in place or is left to chance, and compare part by part what is left"
 REFUSED = "this network cannot be written as ONNX: "
 HEAD = r"^.*? cannot be run: |\[ONNXRuntimeError\] : \d+ : |Load model from .*? failed: *"  # what we know already
 ONE_WAY = ("its forward pass reads values of its images in Python (an if, a while, .item()), and a file holds one way "
@@ -107,21 +109,34 @@ def _answer(network: Callable, x: Tensor) -> Tensor | None:
     except Exception: return None
 
 
-def write_runnable(path: Path, content: bytes, opened: Callable, size: int) -> None:
-    """Write a file that runs on images of this size, or one line of error and none; `opened` makes a session."""
+def write_runnable(path: Path, content: bytes, opened: Callable, network: nn.Module, contract: InputContract) -> None:
+    """Write a file that answers as a network does, or one line of error and none; `opened` makes a session."""
     with replacing(path) as file:
         file.write(content)
         file.flush()
-        check_runs(Path(file.name), opened, size)
+        if find_spec("onnxruntime") is not None: check_answers(Path(file.name), opened, network, contract)
 
 
-def check_runs(path: Path, opened: Callable, size: int) -> None:
-    """One line of error about a file that ONNX Runtime does not take, where it is installed."""
-    if find_spec("onnxruntime") is None: return
-    try: opened(path).run(None, {"images": np.zeros((3, 3, size, size), np.float32)})
+@torch.no_grad()
+def check_answers(path: Path, opened: Callable, network: nn.Module, contract: InputContract) -> None:
+    """One line of error about a file that ONNX Runtime does not run, or whose scores are not those of the network.
+
+    A rare image may differ by some steps, because roundings meet borders of levels; most images may not.
+    """
+    inputs = trial_images(contract)[-1]
+    try: found = opened(path).run(None, {"images": inputs.numpy()})[0]
     except Exception as error:
         said = re.sub(HEAD, "", first_line(error))
         node = re.search(r"[\"'(](/[\w./]+)", said)
         raise ValueError(f"{REFUSED}ONNX Runtime does not run the file{f' at {node[1]}' if node else ''} "
                          f"({said.partition('. In Node')[0][:120]}): replace that part of the network, or try another "
                          "opset") from None
+    wanted = _answer(network, inputs)
+    if wanted is None or not wanted.isfinite().all(): return
+    wanted = wanted.numpy()
+    step = max(np.ptp(wanted) / STEPS, FLOAT * np.abs(wanted).max(), np.finfo(np.float32).tiny)
+    apart = np.abs(found - wanted).reshape(len(wanted), -1).max(1) / step
+    usual = np.median(apart)
+    if not usual <= 1:
+        raise ValueError(f"{REFUSED}the file gives other scores than the network (on most images by {usual:.0f} or "
+                         f"more of {STEPS} steps of their range): {OTHERWISE}")

@@ -11,6 +11,8 @@ import numpy as np
 
 from robcomp._text.errors import first_line
 
+# what is looked for in a file whatever its name: no format that another program would have to read
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 
 
@@ -20,7 +22,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 _check_range(image)
                 _read_transparency(image)
                 square = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BICUBIC)
@@ -92,7 +94,7 @@ def common_side(files: Iterable[Path]) -> int:
     sides = Counter()
     for path in files:
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
                 sides[min(max(min(image.size), 8), 224)] += 1
         except Exception:
             continue  # whoever reads the whole picture says what is wrong with it
