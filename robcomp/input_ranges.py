@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ._compression.state import Layer, layers
+from ._compression.state import Layer
 
 # %% ../nbs/25_input_ranges.ipynb #48af43a4
 class InputHistogram:

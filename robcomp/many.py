@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 import pandas as pd
-import yaml
 
 # %% ../nbs/91_many.ipynb #d9b93d1f
+from ._files.settings import read_parameter_file
 from ._files.shipped import parameter_file, starting_weights
 from ._store.tables import AGAIN, read_table
 from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, spans, write_plan
@@ -24,12 +24,7 @@ from .parameters import check_values
 # %% ../nbs/91_many.ipynb #661f84c1
 def read_parameters(path: Path) -> Mapping:
     "The parameters of a YAML file, or of one that comes with robcomp: mobilenetv2-cifar10."
-    path = parameter_file(path)
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError: raise ValueError(f"{path} is not YAML: write lines as `epochs: 3`") from None
-    if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
-    return found
+    return read_parameter_file(parameter_file(path))
 
 # %% ../nbs/91_many.ipynb #d14a7fdd
 def read_history(path: Path) -> pd.DataFrame:

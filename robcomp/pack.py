@@ -124,7 +124,10 @@ def unpack(path: str | Path,  # as `pack` wrote it
 ) -> nn.Module:  # on the CPU, in evaluation mode, with its joint states
     """The module again, bit for bit.
 
-    Raises ValueError in one line for a file that is absent, damaged, or not exactly what `pack` writes."""
+    Raises ValueError in one line for a file that is absent, damaged, or not exactly what `pack` writes; TypeError for
+    a module that is none."""
+    if not isinstance(module, (nn.Module, type(None))):
+        raise TypeError(f"module is a network of your own, as `model_from` gives it, got {type(module).__name__}")
     header, sections = read(path)
     try:
         check_header(header, sections, Path(path).stat().st_size)

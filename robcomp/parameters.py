@@ -15,6 +15,7 @@ import yaml
 
 from ._files.atomic import writable_folder
 from ._files.notebooks import code_cells, injected, names_made, of_ipython
+from ._files.settings import read_parameter_file
 from ._files.shipped import parameter_file, shipped, starting_weights
 from ._text.suggest import unknown, unknown_parameter
 from .choice import choose
@@ -47,12 +48,7 @@ def with_file(given: Mapping,  # of a command line
     "The parameters, those of the file named in `parameters` included."
     given = dict(given)
     if "parameters" not in given: return given
-    path = parameter_file(given.pop("parameters"))
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError: raise ValueError(f"{path} is not YAML: write lines as `epochs: 3`") from None
-    if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
-    return found | given
+    return read_parameter_file(parameter_file(given.pop("parameters"))) | given
 
 # %% ../nbs/89_parameters.ipynb #e85e2cee
 def parameter_lines(notebook: Path) -> list[ast.Assign]:

@@ -24,7 +24,7 @@ from .data import Data, as_input, shuffled
 from .half_precision import halve
 from .prune import Gradual, prune
 from .quantize import quantize
-from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune, parse
+from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune
 from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
 
 # %% ../nbs/28_stages.ipynb #a82ad75e

@@ -15,10 +15,10 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
+from ._text.errors import whole_draws
 from ._text.suggest import unknown, whole_level
-from .results import DIRECTIONS, MEASURES, held_against, plain_measures
+from .results import DIRECTIONS, MEASURES, held_against, plain_measures, references, summarise
 from .tables import Tables, deal_of, find, outcomes
-from .results import references, summarise
 from .schema import CLEAN
 
 # %% ../nbs/52_uncertainty.ipynb #6b137928
@@ -103,10 +103,10 @@ def resample(tables: Tables,
              draws: int = 2000,  # resampled studies
              seed: int = 0,
 ) -> Draws:
-    "The study again, on other images of the same kind."
+    "The study again, on other images of the same kind; ValueError for draws that are no number from 1 to a million."
     whole = summarise(tables)
     table = whole[whole.status == "ok"].reset_index(drop=True)
-    values = np.full((draws, len(table), len(MEASURES)), np.nan)
+    values = np.full((whole_draws(draws), len(table), len(MEASURES)), np.nan)
     with threadpool_limits(1, "blas"):
         for dataset, own in table.groupby("dataset"): _fill(values, tables, own, dataset, seed)
     clean = tables.rows[tables.rows.corruption == CLEAN].set_index("key").n

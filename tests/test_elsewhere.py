@@ -302,7 +302,9 @@ def test_wrong_arguments_are_one_line(net, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("note", ["MIT", "", "null", "[1, 2]", '{"size": 32}', '{"size": 32, "mean": [1], "std": [1]}'])
+@pytest.mark.parametrize("note", ["MIT", "", "null", "[1, 2]", '{"size": 32}', '{"size": 32, "mean": [1], "std": [1]}',
+                                  "[" * 100_000, f'{{"size": 32, "mean": [{10**400}, 1, 1], "std": [1, 1, 1]}}'],
+                         ids=range(8))
 def test_a_note_of_another_tool_is_no_contract(net, tmp_path, note):
     from robcomp.deploy import predict
     model = onnx.load(exported(net, tmp_path / "net.onnx"))

@@ -1409,3 +1409,9 @@ def test_an_artifact_is_packed_as_its_module_is(tmp_path):
     assert pack(artifact, first) == pack(artifact.module, second) and first.read_bytes() == second.read_bytes()
     for wrong in ("net.pt", None, model.state_dict()):
         with pytest.raises(TypeError, match="^pack takes an Artifact or a network, got "): pack(wrong, first)
+
+
+@pytest.mark.parametrize("module", ["x", 3, [nn.Linear(2, 2)]])
+def test_what_is_no_network_is_not_blamed_on_the_file(tmp_path, module):
+    with pytest.raises(TypeError, match="module is a network of your own, as `model_from` gives it, got "):
+        unpack(tmp_path / "absent.robcomp", module=module)

@@ -270,3 +270,9 @@ def test_published_sizes_are_held_against_the_published_dense_file():
     dense = table.set_index("key").size_bytes[table.reference].to_numpy()
     np.testing.assert_allclose(table.compression_ratio, dense / table.size_bytes)
     assert table.dense_bytes.isna().all() and (table.compression_ratio[table.recipe == "dense"] == 1).all()
+
+
+@pytest.mark.parametrize("given", [None, 5, 1.5, [], {}])
+def test_what_holds_no_tables_is_refused_in_one_line(given):
+    with pytest.raises(TypeError, match="this takes tables, as collect gives them, or a summary of them, got "):
+        summarise(given)

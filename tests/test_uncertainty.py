@@ -168,3 +168,9 @@ def test_measures_are_in_the_summary(tables): assert set(MEASURES) <= set(summar
 def test_draws_of_other_trials_are_refused(tables, draws):
     with pytest.raises(ValueError, match="no trial 'vgg19 int8'"):
         compare(tables, "vgg19 int8", "vgg19 dense", draws=draws.only(tables.trials.key[:12]))
+
+
+@pytest.mark.parametrize("draws", [0, -1, 1.5, "10", None, True, 10**12])
+def test_draws_that_are_no_number_of_studies(draws):
+    with pytest.raises(ValueError, match="draws is a whole number from 1 to 1,000,000, got "):
+        resample(example(), draws=draws)

@@ -91,7 +91,7 @@ def contract_noted(notes: dict, file: str) -> InputContract | None:
     if "contract" not in notes: return None
     try:
         return InputContract(**json.loads(notes["contract"]))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"the note 'contract' of {file} is none of ours ({first_line(error)[:200]}): pass from_onnx a "
             "contract=InputContract(size, mean, std)"

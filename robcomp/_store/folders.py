@@ -36,7 +36,10 @@ def reading(path: Path) -> str:
 
 
 def refuse_folder(given: object) -> None:
-    """Raises TypeError in one line for the name of a folder, where the tables are meant that are in it."""
+    """Raises TypeError in one line for the name of a folder, where the tables are meant that are in it, and for what
+    holds no tables."""
+    if given is None or isinstance(given, (int, float, list, dict, set)):
+        raise TypeError(f"this takes tables, as collect gives them, or a summary of them, got {type(given).__name__}")
     if not isinstance(given, (str, os.PathLike)): return
     call = reading(Path(given)) or f"collect({str(given)!r})"
     raise TypeError(f"this takes tables, not the name of a folder: give tables: {call}")
