@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import signal
+from asyncio import CancelledError
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -27,7 +28,7 @@ def is_foreign(error: BaseException) -> bool:
 def is_of_the_work(error: BaseException) -> bool:
     """Did the work itself fail, be it by sys.exit? An interrupt, and an exit that the handler of a signal asked for,
     end the process instead."""
-    if not isinstance(error, SystemExit): return not isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    if not isinstance(error, SystemExit): return isinstance(error, (Exception, CancelledError))
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
     return all(frame.f_code not in handlers for frame in _frames(error))
 
