@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 # %% ../nbs/60_choice.ipynb #d60c0004
-from ._store.folders import refuse_folder
+from ._store.folders import check_tables
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
 from ._text.suggest import unknown_column
@@ -139,7 +139,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
 
     Raises ValueError for an unknown column, a condition that cannot be read (with the character where it ends), and a
     probability asked of a summary, which knows no resampled studies; TypeError for the name of a folder."""
-    refuse_folder(study)
+    check_tables(study)
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))
     known = [name for name in DIRECTIONS if name in table]

@@ -22,7 +22,7 @@ from torch import nn
 
 # %% ../nbs/34_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
-from ._deployment.answers import check_one_way, write_runnable
+from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
 from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
@@ -167,7 +167,7 @@ def agreement(module: nn.Module,  # as compressed, with `.contract`
     ready = in_integers(module)
     wanted = torch.cat([ready(as_input(part, module.contract)) for part in batches(images, batch)]).numpy()
     found = predict(running, images, batch=batch)
-    apart = np.abs(found - wanted) * 255 / max(np.ptp(wanted), np.finfo(np.float32).tiny)
+    apart = steps_apart(found, wanted)
     same, exact = found.argmax(1) == wanted.argmax(1), (found == wanted).all(1)
     return dict(n=len(images), same=float(same.mean()), exact=float(exact.mean()),
                 mean_steps=float(apart.mean()), largest_steps=float(apart.max()))

@@ -17,7 +17,7 @@ from ._display import marks as _marks
 from ._display.controls import menus, pair_menus, recipe_names, sliders
 from ._display.look import AXES, LOOK, scale_of
 from ._display.page import TABLE, html_table, seeds_table
-from ._store.folders import refuse_folder
+from ._store.folders import check_tables
 from .chart_tables import opened
 from .charts import axis_of, chart_severity, front_table
 from .chart_tables import networks
@@ -212,6 +212,6 @@ class Explorer(Panel):
 def explore(given: Tables | pd.DataFrame,  # a study; or its summary, which shows no intervals, profile or comparison
 ) -> Explorer:  # its `found.choice` is what is chosen now
     "Explore a study in JupyterLab, fetching nothing; raises ValueError where sizes or accuracies are missing."
-    refuse_folder(given)
+    check_tables(given)
     alt.JupyterChart.enable_offline()
     return Explorer(given)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ._store.folders import refuse_folder
+from ._store.folders import check_tables
 from .results import differences
 from .tables import Tables, find
 from .schema import ELSEWHERE
@@ -65,7 +65,7 @@ def _one_experiment(part: pd.DataFrame) -> None:
 def by_recipe(table: pd.DataFrame,  # summary, of trials
 ) -> pd.DataFrame:  # one row a recipe: the same columns, and seeds failed keys
     "Means over the seeds that ended well; a table that is by recipe already is returned as it is."
-    refuse_folder(table)
+    check_tables(table)
     if "seeds" in table: return table
     number, ok = recipe_numbers(table), _ended(table)
     count = pd.DataFrame(dict(seeds=ok, failed=~ok)).groupby(number).sum()

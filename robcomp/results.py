@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ._store.folders import refuse_folder
+from ._store.folders import check_tables
 from .recipe import Recipe, parse
 from .schema import CLEAN, ELSEWHERE, EXTRA, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 from .tables import Tables
@@ -184,7 +184,7 @@ def summarise(tables: Tables,  # of one study or of several
     """One row a trial: what it costs, what it gets right, and against what.
 
     Raises ValueError where trials and rows do not belong together, and TypeError for the name of a folder."""
-    refuse_folder(tables)
+    check_tables(tables)
     trials, reference = check(tables.trials, TRIAL_COLUMNS), references(tables.trials)
     accuracy = accuracies(tables)
     suites = trials[trials.key.isin(accuracy.index)].groupby("suite").key

@@ -4,7 +4,7 @@
     store_in(path) -> Path        the store itself, or the one in a subfolder; None where there is none
     holds_tables(path) -> bool    as `write_tables` fills a folder
     reading(path) -> str          the call that reads it, as collect('runs/mine/store')
-    refuse_folder(given)          TypeError in one line where a folder's name stands in place of what is in it
+    check_tables(given)           TypeError in one line where a folder's name, or nothing, stands in place of tables
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reading(path: Path) -> str:
     return f"collect({str(store)!r})" if store else ""
 
 
-def refuse_folder(given: object) -> None:
+def check_tables(given: object) -> None:
     """Raises TypeError in one line for the name of a folder, where the tables are meant that are in it, and for what
     holds no tables."""
     if given is None or isinstance(given, (int, float, list, dict, set)):
