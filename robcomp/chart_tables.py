@@ -129,12 +129,12 @@ def seeds_said(data: pd.DataFrame,  # from `front_table`
     "What points and intervals say about seeds."
     said, bars = "", "low" in data
     if "seeds" not in data:
-        return " Bars: intervals over images; one seed a recipe, so training luck is not in them." if bars else ""
+        return " Bars: intervals over images; one seed a recipe, so seed variation is left out." if bars else ""
     least, most = int(data["seeds"].min()), int(data["seeds"].max())
     count = most if least == most else f"{least} to {most}"
     if most > 1: said = f" A point is the mean over the seeds of a recipe, {count}."
     if bars: said += " Bars: intervals over images and seeds"
-    if bars and least == 1: said += "; with one seed over images alone, without training luck"
+    if bars and least == 1: said += "; with one seed over images alone, without variation between seeds"
     failed = int(data["failed"].sum())
     lost = f" {failed} failed seed{'s are' if failed > 1 else ' is'} not in the means." if failed else ""
     return said + "." * bars + lost

@@ -84,7 +84,8 @@ def front_words(data: pd.DataFrame,  # from `front_table`
     "What a front chart says about itself."
     title, kind = f"{AXES[y].short} against {AXES[x].short}", "recipe" if has_seeds(data) else "trial"
     how = f"Filled points, on the line, are the front: no {kind} beats one of them in both." + seeds_said(data)
-    if missing: how += f" {missing} {kind}s lack a figure and are left out."
+    if missing == 1: how += f" 1 {kind} lacks a figure and is left out."
+    if missing > 1: how += f" {missing} {kind}s lack a figure and are left out."
     fronts = data[data["front"]].sort_values(x).groupby("network")
     said = [f"{network}: " + "; ".join(f"{row['recipe']} at {row[x]:.3g} and {as_share(row[y])}"
                                        for row in front.head(8).to_dict("records")) for network, front in fronts]
@@ -202,7 +203,7 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
     return with_title(chart, title, how, severity_words(data, list(recipes), value))
 
 # %% ../nbs/70_charts.ipynb #3ab22384
-def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; luck if seeds are in
+def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; also seed_variation
                       *,
                       title: str = "difference in robust accuracy",  # what is compared
 ) -> alt.LayerChart:  # a row a difference, in the order of the table
@@ -213,7 +214,7 @@ def chart_differences(table: pd.DataFrame,  # label difference low high verdict,
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
-    over = "images and seeds" if "luck" in table and table["luck"].all() else "images"
+    over = "images and seeds" if "seed_variation" in table and table["seed_variation"].all() else "images"
     how = f"Points: estimates; lines: paired intervals over {over}."
     return with_title(_marks.differences(data), title, how, f"{title}: {counts}.")
 

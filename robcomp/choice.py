@@ -125,8 +125,8 @@ def _selection(drawn: Draws, kept: pd.DataFrame, tree: Comparison | Group, best:
     low, high = found.table.low, found.table.high
     low, high = (low, high) if _sign(best) > 0 else (-high, -low)
     names = dict(zip(kept.key, kept.arch + " " + kept.recipe))
-    luck = drawn.table.luck.to_numpy()[own] if "luck" in drawn.table else "its seeds"
-    return found._replace(table=found.table.assign(low=low, high=high, luck=luck), names=names)
+    seed_variation = drawn.table.seed_variation.to_numpy()[own] if "seed_variation" in drawn.table else "its seeds"
+    return found._replace(table=found.table.assign(low=low, high=high, seed_variation=seed_variation), names=names)
 
 # %% ../nbs/60_choice.ipynb #3c0e9a04
 def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studies, and the answer says how sure it is

@@ -30,13 +30,14 @@ def from_contrasts(claim: str,  # its name in `CLAIMS`
                    *,
                    bound: float = 0,
                    network: str = "",
-) -> pd.DataFrame:  # claim network test, `FIGURE` and the same of the first seeds, missing seeds luck bound expected
+) -> pd.DataFrame:  # claim network test, `FIGURE`, the first seeds' too, missing seeds seed_variation bound expected
     "The tests of a claim, from contrasts, a row a question."
     questions = list(questions)
     found = contrasts(measured, questions)
     first = contrasts(measured.seeds.first, questions) if measured.seeds is not None else found
     parts = dict(claim=claim, network=network, test=found.trials + ", " + found.conditions, value=found.value,
-                 low=found.low_all, high=found.high_all, missing=found.missing, seeds=found.seeds, luck=found.luck,
+                 low=found.low_all, high=found.high_all, missing=found.missing, seeds=found.seeds,
+                 seed_variation=found.seed_variation,
                  value_first=first.value, low_first=first.low_all, high_first=first.high_all)
     return _expecting(pd.DataFrame(parts), expected, bound)
 
@@ -52,7 +53,7 @@ def from_figure(claim: str,  # its name in `CLAIMS`
     "A test of a claim, from a figure that is no contrast; it has one seed."
     values = dict(zip(FIGURE, figure)) | dict(zip((f"{name}_first" for name in FIGURE), figure))
     row = dict(claim=claim, network=network, test=test, **values, missing="" if figure[0] == figure[0] else test,
-               seeds=1, luck="left out")
+               seeds=1, seed_variation="left out")
     return _expecting(pd.DataFrame([row]), expected, bound)
 
 # %% ../nbs/63_claims.ipynb #d7afbced
@@ -74,11 +75,11 @@ def in_order_of_verdict(tests: pd.DataFrame) -> pd.DataFrame:
 
 # %% ../nbs/63_claims.ipynb #661634f6
 NEEDS = ("all", "most", "some")
-UNTESTED = dict(verdict="not testable", test="", tests=0, missing="", seeds="", luck="")
+UNTESTED = dict(verdict="not testable", test="", tests=0, missing="", seeds="", seed_variation="")
 
 def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contrasts` or `from_figure`
             need: str = "most",  # tests that must support: all, most or some
-) -> pd.Series:  # verdict test value low high supports contradicts tests missing seeds luck
+) -> pd.Series:  # verdict test value low high supports contradicts tests missing seeds seed_variation
     "What the tests of a claim say together."
     if need not in NEEDS: raise ValueError(unknown("need", need, NEEDS))
     lacking = ", ".join(dict.fromkeys(part for text in tests.missing for part in text.split(", ") if part))
@@ -90,7 +91,7 @@ def verdict(tests: pd.DataFrame,  # of one claim and network, from `from_contras
     decides = in_order_of_verdict(known).iloc[place][["test", *FIGURE]]
     return pd.Series(dict(verdict=_stands(need, count, won, lost), **decides, supports=won, contradicts=lost,
                           tests=count, missing=lacking, seeds=_range(known.seeds),
-                          luck=", ".join(dict.fromkeys(known.luck))))
+                          seed_variation=", ".join(dict.fromkeys(known.seed_variation))))
 
 # %% ../nbs/63_claims.ipynb #602791d8
 def _stands(need: str, count: int, won: int, lost: int) -> str:
@@ -105,7 +106,7 @@ def _range(seeds: pd.Series) -> str:
     return f"{seeds.min():.0f}" if seeds.min() == seeds.max() else f"{seeds.min():.0f} to {seeds.max():.0f}"
 
 # %% ../nbs/63_claims.ipynb #22f809ff
-VERDICT = "claim network need verdict test value low high supports contradicts tests missing seeds luck first"
+VERDICT = "claim network need verdict test value low high supports contradicts tests missing seeds seed_variation first"
 
 def verdicts(tests: Iterable[pd.DataFrame],  # from `from_contrasts` and `from_figure`
              *,

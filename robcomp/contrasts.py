@@ -125,7 +125,7 @@ def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for
               questions: Iterable[tuple[str, str]],  # (trials, conditions), as ("int4 - int8", "robust")
               *,
               level: float = .95,  # 0 < level < 1
-) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds luck
+) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds seed_variation
     """Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds.
 
     Raises ValueError for a text that is no signed sum, an unknown condition, and a level that is not between 0 and 1.
@@ -149,7 +149,7 @@ class _Asked(NamedTuple):
     "The figures of some questions."
     value: np.ndarray  # (questions,)
     draws: np.ndarray  # (studies, questions) on other images
-    luck: np.ndarray   # (questions,) variance that other seeds add, as observed
+    between: np.ndarray   # (questions,) variance that other seeds add, as observed
     both: np.ndarray   # (questions,) the part of it that depends on the images as well
     free: int          # degrees of freedom of these variances
 
@@ -164,19 +164,19 @@ def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tup
         return np.zeros(len(weights)), np.zeros(len(weights)), 0
     count, matters, spread, shares, _ = measured.seeds
     times = ((weights @ shares)**2 * (matters / count)).sum(1)
-    luck = ((spread.residuals @ across.T)**2).sum(0)
+    between = ((spread.residuals @ across.T)**2).sum(0)
     both = sum(((own @ across.T)**2).mean(0) for own in np.moveaxis(spread.both, 1, 0))
-    return times * luck, times * both, spread.free
+    return times * between, times * both, spread.free
 
 # %% ../nbs/58_contrasts.ipynb #d333b60a
 def _limits(asked: _Asked, level: float) -> np.ndarray:
     "Low and high of each question alone and of all together, (4, questions)."
-    value, draws, luck, both, free = asked
+    value, draws, between, both, free = asked
     images = draws.var(0)
     shared = 1 - np.divide(both, images, out=np.zeros_like(images), where=images > 0)
 
     def wider(reach, level):
-        return widened(np.maximum(reach, 0), shared.clip(0, 1), luck, free * (luck > 0), level=level)
+        return widened(np.maximum(reach, 0), shared.clip(0, 1), between, free * (between > 0), level=level)
 
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     ends = [value - wider(value - low, level), value + wider(high - value, level)] if free else [low, high]
@@ -190,16 +190,16 @@ def _limits(asked: _Asked, level: float) -> np.ndarray:
 # %% ../nbs/58_contrasts.ipynb #3f127ba7
 def _said_of_seeds(measured: Profile, weights: np.ndarray) -> dict[str, list]:
     "The least number of seeds in each question, and what its interval knows of training."
-    if measured.seeds is None: return dict(seeds=1, luck="left out")
+    if measured.seeds is None: return dict(seeds=1, seed_variation="left out")
     count, matters, spread, shares, _ = measured.seeds
-    seeds, luck = [], []
+    seeds, seed_variation = [], []
     for used in (weights @ shares) != 0:
         trained = used & matters
         least = int(count[trained if trained.any() else used].min(initial=count.max(initial=1)))
         seeds.append(least)
-        luck.append(
+        seed_variation.append(
             "none" if not trained.any() else "its seeds" if least > 1 else "borrowed" if spread.free else "left out")
-    return dict(seeds=seeds, luck=luck)
+    return dict(seeds=seeds, seed_variation=seed_variation)
 
 # %% ../nbs/58_contrasts.ipynb #1268312c
 def by_class(hits: pd.DataFrame,  # from `named_outcomes`, or a part of it, as the clean images

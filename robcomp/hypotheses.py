@@ -60,7 +60,7 @@ def changes_by_images(tables: Tables,  # a study with the outcome of each image
                       recipes: Sequence[str] | None = None,  # patterns without epochs, as `without_epochs`; None: all
                       together: bool = False,  # intervals that hold all at once within a cell?
                       draws: int = 1000,
-) -> pd.DataFrame:  # a row a compressed recipe that has such a network: summary, cell, pattern, `CHANGE`, seeds, luck
+) -> pd.DataFrame:  # a compressed recipe with such a network a row: summary cell pattern `CHANGE` seeds seed_variation
     "Paired changes of robust accuracy."
     if to not in ("control", "reference"): raise ValueError(f"to is control or reference, got {to!r}")
     studies = by_network(tables, foreign=False).values()
@@ -81,7 +81,7 @@ def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, togeth
     if not pairs: return kept.reindex(columns=[*kept, *CHANGE])
     found = contrasts(recipe_profile(study, draws=draws), pairs).rename(columns=dict(value="difference"))
     if together: found = found.assign(low=found["low_all"], high=found["high_all"], verdict=found["verdict_all"])
-    return kept.drop(columns="seeds").join(found.set_axis(kept.index)[[*CHANGE, "seeds", "luck"]])
+    return kept.drop(columns="seeds").join(found.set_axis(kept.index)[[*CHANGE, "seeds", "seed_variation"]])
 
 # %% ../nbs/65_hypotheses.ipynb #a6564910
 def tests_of(claim: str,  # its name in `claims.CLAIMS`
@@ -96,7 +96,7 @@ def tests_of(claim: str,  # its name in `claims.CLAIMS`
     for name, row in zip(names, changes.to_dict("records")):
         figure = row["difference"], row["low"], row["high"]
         test = from_figure(claim, name, figure, "above", bound=bound, network=f"{who}, {row['cell']}")
-        tests.append(test.assign(seeds=row.get("seeds", 1), luck=row.get("luck", "left out")))
+        tests.append(test.assign(seeds=row.get("seeds", 1), seed_variation=row.get("seed_variation", "left out")))
     return tests
 
 # %% ../nbs/65_hypotheses.ipynb #8210c12a
@@ -143,11 +143,12 @@ def paired(measured: Profile,  # of one cell, from `recipe_profile`
            recipe: Mapping[str, str],  # key -> recipe
            pair: tuple[str, str],  # keys
            level: float = .95,
-) -> tuple[float, float, float, int, str]:  # value, low, high of a - b; least number of seeds, luck as in `contrasts`
+) -> tuple[float, float, float, int, str]:  # value, low, high of a - b; least seeds, seed_variation as in `contrasts`
     "The difference of two recipes in robust accuracy, on the same images."
     a, b = pair
     found = contrasts(measured, [(f"{recipe[a]} - {recipe[b]}", "robust")], level=level).iloc[0]
-    return float(found["value"]), float(found["low"]), float(found["high"]), int(found["seeds"]), found["luck"]
+    value, low, high = (float(found[name]) for name in ("value", "low", "high"))
+    return value, low, high, int(found["seeds"]), found["seed_variation"]
 
 # %% ../nbs/65_hypotheses.ipynb #77d6f038
 def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
@@ -158,7 +159,7 @@ def pairs_of_kinds(recipes: pd.Series) -> int:  # of recipes, as text
 # %% ../nbs/65_hypotheses.ipynb #2d3780d0
 def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_ratio
                  budgets: Iterable[float],
-                 compare: Callable[[tuple[str, str], float], tuple],  # (keys, level) -> value, low, high; seeds, luck
+                 compare: Callable[[tuple[str, str], float], tuple],  # (keys, level) -> value low high seeds variation
                  who: str,
                  *,
                  asked: int | None = None,  # pairs that could have been chosen; None: all of the table
@@ -174,8 +175,9 @@ def budget_tests(table: pd.DataFrame,  # summary of one cell, with compression_r
     level, tests = 1 - .05 / max(asked, 1), []
     for (a, b), fits in pairs.items():
         test = f"{names[a]} - {names[b]}, {' and '.join(fits)} times smaller or more"
-        *figure, seeds, luck = (*compare((a, b), level), 1, "left out")[:5]  # counts say nothing about seeds
-        tests.append(from_figure("H3c", test, tuple(figure), "above", network=who).assign(seeds=seeds, luck=luck))
+        *figure, seeds, variation = (*compare((a, b), level), 1, "left out")[:5]  # counts say nothing about seeds
+        tested = from_figure("H3c", test, tuple(figure), "above", network=who)
+        tests.append(tested.assign(seeds=seeds, seed_variation=variation))
     return tests
 
 # %% ../nbs/65_hypotheses.ipynb #7b7948bb

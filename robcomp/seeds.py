@@ -84,7 +84,7 @@ def _moved(runs: Runs) -> np.ndarray:
     "The mean over seeds on other images, (studies, measures), as far as all seeds move together."
     return runs.point.mean(0) + _shared_of(runs)**.5 * (runs.values.mean(1) - runs.point.mean(0))
 
-def _luck(runs: Runs, cell: int, studies: int, *, seed: int, tails: bool) -> np.ndarray:
+def _seed_shifts(runs: Runs, cell: int, studies: int, *, seed: int, tails: bool) -> np.ndarray:
     "What other seeds would have changed, (studies, measures)."
     normal = [np.random.default_rng([seed, cell, int(own)]).standard_normal(studies) for own in runs.seeds]
     normal, free = np.stack(normal, axis=1), len(runs.seeds) - 1
@@ -94,11 +94,11 @@ def _luck(runs: Runs, cell: int, studies: int, *, seed: int, tails: bool) -> np.
     return normal @ _apart(runs.point)
 
 # %% ../nbs/56_seeds.ipynb #846598bd
-def _with_luck(runs: Runs, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
-    "One recipe on other images and with other seeds, (studies, measures), and where its luck of training comes from."
+def _with_seeds(runs: Runs, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
+    "One recipe on other images and with other seeds, (studies, measures), and where its seed variation comes from."
     dataset, arch, recipe = place  # no recipe where seeds do not matter
     cell, studies = crc32(f"{dataset} {arch}".encode()), len(runs.values)
-    if len(runs.seeds) > 1: return _moved(runs) + _luck(runs, cell, studies, seed=seed, tails=tails), "its seeds"
+    if len(runs.seeds) > 1: return _moved(runs) + _seed_shifts(runs, cell, studies, seed=seed, tails=tails), "its seeds"
     if recipe is None: return runs.values[:, 0], "none"
     if not spread.free: return runs.values[:, 0], "left out"
     rng = np.random.default_rng([seed, cell, crc32(recipe.encode())])
@@ -118,20 +118,20 @@ def recipe_draws(draws: Draws,  # of trials, as `uncertainty.resample` gives the
                  *,
                  seed: int = 0,
                  tails: bool = False,  # let the unknown spread of few seeds count as well
-) -> Draws:  # of recipes, table as `by_recipe` with a column luck
+) -> Draws:  # of recipes, table as `by_recipe` with a column seed_variation
     "Studies on other images and with other seeds; a recipe with one seed borrows the spread of its network's others."
     if "seeds" in draws.table: return draws
     recipes = by_recipe(draws.table if draws.failed is None else pd.concat([draws.table, draws.failed]))
     ended = recipes[recipes.seeds > 0].reset_index(drop=True)
     parts, matters = _runs(draws, ended), seed_matters(ended)
-    values, luck = np.empty((len(draws.values), len(ended), len(MEASURES))), np.full(len(ended), "", object)
+    values, seed_variation = np.empty((len(draws.values), len(ended), len(MEASURES))), np.full(len(ended), "", object)
     for cell, own in ended.groupby(["dataset", "arch"], sort=False).groups.items():
         spread = pooled_spread(parts[at] for at in own if matters[at])
         for at in own:
             name = ended.recipe[at] if matters[at] else None
-            values[:, at], luck[at] = _with_luck(parts[at], spread, (*cell, name), seed=seed, tails=tails)
+            values[:, at], seed_variation[at] = _with_seeds(parts[at], spread, (*cell, name), seed=seed, tails=tails)
     clean = pd.Series(draws.clean_images, draws.table.key)[ended.key].to_numpy()
-    return Draws(ended.assign(luck=luck), values, clean, recipes[recipes.seeds == 0])
+    return Draws(ended.assign(seed_variation=seed_variation), values, clean, recipes[recipes.seeds == 0])
 
 # %% ../nbs/56_seeds.ipynb #3ce63075
 def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives them
@@ -148,9 +148,9 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
-    luck = np.stack([(_apart(runs.point)**2).sum(0) for runs in parts])[at]
+    between = np.stack([(_apart(runs.point)**2).sum(0) for runs in parts])[at]
     shared, seeds = np.stack([_shared_of(runs) for runs in parts])[at], recipes.seeds.to_numpy()[at[0]]
-    down, up = (widened(reach, shared, luck, seeds - 1, level=level)
+    down, up = (widened(reach, shared, between, seeds - 1, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
     return found.assign(low=found.value - down, high=found.value + up, seeds=seeds)
 
@@ -184,7 +184,7 @@ def _exponents(free: int, level: float) -> tuple[float, float]:
 # %% ../nbs/56_seeds.ipynb #ad5a5954
 def widened(reach: np.ndarray,   # from the value to an end of its interval over images
             shared: np.ndarray,  # share of that variance which all seeds have in common
-            luck: np.ndarray,    # variance of the mean over seeds
+            between: np.ndarray,    # variance of the mean over seeds
             free: np.ndarray,    # degrees of freedom of that variance; 0 for one seed
             *,
             level: float,
@@ -192,7 +192,7 @@ def widened(reach: np.ndarray,   # from the value to an end of its interval over
     "Normal and Student's factor, weighted by the variances (after Cochran, Biometrics 20, 1964)."
     normal, free = norm.ppf((1 + level) / 2), np.broadcast_to(free, np.shape(reach))
     images = np.where(free > 0, shared, 1) * (np.asarray(reach) / normal)**2
-    total, factor = images + np.where(free > 0, luck, 0), np.full(np.shape(reach), normal)
+    total, factor = images + np.where(free > 0, between, 0), np.full(np.shape(reach), normal)
     share = 1 - np.divide(images, total, out=np.ones_like(total), where=total > 0)
     for one in np.unique(free[free > 0]):
         factor = np.where(free == one, _factor(share, one, *_exponents(one, level), level=level), factor)
@@ -205,7 +205,7 @@ def recipe_comparisons(tables: Tables,
                        measure: str = "robust",  # one of `results.MEASURES`
                        draws: int | Draws = 2000,  # how many resampled studies, or the studies, of trials
                        level: float = .95,
-) -> pd.DataFrame:  # a row a pair: a b measure difference low high p verdict seeds_a seeds_b luck
+) -> pd.DataFrame:  # a row a pair: a b measure difference low high p verdict seeds_a seeds_b seed_variation
     "Differences of recipes for other images and, where both have two seeds or more, for other seeds."
     drawn = draws if isinstance(draws, Draws) else resample(tables, draws=draws)
     recipes = by_recipe(drawn.table).set_index("key", drop=False)
@@ -216,7 +216,7 @@ def recipe_comparisons(tables: Tables,
     apart = [_difference(*_runs(drawn, recipes.loc[list(pair)]), measure, level)
              for pair, more in zip(pairs, several) if more]
     found.loc[several, ["difference", "low", "high", "p"]] = np.reshape(apart, (-1, 4))
-    return judged(found).assign(**counts, luck=counts.min(axis=1).to_numpy() > 1)
+    return judged(found).assign(**counts, seed_variation=counts.min(axis=1).to_numpy() > 1)
 
 # %% ../nbs/56_seeds.ipynb #96f6e1d4
 def _difference(a: Runs, b: Runs, measure: str, level: float) -> tuple[float, float, float, float]:

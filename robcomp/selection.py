@@ -22,22 +22,22 @@ def winners(values: np.ndarray,  # (studies, recipes), more is better
     return np.where(np.isfinite(kept).any(1), kept.argmax(1), -1) if kept.shape[1] else np.full(len(kept), -1)
 
 # %% ../nbs/57_selection.ipynb #e3ddb3fd
-def own_luck(values: np.ndarray,  # (studies, recipes)
+def own_noise(values: np.ndarray,  # (studies, recipes)
 ) -> np.ndarray:  # (recipes,) at least 0, in the unit of the column; 0 where a study lacks the figure
-    "Standard deviation of what luck adds to one recipe and not to all of them."
-    whole, luck = np.isfinite(values).all(0), np.zeros(values.shape[1])
+    "Standard deviation of what noise adds to one recipe and not to all of them."
+    whole, noise = np.isfinite(values).all(0), np.zeros(values.shape[1])
     count, kept = whole.sum(), values[:, whole]
-    if count > 1: luck[whole] = (kept - kept.mean(1, keepdims=True)).std(0) * np.sqrt(count / (count - 1))
-    return luck
+    if count > 1: noise[whole] = (kept - kept.mean(1, keepdims=True)).std(0) * np.sqrt(count / (count - 1))
+    return noise
 
 # %% ../nbs/57_selection.ipynb #fb9a3459
 EM_STEPS = 30
 
 def true_figure_odds(point: np.ndarray,  # (recipes,) as measured, finite
-                     luck: np.ndarray,   # (recipes,) above 0, as `own_luck` gives it
+                     noise: np.ndarray,   # (recipes,) above 0, as `own_noise` gives it
 ) -> np.ndarray:  # (recipes, recipes) rows sum to 1
     "How likely it is that a recipe (row) has in truth the figure measured of another one (column)."
-    fit = np.exp(-.5 * ((point[:, None] - point) / luck[:, None])**2)
+    fit = np.exp(-.5 * ((point[:, None] - point) / noise[:, None])**2)
     share = np.full(len(point), 1 / len(point))
     for _ in range(EM_STEPS):
         odds = fit * share
@@ -47,17 +47,17 @@ def true_figure_odds(point: np.ndarray,  # (recipes,) as measured, finite
 
 # %% ../nbs/57_selection.ipynb #18d6d897
 def true_figures(point: np.ndarray,  # (recipes,) as measured; missing stays missing
-                 luck: np.ndarray,   # (recipes,) at least 0, as `own_luck` gives it
+                 noise: np.ndarray,   # (recipes,) at least 0, as `own_noise` gives it
                  *,
                  draws: int,
                  seed: int = 0,
 ) -> np.ndarray:  # (draws, recipes)
     "Figures that the recipes may have in truth, given what was measured of all of them."
     truths = np.tile(np.asarray(point, float), (draws, 1))
-    known = np.flatnonzero(np.isfinite(point) & (luck > 0))
+    known = np.flatnonzero(np.isfinite(point) & (noise > 0))
     if not len(known): return truths
     rng, figures = np.random.default_rng(seed), np.asarray(point, float)[known]
-    for recipe, odds in zip(known, true_figure_odds(figures, luck[known])):
+    for recipe, odds in zip(known, true_figure_odds(figures, noise[known])):
         truths[:, recipe] = rng.choice(figures, draws, p=odds)
     return truths
 
@@ -119,7 +119,7 @@ def selected(values: np.ndarray,  # (studies, recipes), more is better
 ) -> Selection:
     "Shares and regrets of recipes, simultaneous intervals of those compared, and the optimism of the choice."
     measured = point.to_numpy(float)
-    truths = true_figures(measured, own_luck(values), draws=len(values))
+    truths = true_figures(measured, own_noise(values), draws=len(values))
     chosen = winners(other_studies(values, measured, truths), holds)
     count = np.bincount(chosen + 1, minlength=len(point) + 1) / max(len(chosen), 1)
     ends = dict(low=np.nan, high=np.nan)

@@ -165,7 +165,7 @@ def test_recipes_are_compared_over_images_and_seeds(several):
 
 def test_with_one_seed_nothing_is_opened(opened):
     assert opened.seeds.value == "" and "seeds" not in opened.seen
-    assert opened.compared.value.endswith("Training luck is not in these intervals (one seed each).")
+    assert opened.compared.value.endswith("Variation between seeds is not in these intervals (one seed each).")
 
 
 CELL = f"""import pandas as pd

@@ -13,7 +13,7 @@ from robcomp.goals import Goals
 from robcomp.pareto import front_probability, hypervolume, knee, goal_losses, pareto, rank, stability, topsis
 from robcomp.results import summarise, works
 from robcomp.tables import example, read_tables
-from robcomp.selection import other_studies, own_luck, true_figures
+from robcomp.selection import other_studies, own_noise, true_figures
 from robcomp.uncertainty import resample
 
 quick = settings(deadline=None, max_examples=150)
@@ -330,7 +330,7 @@ def test_choice_probability_by_hand(table, draws):
     where, kept = "size_mb <= 10 and robust >= 0.81", ordered(candidates(draws.table))
     place = pd.Index(draws.table.key).get_indexer(kept.key)
     values, point = draws.column("clean")[:, place], kept.clean.to_numpy()
-    clean = other_studies(values, point, true_figures(point, own_luck(values), draws=120))
+    clean = other_studies(values, point, true_figures(point, own_noise(values), draws=120))
     expected = {}
     for study in range(120):
         row = choose(kept.assign(clean=clean[study], robust=draws.column("robust")[study, place]), where=where).row

@@ -19,8 +19,8 @@ from robcomp.results import MEASURES, accuracies, summarise
 from robcomp.tables import Tables, example, find, join, read_tables
 from robcomp.replicates import by_recipe, seeds_of
 from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, widened
-from robcomp.selection import (optimism, other_studies, own_luck, regrets, simultaneous, true_figure_odds, true_figures,
-                               winners)
+from robcomp.selection import (optimism, other_studies, own_noise, regrets, simultaneous, true_figure_odds,
+                               true_figures, winners)
 from robcomp.uncertainty import comparisons, intervals, remeasure, resample
 
 ROOT = Path(__file__).parents[1]
@@ -109,9 +109,9 @@ def test_one_seed_has_the_interval_of_its_images():
     pairs = [("vgg19 int8", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")]
     for measure in ("clean", "robust"):
         found = recipe_comparisons(example(), pairs, measure=measure, draws=drawn)
-        pd.testing.assert_frame_equal(found.drop(columns=["seeds_a", "seeds_b", "luck"]),
+        pd.testing.assert_frame_equal(found.drop(columns=["seeds_a", "seeds_b", "seed_variation"]),
                                       comparisons(example(), pairs, measure=measure, draws=drawn))
-        assert not found.luck.any()
+        assert not found.seed_variation.any()
 
 
 def test_seeds_without_images_give_students_interval(draws):
@@ -148,7 +148,7 @@ def test_draws_of_recipes_have_the_variance_of_images_and_seeds():
     assert np.allclose(spread, 0.1 / np.sqrt(2) / np.sqrt(2), rtol=0.05)
     assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), .05, rtol=.05)
     gap = recipe_draws(still).column("robust")
-    assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its luck
+    assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its variation
 
 
 def test_the_spread_of_seeds(draws):
@@ -220,7 +220,7 @@ def test_differences_over_seeds_hold_the_truth(worlds, truth):
     tables, drawn = worlds
     pairs = [(f"{number}-cluster16+tune1-0", f"{number}-tune1-0") for number in range(WORLDS)]
     found, gap = recipe_comparisons(tables, pairs, draws=drawn), truth.robust["cluster16+tune1"] - truth.robust["tune1"]
-    assert found.luck.all() and holds(found.low.le(gap) & found.high.ge(gap))
+    assert found.seed_variation.all() and holds(found.low.le(gap) & found.high.ge(gap))
 
 
 def test_a_dense_network_serves_every_seed_that_starts_from_it(worlds):
@@ -248,13 +248,13 @@ def test_true_figures_by_hand():
     truths = true_figures(np.array([0., 1., 7., np.nan]), np.array([1., 1., 0., 1.]), draws=4000)
     assert (truths[:, 2] == 7).all() and np.isnan(truths[:, 3]).all() and abs(truths[:, 0].mean() - (1 - near)) < .03
     values = np.random.default_rng(0).standard_normal((4000, 3)) * [1, 1, 0]
-    assert np.allclose(own_luck(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=.03)
+    assert np.allclose(own_noise(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=.03)
     values[0, 1] = np.nan
-    assert own_luck(values)[1] == 0 and own_luck(values)[0] > 0 and (own_luck(values[:, :1]) == 0).all()
+    assert own_noise(values)[1] == 0 and own_noise(values)[0] > 0 and (own_noise(values[:, :1]) == 0).all()
 
 
 @pytest.mark.parametrize("name, skill", [
-    ("alike", lambda rng: np.zeros(20)), ("as far as luck", lambda rng: rng.standard_normal(20)),
+    ("alike", lambda rng: np.zeros(20)), ("as far as noise", lambda rng: rng.standard_normal(20)),
     ("far", lambda rng: 3 * rng.standard_normal(20)), ("two ahead", lambda rng: np.r_[20., 20, 9 * rng.random(10)]),
     ("a long tail", lambda rng: -6 * np.abs(rng.standard_t(2, size=40)))])
 def test_a_winner_wins_again_as_often_as_is_said(name, skill):
@@ -266,7 +266,7 @@ def test_a_winner_wins_again_as_often_as_is_said(name, skill):
         true = skill(rng)
         point = true + rng.standard_normal(len(true))
         again, values = (at + rng.standard_normal((500, len(true))) for at in (true, point))
-        truths = true_figures(point, own_luck(values), draws=500)
+        truths = true_figures(point, own_noise(values), draws=500)
         ways = again, values, other_studies(values, point, truths)
         lead = point.max() - true[point.argmax()]
         found.append(
@@ -334,10 +334,10 @@ def test_a_choice_says_what_selection_does(three, draws):
                      "; the expected loss against the best of each study is ",
                      "looks better than it is, by ", " at once (95 %) is "):
             assert part in said
-        assert "luck of training" not in said
+        assert "variation between seeds" not in said
     single = str(choose(example(), best="robust", draws=100))
     assert "On other images (100 resampled studies)" in single and single.endswith(
-        "It has one seed: the luck of training is left out.")
+        "It has one seed: variation between seeds is left out.")
     assert str(choose(summarise(example()))).endswith(
         "Whether other images would choose otherwise, choose(tables) says.")
     assert choose(three, best="size_mb", draws=50).selection.table.chosen.max() == 1
@@ -464,12 +464,12 @@ def test_a_recipe_with_one_seed_borrows_and_one_that_is_not_trained_does_not():
     kinds = {"dense": Kind(0), "int8": Kind(0), "tune1": Kind(0, .2, 3), "tune2": Kind(0, .2)}
     drawn = resample(small_world(kinds), draws=200)
     table = recipe_draws(drawn).table.set_index("recipe")
-    assert list(table.luck) == ["none", "none", "its seeds", "borrowed from 1 recipe with several seeds"]
+    assert list(table.seed_variation) == ["none", "none", "its seeds", "borrowed from 1 recipe with several seeds"]
     measured = recipe_profile(small_world(kinds), draws=200)
     asked = [("tune2 - tune1", "robust"), ("int8 - dense", "robust")]
     over, images = (contrasts(one, asked) for one in (measured, measured._replace(seeds=None)))
     assert over.high[0] - over.low[0] > 1.5 * (images.high[0] - images.low[0])
-    assert list(over.luck) == ["borrowed", "none"] and np.allclose(over.low[1], images.low[1])
+    assert list(over.seed_variation) == ["borrowed", "none"] and np.allclose(over.low[1], images.low[1])
 
 
 def test_a_recipe_is_the_mean_over_its_seeds_in_a_contrast():
@@ -479,4 +479,4 @@ def test_a_recipe_is_the_mean_over_its_seeds_in_a_contrast():
     found = contrasts(recipe_profile(tables, draws=20), [("tune1 - dense", "robust")]).iloc[0]
     assert np.isclose(
         found.value, table.robust[table.recipe == "tune1"].mean() - table.robust[table.recipe == "dense"].item())
-    assert found.seeds == 3 and found.luck == "its seeds"
+    assert found.seeds == 3 and found.seed_variation == "its seeds"

@@ -516,7 +516,7 @@ def test_failed_seeds_are_counted_in_the_explorer(seeds):
 def test_with_one_seed_the_explorer_says_that_training_luck_is_left_out(explorer):
     explorer.locator('select[name="network"]').select_option("mobilenetv2 on cifar100")
     written(explorer, ".rcx-note", "one seed a recipe")
-    assert "one seed a recipe, so training luck is not in them" in explorer.locator(".rcx-note").inner_text()
+    assert "one seed a recipe, so variation between seeds is left out" in explorer.locator(".rcx-note").inner_text()
     assert explorer.locator(".rcx-opened details, .rcx-compare details").count() == 0
 
 

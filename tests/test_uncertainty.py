@@ -26,8 +26,8 @@ def only(tables, keys): return Tables(*(table[table.key.isin(keys)] for table in
 def study_of(hits, *, per=40, images=1000, key="a" * 16, recipe="dense"):
     """Tables of one trial with the given outcomes, one array a condition."""
     deal = _example.deal(images, per)
-    luck = [1.5 - right.astype(float) for right in hits]
-    rows = frame(_example.rows_of(key, deal, [np.ones(len(right)) * .99 for right in hits], luck), ROW_COLUMNS)
+    uniform = [1.5 - right.astype(float) for right in hits]
+    rows = frame(_example.rows_of(key, deal, [np.ones(len(right)) * .99 for right in hits], uniform), ROW_COLUMNS)
     trials = example().trials.head(1).assign(key=key, recipe=recipe, suite=deal.suite[0])
     return Tables(trials, rows, deal)
 

@@ -1,4 +1,4 @@
-"""The corruptions in which neighbouring pixels share their luck: glass, fog, motion, snow, frost, elastic, spatter.
+"""Corruptions whose neighbouring pixels share random numbers: glass, fog, motion, snow, frost, elastic, spatter.
 
 Each has a module of its own and comes in two halves. The draws of an image are one row of a plain float64 array of
 standard uniforms or standard normals, a pure function of (seed, corruption, severity, image number); the arithmetic,

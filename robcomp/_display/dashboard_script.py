@@ -48,7 +48,7 @@ function seedsSaid(recipe, measure) {
   if (!recipe.each) return "";
   const are = recipe.failed > 1 ? "are" : "is";
   const failed = recipe.failed ? ` ${recipe.failed} failed and ${are} not in the mean.` : "";
-  if (recipe.seeds === 1) return ` It has one seed: training luck is not in its interval.${failed}`;
+  if (recipe.seeds === 1) return ` It has one seed: variation between seeds is not in its interval.${failed}`;
   const values = recipe.each.map(seed => seed[measure]);
   const ends = `${written(measure, Math.min(...values))} to ${written(measure, Math.max(...values))}`;
   return ` Mean of ${recipe.seeds} seeds, ${ends}.${failed}`;
@@ -66,15 +66,16 @@ function seedsTable(recipe) {
 }
 
 function intervalsSaid(network) {
-  if (!isSeveral(network)) return "Intervals: over test images; one seed a recipe, so training luck is not in them.";
+  if (!isSeveral(network))
+    return "Intervals: over test images; one seed a recipe, so variation between seeds is left out.";
   return "A point is the mean over the seeds of a recipe. "
     + "Intervals: over images and seeds; with one seed over images alone.";
 }
 
-function luckSaid(one, other) {
+function seedsSaid(one, other) {
   const both = one.seeds > 1 && other.seeds > 1;
   return both ? "Intervals of 95 % over the same test images and over seeds."
-    : "Intervals of 95 % over the same test images; training luck is not in them.";
+    : "Intervals of 95 % over the same test images; variation between seeds is not in them.";
 }
 
 // ---- the explorer: one box of the page ----
@@ -308,7 +309,7 @@ function explorer(root) {
     part("compare").innerHTML = `<p>${code(one.label)} against ${code(other.label)}:
       ${lines.length ? lines.join("; ") : "the same recipe"}.
       Files: ${written("size_mb", one.size_mb)} and ${written("size_mb", other.size_mb)}.
-      ${luckSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
+      ${seedsSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
     const rows = a === b ? [[a, one.label]] : [[a, one.label], [b, other.label]];
     embedded(part("profile"), profileSpec(rows, [one.label, other.label], dense), shownWidth, 760,
              {actions: false, renderer: "svg"});

@@ -44,9 +44,9 @@ def strengths(deal: pd.DataFrame) -> np.ndarray:
                      for name, severity in zip(deal.corruption, deal.severity)])
 
 
-def rows_of(key: str, deal: pd.DataFrame, chance: list[np.ndarray], luck: list[np.ndarray]) -> dict[str, list]:
-    """Columns of a row table: image i is right where its luck is under its chance."""
-    right = [draw < level for draw, level in zip(luck, chance)]
+def rows_of(key: str, deal: pd.DataFrame, chance: list[np.ndarray], uniform: list[np.ndarray]) -> dict[str, list]:
+    """Columns of a row table: image i is correct where its uniform number is under its chance."""
+    right = [draw < level for draw, level in zip(uniform, chance)]
     return dict(
         key=[key] * len(deal),
         corruption=list(deal.corruption),
@@ -57,17 +57,18 @@ def rows_of(key: str, deal: pd.DataFrame, chance: list[np.ndarray], luck: list[n
         ece=[float(abs(hit.mean() - level.mean())) for hit, level in zip(right, chance)],
         bits=[np.packbits(hit).tobytes() for hit in right],
         predicted=[
-            _named(np.asarray(labels), draw, level).tobytes() for labels, draw, level in zip(deal.labels, luck, chance)
+            _named(np.asarray(labels), draw, level).tobytes()
+            for labels, draw, level in zip(deal.labels, uniform, chance)
         ],
         confidence=[np.minimum(level * 256, 255).astype(np.uint8).tobytes() for level in chance],
     )
 
 
-def _named(labels: np.ndarray, luck: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """The class that is named: the true one where luck is under its chance, else one of the nine others by how far luck
+def _named(labels: np.ndarray, uniform: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """The class that is named: the true one where the uniform number is under its chance, else another by how far it
     is above."""
-    other = np.minimum(9 * (luck - chance) / np.maximum(1 - chance, 1e-12), 8).astype(int)
-    return np.where(luck < chance, labels, (labels + 1 + other) % 10).astype(np.uint8)
+    other = np.minimum(9 * (uniform - chance) / np.maximum(1 - chance, 1e-12), 8).astype(int)
+    return np.where(uniform < chance, labels, (labels + 1 + other) % 10).astype(np.uint8)
 
 
 def study(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -77,7 +78,7 @@ def study(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     for arch, net in NETS.items():
         rng = np.random.default_rng([seed, len(arch)])
         difficulty = DIFFICULTY * np.random.default_rng(1).standard_normal(1_000)
-        luck = [rng.random(len(numbers)) for numbers in dealt.positions]
+        uniform = [rng.random(len(numbers)) for numbers in dealt.positions]
         for recipe in RECIPES:
             record = _record(arch, recipe, seed, dealt.suite[0], net)
             own = rng.normal(0, .25, 1_000) * (recipe != "dense")
@@ -85,7 +86,7 @@ def study(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
             mild = 1 - .12 * ("prune" in recipe) * net["slack"]
             chance = [expit(level[numbers] - mild * loss) for numbers, loss in zip(dealt.positions, strengths(dealt))]
             records.append(record)
-            rows.append(frame(rows_of(record["key"], dealt, chance, luck), ROW_COLUMNS))
+            rows.append(frame(rows_of(record["key"], dealt, chance, uniform), ROW_COLUMNS))
     trials = frame({name: [record[name] for record in records] for name in TRIAL_COLUMNS}, TRIAL_COLUMNS)
     return trials, pd.concat(rows, ignore_index=True), dealt
 

@@ -1,9 +1,9 @@
 """Simulated studies of which the truth is known, to see how often intervals hold it.
 
 An image has a difficulty, a condition a strength, a recipe a skill, and every seed of it a shift of that skill. An
-image is right with probability `logistic(skill + shift - strength - difficulty)`. Which images are right is the luck of
-a common normal number an outcome, mixed with one of each trial's own: two trials agree on most images, as trained
-networks do."""
+image is correct with probability `logistic(skill + shift - strength - difficulty)`. Which images are correct is drawn
+from a common normal number an outcome, mixed with one of each trial's own: two trials agree on most images, as
+trained networks do."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def true_accuracy(levels: np.ndarray, shifts: Sequence[float]) -> np.ndarray:
 def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[str, Kind], *,
           alike: float = .97) -> tuple[list[dict], list[pd.DataFrame]]:
     """Records and rows of a study; its number is in the name of its architecture. `alike`: correlation of the trials'
-    luck."""
+    draws."""
     rng = np.random.default_rng([7, number])
     difficulty = example.DIFFICULTY * rng.standard_normal(len(deal.positions.iloc[0]))
     common = [rng.standard_normal(len(numbers)) for numbers in deal.positions]
@@ -53,10 +53,10 @@ def study(number: int, deal: pd.DataFrame, levels: np.ndarray, kinds: Mapping[st
             skill = kind.skill + kind.shift * rng.standard_normal()
             chance = [expit(level + skill - difficulty[numbers]) for level, numbers in zip(levels, deal.positions)]
             own = [rng.standard_normal(len(numbers)) for numbers in deal.positions]
-            luck = [ndtr(alike**.5 * shared + (1 - alike)**.5 * alone) for shared, alone in zip(common, own)]
+            uniform = [ndtr(alike**.5 * shared + (1 - alike)**.5 * alone) for shared, alone in zip(common, own)]
             key = f"{number}-{recipe}-{seed}"
             records.append(dict(_record(number, recipe, seed), key=key, suite=deal.suite.iloc[0]))
-            rows.append(frame(example.rows_of(key, deal, chance, luck), ROW_COLUMNS))
+            rows.append(frame(example.rows_of(key, deal, chance, uniform), ROW_COLUMNS))
     return records, rows
 
 

@@ -98,15 +98,15 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     winner, count = candidates.iloc[0].key, len(candidates)
     table = selection.table
     own = table.loc[winner]
-    luck = table.luck if "luck" in table else pd.Series("", table.index)
-    other = "images and with other seeds" if luck.str.contains("seeds").any() else "images"
+    variation = table.get("seed_variation", pd.Series("", table.index))
+    other = "images and with other seeds" if variation.str.contains("seeds").any() else "images"
     chosen = f"it is chosen in {100 * own.chosen:.0f} % of them"
     said = (f" On other {other} ({selection.studies} resampled studies) {chosen}{_rival_said(selection, winner)}; "
             f"the expected loss against the best of each study is {lost(best, own.regret)}.")
     # one candidate that is always chosen was not selected from anything
     if count == 1 and own.chosen > .995: said = ""
     if own.high > own.low: said += _interval_said(best, count, own, selection.optimism)
-    return said + luck_said(luck[winner])
+    return said + variation_said(variation[winner])
 
 
 def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:
@@ -125,11 +125,11 @@ def _rival_said(selection: object, winner: str) -> str:
     return f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
 
 
-def luck_said(luck: str) -> str:
-    """Where the luck of training of a recipe with one seed comes from."""
-    if luck == "left out": return " It has one seed: the luck of training is left out."
-    if not luck.startswith("borrowed"): return ""
-    source = luck.removeprefix("borrowed ")
+def variation_said(seed_variation: str) -> str:
+    """What an interval of a recipe with one seed knows of variation between seeds."""
+    if seed_variation == "left out": return " It has one seed: variation between seeds is left out."
+    if not seed_variation.startswith("borrowed"): return ""
+    source = seed_variation.removeprefix("borrowed ")
     return f" It has one seed: how much other seeds would change is taken {source} of its network."
 
 
@@ -142,7 +142,7 @@ def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
     trained, several = count[matters], count[matters & (count > 1)]
     if not len(trained): return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
     if not len(several):
-        return "Every recipe has one seed: intervals are for other images, and the luck of training is left out."
+        return "Every recipe has one seed: intervals are for other images, and variation between seeds is left out."
     said = (f"{len(several)} of {len(trained)} recipes that depend on their seed have {_span(several)} seeds: "
             "figures are means over them")
     alone = len(trained) - len(several)
