@@ -84,8 +84,7 @@ def front_words(data: pd.DataFrame,  # from `front_table`
     "What a front chart says about itself."
     title, kind = f"{AXES[y].short} against {AXES[x].short}", "recipe" if has_seeds(data) else "trial"
     how = f"Filled points, on the line, are the front: no {kind} beats one of them in both." + seeds_said(data)
-    if missing == 1: how += f" 1 {kind} lacks a figure and is left out."
-    if missing > 1: how += f" {missing} {kind}s lack a figure and are left out."
+    if missing: how += f" {missing} {kind}{'s' * (missing > 1)} without a figure left out."
     fronts = data[data["front"]].sort_values(x).groupby("network")
     said = [f"{network}: " + "; ".join(f"{row['recipe']} at {row[x]:.3g} and {as_share(row[y])}"
                                        for row in front.head(8).to_dict("records")) for network, front in fronts]

@@ -123,7 +123,7 @@ def test_trials_without_a_figure_are_counted_not_drawn(table):
     one = table[table["arch"] == "vgg19"].copy()
     one.loc[one.index[2], "robust"] = np.nan
     chart = chart_front(one)
-    assert "1 trial lacks" in " ".join(chart.title.subtitle)
+    assert "1 trial without a figure" in " ".join(chart.title.subtitle)
     assert len(next(iter(chart_spec(chart)["datasets"].values()))) == len(one) - 1
 
 
@@ -236,7 +236,7 @@ def test_failed_seeds_are_counted_and_recipes_that_failed_whole_are_left_out(tri
     chart = chart_front(own)
     points = points_of(chart)
     assert len(points) == 11 and points["vgg19 on simulated", "int4"]["failed"] == 2
-    assert "2 failed seeds are not in the means." in words_of(chart) and "1 recipe lacks a figure" in words_of(chart)
+    assert "2 failed seeds are not in the means." in words_of(chart) and "1 recipe without a figure" in words_of(chart)
 
 
 def test_a_recipe_works_if_all_its_seeds_do(three, trials):
