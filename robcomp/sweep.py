@@ -20,7 +20,7 @@ from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
-from ._store.closing import say_how_it_went
+from ._store.closing import resumable, say_how_it_went
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
@@ -235,13 +235,13 @@ def sweep(study: Study,  # data, network, conditions, training, device
     folder = writable_folder(folder).absolute()
     for part in ("trials", "artifacts"): writable_folder(folder / part)
     repaired(folder, [])  # a starting network that is damaged is trained again
-    trials = planned(study, recipes, folder, executor=executor, progress=progress)
+    with resumable(folder): trials = planned(study, recipes, folder, executor=executor, progress=progress)
     write_deal(folder, study.suite.deal())
     done = repaired(folder, trials)
     finished, missing = ([trial for trial in trials if (trial.key in done) == ended] for ended in (True, False))
     check_artifacts(study, finished, folder, remake=remake, progress=progress)
     reopen(folder, [trial.key for trial in missing])
     sent = study if executor is None else travelling(study, folder)
-    finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
+    with resumable(folder): finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
     say_how_it_went(missing, folder, classes=len(study.data.classes))
     return trials + (judge(added, study, folder, progress=progress) if added else [])

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
+from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,16 @@ def _failure(model: nn.Module, size: int) -> str:  # in one line; empty where it
         except (RuntimeError, ValueError) as error: return first_line(error)
     return ""
 
+# %% ../nbs/22_training.ipynb #f1371747
+def check_statistics(model: nn.Module, steps: int, *, most: float = .3) -> None:
+    "Warn where so few steps leave more than a share of the former batch statistics in place."
+    momenta = [layer.momentum for layer in model.modules()
+               if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats and layer.momentum]
+    left = (1 - min(momenta))**steps if momenta else 0
+    if left > most:
+        warn(f"{steps} training steps leave {left:.0%} of the former batch statistics in place: train for more epochs, "
+             "with a smaller batch, or add the stage recal", stacklevel=3)
+
 # %% ../nbs/22_training.ipynb #812743eb
 def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint: str | Path | None, shown: bool,
             watch: Images | None) -> list[dict]:
@@ -193,12 +204,12 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
 ) -> pd.DataFrame:  # an epoch a row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
     """Train a network.
 
-    Columns `size` and `test_accuracy` are there where image sizes change and where `watch` is given. Raises ValueError
-    where network, data and training do not fit each other, for a device that this machine lacks, for a checkpoint that
-    is damaged or of other work, and where the loss is no longer a number; the network is then as it was before.
+    Column `size` is there where image sizes change. Raises ValueError where network, data and training do not fit, for a
+    device not here, a checkpoint damaged or of other work, and a loss that is no number; the network is as it was then.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)
+    check_statistics(model, sum(steps_by_epoch(training, len(data.train))))
     start, home = copy.deepcopy(model.state_dict()), next(model.parameters()).device
     cards = [device] if device.type == "cuda" else []
     try:

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -356,3 +357,15 @@ def test_a_part_of_an_epoch_sees_other_images_with_another_seed(monkeypatch):
     for seed in (0, 0, 1): fit(net(), coloured(), Training(.5, batch=16), seed=seed, progress=False)
     first, again, other = (torch.cat(drawn[start:start + 2]) for start in (0, 2, 4))
     assert len(first) == 32 and torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("layer, due", [(nn.BatchNorm2d(8), 1), (nn.GroupNorm(2, 8), 0),
+                                        (nn.BatchNorm2d(8, track_running_stats=False), 0)], ids=str)
+def test_few_steps_leave_old_batch_statistics_and_say_so(layer, due):
+    """Only where the network holds running statistics, and only where few steps were taken."""
+    layers = nn.Conv2d(3, 8, 3), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+    model = model_from(nn.Sequential(*layers), name="net", classes=2, contract=CONTRACT)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for epochs in (1, 8): fit(model, coloured(64), Training(epochs, batch=32), progress=False)
+    assert len(said) == due and all("2 training steps leave 81% of the former" in str(one.message) for one in said)

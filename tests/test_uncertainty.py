@@ -123,6 +123,7 @@ def test_no_reference_no_relative_measures(tables):
 def test_verdicts(tables, draws):
     forth = compare(tables, "vgg19 int4", "vgg19 dense", draws=draws)
     back = compare(tables, "vgg19 dense", "vgg19 int4", draws=draws)
+    assert "p" not in forth and "p" in compare(tables, "vgg19 int4", "vgg19 dense", measure="clean")
     assert (forth.verdict, back.verdict) == ("worse", "better") and np.isclose(forth.low, -back.high)
     assert forth.name == "vgg19 int4 against vgg19 dense" and "Name: vgg19 int4 against vgg19 dense" in repr(forth)
     assert compare(tables, forth.a, forth.b, draws=draws).equals(forth)

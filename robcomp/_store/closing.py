@@ -1,8 +1,9 @@
-"""What is said of the trials that a sweep has ended: a dense network that guesses, and how many failed."""
+"""What is said when a sweep ends: of an interrupt, of a dense network that guesses, and of how many trials failed."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from warnings import warn
 
@@ -10,6 +11,14 @@ from robcomp._store.checked import statuses
 from robcomp._store.shards import read_record, read_trial
 from robcomp.checked_answers import is_guessing
 from robcomp.schema import CLEAN, Trial
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """An interrupt within says that nothing is lost, and what to do."""
+    try: yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is finished is kept in {folder}: the same call goes on from there") from None
 
 
 def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> None:
