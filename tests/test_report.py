@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from robcomp._display.page import html_table
+from robcomp._display.page import html_table, studies_read
 from robcomp._text import numbers
 from robcomp.charts import chart_heat
 from robcomp.chart_tables import by_condition
@@ -168,3 +168,9 @@ def test_a_report_has_a_row_a_recipe_and_opens_it_into_its_seeds(three, tmp_path
 def test_with_one_seed_a_report_has_no_seeds_to_open(page):
     text = page.read_text().partition("<script>")[0]
     assert 'class="rc-seeds"' not in text and ">seeds</th>" not in text and "24 trials of mobilenetv2" in text
+
+
+@pytest.mark.parametrize("folders, said", [([], "**simulated outcomes**"), (["a/one"], "`one`"),
+                                           (["one", Path("b/two"), "c/three"], "`one`, `two` and `three`")])
+def test_studies_that_a_page_reads_are_named_as_in_a_sentence(folders, said):
+    assert studies_read(folders).split(", which")[0] == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from robcomp._display.look import dressed
 from robcomp._display.svg import figure
 from robcomp._text.numbers import cell, head, percent, points, written
 
-__all__ = ["Answers", "STYLE", "TABLE", "html_table", "percent", "points", "seeds_table"]
+__all__ = ["Answers", "STYLE", "TABLE", "html_table", "percent", "points", "seeds_table", "studies_read"]
 
 SHOWN = ("recipe", "clean", "robust", "worst", "worst_corruption", "size_mb", "compression_ratio", "seeds", "failed")
 SEED = ("recipe", "seed", "clean", "robust", "worst", "worst_corruption", "size_mb")
@@ -38,6 +39,13 @@ table.rc th, table.rc td { padding: .25rem .6rem; white-space: nowrap; }
 table.rc .word { text-align: left; } table.rc tr.rc-picked td { background: #f4f8fb; font-weight: 600; }
 details.rc-seeds { margin: .5rem 0; } details.rc-seeds summary { cursor: pointer; }
 """
+
+
+def studies_read(folders: Sequence[str | Path]) -> str:
+    """The studies that a page reads, named for a sentence; without one, that outcomes are simulated."""
+    *others, last = [f"`{Path(folder).name}`" for folder in folders] or [""]
+    if not last: return "**simulated outcomes**, which show the page and say nothing about real networks"
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "", columns: Sequence[str] = SHOWN) -> str:
