@@ -157,10 +157,15 @@ def _offer(panel: Panel) -> None:
     if len(dense): panel.pair["b"].value = dense.iloc[0]
 
 # %% ../nbs/71_explorer.ipynb #21e3282c
+def _compared(panel: Panel) -> tuple[str, str]:  # keys, empty where nothing is chosen
+    "The recipes to compare; where the chosen one would be held against itself, the next one is."
+    a, b = (menu.value for menu in panel.pair.values())
+    best = list(panel.found.choice.candidates["key"][:2]) if panel.found.choice else []
+    return a or next((key for key in best if key != b), best[0] if best else ""), b
+
 def _compare(panel: Panel) -> None:
     "Compare the recipes of both menus, in words and as a profile."
-    key = panel.found.choice.row["key"] if panel.found.choice else ""
-    pair = (panel.pair["a"].value or key, panel.pair["b"].value)
+    pair = _compared(panel)
     if panel.evidence is None or pair == getattr(panel, "shown", None): return
     panel.shown = pair
     if not all(pair):

@@ -113,6 +113,14 @@ def test_two_recipes_are_compared_on_the_same_images(opened, digits):
     assert opened.compared.value.startswith(opened.recipe.value)
 
 
+def test_a_chosen_dense_network_is_not_compared_with_itself(opened):
+    """As an explorer opens where no file is better than dense: the next one is held against it."""
+    opened.pair["a"].value, opened.pair["b"].value = "", opened.found.choice.row["key"]
+    chosen, following = opened.found.choice.candidates["recipe"][:2]
+    assert opened.compared.value.startswith(f"{following} against {chosen}: robust accuracy ")
+    opened.pair["b"].value = opened.pair["b"].options["dense"]
+
+
 # ---- several seeds ---------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
