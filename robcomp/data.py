@@ -199,7 +199,7 @@ class InputContract:
     """The size and the normalisation of the images that a network expects.
 
     Raises ValueError for a size that is no whole number from 1 to 16,384, for other than three means from -1e6 to 1e6
-    and three deviations from 1e-6 to 1e6, and where all are those of values from 0 to 1."""
+    and three standard deviations from 1e-6 to 1e6, and where all are those of values from 0 to 1."""
     def __init__(self,
                  size: int,  # pixels a side
                  mean: Sequence[float],  # of R, G, B, in pixel units 0 to 255
@@ -210,7 +210,7 @@ class InputContract:
         except (TypeError, ValueError): self.mean = self.std = ()
         known = len(self.mean) == len(self.std) == 3 and all(-1e6 <= value <= 1e6 for value in (*self.mean, *self.std))
         if not known or min(self.std) < 1e-6:
-            raise ValueError("a contract is a size, 3 means and 3 deviations from 1e-6 to 1e6 in pixel units, "
+            raise ValueError("a contract is a size, 3 means and 3 standard deviations from 1e-6 to 1e6 in pixel units, "
                              f"got {mean!r:.80} and {std!r:.80}")
         if 0 < min(self.mean) and max(self.mean) <= 1 and max(self.std) < 1:
             raise ValueError(f"a contract is in pixel units 0 to 255, {self.mean} and {self.std} are of values "
@@ -225,8 +225,8 @@ CIFAR_CONTRACT = InputContract(32, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
 # %% ../nbs/11_data.ipynb #c0f12bf1
 def contract_of(data: Data,  # its training images are read
-) -> InputContract:  # pixel units, rounded to a tenth; deviations of 1 at least
-    "The contract of a network that is to be trained on these images: their size, mean and deviation."
+) -> InputContract:  # pixel units, rounded to a tenth; standard deviations of 1 at least
+    "The contract of a network that is to be trained on these images: their size, mean and standard deviation."
     values = np.arange(256)
     share, images = np.zeros((3, 256), np.int64), data.train.images
     for start in range(0, len(images), 1000):

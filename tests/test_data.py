@@ -120,7 +120,8 @@ def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
     ((0,) * 3, [[1], 2, 3]), ((0, "x", 0), (1,) * 3)])
 def test_contracts_that_cannot_be(mean, std):
     with pytest.raises(ValueError) as error: InputContract(32, mean, std)
-    assert "a contract is a size, 3 means and 3 deviations" in str(error.value) and "\n" not in str(error.value)
+    said = str(error.value)
+    assert "a contract is a size, 3 means and 3 standard deviations" in said and "\n" not in said
 
 
 def test_a_contract_for_values_from_0_to_1_is_noticed():

@@ -209,7 +209,7 @@ def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
             r"scores are one row an image, \(2, classes\)",
         ),
         (lambda: checked_answers(from_predict(answer, wild, size_bytes=1), few, data.classes),
-         "it saw values from -1e[+]04 to -9.7"),
+         "it got values from -1e[+]04 to -9.7"),
     ):
         with pytest.raises(ValueError, match=said) as error: call()
         assert "\n" not in str(error.value)

@@ -64,6 +64,22 @@ def test_other_sizes(arch, size):
     with torch.no_grad(): assert make_model(arch, contract=contract)(as_input(images, contract)).shape == (2, 10)
 
 
+def test_no_tensor_of_vgg19_is_left_without_numbers():
+    assert not any(tensor.is_meta for tensor in make_model("vgg19").state_dict().values())
+
+
+def test_an_unknown_architecture_and_images_that_are_too_small():
+    with pytest.raises(ValueError, match="did you mean 'resnet50'?"): make_model("resnet18")
+    small = InputContract(28, CIFAR_CONTRACT.mean, CIFAR_CONTRACT.std)
+    with pytest.raises(ValueError, match="at least 32 pixels a side, got 28"): make_model("vgg19", contract=small)
+
+
+def test_the_random_numbers_of_the_caller_go_on():
+    state = torch.get_rng_state()
+    make_model("mobilenetv2")
+    assert torch.equal(state, torch.get_rng_state())
+
+
 def test_seeds():
     assert weights_sha256(make_model("mobilenetv2")) == weights_sha256(make_model("mobilenetv2", seed=0))
     assert weights_sha256(make_model("mobilenetv2")) != weights_sha256(make_model("mobilenetv2", seed=1))
@@ -202,7 +218,7 @@ def test_checkpoints_refused_in_one_line(tmp_path, capsys):
                ([1, 2], "holds no mapping of names to tensors"),
                (dict(model=state, net=state), "several sets of weights \\(model, net\\)"),
                (dict(state, epoch=3), "no mapping of names"),
-               (codes, "codes without their scales"),
+               (codes, "numbers without their scales"),
                ({}, "no mapping of names")]
     for content, words in refused:
         torch.save(content, path)
@@ -214,7 +230,7 @@ def test_checkpoints_refused_in_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("change, said", [
-    (lambda tensor: tensor.to(torch.float8_e4m3fn), "holds torch.float8_e4m3fn for 0.weight: codes without"),
+    (lambda tensor: tensor.to(torch.float8_e4m3fn), "holds torch.float8_e4m3fn for 0.weight: numbers without"),
     (lambda tensor: tensor.to_sparse(), "holds 0.weight sparse"),
     (lambda tensor: tensor.to("meta"), "holds 0.weight on no device"),
     (lambda tensor: tensor * float("nan"), "holds values of 0.weight that are no finite numbers")])

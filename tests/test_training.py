@@ -14,7 +14,7 @@ from robcomp._files.digest import tensors_sha256
 from robcomp.data import Data, Images, InputContract, as_input
 from robcomp.models import model_from
 from robcomp.schedule import MOMENTUM, Training, rates, steps_by_epoch
-from robcomp.steps import Step, loss_of, optimizer_of, shrunk
+from robcomp.steps import Step, has_bf16, loss_of, optimizer_of, shrunk
 from robcomp.training import accuracy, fit, one_epoch, work_of
 
 CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
@@ -329,6 +329,10 @@ def test_schedules_that_do_not_fit():
     with pytest.raises(ValueError, match="load the data with size=8"):
         fit(model, larger(coloured()), Training(3, sizes="8*3"))
     assert digest(model) == before
+
+
+def test_a_device_without_units_for_bfloat16_does_without():
+    assert not has_bf16(torch.device("meta")) and isinstance(has_bf16(torch.device("cpu")), bool)
 
 
 def test_small_views_are_means_of_what_they_cover():

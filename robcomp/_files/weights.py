@@ -42,7 +42,7 @@ def _check_plain(path: Path, name: str, tensor: torch.Tensor) -> None:
     kept = "sparse" if tensor.layout != torch.strided else "on no device" if tensor.is_meta else ""
     if kept: raise ValueError(f"{str(path)!r} holds {name} {kept}: save dense tensors")
     if tensor.is_floating_point() and tensor.dtype not in FLOATS or tensor.is_complex() or tensor.is_quantized:
-        raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: codes without their scales are no weights")
+        raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: numbers without their scales are no weights")
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
         raise ValueError(
             f"{str(path)!r} holds values of {name} that are no finite numbers: a training that diverged leaves such "
