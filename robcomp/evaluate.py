@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
+from ._deployment.answers import check_apart
 from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
@@ -236,6 +237,7 @@ def evaluate(
     ready = {name: prepared(model, first, **options) for name, model in models.items()}
     with (full_precision(), torch.inference_mode(),
           progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar):
+        for name, (_, answer) in ready.items(): check_apart(answer, as_input(first[:8], contract, device=device), name)
         for condition in suite.conditions:
             if suite.adapt: ready = ready_for(models, suite, condition, batch=batch, device=device)
             rows += condition_rows(ready, suite, condition, contract, batch=batch, device=device, bar=bar)

@@ -1,8 +1,10 @@
 """Two engines, one answer: the bits of ONNX Runtime and torch on small and trained networks, and what happens without
 it."""
 
+import copy
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torch import nn
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
 from robcomp.data import Data, InputContract, as_input, load
+from robcomp.elsewhere import from_predict
 from robcomp.evaluate import (scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers,
                               condition_row, exact_where_close)
 from robcomp.models import load_weights, make_model, model_from

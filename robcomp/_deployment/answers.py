@@ -89,8 +89,26 @@ def check_one_way(network: nn.Module, contract: InputContract) -> None:
     if not _agree(network, written, [*single, together]):
         ways = _agree(network, written, [torch.cat([x, x]) for x in single])
         raise ValueError(REFUSED + (ONE_NUMBER if ways else ONE_WAY))
+    check_apart(network, together, REFUSED + "it")
     if read: warn(f"the forward pass of this network reads values of its images in Python: the file holds the way that "
                   f"{len(single)} images of all kinds take, and no other", stacklevel=6)
+
+
+@torch.no_grad()
+def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
+    """One line about a network whose scores for an image depend on the other images of its batch. What is left to
+    chance is no matter of the batch; where there is no answer, whoever asks next says so."""
+    parts = [_answer(network, part.clone()) for part in inputs.split(3)]
+    together, again = _answer(network, inputs.clone()), _answer(network, inputs.clone())
+    if any(scores is None for scores in (*parts, together, again)): return
+    apart = torch.cat(parts)
+    if apart.shape != together.shape or not together.isfinite().all(): return
+    near = NEAR * (together.max() - together.min()) + FLOAT * together.abs().max()
+    def moved(found: Tensor) -> Tensor:  # a rare image may move: roundings meet borders of levels
+        return (found - together).abs().amax(1).quantile(.75)
+    if moved(again) <= near < moved(apart):
+        raise ValueError(f"{name} gives an image other scores where other images are in its batch: let its forward "
+                         "pass compute each image alone, with no mean, softmax or normalisation over dimension 0")
 
 
 def _agree(network: Callable, other: Callable, inputs: Sequence[Tensor]) -> bool:
