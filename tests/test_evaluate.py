@@ -82,6 +82,32 @@ def test_float_networks_are_asked_in_torch(small, suite):
     assert not multiplies_integers(small) and not multiplies_integers(weights_only) and (found.engine == "torch").all()
 
 
+class Mixing(nn.Module):
+    def __init__(self, body, mix):
+        super().__init__()
+        self.body, self.mix = body, mix
+
+    def forward(self, x): return self.mix(self.body(x))
+
+
+@pytest.mark.parametrize("mix", [lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0)],
+                         ids=["mean of each class", "mean of all", "softmax"])
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused(small, suite, mix, recipe):
+    mixing = model_from(Mixing(copy.deepcopy(small), mix), name="mixing", classes=10, contract=small.contract)
+    compressed = compress(mixing, recipe, suite.data, progress=False).module
+    with warnings.catch_warnings(action="ignore"):  # that ONNX Runtime does not answer for it
+        with pytest.raises(ValueError, match="^mine gives an image other scores where other images are in its batch: "):
+            evaluate(dict(honest=small, mine=compressed), suite, progress=False)
+
+
+def test_a_model_from_elsewhere_that_mixes_images_is_refused(small, suite):
+    def mixing(x): return torch.from_numpy(x).mean((2, 3)).repeat(1, 4)[:, :10].softmax(0)
+    model = from_predict(mixing, small.contract, size_bytes=1)
+    with pytest.raises(ValueError, match="^theirs gives an image other scores"):
+        evaluate(dict(theirs=model), suite, progress=False)
+
+
 @pytest.mark.parametrize("name", ["onnx", "onnxruntime"])
 def test_without_onnxruntime_one_line_and_torch(rounded, suite, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
