@@ -214,8 +214,12 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
             if bar: bar.update(len(y))
     where, rows = dict(corruption=condition.corruption, severity=condition.severity), []
     for name, parts in answers.items():
-        found = condition_row(torch.cat(parts, 1).cpu().numpy(), classes=len(suite.data.classes))
-        rows.append(dict(name=name, **where, **found, engine=ready[name][0]))
+        found = torch.cat(parts, 1).cpu().numpy()
+        if wrong := int(np.isnan(found).any(0).sum()):
+            raise ValueError(f"{name} gives scores that are not finite for {wrong} of {found.shape[1]} images under "
+                             f"{condition.corruption} {condition.severity}: train it again, or load other weights")
+        row = condition_row(found, classes=len(suite.data.classes))
+        rows.append(dict(name=name, **where, **row, engine=ready[name][0]))
     return rows
 
 # %% ../nbs/38_evaluate.ipynb #72335c20

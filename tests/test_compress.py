@@ -591,6 +591,22 @@ def test_there_are_no_statistics_to_measure_again(make):
         compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
 
 
+@pytest.mark.parametrize("recipe", ["dense", "int8", "int4", "prune0.5", "cluster4", "half"])
+@pytest.mark.parametrize("name", ["stem.weight", "last.bias"])
+def test_a_network_whose_numbers_are_not_finite_is_refused_by_the_name_of_the_first(recipe, name):
+    model = net()
+    with torch.no_grad(): model.get_parameter(name).view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=f"^{name} holds numbers that are not finite: train again, or load other"):
+        compress(model, recipe, DATA)
+
+
+def test_int8_says_which_layer_is_given_what_is_not_finite():
+    model = net()
+    model.stem.register_forward_hook(lambda module, inputs, found: found * torch.nan)
+    with pytest.raises(ValueError, match="^what enters layer [a-z]+ is not finite: see what the network computes"):
+        compress(model, "int8", DATA)
+
+
 def without(layer, *names):
     for name in names: setattr(layer, name, None)
     return layer

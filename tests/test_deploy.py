@@ -507,6 +507,23 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_not_written(tmp_path, mix
     assert not list(tmp_path.iterdir())
 
 
+@needs_onnx
+def test_a_network_that_mixes_is_found_out_where_images_of_one_colour_have_no_scores(tmp_path):
+    def scaled(net, x): return x / x.std((1, 2, 3), keepdim=True)
+    net = Calling(scaled)
+    net.last = nn.Sequential(net.last, Function(lambda y: y - y.nanmean(0)))
+    refused_net = model_from(net, name="mixing", classes=6, contract=CONTRACT)
+    with pytest.raises(ValueError, match="gives an image other scores"): export_onnx(refused_net, tmp_path / "net.onnx")
+
+
+@needs_onnx
+def test_numbers_that_are_not_finite_are_not_written(tmp_path):
+    net = odd(lambda net, x: x)
+    with torch.no_grad(): net.last.bias[0] = torch.nan
+    with pytest.raises(ValueError, match="^last.bias holds numbers that are not finite"):
+        export_onnx(net, tmp_path / "net.onnx")
+
+
 class Function(nn.Module):
     def __init__(self, function):
         super().__init__()

@@ -82,23 +82,32 @@ def test_float_networks_are_asked_in_torch(small, suite):
     assert not multiplies_integers(small) and not multiplies_integers(weights_only) and (found.engine == "torch").all()
 
 
-class Mixing(nn.Module):
-    def __init__(self, body, mix):
+class Followed(nn.Module):
+    """A network and what is done to its scores."""
+    def __init__(self, body, then):
         super().__init__()
-        self.body, self.mix = body, mix
+        self.body, self.then = body, then
 
-    def forward(self, x): return self.mix(self.body(x))
+    def forward(self, x): return self.then(self.body(x))
 
 
 @pytest.mark.parametrize("mix", [lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0)],
                          ids=["mean of each class", "mean of all", "softmax"])
 @pytest.mark.parametrize("recipe", ["dense", "int8"])
 def test_a_network_that_mixes_the_images_of_a_batch_is_refused(small, suite, mix, recipe):
-    mixing = model_from(Mixing(copy.deepcopy(small), mix), name="mixing", classes=10, contract=small.contract)
+    mixing = model_from(Followed(copy.deepcopy(small), mix), name="mixing", classes=10, contract=small.contract)
     compressed = compress(mixing, recipe, suite.data, progress=False).module
     with warnings.catch_warnings(action="ignore"):  # that ONNX Runtime does not answer for it
         with pytest.raises(ValueError, match="^mine gives an image other scores where other images are in its batch: "):
             evaluate(dict(honest=small, mine=compressed), suite, progress=False)
+
+
+def test_scores_that_are_no_numbers_are_one_line(small, suite):
+    followed = Followed(copy.deepcopy(small), lambda y: y / (y - y))
+    broken = model_from(followed, name="broken", classes=10, contract=small.contract)
+    said = r"^mine gives scores that are not finite for ([0-9]+) of \1 images under clean 0: "
+    with pytest.raises(ValueError, match=said):
+        evaluate(dict(mine=broken), suite, progress=False)
 
 
 def test_a_model_from_elsewhere_that_mixes_images_is_refused(small, suite):
