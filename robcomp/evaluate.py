@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
-from ._deployment.answers import check_apart
+from ._deployment.answers import check_apart, checked_numbers
 from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
@@ -214,10 +214,7 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
             if bar: bar.update(len(y))
     where, rows = dict(corruption=condition.corruption, severity=condition.severity), []
     for name, parts in answers.items():
-        found = torch.cat(parts, 1).cpu().numpy()
-        if wrong := int(np.isnan(found).any(0).sum()):
-            raise ValueError(f"{name} gives scores that are not finite for {wrong} of {found.shape[1]} images under "
-                             f"{condition.corruption} {condition.severity}: train it again, or load other weights")
+        found = checked_numbers(torch.cat(parts, 1).cpu().numpy(), f"{name} under {' '.join(map(str, condition))}")
         row = condition_row(found, classes=len(suite.data.classes))
         rows.append(dict(name=name, **where, **row, engine=ready[name][0]))
     return rows

@@ -105,7 +105,7 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused(small, suite, mix
 def test_scores_that_are_no_numbers_are_one_line(small, suite):
     followed = Followed(copy.deepcopy(small), lambda y: y / (y - y))
     broken = model_from(followed, name="broken", classes=10, contract=small.contract)
-    said = r"^mine gives scores that are not finite for ([0-9]+) of \1 images under clean 0: "
+    said = r"^mine under clean 0 gives scores that are not finite for ([0-9]+) of \1 images: "
     with pytest.raises(ValueError, match=said):
         evaluate(dict(mine=broken), suite, progress=False)
 

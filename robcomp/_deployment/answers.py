@@ -116,6 +116,14 @@ def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
                          "pass compute each image alone, with no mean, softmax or normalisation over dimension 0")
 
 
+def checked_numbers(answers: np.ndarray, name: str) -> np.ndarray:
+    """The answers themselves, (kinds, images), or one line about those that are no numbers."""
+    if wrong := int(np.isnan(answers).any(0).sum()):
+        raise ValueError(f"{name} gives scores that are not finite for {wrong} of {answers.shape[1]} images: train it "
+                         "again, or load other weights")
+    return answers
+
+
 def _agree(network: Callable, other: Callable, inputs: Sequence[Tensor]) -> bool:
     """Do both give the same scores, as far as the first gives any?"""
     pairs = [(wanted, _answer(other, x)) for x in inputs if (wanted := _answer(network, x)) is not None]
