@@ -110,6 +110,12 @@ def _confidences(tree: Comparison | Group, drawn: Draws | None, kept: pd.DataFra
         return tree.holds({name: drawn.column(name)[:, own] for name in tree.columns()}).mean(0)
     return {name: share(inside) for name, inside in found.items()}
 
+def _beside(table: pd.DataFrame, columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    "A table with more columns, all at once: pandas warns where there are a hundred one by one."
+    together = pd.concat([table, pd.DataFrame(columns, table.index)], axis=1)
+    together.attrs |= table.attrs
+    return together
+
 # %% ../nbs/60_choice.ipynb #828dbb18
 def _selection(drawn: Draws, kept: pd.DataFrame, tree: Comparison | Group, best: str) -> Selection:
     "What other images and seeds would have chosen. A probability in the condition stays as it is."
@@ -147,7 +153,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     kept = ordered(candidates(table))
     tree, columns = condition(where, kept), {name: _values(kept[name]) for name in kept}
     columns |= _confidences(tree, drawn, kept)
-    kept = kept.assign(**{name: columns[name] for name in confidences(tree)})
+    kept = _beside(kept, {name: columns[name] for name in confidences(tree)})
     holds, lacks = tree.holds(columns), tree.shortfall(columns)
     value = goal_values(kept[holds], Goals(best))[best].to_numpy() * _sign(best)
     unsure = _UNSURE[type(study)] if len(kept) else first_failure(table)
@@ -168,7 +174,7 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to push"))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)
-    kept = kept.assign(**_confidences(tree, draws, kept))
+    kept = _beside(kept, _confidences(tree, draws, kept))
     found = _selection(draws, kept, tree, best)
     order = candidates(by_recipe(draws.table)).key
     share = pd.concat([found.table.chosen.reindex(order), pd.Series({"": found.nothing})])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
+from ._deployment.answers import check_apart, checked_numbers
 from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
@@ -213,8 +214,9 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
             if bar: bar.update(len(y))
     where, rows = dict(corruption=condition.corruption, severity=condition.severity), []
     for name, parts in answers.items():
-        found = condition_row(torch.cat(parts, 1).cpu().numpy(), classes=len(suite.data.classes))
-        rows.append(dict(name=name, **where, **found, engine=ready[name][0]))
+        found = checked_numbers(torch.cat(parts, 1).cpu().numpy(), f"{name} under {' '.join(map(str, condition))}")
+        row = condition_row(found, classes=len(suite.data.classes))
+        rows.append(dict(name=name, **where, **row, engine=ready[name][0]))
     return rows
 
 # %% ../nbs/38_evaluate.ipynb #72335c20
@@ -236,6 +238,7 @@ def evaluate(
     ready = {name: prepared(model, first, **options) for name, model in models.items()}
     with (full_precision(), torch.inference_mode(),
           progress_bar(len(suite) * len(ready), "evaluate", unit="answer", shown=progress) as bar):
+        for name, (_, answer) in ready.items(): check_apart(answer, as_input(first[:8], contract, device=device), name)
         for condition in suite.conditions:
             if suite.adapt: ready = ready_for(models, suite, condition, batch=batch, device=device)
             rows += condition_rows(ready, suite, condition, contract, batch=batch, device=device, bar=bar)

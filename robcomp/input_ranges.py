@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../nbs/25_input_ranges.ipynb #efe59d94
 from collections.abc import Iterable
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,16 @@ class InputHistogram:
     "Counts of the values that enter a layer, in a range that widens by doubling."
     bins, least = 2048, 1e-6  # a reach of zero has no bins
 
-    def __init__(self): self.reach, self.counts = 0., None
+    def __init__(self, name: str = ""): self.name, self.reach, self.counts = name, 0., None
 
     def __call__(self, module: nn.Module, inputs: tuple) -> None:
         "A forward pre-hook: counts, changes nothing."
         values = inputs[0].detach().float().flatten()
-        while (largest := max(values.abs().max().item(), self.least)) > self.reach: self._widen(largest)
+        largest = max(values.abs().max().item(), self.least)
+        if not isfinite(largest):
+            raise ValueError(f"what enters layer {self.name} is not finite: see what the network computes before it, "
+                             "or train it again")
+        while largest > self.reach: self._widen(largest)
         self.counts += torch.histc(values, self.bins, -self.reach, self.reach).cpu().double()
 
     def _widen(self, largest: float) -> None:
@@ -66,7 +71,7 @@ def watch_inputs(model: nn.Module,  # left as it is
                  watched: Iterable[Layer],  # layers of that model
 ) -> dict[str, InputHistogram]:  # by name of the layer
     "Histograms of what enters the layers."
-    seen = {layer.name: InputHistogram() for layer in watched}
+    seen = {layer.name: InputHistogram(layer.name) for layer in watched}
     hooks = [module.register_forward_pre_hook(seen[layer.name]) for layer in watched for module in layer.modules]
     training = model.training
     model.eval()

@@ -31,8 +31,11 @@ def in_integers(module: nn.Module,  # stays as it is
     for layer in layers(module).values():
         if layer.integers is not None: grids |= dict.fromkeys(layer.modules, layer.integers)
     parts = dict(ready.named_modules())
+    # a weight that is read beside its layer stays what it is
+    read = {node.target for node in ready.graph.nodes if node.op == "get_attr"} if isinstance(ready, fx.GraphModule) \
+        else set()
     for name, part in module.named_modules():
-        if part in grids and hasattr(parts.get(name), "input_range"):
+        if part in grids and hasattr(parts.get(name), "input_range") and f"{name}.weight" not in read:
             on_integers(parts[name], grids[part].cpu().numpy())
     if hasattr(module, "sums"): round_points(ready, module.sums, SumLevels)
     if rescaled: round_once(ready)

@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from ._files.atomic import writable_folder
 from ._files.notebooks import code_cells, injected, names_made, of_ipython
-from ._files.settings import read_parameter_file
+from ._files.settings import read_parameter_file, read_value
 from ._files.shipped import parameter_file, shipped, starting_weights
 from ._text.suggest import unknown, unknown_parameter
 from .choice import choose
@@ -34,9 +32,8 @@ def parameters(words: Iterable[str],  # as `EPOCHS=3`
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"{word!r} is not a parameter: write NAME=VALUE, as in EPOCHS=3")
-        try: found[name.lower()] = yaml.safe_load(value) if value else ""
-        except yaml.YAMLError:
-            raise ValueError(f"{word!r}: the value cannot be read as YAML; quote texts that hold : or {{") from None
+        if name.lower() in found: raise ValueError(f"{word!r:.200}: {name} stands twice: write it once")
+        found[name.lower()] = read_value(word, value)
     return found
 
 # %% ../nbs/89_parameters.ipynb #35b43c08

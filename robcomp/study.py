@@ -6,6 +6,7 @@
 __all__ = ['gather_tables', 'write_results']
 
 # %% ../nbs/90_study.ipynb #daa964a5
+import ast
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,8 @@ import pandas as pd
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
 from robcomp._text.numbers import written
-from robcomp.parameters import allowed_parameters, checked, experiment, parameters, with_file
+from robcomp.parameters import (allowed_parameters, check_values, checked, experiment, parameter_lines, parameters,
+                                with_file)
 from robcomp.choice import Choice, choose
 from robcomp.goals import Goals
 from robcomp.pareto import pareto
@@ -57,6 +59,12 @@ def _copy(path: Path, out, done: Event) -> None:
             out.flush()
             if last: return
 
+# %% ../nbs/90_study.ipynb #ff5373ad
+def check_before(given: Mapping, notebook: Path, *, own: bool) -> None:
+    "One line about a value that a notebook of ours would refuse, before a kernel starts; of another one, its folder."
+    set_there = {} if own else {line.targets[0].id: ast.literal_eval(line.value) for line in parameter_lines(notebook)}
+    check_values(set_there | (dict(folder=given["folder"]) if own else dict(given)))
+
 # %% ../nbs/90_study.ipynb #53df049e
 def execute(notebook: Path,
             given: Mapping,  # parameters
@@ -67,7 +75,9 @@ def execute(notebook: Path,
     from papermill.exceptions import PapermillExecutionError
     writable_folder(out.parent)
     asked = dict(checked(given, notebook))
-    try: execute_notebook(str(notebook), str(out), parameters=asked, progress_bar=False, log_output=False)
+    # papermill fills in what stands in the braces of a name
+    source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, out))
+    try: execute_notebook(source, target, parameters=asked, progress_bar=False, log_output=False)
     except PapermillExecutionError as error:
         raise RuntimeError(f"{error.ename}: {' '.join(error.evalue.split())} (the whole story is in {out})") from None
     return out
@@ -146,7 +156,9 @@ def main(words):
         if own or "arch" not in allowed_parameters(notebook): given.pop("arch", None)
         checked(given, notebook)
         kind = f"-{given.get('dataset', 'digits')}" if "dataset" in allowed_parameters(notebook) else ""
-        folder = Path(given.setdefault("folder", f"runs/{notebook.stem}{kind}"))
+        given.setdefault("folder", f"runs/{notebook.stem}{kind}")
+        check_before(given, notebook, own=own)
+        folder = Path(given["folder"])
         with shown_progress(): execute(notebook, given, folder / notebook.name)
         click.echo(closing_text(folder))
     except KeyboardInterrupt:

@@ -16,7 +16,8 @@ from torch import nn
 from robcomp._files.digest import tensors_sha256
 from robcomp._compression.state import layers, plain, state_of
 from robcomp.compress import compress, restored
-from robcomp.data import Data, Images, InputContract
+from robcomp.data import Data, Images, InputContract, as_input
+from robcomp.evaluate import deployed
 from robcomp.footprint import macs
 from robcomp.models import model_from
 from robcomp.pack import pack, unpack
@@ -589,6 +590,50 @@ def test_there_are_no_statistics_to_measure_again(make):
               "there are none to measure again, leave that out$",
     ):
         compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
+
+
+class Again(nn.Module):
+    """A convolution that is called again behind its normalisation, or whose weight is read there."""
+    def __init__(self, again):
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(3, 2)
+        self.again = again
+        nn.init.uniform_(self.norm.running_mean, -1, 1), nn.init.uniform_(self.norm.weight, .5, 2)
+
+    def forward(self, x): return self.last(self.again(self, self.norm(self.conv(x))).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+@pytest.mark.parametrize("again", [lambda net, x: net.conv(x), lambda net, x: nn.functional.conv2d(x, net.conv.weight)],
+                         ids=["called", "read"])
+def test_a_layer_that_is_used_again_is_evaluated_as_it_is(recipe, again):
+    torch.manual_seed(0)
+    compressed = compress(model_from(Again(again), name="again", classes=2, contract=CONTRACT), recipe, DATA).module
+    x = as_input(DATA.test.images, CONTRACT)
+    with torch.no_grad(): assert torch.allclose(deployed(compressed)(x), compressed(x), atol=.01)
+
+
+def test_what_hangs_on_a_network_is_evaluated_too():
+    model = net()
+    model.register_forward_hook(lambda module, inputs, scores: -scores)
+    x = as_input(DATA.test.images, CONTRACT)
+    with torch.no_grad(): assert torch.allclose(deployed(model)(x), model(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["dense", "int8", "int4", "prune0.5", "cluster4", "half"])
+@pytest.mark.parametrize("name", ["stem.weight", "last.bias"])
+def test_a_network_whose_numbers_are_not_finite_is_refused_by_the_name_of_the_first(recipe, name):
+    model = net()
+    with torch.no_grad(): model.get_parameter(name).view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=f"^{name} holds numbers that are not finite: train again, or load other"):
+        compress(model, recipe, DATA)
+
+
+def test_int8_says_which_layer_is_given_what_is_not_finite():
+    model = net()
+    model.stem.register_forward_hook(lambda module, inputs, found: found * torch.nan)
+    with pytest.raises(ValueError, match="^what enters layer [a-z]+ is not finite: see what the network computes"):
+        compress(model, "int8", DATA)
 
 
 def without(layer, *names):

@@ -404,6 +404,27 @@ def test_a_transparent_colour_is_laid_on_white_at_every_depth(channels, bits, tm
     assert (read[:, 4:] == 255).all() and abs(read[:, :4].astype(int) - (top // 2 + 1) * 255 / top).max() <= 1
 
 
+def write_tiff(path, levels, bits, meaning):
+    """Grey levels of some bits, packed into bytes; meaning 0: white is zero, 1: black is."""
+    packed = np.packbits([[int(bit) for level in row for bit in f"{level:0{bits}b}"] for row in levels], axis=1)
+    content = levels.astype("<u2").tobytes() if bits == 16 else packed.tobytes()
+    (height, width), place = levels.shape, 8 + 2 + 9 * 12 + 4
+    fields = {256: width, 257: height, 258: bits, 259: 1, 262: meaning, 273: place, 277: 1, 278: height,
+              279: len(content)}
+    entries = b"".join(struct.pack("<HHII", name, 4, 1, value) for name, value in fields.items())
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, 9) + entries + bytes(4) + content)
+
+
+@pytest.mark.parametrize("bits, meaning", [
+    (bits, meaning) for bits in (1, 2, 4, 8, 12, 16) for meaning in (0, 1) if (bits, meaning) != (12, 0)])  # no reader
+def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_path):
+    top = 2**bits - 1
+    grey = np.linspace(0, top, 64).round().astype(int).reshape(8, 8)
+    write_tiff(tmp_path / "x.tif", grey if meaning else top - grey, bits, meaning)
+    read = read_picture(tmp_path / "x.tif", 8)
+    assert abs(read[..., 0] - grey * 255 / top).max() <= 1
+
+
 @pytest.mark.parametrize("kind, said", [
     (np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
 @pytest.mark.parametrize("largest", [255, 65535, 2**31 - 1])

@@ -494,6 +494,45 @@ def test_a_network_that_counts_its_images_is_not_written(tmp_path):
 
 
 @needs_onnx
+@pytest.mark.parametrize("mixed", [
+    lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0), lambda y: y - y.roll(1, 0)],
+    ids=["mean of each class", "mean of all", "softmax", "neighbour"])
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+def test_a_network_that_mixes_the_images_of_a_batch_is_not_written(tmp_path, mixed, recipe):
+    net = Calling(lambda net, x: x)
+    net.last = nn.Sequential(net.last, Function(mixed))
+    compressed = compress(model_from(net, name="mixing", classes=6, contract=CONTRACT), recipe, DATA).module
+    with pytest.raises(ValueError, match="^this network cannot be written as ONNX: it gives an image other scores"):
+        export_onnx(compressed, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_a_network_that_mixes_is_found_out_where_images_of_one_colour_have_no_scores(tmp_path):
+    def scaled(net, x): return x / x.std((1, 2, 3), keepdim=True)
+    net = Calling(scaled)
+    net.last = nn.Sequential(net.last, Function(lambda y: y - y.nanmean(0)))
+    refused_net = model_from(net, name="mixing", classes=6, contract=CONTRACT)
+    with pytest.raises(ValueError, match="gives an image other scores"): export_onnx(refused_net, tmp_path / "net.onnx")
+
+
+@needs_onnx
+def test_numbers_that_are_not_finite_are_not_written(tmp_path):
+    net = odd(lambda net, x: x)
+    with torch.no_grad(): net.last.bias[0] = torch.nan
+    with pytest.raises(ValueError, match="^last.bias holds numbers that are not finite"):
+        export_onnx(net, tmp_path / "net.onnx")
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x): return self.function(x)
+
+
+@needs_onnx
 def test_a_choice_that_no_trial_image_meets_is_said(tmp_path):
     def rare(net, x): return x if x.amax() < 1e9 else -x
     with pytest.warns(UserWarning, match="reads values of its images in Python: the file holds the way") as said:
@@ -503,7 +542,7 @@ def test_a_choice_that_no_trial_image_meets_is_said(tmp_path):
 
 @needs_onnx
 @pytest.mark.parametrize("call", [
-    lambda net, x: torch.where(x.mean() > 0, -x, x),
+    lambda net, x: torch.where(x.mean((1, 2, 3), keepdim=True) > 0, -x, x),
     lambda net, x: x if x.shape[-1] % 2 else F.pad(x, (0, 1, 0, 1)),
     lambda net, x: x.reshape(x.shape[0], 6, -1, 7) if len(x) else x,
     lambda net, x: x if (net.last.weight > 1e9).sum() == 0 else -x], ids=["where", "sides", "number", "weights"])

@@ -126,6 +126,54 @@ def test_zeros_are_counted_from_the_zero_point(tmp_path):
     )
 
 
+def multiplied(constants, *nodes):
+    """A model of one product by `w`."""
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 4), ("y", 3))]
+    return helper.make_model(helper.make_graph([*nodes], "g", infos[:1], infos[1:], constants))
+
+
+@pytest.mark.parametrize("kind", ["BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2"])
+def test_zeros_of_short_floats_are_those_that_are_zero(kind):
+    values = np.array([[0, .25, -.5], [.5, 0, 2]] * 2, np.float32)
+    weight = helper.make_tensor("w", getattr(TensorProto, kind), values.shape, values.flatten())
+    model = multiplied([weight], helper.make_node("Cast", ["w"], ["c"], to=1),
+                       helper.make_node("MatMul", ["x", "c"], ["y"]))
+    assert counts(model) == dict(params=12, nonzero=8, distinct_codes=5)
+
+
+def test_zero_points_of_blocks_are_those_of_their_weights():
+    codes, zero = np.array([[1, 2, 3], [4, 2, 0], [5, 5, 5], [1, 2, 6]], np.int8), [[1, 2, 3], [5, 5, 6]]
+    constants = [numpy_helper.from_array(value, name) for name, value in dict(
+        w=codes, s=np.ones((2, 3), np.float32), z=np.array(zero, np.int8)).items()]
+    model = multiplied(constants, helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=0, block_size=2),
+                       helper.make_node("MatMul", ["x", "d"], ["y"]))
+    assert weights_of(model)[0]["w"].tolist() == [[0, 0, 0], [3, 0, -3], [0, 0, -1], [-4, -3, 0]]
+
+
+def test_weights_whose_codes_share_bytes_are_not_counted():
+    packed = numpy_helper.from_array(np.zeros((3, 1, 2), np.uint8), "w")
+    model = multiplied([packed], helper.make_node("MatMulNBits", ["x", "w", "w"], ["y"], domain="com.microsoft"))
+    assert counts(model) == {}
+
+
+@pytest.mark.parametrize("maker", ["ConstantOfShape", "Expand"])
+def test_a_file_that_makes_much_of_little_is_refused_before_it_is_run(maker, tmp_path, monkeypatch):
+    sides = numpy_helper.from_array(np.array([2**14, 2**14], np.int64), "sides")
+    one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+    nodes = [helper.make_node(maker, ["sides"] if maker == "ConstantOfShape" else ["one", "sides"], ["large"]),
+             helper.make_node("ReduceMax", ["large"], ["top"], keepdims=0),
+             helper.make_node("GlobalAveragePool", ["x"], ["m"]), helper.make_node("Flatten", ["m"], ["f"]),
+             helper.make_node("Add", ["f", "top"], ["y"])]
+    infos = [helper.make_tensor_value_info("x", 1, [None, 3, 32, 32]), helper.make_tensor_value_info("y", 1, [None, 3])]
+    graph = helper.make_graph(nodes, "g", infos[:1], infos[1:], [sides, one])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "n.onnx")
+    monkeypatch.setattr("robcomp.elsewhere.session", lambda *_, **__: pytest.fail("the file was run"))
+    with pytest.raises(ValueError, match="makes 1,073,741,8[0-9]{2} bytes out of constants, in a file of") as error:
+        from_onnx(tmp_path / "n.onnx", CONTRACT)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_tensors_beside_the_file_count(net, images, wanted, tmp_path):
     model = onnx.load(exported(net, tmp_path / "net.onnx"))

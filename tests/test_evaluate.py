@@ -1,8 +1,10 @@
 """Two engines, one answer: the bits of ONNX Runtime and torch on small and trained networks, and what happens without
 it."""
 
+import copy
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torch import nn
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
 from robcomp.data import Data, InputContract, as_input, load
+from robcomp.elsewhere import from_predict
 from robcomp.evaluate import (scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers,
                               condition_row, exact_where_close)
 from robcomp.models import load_weights, make_model, model_from
@@ -77,6 +80,41 @@ def test_float_networks_are_asked_in_torch(small, suite):
     weights_only = compress(small, "int8:weights", progress=False).module
     found = evaluate(dict(dense=small, weights=weights_only), suite, progress=False)
     assert not multiplies_integers(small) and not multiplies_integers(weights_only) and (found.engine == "torch").all()
+
+
+class Followed(nn.Module):
+    """A network and what is done to its scores."""
+    def __init__(self, body, then):
+        super().__init__()
+        self.body, self.then = body, then
+
+    def forward(self, x): return self.then(self.body(x))
+
+
+@pytest.mark.parametrize("mix", [lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0)],
+                         ids=["mean of each class", "mean of all", "softmax"])
+@pytest.mark.parametrize("recipe", ["dense", "int8"])
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused(small, suite, mix, recipe):
+    mixing = model_from(Followed(copy.deepcopy(small), mix), name="mixing", classes=10, contract=small.contract)
+    compressed = compress(mixing, recipe, suite.data, progress=False).module
+    with warnings.catch_warnings(action="ignore"):  # that ONNX Runtime does not answer for it
+        with pytest.raises(ValueError, match="^mine gives an image other scores where other images are in its batch: "):
+            evaluate(dict(honest=small, mine=compressed), suite, progress=False)
+
+
+def test_scores_that_are_no_numbers_are_one_line(small, suite):
+    followed = Followed(copy.deepcopy(small), lambda y: y / (y - y))
+    broken = model_from(followed, name="broken", classes=10, contract=small.contract)
+    said = r"^mine under clean 0 gives scores that are not finite for ([0-9]+) of \1 images: "
+    with pytest.raises(ValueError, match=said):
+        evaluate(dict(mine=broken), suite, progress=False)
+
+
+def test_a_model_from_elsewhere_that_mixes_images_is_refused(small, suite):
+    def mixing(x): return torch.from_numpy(x).mean((2, 3)).repeat(1, 4)[:, :10].softmax(0)
+    model = from_predict(mixing, small.contract, size_bytes=1)
+    with pytest.raises(ValueError, match="^theirs gives an image other scores"):
+        evaluate(dict(theirs=model), suite, progress=False)
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnxruntime"])

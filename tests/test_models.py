@@ -1,4 +1,7 @@
+import gc
+import json
 import os
+import warnings
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -266,6 +269,40 @@ def test_checkpoints_damaged_or_swollen(tmp_path):
     with pytest.raises(ValueError, match="holds no plain tensors"): load_weights(tiny(), path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive: archive.writestr("w/data/0", bytes(10**7))
     with pytest.raises(ValueError, match="unpack to more bytes than it has"): load_weights(tiny(), path)
+
+
+def test_tensors_that_repeat_a_few_bytes_are_refused_before_they_are_looked_at(tmp_path, monkeypatch):
+    path = tmp_path / "w.pt"
+    torch.save({"0.weight": torch.zeros(1).expand(10**4, 10**5)}, path)
+    monkeypatch.setattr(torch, "isfinite", lambda tensor: pytest.fail("four gigabytes were looked at"))
+    with pytest.raises(ValueError, match="holds tensors of 4,000,000,000 bytes in a file of [0-9,]+, as expand makes"):
+        load_weights(tiny(), path)
+
+
+def test_a_weight_under_two_names_counts_once(tmp_path):
+    weight = torch.randn(100, 100)
+    torch.save({"0.weight": weight, "1.weight": weight}, tmp_path / "w.pt")
+    assert weights_sha256(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("tensors, said", [
+    ({}, "holds no tensors: save model.state_dict"),
+    ({"0.weight": dict(dtype="F4", shape=[8], data_offsets=[0, 4])}, "holds tensors of 'F4', codes without"),
+    ({"0.weight": dict(dtype="F8_E8M0", shape=[4], data_offsets=[0, 4])}, "holds tensors of 'F8_E8M0', codes without")])
+def test_safetensors_without_weights_are_refused_in_one_line(tensors, said, tmp_path):
+    head = json.dumps(tensors).encode()
+    (tmp_path / "w.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(4) * bool(tensors))
+    with pytest.raises(ValueError, match=said) as error: load_weights(tiny(), tmp_path / "w.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_weights_is_closed(tmp_path):
+    save_weights(tiny(), tmp_path / "w.safetensors")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        load_weights(tiny(), tmp_path / "w.safetensors")
+        gc.collect()
+    assert not [one for one in said if issubclass(one.category, ResourceWarning)]
 
 
 def test_counters_of_batches_may_be_absent(tmp_path, capsys):

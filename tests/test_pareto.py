@@ -384,6 +384,13 @@ def test_a_network_at_chance_is_no_candidate():
     assert choose(table.assign(works=True), best="size_mb").row.key == "tiny"
 
 
+def test_many_probabilities_in_one_condition_are_read_without_a_word(draws, recwarn):
+    asked = " and ".join(f"P(robust > {level / 1000}) >= 0.1" for level in range(300, 450))
+    choice = choose(draws, where=asked, best="robust")
+    assert choice and len(choice.excluded) == 150 and not recwarn.list
+    assert choice_probability(draws, where=asked, best="robust").sum() == pytest.approx(1) and not recwarn.list
+
+
 def test_resampled_studies_leave_out_what_does_not_work():
     drawn = resample(example(), draws=60)
     broken = drawn.table.recipe == "int4"

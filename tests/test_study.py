@@ -1,5 +1,6 @@
 """The one command, from the outside: a tiny study, its files, its second run, and what it says to mistakes."""
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -87,6 +88,44 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     assert refused.returncode == 1
     errors = [line for line in refused.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("words, said", [
+    (["DATASET=cifr"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifr'"),
+    (["EPOCHS=010"], "epochs is a whole number from 1 on, got '010'"),
+    (["EPOCHS=1:30"], "epochs is a whole number from 1 on, got '1:30'"),
+    (["EPOCHS=1", "epochs=2"], "'epochs=2': epochs stands twice: write it once"),
+    (["RECIPES=[&a [1, 2], *a]"], "a * refers to another value: write it out, or quote it"),
+    (["PARAMETERS=5"], "parameters is the name of a file, got 5"),
+    (["PARAMETERS=twice.yaml"], "twice.yaml: epochs stands twice: write it once"),
+    (["PARAMETERS=octal.yaml"], "epochs is a whole number from 1 on, got '010'"),
+    (["ARCH=own.ipynb", "FOLDER=5"], "folder is the name of a folder, got 5"),
+    (["FOLDER=5"], "folder is the name of a folder, got 5")])
+def test_mistakes_are_heard_before_a_kernel_starts(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("robcomp.study.execute", lambda *_: pytest.fail("a kernel was started"))
+    Path("twice.yaml").write_text("epochs: 3\nfolder: runs\nepochs: 30\n")
+    Path("octal.yaml").write_text("epochs: 010\n")
+    cell = dict(cell_type="code", metadata=dict(tags=["parameters"]), source="folder = 'runs'")
+    Path("own.ipynb").write_text(json.dumps(dict(cells=[cell])))
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 1 and said in refused.output and refused.output.count("\n") == 1, refused.output
+
+
+def test_braces_in_the_name_of_a_folder_are_part_of_it(tmp_path, monkeypatch):
+    from robcomp.study import execute
+    asked = []
+    monkeypatch.setattr("papermill.execute_notebook", lambda *names, **_: asked.extend(names))
+    notebook = tmp_path / "a{b}.ipynb"
+    notebook.write_text(json.dumps(dict(cells=[])))
+    execute(notebook, {}, tmp_path / "out {}" / "{c" / "a.ipynb")
+    assert [name.format() for name in asked] == [str(notebook), str(tmp_path / "out {}" / "{c" / "a.ipynb")]
+
+
+def test_a_number_with_an_exponent_is_one_and_a_day_is_a_text():
+    from robcomp.parameters import parameters
+    assert parameters(["PEAK=1e-3", "FOLDER=2026-01-01", "EPOCHS=1_000", "SEEDS=[0, -1]", "WARMUP=.1", "EXTRA=true"]) \
+        == dict(peak=.001, folder="2026-01-01", epochs=1000, seeds=[0, -1], warmup=.1, extra=True)
 
 
 @pytest.mark.parametrize("given, said", [
@@ -219,6 +258,12 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
         injected = ["", "epochs = 3", f"# Parameters\n{name} = 3\n"]
         with pytest.raises(ParameterError, match=f"^unknown parameter '{name}'"):
             check_parameters(ran | {name: 3, "_ih": injected}, "mine", folder=tmp_path)
+
+
+def test_a_name_of_a_megabyte_is_cut_where_it_is_said():
+    from robcomp._text.suggest import unknown, unknown_column, unknown_parameter
+    for say in (lambda name, allowed: unknown("stage", name, allowed), unknown_column, unknown_parameter):
+        assert len(say("a" * 10**6, ["epochs", "batch"])) < 200
 
 
 @pytest.mark.parametrize("text", [

@@ -104,8 +104,17 @@ def left_float(module: nn.Module) -> str:
     return f"no stage compresses {names}: {left.parameters.sum():,} parameters stay float32"
 
 
+def check_finite(model: nn.Module) -> None:
+    """One line about the first parameter that holds what is no number."""
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            name = name.replace(".parametrizations.weight.original", ".weight")
+            raise ValueError(f"{name} holds numbers that are not finite: train again, or load other weights")
+
+
 def check_float(model: nn.Module) -> None:
     """One line about the first layer that cannot be compressed as it is."""
+    check_finite(model)
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if callable(weight) and not isinstance(weight, nn.Module):

@@ -17,11 +17,12 @@ scale are not.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Collection
 from warnings import catch_warnings, simplefilter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 COMPRESSIBLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -289,10 +290,26 @@ def plain(model: nn.Module) -> nn.Module:
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A plain copy in evaluation mode, batch normalisation folded into the layer before it; names of layers stay."""
+    """A plain copy in evaluation mode, batch normalisation folded into the layer before it; names of layers stay.
+
+    What fx cannot trace, or would trace without its hooks, and what shares a layer that would be folded, runs unfolded,
+    with the same answers."""
     from torch.fx.experimental.optimization import fuse
     model = plain(model).eval().requires_grad_(False)
+    if model._forward_hooks or model._forward_pre_hooks: return model
     with catch_warnings():
         simplefilter("ignore")
-        try: return fuse(model)
-        except Exception: return model  # what fx cannot trace runs unfolded, with the same answers
+        try:
+            traced = fx.symbolic_trace(model)
+            return traced if _shared_before_norms(traced) else fuse(model)
+        except Exception: return model
+
+
+def _shared_before_norms(traced: fx.GraphModule) -> bool:
+    """Is a layer that a normalisation follows called elsewhere too, or its weight read?"""
+    parts, calls = dict(traced.named_modules()), [node for node in traced.graph.nodes if node.op == "call_module"]
+    used = Counter(node.target for node in calls)
+    used.update(node.target.rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
+    norms = [node.args[0] for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
+    before = {node.target for node in norms if isinstance(node, fx.Node) and node.op == "call_module"}
+    return any(used[name] > 1 for name in before if isinstance(parts[name], COMPRESSIBLE))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from robcomp._compression.entry import check_finite
 from robcomp._deployment.quiet import attention_in_parts
 from robcomp._files.atomic import replacing
 from robcomp._text.errors import first_line
@@ -81,6 +82,7 @@ def traced(network: nn.Module, size: int) -> Callable[[Tensor], Tensor] | None:
 def check_one_way(network: nn.Module, contract: InputContract) -> None:
     """One line of error where other images take another way through a network than the one that is written, and one of
     warning where that cannot be ruled out."""
+    check_finite(network)
     written, (*single, together), read = traced(network, contract.size), trial_images(contract), False
     if written is None or not _agree(network, network, single): return  # chance: no two calls are the same
     for x in (*single, together):
@@ -89,8 +91,37 @@ def check_one_way(network: nn.Module, contract: InputContract) -> None:
     if not _agree(network, written, [*single, together]):
         ways = _agree(network, written, [torch.cat([x, x]) for x in single])
         raise ValueError(REFUSED + (ONE_NUMBER if ways else ONE_WAY))
+    check_apart(network, together, REFUSED + "it")
     if read: warn(f"the forward pass of this network reads values of its images in Python: the file holds the way that "
                   f"{len(single)} images of all kinds take, and no other", stacklevel=6)
+
+
+@torch.no_grad()
+def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
+    """One line about a network whose scores for an image depend on the other images of its batch. What is left to
+    chance is no matter of the batch; where there is no answer, whoever asks next says so."""
+    parts = [_answer(network, part.clone()) for part in inputs.split(3)]
+    together, again = _answer(network, inputs.clone()), _answer(network, inputs.clone())
+    if any(scores is None for scores in (*parts, together, again)): return
+    apart = torch.cat(parts)
+    if apart.shape != together.shape: return
+    finite = (together.isfinite() & apart.isfinite() & again.isfinite()).all(1)  # of one colour, an image may have none
+    if not finite.any(): return
+    together, apart, again = together[finite], apart[finite], again[finite]
+    near = NEAR * (together.max() - together.min()) + FLOAT * together.abs().max()
+    def moved(found: Tensor) -> Tensor:  # a rare image may move: roundings meet borders of levels
+        return (found - together).abs().amax(1).quantile(.75)
+    if moved(again) <= near < moved(apart):
+        raise ValueError(f"{name} gives an image other scores where other images are in its batch: let its forward "
+                         "pass compute each image alone, with no mean, softmax or normalisation over dimension 0")
+
+
+def checked_numbers(answers: np.ndarray, name: str) -> np.ndarray:
+    """The answers themselves, (kinds, images), or one line about those that are no numbers."""
+    if wrong := int(np.isnan(answers).any(0).sum()):
+        raise ValueError(f"{name} gives scores that are not finite for {wrong} of {answers.shape[1]} images: train it "
+                         "again, or load other weights")
+    return answers
 
 
 def _agree(network: Callable, other: Callable, inputs: Sequence[Tensor]) -> bool:

@@ -9,6 +9,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,10 @@ PRODUCTS = dict(
     ConvInteger=(1, -1, 3), MatMulInteger=(1, -1, 3), MatMulIntegerToFloat=(1, 6, 5), DynamicQuantizeMatMul=(1, 4, 3))
 # positions of parameters
 SCALED = dict(BatchNormalization=(1, 2), InstanceNormalization=(1, 2), LayerNormalization=(1, 2), PRelu=(1,))
+PACKED = {"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"}  # their codes share bytes, as each says itself
 UNCHANGED = {"DequantizeLinear", "Transpose", "Reshape", "Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze"}
+MADE = 2**28  # bytes of what a file computes from its constants alone, or
+MADE_A_BYTE = 16  # so many for each of its own: four bits that become a number of 64
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
          "tensor(uint8)": np.uint8}
 
@@ -67,6 +71,7 @@ def parts_of(path: Path) -> list[Path]:
     if not path.is_file(): return [path]
     try: model = load(path, load_external_data=False)
     except Exception: return [path]  # whoever runs it says what is wrong with it
+    check_made(model, path)
     named = {
         entry.value for tensor in tensors_of(model.graph) for entry in tensor.external_data if entry.key == "location"}
     for name in sorted(named):
@@ -76,6 +81,27 @@ def parts_of(path: Path) -> list[Path]:
                 "the network as one"
             )
     return [path, *(path.parent / name for name in sorted(named))]
+
+
+def check_made(model, path: Path) -> None:
+    """One line about a file that computes from its constants more than can be meant: a runtime does so when it reads
+    the file."""
+    from onnx import helper, shape_inference
+    try: graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception: return  # whoever runs it says what is wrong with it
+    constant, made = {tensor.name for tensor in graph.initializer} | {""}, set()
+    for node in graph.node:
+        if constant.issuperset(node.input): made |= {*node.output} - {""}
+        constant |= made
+    total = 0
+    for kind, value in ((value.type.tensor_type, value) for value in graph.value_info if value.name in made):
+        sides = [side.dim_value if side.HasField("dim_value") else 1 for side in kind.shape.dim]
+        total += prod(sides) * helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize if kind.elem_type else 0
+    if total > max(MADE, MADE_A_BYTE * path.stat().st_size):
+        raise ValueError(
+            f"{str(path)!r} makes {total:,} bytes out of constants, in a file of {path.stat().st_size:,}: write those "
+            "as weights, or compute them from the images"
+        )
 
 
 def tensors_of(graph) -> Iterator:
@@ -123,25 +149,29 @@ def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         for value in (entry.t for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"):
             constants[node.output[0]] = value
 
-    def array(name: str) -> np.ndarray: return numpy_helper.to_array(constants[name])
+    def array(name: str) -> np.ndarray:
+        found = numpy_helper.to_array(constants[name])
+        # numpy tells zeros and equal values apart in its own kinds alone, not in 16 or 8 bits of other floats
+        return found.astype(np.float32) if found.dtype.kind != "f" and "float" in found.dtype.name else found
 
-    def source(node, position: int) -> tuple[str, str, int]:
-        """Name of the constant behind an input, of its zero point, and the axis of that; "" where there is none."""
-        name, zero, axis = (node.input[position] if 0 <= position < len(node.input) else ""), "", 0
+    def source(node, position: int) -> tuple[str, str, int, int]:
+        """Name of the constant behind an input, of its zero point, the axis and the block of that; "" for none."""
+        name, zero, axis, block = (node.input[position] if 0 <= position < len(node.input) else ""), "", 0, 0
         while name not in constants and name in makers and makers[name].op_type in UNCHANGED:
             node, name = makers[name], makers[name].input[0]
             if node.op_type == "DequantizeLinear":
-                zero, axis = ((node.input[2] if len(node.input) > 2 else ""),
-                              next((entry.i for entry in node.attribute if entry.name == "axis"), 1))
-        return (name if name in constants else ""), zero, axis
+                said = {entry.name: entry.i for entry in node.attribute}
+                zero = node.input[2] if len(node.input) > 2 else ""
+                axis, block = said.get("axis", 1), said.get("block_size", 0)
+        return (name if name in constants else ""), zero, axis, block
 
     weights, others = {}, {}
     for node in model.graph.node:
         if node.op_type in PRODUCTS:
             weight, bias, point = PRODUCTS[node.op_type]
-            name, zero, axis = source(node, weight)
+            name, zero, axis, block = source(node, weight)
             if not zero and 0 <= point < len(node.input): zero = node.input[point]
-            if name: weights[name] = centred(array(name), array(zero) if zero in constants else None, axis)
+            if name: weights[name] = centred(array(name), array(zero) if zero in constants else None, axis, block)
             if name and (extra := source(node, bias)[0]): others[extra] = array(extra)
         for name in (source(node, position)[0] for position in SCALED.get(node.op_type, ())):
             if name: others[name] = array(name)
@@ -149,17 +179,17 @@ def weights_of(model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return weights, {name: value for name, value in others.items() if name not in weights}
 
 
-def centred(codes: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
-    """Codes less their zero point, so that 0 stands for a weight of zero; floats as they are."""
+def centred(codes: np.ndarray, zero: np.ndarray | None, axis: int, block: int = 0) -> np.ndarray:
+    """Codes less their zero point, so that 0 stands for a weight of zero; floats as they are. A zero point stands for
+    all, for a channel, or for a block of so many weights along the axis."""
     if codes.dtype.kind == "f" or codes.dtype.itemsize > 4: return codes
     codes = codes.astype(np.int64)
     if zero is None: return codes
-    zero = zero.astype(np.int64)
-    return codes - (
-        zero.reshape([-1 if k == axis % codes.ndim else 1 for k in range(codes.ndim)])
-        if zero.size > 1
-        else zero.reshape(())
-    )
+    zero, axis = zero.astype(np.int64), axis % codes.ndim
+    if block: zero = np.repeat(zero, block, axis).take(range(codes.shape[axis]), axis)
+    elif zero.size > 1: zero = zero.reshape([-1 if k == axis else 1 for k in range(codes.ndim)])
+    else: zero = zero.reshape(())
+    return codes - zero
 
 
 def added(node, makers: dict) -> Iterator[str]:
@@ -170,7 +200,8 @@ def added(node, makers: dict) -> Iterator[str]:
 
 
 def counts(model) -> dict:
-    """Parameters, those that are not zero, and the most codes of any layer; nothing where no weight can be read."""
+    """Parameters, those that are not zero, and the most codes of any layer; nothing where not all can be read."""
+    if any(node.op_type in PACKED for node in model.graph.node): return {}
     weights, others = weights_of(model)
     if not weights: return {}
     everything = [*weights.values(), *others.values()]

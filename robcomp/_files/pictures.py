@@ -25,7 +25,9 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 _check_range(image)
                 _read_transparency(image)
-                square = ImageOps.fit(_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BICUBIC)
+                ends = _ends(image)  # said by the file, not by the picture that was turned
+                turned = _rgb(ImageOps.exif_transpose(image), *ends)
+                square = ImageOps.fit(turned, (size, size), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
                          "scale it down or take it out") from None
@@ -108,6 +110,14 @@ def _check_range(image) -> None:
         raise ValueError("whole numbers of 32 bits, or with a sign, have no known range; save it with 8 or 16 bits")
 
 
+def _ends(image) -> tuple[int, int]:
+    """The numbers of black and of white in greys of more than eight bits: a TIFF may have 12, and white at zero."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    largest = 2 ** tags.get(BITS, (16,))[0] - 1
+    return (largest, 0) if tags.get(MEANING) == WHITE_IS_ZERO else (0, largest)
+
+
+BITS, MEANING, WHITE_IS_ZERO = 258, 262, 0  # BitsPerSample, PhotometricInterpretation and one of its values
 STEPS = {"L;2": 85, "L;4": 17}  # of grey levels that a PNG has in fewer bits than eight
 
 
@@ -119,11 +129,12 @@ def _read_transparency(image) -> None:
     if form == "RGB;16B": image.info["transparency"] = tuple(part >> 8 for part in colour)
 
 
-def _rgb(image):
+def _rgb(image, black: int, white: int):
     from PIL import Image
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
-        grey = np.clip(np.where(levels == image.info.get("transparency", -1), 65535, levels) // 257, 0, 255)
+        levels = np.where(levels == image.info.get("transparency", -1), white, levels)
+        grey = np.clip((levels - black) * 255 // (white - black), 0, 255)
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -20,6 +20,7 @@ def shipped(name: str,  # experiments or results
 def parameter_file(name: str | Path,  # a path, or the name of a file that comes with robcomp
 ) -> Path:
     """The parameter file that is meant; a file of the user's comes first."""
+    if not isinstance(name, (str, Path)): raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
     own, known = Path(name), shipped("experiments") / "parameters" / f"{name}.yaml"
     return known if known.is_file() and not own.exists() else own
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The tensors of a file by name, and what was done to get them, in words; one line of error for anything else."""
     path = path_of(path)
     if not path.is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
-    head = path.open("rb").read(8)
+    with path.open("rb") as file: head = file.read(8)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         tensors, done = unwrapped(_checkpoint(path), path)
     else: tensors, done = _safetensors(path), []
@@ -30,19 +30,35 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
         tensors, done = ({name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
                          [*done, f"took {prefix!r} off all names"])
-    for name, tensor in tensors.items(): _check_plain(path, name, tensor)
+    for name, tensor in tensors.items(): _check_kind(path, name, tensor)
+    _check_bytes(path, tensors.values())
+    for name, tensor in tensors.items(): _check_finite(path, name, tensor)
     for word, kinds in (("widened", (torch.float16, torch.bfloat16)), ("narrowed", (torch.float64,))):
         if found := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in kinds}:
             done = [*done, f"{word} {' and '.join(sorted(found))}"]
     return tensors, done
 
 
-def _check_plain(path: Path, name: str, tensor: torch.Tensor) -> None:
+def _check_kind(path: Path, name: str, tensor: torch.Tensor) -> None:
     """One line about a tensor that holds no weights as they are."""
     kept = "sparse" if tensor.layout != torch.strided else "on no device" if tensor.is_meta else ""
     if kept: raise ValueError(f"{str(path)!r} holds {name} {kept}: save dense tensors")
     if tensor.is_floating_point() and tensor.dtype not in FLOATS or tensor.is_complex() or tensor.is_quantized:
         raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: numbers without their scales are no weights")
+
+
+def _check_bytes(path: Path, tensors: Iterable[torch.Tensor]) -> None:
+    """One line about tensors that would take more bytes than their file has, because they repeat what is in it; one
+    under several names counts once."""
+    different = {(tensor.data_ptr(), tensor.shape, tensor.stride()): tensor.nbytes for tensor in tensors}
+    if (taken := sum(different.values())) > (had := path.stat().st_size):
+        raise ValueError(
+            f"{str(path)!r} holds tensors of {taken:,} bytes in a file of {had:,}, as expand makes them: save them "
+            "contiguous"
+        )
+
+
+def _check_finite(path: Path, name: str, tensor: torch.Tensor) -> None:
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
         raise ValueError(
             f"{str(path)!r} holds values of {name} that are no finite numbers: a training that diverged leaves such "
@@ -53,9 +69,13 @@ def _check_plain(path: Path, name: str, tensor: torch.Tensor) -> None:
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
-    try: return load(path.read_bytes())
+    try: tensors = load(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is no whole safetensors file ({first_line(error)}): write it again") from None
+    except KeyError as error:  # a kind of numbers that the reader has no word for
+        raise ValueError(f"{str(path)!r} holds tensors of {error}, numbers without their scales: save floats") from None
+    if not tensors: raise ValueError(f"{str(path)!r} holds no tensors: save model.state_dict()")
+    return tensors
 
 
 def _checkpoint(path: Path) -> object:

@@ -25,10 +25,10 @@ COLUMNS_FIRST = "clean robust worst drop size_mb onnx_bytes latency_s energy_j c
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     """The line to raise: what was asked for, the nearest right name, all that is allowed."""
     allowed = list(allowed)
-    near = get_close_matches(str(name).lower(), [word.lower() for word in allowed], n=1, cutoff=0.5)
+    near = get_close_matches(str(name)[:100].lower(), [word.lower() for word in allowed], n=1, cutoff=0.5)
     guess = next((word for word in allowed if near and word.lower() == near[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
-    return f"unknown {kind} {name!r}: {hint}allowed: {', '.join(allowed)}"
+    return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
 def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column") -> str:
@@ -39,7 +39,7 @@ def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column"
     first = [word for word in COLUMNS_FIRST if word in allowed]
     shown = first if first and len(allowed) > 12 else allowed
     more = f" and {len(allowed) - len(shown)} more" if len(allowed) > len(shown) else ""
-    return f"unknown {kind} {name!r}: {hint}allowed: {', '.join(shown)}{more}"
+    return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(shown)}{more}"
 
 
 def _meant(name: str, allowed: list[str]) -> list[str]:
@@ -62,7 +62,7 @@ def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
         if owners: hint = f"it is one of {', '.join(owners)}, not of {of}; "
     near = get_close_matches(small, allowed, n=1, cutoff=.8) or [MEANT.get(small, "")]
     if near[0] in allowed: hint = f"did you mean {near[0]!r}? "
-    return f"unknown parameter {name!r}: {hint}allowed: {', '.join(allowed)}"
+    return f"unknown parameter {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
 def whole_level(level: object) -> str:
