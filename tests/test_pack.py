@@ -1294,6 +1294,7 @@ def mutated(data, rng):
             if not data: return b""
         return bytes(data)
     header, body = opened(bytes(data))
+    if rng.random() < .25: return _exchanged(header, parts_of(header, body), rng)
     if rng.random() < .4: return _resectioned(header, body, rng)
     header, body = _changed(header, rng), bytearray(body)
     if rng.random() < .5:
@@ -1305,6 +1306,40 @@ def mutated(data, rng):
             try: section[3], at = zlib.crc32(body[at:at + section[2]]), at + section[2]
             except Exception: break
     return closed(header, bytes(body))
+
+
+OTHER_RECIPES = ("dense", "int8", "int4", "prune0.5", "prune0.5+int8", "cluster4", "cluster16+int8", "half", "recal",
+                 "prune0.5+half", "cluster4:channel", "tune1", "prune0.5:channel", "prune0.5:gradual+tune3")
+COUNTS = (0, 1, 2, 255, 256, 2**15, 2**16, 2**24, 2**31, 2**39, 2**40)
+
+
+def _exchanged(header, parts, rng):
+    """Two sections of a kind or two layers exchanged, another recipe, a table of codes cut, a count that is huge, or
+    several of these, behind right checksums."""
+    def sections():
+        pairs = [(one, other) for one in parts for other in parts if one != other and one[1] == other[1]]
+        one, other = rng.choice(pairs or [tuple(rng.sample(list(parts), 2))])
+        parts[one], parts[other] = parts[other], parts[one]
+
+    def names():
+        one, other = rng.sample(header["layers"], 2)
+        one["name"], other["name"] = other["name"], one["name"]
+
+    def recipe(): header["recipe"] = rng.choice(OTHER_RECIPES)
+
+    def table():
+        key = rng.choice([key for key in parts if key[1].startswith(("codebook", "scale"))] or list(parts))
+        parts[key] = parts[key][:rng.choice([0, 1, len(parts[key]) // 2, max(len(parts[key]) - 4, 0)])]
+
+    def count():
+        entry = rng.choice(header["layers"])
+        name = rng.choice(["shape", "shape", "k", "clusters", "bits"])
+        if name == "shape": entry["shape"][rng.randrange(len(entry["shape"]))] = rng.choice(COUNTS)
+        elif name in entry: entry[name] = rng.choice(COUNTS)
+        else: header["classes"] = rng.choice(COUNTS)
+
+    for _ in range(rng.choice([1, 1, 2])): rng.choice([sections, names, recipe, table, count])()
+    return rewritten(header, parts)
 
 
 def _resectioned(header, body, rng):
