@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ._display.live import live_script
 from ._display.page import STYLE, TABLE, html_table, seeds_table
 from ._display.svg import figure
 from ._files.atomic import replacing, writable_folder
+from ._store.closing import guessing_line
 from ._text.numbers import cell, head
 from .chart_tables import has_seeds, seeds_said
 from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
@@ -103,6 +105,15 @@ def sections(table: pd.DataFrame,  # summary of one network, a row a trial
             + section(f"By corruption: {name}", *[drawn(chart_heat(rows, value=value)) for value in known])
             + section(f"By severity: {name}", drawn(chart_severity(rows, value=known[0]))))
 
+# %% ../nbs/72_report.ipynb #212efc23
+def guessing(tables: Tables) -> list[str]:  # one line a network
+    "The dense networks of a study that classify no more clean images correctly than guessing would."
+    dense = tables.trials[(tables.trials["recipe"] == "dense") & (tables.trials["status"] == "ok")]
+    labels = tables.deals.groupby("suite")["labels"].apply(lambda parts: len(np.unique(np.concatenate(list(parts)))))
+    found = {guessing_line(trial.arch, tables.rows[tables.rows["key"] == trial.key], labels[trial.suite])
+             for trial in dense.itertuples()}
+    return sorted(found - {""})
+
 # %% ../nbs/72_report.ipynb #c4e89925
 def decision(choice: Choice | None,  # as `choose` gives it
 ) -> str:  # HTML, empty where nothing was chosen
@@ -158,7 +169,8 @@ def write_report(tables: Tables,  # a study, with one or several seeds a recipe
     ended = _ended(table)
     parts = [sections(part, rows[networks(rows) == network], bounds)
              for network, part in ended.groupby(networks(ended))]
-    body = "".join([f"<p>{escape(_counts(ended))}</p>", decision(choice), *parts, failures(table)])
+    doubts = [f"<p><strong>{escape(line)}</strong></p>" for line in guessing(tables)]
+    body = "".join([f"<p>{escape(_counts(ended))}</p>", *doubts, decision(choice), *parts, failures(table)])
     page = PAGE.format(title=escape(title), style=STYLE + TABLE, body=body, script=live_script(),
                        made=f"Made from {len(tables.rows)} rows of results.")
     path = writable_folder(folder) / name

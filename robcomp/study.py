@@ -27,7 +27,7 @@ from robcomp.parameters import (allowed_parameters, check_values, checked, exper
 from robcomp.choice import Choice, choose
 from robcomp.goals import Goals
 from robcomp.pareto import pareto
-from robcomp.report import write_report
+from robcomp.report import guessing, write_report
 from robcomp.results import summarise
 from robcomp.tables import Tables, collect, write_tables
 from robcomp.replicates import by_recipe
@@ -123,7 +123,8 @@ def write_results(tables: Tables,  # of one study
     with replacing(folder / "summary.csv", "w") as file: table.to_csv(file, index=False)
     with replacing(folder / "summary.parquet") as file: table.to_parquet(file)
     write_report(tables, folder, choice=choice, title=title)
-    for name, text in {"front.txt": front_text(table), "choice.txt": str(choice)}.items():
+    said = "\n".join([*guessing(tables), str(choice)])
+    for name, text in {"front.txt": front_text(table), "choice.txt": said}.items():
         with replacing(folder / name, "w") as file: file.write(text + "\n")
     return choice
 

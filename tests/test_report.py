@@ -174,3 +174,12 @@ def test_with_one_seed_a_report_has_no_seeds_to_open(page):
                                            (["one", Path("b/two"), "c/three"], "`one`, `two` and `three`")])
 def test_studies_that_a_page_reads_are_named_as_in_a_sentence(folders, said):
     assert studies_read(folders).split(", which")[0] == said
+
+
+def test_a_choice_among_networks_that_guess_is_doubted_in_the_report(tmp_path):
+    tables = example()
+    rows = tables.rows.assign(correct=tables.rows["correct"].where(tables.rows["corruption"] != "clean", 0))
+    said = "dense vgg19 classifies 0.000 of clean images correctly, no more than guessing"
+    page = write_report(tables._replace(rows=rows), tmp_path, choice=choose(tables), draws=20).read_text()
+    assert said in page and page.index(said) < page.index("Ship ")
+    assert "no more than guessing" not in write_report(tables, tmp_path, draws=20).read_text()

@@ -27,8 +27,10 @@ _COMPARE = {"<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.g
             "==": np.equal, "!=": np.not_equal}
 _MIRROR = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "==", "!=": "!="}
 _NEGATE = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "==": "!=", "!=": "=="}
+NO_ARITHMETIC = "conditions do not calculate; a third of the float32 bytes is written compression_ratio >= 3"
 _HINT = {"=": "equality is written ==", "%": "fractions are written 0 to 1, as 0.6", "&": "write and", "|": "write or",
-         "!": "write not", "'": "a quotation that does not end", '"': "a quotation that does not end"}
+         "!": "write not", "/": NO_ARITHMETIC, "*": NO_ARITHMETIC, "'": "a quotation that does not end",
+         '"': "a quotation that does not end"}
 DEEPEST = 50
 
 
