@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 # %% ../nbs/37_checked_answers.ipynb #1965436f
+from ._text.guessing import is_guessing
 from .data import Images, as_input
 
 # %% ../nbs/37_checked_answers.ipynb #4b802e59
@@ -44,12 +45,6 @@ def answers_of(model: nn.Module,  # with `.contract`
         seen += [x.min().item(), x.max().item()]
         answers.append(model(x).argmax(1).numpy())
     return np.concatenate(answers), min(seen), max(seen)
-
-# %% ../nbs/37_checked_answers.ipynb #b6782e46
-def is_guessing(correct: float, images: int, classes: int) -> bool:  # correct: share of correct answers
-    "Are no more answers correct than by guessing?"
-    chance = 1 / classes
-    return correct <= chance + 2 * (chance * (1 - chance) / images) ** .5
 
 # %% ../nbs/37_checked_answers.ipynb #a8019f0b
 def checked_answers(model: nn.Module,  # with `.contract` and `.classes`

@@ -17,7 +17,7 @@ from ._display.live import live_script
 from ._display.page import STYLE, TABLE, html_table, seeds_table
 from ._display.svg import figure
 from ._files.atomic import replacing, writable_folder
-from ._store.closing import guessing_line
+from ._text.guessing import guessing_line
 from ._text.numbers import cell, head
 from .chart_tables import has_seeds, seeds_said
 from .charts import chart_front, chart_heat, chart_severity, chart_spec, working

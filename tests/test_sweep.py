@@ -803,8 +803,8 @@ def said_of(own, recipes, folder):
 
 def test_a_dense_network_that_guesses_is_said_once(tmp_path):
     line, = said_of(answers_of(-1), ["dense"], tmp_path / "wrong")
-    assert re.fullmatch(r"dense mynet classifies 0\.0\d\d of clean images correctly, no more than guessing: "
-                        "do its weights, its contract and the order of its classes fit[?]", line)
+    assert re.fullmatch(r"dense mynet classifies 0\.0\d\d of clean images correctly, no more than guessing: train it "
+                        "longer, or do its weights, its contract and the order of its classes fit[?]", line)
     assert said_of(answers_of(-1), ["dense"], tmp_path / "wrong") == []
     assert said_of(answers_of(1), ["dense"], tmp_path / "right") == []
 

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from warnings import warn
 
-import pandas as pd
-
 from robcomp._store.checked import statuses
 from robcomp._store.shards import read_record, read_trial
-from robcomp.checked_answers import is_guessing
-from robcomp.schema import CLEAN, Trial
+from robcomp._text.guessing import guessing_line
+from robcomp.schema import Trial
 
 
 @contextmanager
@@ -36,15 +34,6 @@ def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> N
 def guessing_said(dense: Trial, folder: Path, classes: int) -> str:
     """One line about a dense network that does no better than guessing; empty where it does."""
     return guessing_line(dense.arch, read_trial(folder / "trials" / f"{dense.key}.parquet")[1], classes)
-
-
-def guessing_line(arch: str, rows: pd.DataFrame, classes: int) -> str:
-    """The same from the rows of a trial."""
-    clean = rows[rows.corruption == CLEAN]
-    right, images = clean.correct.sum() / clean.n.sum(), int(clean.n.sum())
-    if not is_guessing(right, images, classes): return ""
-    return (f"dense {arch} classifies {right:.3f} of clean images correctly, no more than guessing: train it longer, "
-            "or do its weights, its contract and the order of its classes fit?")
 
 
 def failures_said(failed: Sequence[Trial], count: int, folder: Path) -> str:
