@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
+from torchvision.models import resnet18
 
+from robcomp.data import contract_of, load
+from robcomp.models import model_from, weights_sha256
 from robcomp.study import main
+from robcomp.training import Training
 
 ROOT = Path(__file__).parents[1]
 
@@ -321,3 +326,17 @@ def test_the_network_that_comes_with_robcomp_is_the_one_of_the_committed_tables(
     trials = pd.read_parquet(ROOT / "results" / "mobilenetv2-cifar10" / "trials.parquet")
     file = starting_weights("auto", arch="mobilenetv2", dataset="cifar10")
     assert file.stat().st_size < 5e6 and set(trials.weights) == {weights_sha256(file)}
+
+
+def test_a_network_of_ones_own_starts_alike_when_its_page_is_run_again():
+    """So that an interrupted training goes on from its checkpoint, which belongs to the weights it began with."""
+    cells = json.loads((ROOT / "nbs" / "experiments" / "own_model.ipynb").read_text())["cells"]
+    code, = (text for cell in cells if cell["cell_type"] == "code" and "checkpoint=" in (text := "".join(cell["source"])))
+    starts = []
+    for _ in range(2):
+        data = load("digits")
+        names = dict(torch=torch, resnet18=resnet18, data=data, seed=3, epochs=1, peak=.1, batch=8, folder="", device="",
+                     model_from=model_from, contract_of=contract_of, Training=Training,
+                     fit=lambda network, *_, **__: starts.append(weights_sha256(network)) or pd.DataFrame())
+        exec(code, names)
+    assert starts[0] == starts[1]
