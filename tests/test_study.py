@@ -331,12 +331,12 @@ def test_the_network_that_comes_with_robcomp_is_the_one_of_the_committed_tables(
 def test_a_network_of_ones_own_starts_alike_when_its_page_is_run_again():
     """So that an interrupted training goes on from its checkpoint, which belongs to the weights it began with."""
     cells = json.loads((ROOT / "nbs" / "experiments" / "own_model.ipynb").read_text())["cells"]
-    code, = (text for cell in cells if cell["cell_type"] == "code" and "checkpoint=" in (text := "".join(cell["source"])))
+    code, = (text for text in ("".join(cell["source"]) for cell in cells) if "checkpoint=" in text)
     starts = []
     for _ in range(2):
         data = load("digits")
-        names = dict(torch=torch, resnet18=resnet18, data=data, seed=3, epochs=1, peak=.1, batch=8, folder="", device="",
-                     model_from=model_from, contract_of=contract_of, Training=Training,
+        names = dict(manual_seed=torch.manual_seed, resnet18=resnet18, data=data, seed=3, epochs=1, peak=.1,
+                     batch=8, folder="", device="", model_from=model_from, contract_of=contract_of, Training=Training,
                      fit=lambda network, *_, **__: starts.append(weights_sha256(network)) or pd.DataFrame())
         exec(code, names)
     assert starts[0] == starts[1]
