@@ -139,7 +139,8 @@ def _lacking(dense, conditions, names):
     errors = _errors(dense, conditions)
     faint = {measure: np.array(names, str)[errors[kind][:len(names)] < STEADY]
              for measure, kind in dict(mce="error", relative_mce="gap").items()}
-    return [f"{measure} leaves out {', '.join(some)}: the reference hardly suffers"
+    def said(some): return ", ".join(some) if len(some) < 4 else f"{len(some)} of {len(names)} corruptions"
+    return [f"{measure} leaves out {said(some)}: the reference hardly suffers"
             for measure, some in faint.items() if len(some)]
 
 # %% ../nbs/51_results.ipynb #1c0e4549

@@ -340,3 +340,12 @@ def test_a_network_of_ones_own_starts_alike_when_its_page_is_run_again():
                      fit=lambda network, *_, **__: starts.append(weights_sha256(network)) or pd.DataFrame())
         exec(code, names)
     assert starts[0] == starts[1]
+
+
+def test_a_corruption_in_the_place_of_a_column_is_told_where_it_is_found():
+    from robcomp.choice import choose
+    from robcomp.results import summarise
+    from robcomp.tables import example
+    for given in (dict(best="fog"), dict(where="jpeg_compression > 0.5")):
+        with pytest.raises(ValueError, match=r"is a corruption and no column.*by_condition\(tables\)"):
+            choose(summarise(example()), **given)

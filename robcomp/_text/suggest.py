@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
+from robcomp.schema import CORRUPTIONS
 
 # other words for parameters, and which are meant
 MEANT = dict(network="arch", arch="network", model="arch", data="dataset", lr="peak", learning_rate="peak",
@@ -34,6 +35,9 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
 def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column") -> str:
     """The line to raise for a column that is not there: which are meant or nearest, and those asked for first."""
     allowed = list(allowed)
+    if str(name) in CORRUPTIONS:
+        return (f"{name} is a corruption and no {kind}: by_condition(tables) of robcomp.chart_tables has the accuracy "
+                "under each")
     guesses = _meant(str(name).lower(), allowed)
     hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
     first = [word for word in COLUMNS_FIRST if word in allowed]
