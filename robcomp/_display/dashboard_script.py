@@ -72,7 +72,7 @@ function intervalsSaid(network) {
     + "Intervals: over images and seeds; with one seed over images alone.";
 }
 
-function seedsSaid(one, other) {
+function pairSeedsSaid(one, other) {
   const both = one.seeds > 1 && other.seeds > 1;
   return both ? "Intervals of 95 % over the same test images and over seeds."
     : "Intervals of 95 % over the same test images; variation between seeds is not in them.";
@@ -309,7 +309,7 @@ function explorer(root) {
     part("compare").innerHTML = `<p>${code(one.label)} against ${code(other.label)}:
       ${lines.length ? lines.join("; ") : "the same recipe"}.
       Files: ${written("size_mb", one.size_mb)} and ${written("size_mb", other.size_mb)}.
-      ${seedsSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
+      ${pairSeedsSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
     const rows = a === b ? [[a, one.label]] : [[a, one.label], [b, other.label]];
     embedded(part("profile"), profileSpec(rows, [one.label, other.label], dense), shownWidth, 760,
              {actions: false, renderer: "svg"});

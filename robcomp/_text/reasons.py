@@ -38,7 +38,6 @@ def _part_said(part: str, excluded: int, unknown: int) -> str:
     """How many recipes fail one part of a condition, and how many have no value for it."""
     said = [f"excludes {excluded}"] if excluded else []
     if unknown: said.append(f"is not known for {unknown} recipe{'s' * (unknown > 1)}")
-    if unknown and "onnx_bytes" in part: said[-1] += " (a sweep writes no ONNX files, export_onnx does)"
     return f"{part} {' and '.join(said)}" if said else ""
 
 
