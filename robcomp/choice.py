@@ -13,7 +13,7 @@ import pandas as pd
 from ._store.folders import check_tables
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
-from ._text.suggest import unknown_column
+from ._text.columns import unknown_column
 from .goals import Goals, candidates, goal_values, left_out, ordered
 from .results import DIRECTIONS, summarise
 from .tables import Tables, counts_only

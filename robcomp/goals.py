@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ._text.reasons import left_out_said, name_of
-from ._text.suggest import unknown, unknown_column
+from ._text.columns import unknown_column
+from ._text.suggest import unknown
 from .replicates import by_recipe, recipe_numbers
 from .results import DIRECTIONS
 

@@ -266,7 +266,8 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
 
 
 def test_a_name_of_a_megabyte_is_cut_where_it_is_said():
-    from robcomp._text.suggest import unknown, unknown_column, unknown_parameter
+    from robcomp._text.columns import unknown_column
+    from robcomp._text.suggest import unknown, unknown_parameter
     for say in (lambda name, allowed: unknown("stage", name, allowed), unknown_column, unknown_parameter):
         assert len(say("a" * 10**6, ["epochs", "batch"])) < 200
 

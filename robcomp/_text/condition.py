@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robcomp._text.suggest import unknown_column
+from robcomp._text.columns import unknown_column
 
 _TOKEN = re.compile(r"""(?P<space>\s+) | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
                       | (?P<text>'[^']*'|"[^"]*") | (?P<op><=|>=|==|!=|<|>) | (?P<name>[^\W\d]\w*)

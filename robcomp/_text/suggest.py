@@ -6,21 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
-from robcomp.schema import CORRUPTIONS
 
 # other words for parameters, and which are meant
 MEANT = dict(network="arch", arch="network", model="arch", data="dataset", lr="peak", learning_rate="peak",
              wd="weight_decay", decay="weight_decay", gpu="device", cuda="device", output="folder", path="folder",
              store="folder", batch_size="batch", budget="where")
-
-
-# other words for columns, and which are meant
-COLUMNS_MEANT = dict(
-    accuracy="clean robust", acc="clean robust", robustness="robust", size="size_mb size_bytes", mb="size_mb",
-    bytes="size_bytes", latency="latency_s", time="latency_s", speed="latency_s", energy="energy_j", flops="macs",
-    parameters="params", compression="compression_ratio", ece="ece_clean ece_robust", network="arch", model="arch")
-# the columns that people ask for first
-COLUMNS_FIRST = "clean robust worst drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
@@ -30,30 +20,6 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     guess = next((word for word in allowed if near and word.lower() == near[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
     return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
-
-
-def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column") -> str:
-    """The line to raise for a column that is not there: which are meant or nearest, and those asked for first."""
-    allowed = list(allowed)
-    if str(name) in CORRUPTIONS:
-        return (f"{name} is a corruption and no {kind}: by_condition(tables) of robcomp.chart_tables has the accuracy "
-                "under each")
-    guesses = _meant(str(name).lower(), allowed)
-    hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
-    first = [word for word in COLUMNS_FIRST if word in allowed]
-    shown = first if first and len(allowed) > 12 else allowed
-    more = f" and {len(allowed) - len(shown)} more" if len(allowed) > len(shown) else ""
-    return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(shown)}{more}"
-
-
-def _meant(name: str, allowed: list[str]) -> list[str]:
-    """The columns that a word stands for; else at most two whose names are nearest to it."""
-    guesses = [word for word in COLUMNS_MEANT.get(name, "").split() if word in allowed]
-    own = {word.lower(): word for word in reversed(allowed)}
-    near = get_close_matches(name, own, n=2, cutoff=.5)
-    # a second one that is much farther away only distracts
-    close = [own[word] for word in near if word == near[0] or word in get_close_matches(name, near, cutoff=.8)]
-    return guesses or close
 
 
 def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
