@@ -204,8 +204,8 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
 ) -> pd.DataFrame:  # an epoch a row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
     """Train a network.
 
-    Column `size` is there where image sizes change. Raises ValueError where network, data and training do not fit,
-    for a device not here, a checkpoint damaged or of other work, a loss that is no number; the network is as it was.
+    Columns `size` and `test_accuracy` need `sizes` and `watch`. Raises ValueError where network, data, training do not
+    fit, a device is absent, a checkpoint damaged or of other work, the loss no number; the network is then as it was.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)

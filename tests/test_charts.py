@@ -258,7 +258,7 @@ def test_conditions_are_means_over_seeds(three):
     assert fog["accuracy"] == pytest.approx(own["accuracy"].mean(), abs=1e-4) and fog["seeds"] == 3
 
 
-def test_with_one_seed_charts_say_that_training_luck_is_left_out_and_nothing_else(tables, table):
+def test_with_one_seed_charts_say_that_seed_variation_is_left_out_and_nothing_else(tables, table):
     chart = chart_front(table, intervals(tables, draws=20))
     assert "Bars: intervals over images; one seed a recipe, so seed variation is left out." in words_of(chart)
     again = chart_front(table, recipe_intervals(resample(tables, draws=20)))

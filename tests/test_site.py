@@ -513,7 +513,7 @@ def test_failed_seeds_are_counted_in_the_explorer(seeds):
     assert "Mean of 2 seeds" in answer(seeds) and "1 failed and is not in the mean." in answer(seeds)
 
 
-def test_with_one_seed_the_explorer_says_that_training_luck_is_left_out(explorer):
+def test_with_one_seed_the_explorer_says_that_seed_variation_is_left_out(explorer):
     explorer.locator('select[name="network"]').select_option("mobilenetv2 on cifar100")
     written(explorer, ".rcx-note", "one seed a recipe")
     assert "one seed a recipe, so variation between seeds is left out" in explorer.locator(".rcx-note").inner_text()

@@ -301,7 +301,7 @@ def folded(model: nn.Module) -> nn.Module:
         simplefilter("ignore")
         try:
             traced = fx.symbolic_trace(model)
-            return traced if _shared_before_norms(traced) else fuse(model)
+            return traced if _shared_before_norms(traced) else fuse(traced, no_trace=True)
         except Exception: return model
 
 
