@@ -77,6 +77,18 @@ def test_a_picture_keeps_its_words(drawn):
     assert short.endswith('<text x="1.2">0.12345</text></svg>')
 
 
+def test_groups_and_zeros_that_say_nothing_take_no_room():
+    inner = '<g transform="translate(1,2)"><text>a</text></g>'
+    short = compact(f'<svg a="b"><g><g>{inner}</g><line x2="0" y2="7"/></g></svg>', "x").partition("</title>")[2]
+    assert short == f'{inner}<line y2="7"/></svg>'
+
+
+def test_an_address_keeps_its_quotation_marks_as_they_are(drawn):
+    html = figure(chart_spec(drawn["forest"]))
+    address = html.partition('src="')[2].partition('"')[0]
+    assert "'" in address and "&#x27;" not in address and not set('"<>') & set(address)
+
+
 def test_families_differ_in_shape_and_in_grey(table):
     assert len({look.shape for look in FAMILIES.values()}) == len({look.colour for look in FAMILIES.values()}) == 5
     assert {family(recipe) for recipe in table["recipe"]} == set(FAMILIES)

@@ -13,6 +13,7 @@ _NOISE = re.compile(r' (?:(?:aria-[\w-]+|role|class|pointer-events)="[^"]*"|(?:f
                     r'|stroke-width="1"|transform="translate\(0,0\)")')
 _PLACES = re.compile(r' (?:d|transform|x|y|x2|y2|width|height)="[^"]*"')
 _DECIMAL = re.compile(r"-?\d+\.\d{2,}")
+_ZERO = re.compile(r' [xy]2="0"(?=[^<>]*/>)')  # of a line, where nothing is said
 _RGB = re.compile(r"rgb\((\d+), ?(\d+), ?(\d+)\)")
 _NOTHING = re.compile(r'<g>\s*</g>|<path d="(?:M0,0h0v0h0Z)?"[^>]*/>'
                       r'|<path d="[^"]*"\s*/>|<path d="[^"]*" display="none"[^>]*/>')
@@ -42,10 +43,21 @@ def compact(svg: str, label: str) -> str:
     body = _RGB.sub(lambda hit: "#" + "".join(f"{int(part):02x}" for part in hit.groups()), body)
     shorter = None
     while shorter != body: shorter, body = body, _NOTHING.sub("", body)
+    body = _ZERO.sub("", without_bare_groups(body))
     body = re.sub(r'(<path (?:transform="[^"]*" )?d="[^"]*" fill="[^"]*") stroke-width="[^"]*"(?=/)', r"\1", body)
     body, common = hoisted(body, ("font-family", "font-size", "text-anchor"))
     name = escape(label)
     return f'{_NOISE.sub("", head)}{common} role="img" aria-label="{name}"><title>{name}</title>{body}'
+
+
+def without_bare_groups(body: str) -> str:
+    """`body` without the groups that set nothing; what stands in them stays."""
+    kept, groups = [], []
+    for part in re.split(r"(<g\b[^>]*>|</g>)", body):
+        if part.startswith("<g"): groups.append(part != "<g>")
+        if part == "<g>" or part == "</g>" and groups and not groups.pop(): continue
+        kept.append(part)
+    return "".join(kept)
 
 
 def hoisted(body: str, attributes: tuple[str, ...]) -> tuple[str, str]:
@@ -79,7 +91,7 @@ def figure(spec: dict) -> str:
     """
     svg = to_svg(spec)
     width, height = svg_size(svg)
-    image = (f'<img src="{escape(data_address(svg))}" width="{width}" height="{height}" '
+    image = (f'<img src="{escape(data_address(svg), quote=False)}" width="{width}" height="{height}" '
              f'style="max-width:100%;height:auto" alt="{escape(described(spec))}">')
     tables = {name: {column: [row[column] for row in rows] for column in rows[0]} if rows else {}
               for name, rows in spec.get("datasets", {}).items()}
