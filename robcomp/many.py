@@ -127,8 +127,9 @@ def work_command(plan, store, task, device):
 # %% ../nbs/91_many.ipynb #38996acb
 def _left_said(table: pd.DataFrame) -> str:
     "How long what is planned will take; no trial of a sweep has an expected time."
-    if not table.seconds.any(): return "no plan in this store: what is left is not known"
-    left = table[table.state.isin(["open", "claimed", "damaged"])].seconds.sum() / 3600
+    open_rows = table[table.state.isin(["open", "claimed", "damaged"])]
+    if not table.seconds.any(): return f"left of what the last sweeps were asked for: {len(open_rows)}"
+    left = open_rows.seconds.sum() / 3600
     return f"about {left:.{1 if left >= 1 else 2}f} hours of one worker are left of what is planned"
 
 _KINDS = dict(dense="dense networks", beginning="beginnings", trial="trials")
@@ -153,8 +154,7 @@ def status_text(table: pd.DataFrame) -> str:
 def status_command(store):
     """Tell what is done in a store, who does what, what failed and why, and how many hours are left.
 
-    Nothing is written. What a sweep without a plan has still to do only the sweep knows; what it has done and what
-    failed is told.
+    Nothing is written. Of a sweep without a plan it tells what is left, not how many hours that takes.
     """
     from robcomp.workers import status
     click.echo(status_text(status(store)))

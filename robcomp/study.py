@@ -132,7 +132,7 @@ def write_results(tables: Tables,  # of one study
 def closing_text(folder: Path) -> str:
     "What to print when a study is done: front, choice, files."
     parts = [(folder / name).read_text().rstrip() for name in ("front.txt", "choice.txt") if (folder / name).exists()]
-    kinds = (".ipynb", ".parquet", ".csv", ".html")
+    kinds = (".ipynb", ".parquet", ".csv", ".html", ".txt", ".safetensors", ".onnx", ".robcomp")
     files = [f"  {path}" for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in kinds]
     files = ["Files:", *files, f"  {folder / 'store'} (finished trials and packed models)"]
     return "\n\n".join([*parts, "\n".join(files)])

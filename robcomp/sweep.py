@@ -20,7 +20,8 @@ from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
-from ._store.closing import resumable, say_how_it_went
+from ._store.closing import nothing_came, resumable, say_how_it_went
+from ._store.requests import write_request
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
@@ -199,11 +200,6 @@ def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
             sleep(wait)
             wait = min(2 * wait, LONGEST)
 
-def nothing_came(missing: Sequence[Trial], folder: Path) -> str:
-    names = "; ".join(trial.recipe for trial in missing)[:200]
-    return (f"all pieces came back and {len(missing)} trials are not in {folder} ({names}): does the executor do what "
-            "it is given, on machines that see this folder?")
-
 # %% ../nbs/45_sweep.ipynb #8e8c0638
 def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, progress: bool) -> list[Trial]:
     "The plan of a sweep; where there is an executor, it trains the dense network."
@@ -237,6 +233,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     repaired(folder, [])  # a starting network that is damaged is trained again
     with resumable(folder): trials = planned(study, recipes, folder, executor=executor, progress=progress)
     write_deal(folder, study.suite.deal())
+    write_request(folder, trials)
     done = repaired(folder, trials)
     finished, missing = ([trial for trial in trials if (trial.key in done) == ended] for ended in (True, False))
     check_artifacts(study, finished, folder, remake=remake, progress=progress)

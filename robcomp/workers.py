@@ -19,6 +19,7 @@ from ._files.json_files import read_json
 from ._store.checked import Checked, statuses
 from ._store.claims import Claim, Claims, Watch
 from ._store.merging import copied, copied_notes, gathered, joined_notes
+from ._store.requests import unplanned
 from ._store.shards import existing_store, read_record, stamp_of, trial_files, write_deal
 from ._store.tree import Job
 from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
@@ -209,15 +210,15 @@ def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell ki
             for name, row in cell_rows(plan, number, store, checked, working):
                 rows.setdefault((plan.digest(number), name), row)
                 planned.add(name)
-    for path in trial_files(store):
-        if path.stem not in planned: rows[path] = swept_row(path, checked, working.pop(f"trial-{path.stem}", None))
+    for path, fields in unplanned(store, planned):
+        rows[path] = swept_row(path, fields, checked, working.pop(f"trial-{path.stem}", None))
     left = {name: claim for name, claim in working.items() if not name.startswith("gpu-")}
     rows |= {name: ("", name.partition("-")[0], name, "claimed", who(claim), 0., "") for name, claim in left.items()}
     return pd.DataFrame(list(rows.values()), columns=COLUMNS)
 
-def swept_row(path: Path, checked: Checked, claim: Claim | None) -> tuple:  # as COLUMNS
-    "How the trial of a file stands that belongs to no plan."
-    try: found = read_record(path)
+def swept_row(path: Path, fields: Mapping, checked: Checked, claim: Claim | None) -> tuple:  # as COLUMNS
+    "How a trial stands that belongs to no plan; `fields`: of its request, empty where there is none."
+    try: found = fields or read_record(path)
     except ValueError as damage: return "", "trial", path.stem, "damaged", "", 0., str(damage)
     return trial_row(cell_label(found), found["recipe"], path, checked, claim, 0.)
 

@@ -312,10 +312,23 @@ def test_status_tells_what_a_sweep_left(tmp_path):
     said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
     assert (
         "trials: 1 done, 1 failed" in said
-        and "no plan in this store: what is left is not known" in said and "hours" not in said
+        and "left of what the last sweeps were asked for: 0" in said and "hours" not in said
         and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
     )
     assert everything(tmp_path) == before
+
+
+def test_status_names_what_an_interrupted_sweep_has_still_to_do(tmp_path):
+    sweep(study(), ["dense", "int8", "cluster4"], tmp_path, progress=False)
+    gone = next(path for path in trial_files(tmp_path) if read_trial(path)[0]["recipe"] == "cluster4")
+    gone.unlink()
+    said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
+    assert "trials: 2 done, 1 open" in said and "asked for: 1" in said
+    assert (status(tmp_path).set_index("what").state["cluster4"]) == "open"
+    sweep(study(), ["dense", "int8"], tmp_path, progress=False)
+    assert "open" not in set(status(tmp_path).state), "what is no longer asked for is not left"
+    next((tmp_path / "requests").glob("*.json")).write_text("{")
+    assert set(status(tmp_path).state) == {"done"}
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "merge"])

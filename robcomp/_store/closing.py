@@ -31,6 +31,13 @@ def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> N
     if failed: print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
 
 
+def nothing_came(missing: Sequence[Trial], folder: Path) -> str:
+    """What to raise where an executor answers for all pieces and these trials are not in the store."""
+    names = "; ".join(trial.recipe for trial in missing)[:200]
+    return (f"all pieces came back and {len(missing)} trials are not in {folder} ({names}): does the executor do what "
+            "it is given, on machines that see this folder?")
+
+
 def guessing_said(dense: Trial, folder: Path, classes: int) -> str:
     """One line about a dense network that does no better than guessing; empty where it does."""
     return guessing_line(dense.arch, read_trial(folder / "trials" / f"{dense.key}.parquet")[1], classes)

@@ -23,6 +23,7 @@ from robcomp._files.checkpoint import whole
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.devices import computed_on
+from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, read_deal, read_trial
 from robcomp._store.tables import AGAIN
 from robcomp.plan import read_plan
@@ -49,6 +50,7 @@ CHECKS = {
     "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
     "baselines": {".pt": check_training, ".sha256": check_digest},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
+    "requests": {".json": read_request},
     "artifacts": {".robcomp": read_container}, "trials": {".parquet": read_trial}}
 
 
@@ -88,7 +90,7 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
             if part == "artifacts" and unit[0].stat().st_size != records.get(name, {}).get("size_bytes"): continue
             held = chosen[part].get(name)
             # the same cells with other recipes: both are kept
-            if part == "plans" and held and held[0].read_bytes() != unit[0].read_bytes():
+            if part in ("plans", "requests") and held and held[0].read_bytes() != unit[0].read_bytes():
                 name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
             if held is None or len(unit) > len(held): chosen[part][name] = unit
             if part == "baselines" and held: compare_networks(held, unit)

@@ -14,6 +14,10 @@ COLUMNS_MEANT = dict(
 # the columns that people ask for first
 COLUMNS_FIRST = "clean robust worst drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
 
+# columns that a sweep leaves empty, and who fills them
+FILLED = dict(onnx_bytes="A sweep leaves onnx_bytes empty: judge fills it for ONNX files.",
+              energy_j="A sweep leaves energy_j empty: only studies that measured it have it.")
+
 
 def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column") -> str:
     """The line to raise for a column that is not there: which are meant or nearest, and those asked for first."""

@@ -8,6 +8,7 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 
+from .columns import FILLED
 from .numbers import cell, figure, lost, measure, written
 
 NAME = r"[^\W\d]\w*"
@@ -72,8 +73,14 @@ def refusal(where: str, others: pd.DataFrame, excluded: pd.Series, failure: str 
     near = others.iloc[0]
     said = f"None of {len(others)} recipes satisfies {where!r}: {parts(excluded)}."
     # the first lacks a value only where no recipe has all that the condition asks for: none of them is near
-    if near[numbers_in(where, near)].isna().any(): return said
+    if near[numbers_in(where, near)].isna().any(): return " ".join([said, *how_filled(where, others)])
     return f"{said} Nearest is {name_of(near)}: {figures(near, *re.findall(NAME, where))}."
+
+
+def how_filled(where: str, table: pd.DataFrame) -> list[str]:
+    """For each column of a condition that no recipe has a value for, who fills it, where that is known."""
+    empty = [name for name in numbers_in(where, table.iloc[0]) if table[name].isna().all()]
+    return [FILLED[name] for name in empty if name in FILLED]
 
 
 def broken_said(broken: int) -> str:
