@@ -297,6 +297,12 @@ def test_scales_hold_their_values():
     assert ticks(scale_of([.4, 12], True)) == [.5, 1, 2, 5, 10]
 
 
+def test_ticks_of_a_narrow_axis_are_told_apart(table):
+    close = table[table.arch == "vgg19"].assign(robust=.7 + .01 * table.robust)
+    labels = re.findall(r"<text[^>]*>(0\.7\d+)</text>", to_svg(chart_spec(chart_front(close))))
+    assert len(labels) == len(set(labels)) > 2
+
+
 def test_the_renderer_needs_no_network_and_leaves_side_by_side_alone(drawn):
     import altair as alt
     before = alt.renderers.active

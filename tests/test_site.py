@@ -17,7 +17,7 @@ import yaml
 
 from robcomp._display.dashboard import explorer_html
 from robcomp._display.live import live_script
-from robcomp._display.preview import shell, sidebar
+from robcomp._display.preview import plain_cells, shell, sidebar
 from robcomp.results import summarise
 from robcomp.tables import example, find, join, read_tables
 from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, preview, readme, site_faults
@@ -129,7 +129,7 @@ def test_shapes_that_quarto_makes(shape):
     if shape == "table":
         assert page.startswith('<div class="rc-scroll"><table')
         assert page.endswith("<summary>All 20 rows</summary></details>")
-        assert "prune0.5+<wbr>tune1+<wbr>int8" in page and "-0.010 (-0.020\u00a0to\u00a0-0.001)" in page
+        assert "prune0.5+<wbr>tune1+<wbr>int8" in page and "\u22120.010 (\u22120.020\u00a0to\u00a0\u22120.001)" in page
 
 
 def test_a_text_that_a_picture_has_is_kept():
@@ -172,6 +172,22 @@ def test_a_build_with_a_fault_keeps_its_pages_and_fails(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="gone.html"): main(["build"])
     assert (tmp_path / "_docs" / "a.html").exists()
+
+
+def test_numbers_keep_their_interval_and_per_cent_and_have_a_minus():
+    text = "<p>glass blur -5.0 (-7.6 to -2.4), 99.6 %</p><code>-5 %</code><td>CIFAR-10 1e-5 2026-11-27</td>"
+    page = finished_page(text)
+    assert page == ("<p>glass blur \u22125.0 (\u22127.6\u00a0to\u00a0\u22122.4), 99.6\u00a0%</p>"
+                    "<code>-5 %</code><td>CIFAR-10 1e-5 2026-11-27</td>") == finished_page(page)
+
+
+def test_results_stay_in_their_order_in_the_preview():
+    said = lambda text: dict(output_type="display_data", data={"text/markdown": text})
+    drawn = lambda text: dict(output_type="display_data", data={"text/html": text})
+    cells = plain_cells(code("show()", said("a"), drawn("1"), said("b"), drawn("2")) | dict(metadata={}))
+    shown = [cell["source"] if cell["cell_type"] == "markdown" else
+             [output["data"]["text/html"] for output in cell["outputs"]] for cell in cells]
+    assert shown == [[], "a", ["1"], "b", ["2"]]
 
 
 def test_answers_move_under_the_title_once():
@@ -300,6 +316,8 @@ def test_the_site_is_sound(site):
         links = [link for link in Page(text).links if link.endswith(".html") and ":" not in link]
         assert len(links) >= len(NOTEBOOKS), f"{path.name} lacks the navigation"
         assert len(text) < 1_000_000, f"{path.name} is heavy"
+        raw = re.sub(r"(?s)<(script|style|pre|code)\b.*?</\1>", "", text)
+        assert "](http" not in raw, f"{path.name} shows the source of a link"
         sources, folded = text.count('<div class="sourceCode"'), text.count('<details class="code">')
         finding = path.parent.name == "analysis" or path.name == "explore.html"
         assert folded == (sources if finding else 0), f"{path.name}: code of findings is folded, of lessons it is not"
@@ -391,8 +409,8 @@ def test_findings_begin_with_answers_and_a_chart(site, tab, name):
     go(tab, (site[0] / "analysis" / f"{name}.html").as_uri())
     answers = tab.locator(".rc-answers li")
     assert 3 <= answers.count() <= 5 and answers.last.bounding_box()["y"] < 900
-    top = tab.locator("svg.marks").first.bounding_box()["y"]
-    assert top < 800, "no more than a strip of the chart is on the first screen"
+    plot = tab.locator("svg.marks").first.locator("path.background").first.bounding_box()
+    assert min(900, plot["y"] + plot["height"]) - plot["y"] >= 150, "no more than a strip of the plot is on the first screen"
 
 
 def test_the_home_page_has_a_front_for_every_network(site, tab):

@@ -408,12 +408,13 @@ function explorer(root) {
                    mark: {type: "line", interpolate: smaller(x) ? "step-after" : "step-before", color: "#999999",
                           strokeWidth: 1.5}};
     const from = {...encoding.y, field: `${y}_low`}, to = {field: `${y}_high`};
-    const bars = {mark: "rule", encoding: {x: encoding.x, y: from, y2: to, stroke: by(0)}};
+    const inside = {and: [limits.join(" && "), {param: "brush"}]};
+    const opacity = {condition: {test: inside, value: 1}, value: .15};
+    const bars = {mark: "rule", encoding: {x: encoding.x, y: from, y2: to, stroke: by(0), opacity}};
     const points = {params: [brush], mark: {type: "point", size: 80, strokeWidth: 1.6, cursor: "pointer"},
                     encoding: {...encoding, stroke: by(0), shape: by(1), tooltip: tips(values),
                                fill: {condition: {test: "datum.front", ...by(0)}, value: "white"},
-                               opacity: {condition: {test: {and: [limits.join(" && "), {param: "brush"}]}, value: 1},
-                                         value: .15}}};
+                               opacity}};
     const ring = {transform: [{filter: "datum.key == chosen"}], encoding,
                   mark: {type: "point", size: 340, stroke: "#1a1a1a", strokeWidth: 2}};
     const line = {data: {values: near}, mark: {type: "rule", strokeDash: [4, 3], color: "#888888"},

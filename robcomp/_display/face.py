@@ -23,7 +23,7 @@ def entry(word: str,  # module.name
     thing = getattr(robcomp, name)
     shown = getattr(thing, name) if inspect.ismodule(thing) else thing
     place = f"#{name.lower()}" if callable(shown) else ""
-    return f"| [`{name}`](../{page}{place}) | {one_line(shown)} |"
+    return f"| [{name}](../{page}{place}) | {one_line(shown)} |"
 
 
 def face_markdown(folder: str | Path,  # of the numbered notebooks

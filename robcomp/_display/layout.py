@@ -20,6 +20,9 @@ CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div c
                   r'(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
 CHECK = re.compile(r"\s*(assert\b|test_\w+\()")
 MESSAGES = re.compile(r"<pre[^>]*><code>(?:robcomp: compiling [^\n<]*\n?)+</code></pre>")
+# what stands in a page and is not its text
+OTHER = re.compile(r"(<(script|style|pre|code|svg|head|title)\b.*?</\2>|<[^>]+>)", re.S)
+INTERVAL = re.compile(r"\(([-+\u2212]?[\d.,]+) to ([-+\u2212]?[\d.,]+)(?=\))")
 LONG, SHOWN = 14, 10  # rows of a table from which on only the first `SHOWN` stand open; styles.css says the same number
 
 
@@ -36,6 +39,15 @@ def worded(html: str) -> str:
         if not words or not SILENT.search(figure[0]): return figure[0]
         return SILENT.sub(lambda _: f'<img alt="{escape(words)}"', re.sub(r'\salt="\s*"', "", figure[0]))
     return FIGURE.sub(told, html)
+
+
+def numbered(html: str) -> str:
+    """A page whose numbers in text and tables stay on one line with their interval or per cent, and have a minus."""
+    parts = OTHER.split(html)
+    for at in range(0, len(parts), 3):
+        text = INTERVAL.sub("(\\1\u00a0to\u00a0\\2", parts[at])
+        parts[at] = re.sub(r"(?<![\w.,-])-(?=\d)", "\u2212", re.sub(r"(?<=\d) (?=%)", "\u00a0", text))
+    return "".join(part for at, part in enumerate(parts) if at % 3 < 2)
 
 
 def fitting(cell: re.Match) -> str:

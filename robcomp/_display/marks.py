@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,9 @@ ARROWS = {-1: "\u25bc ", 0: "", 1: "\u25b2 "}
 
 def channel(name: str, scale: dict) -> dict:
     """The arguments of alt.X or alt.Y for a column of the summary; a logarithmic axis is ticked at 1, 2 and 5."""
-    law = dict(format=".2f", tickCount=6)
+    step = (scale["domain"][1] - scale["domain"][0]) / 6
+    digits = max(2, -math.floor(math.log10(step)))  # so many that no two ticks read the same
+    law = dict(format=f".{digits}f", tickCount=6)
     if AXES[name].log: law = dict(format="~s" if name == "macs" else "~g", values=ticks(scale))
     axis = alt.Axis(title=AXES[name].title, labelOverlap="greedy", labelSeparation=6, **law)
     return dict(field=name, type="quantitative", scale=alt.Scale(**scale), axis=axis)
@@ -234,7 +237,7 @@ def following(name: str, scales: dict[str, dict]) -> dict:
     """The arguments of alt.X or alt.Y whose scale is that of the network in the menu."""
     now = lambda values: alt.ExprRef(f"({json.dumps(values)})[network]")
     low, high = (now({network: scale["domain"][end] for network, scale in scales.items()}) for end in (0, 1))
-    given = channel(name, next(iter(scales.values())))
+    given = channel(name, min(scales.values(), key=lambda scale: scale["domain"][1] - scale["domain"][0]))
     law = dict(type="linear", zero=False)
     if AXES[name].log:
         law = dict(type="log")

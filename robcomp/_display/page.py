@@ -101,7 +101,7 @@ class Answers:
         rows = "" if self.table is None else html_table(self.table, columns=list(self.table))
         drawn = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
         kind = "rc-answers rc-cards" if self.cards else "rc-answers"
-        return f'<section class="{kind}">{listed}{rows}{drawn}</section>'
+        return f'<section class="{kind}">{listed}{drawn}{rows}</section>'
 
     def __str__(self) -> str:
         lines = [f"- {text}" for text in self.sentences]

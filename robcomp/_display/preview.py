@@ -112,12 +112,15 @@ def plain_cells(cell: dict) -> list[dict]:
     for output in outputs:
         if output["output_type"] == "execute_result": output["execution_count"] = 1  # pandoc refuses none
         inlined(output.get("data", {}), asked.get("fig-alt", "").strip("\"' "))
-    said = ["".join(output["data"]["text/markdown"]) for output in outputs if "text/markdown" in output.get("data", {})]
-    texts = [dict(cell_type="markdown", metadata={}, source=re.sub(r"\)\{[^}]*\}", ")", text)) for text in said]
-    outputs = [output for output in outputs if "text/markdown" not in output.get("data", {})]
     code = "" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M)
-    shown = [dict(cell, source=code, outputs=outputs)] if code.strip() or outputs else []
-    return shown + texts
+    shown = [dict(cell, source=code, outputs=[])] if code.strip() else []
+    for output in outputs:  # in their order: a result in Markdown is a cell of text between those of others
+        if "text/markdown" in output.get("data", {}):
+            text = re.sub(r"\)\{[^}]*\}", ")", "".join(output["data"]["text/markdown"]))
+            shown.append(dict(cell_type="markdown", metadata={}, source=text))
+        elif shown and shown[-1]["cell_type"] == "code": shown[-1]["outputs"].append(output)
+        else: shown.append(dict(cell, source="", outputs=[output]))
+    return shown
 
 
 def inlined(data: dict, words: str) -> None:
