@@ -139,7 +139,7 @@ def test_style(path):
 
 
 # All that is written by hand
-WRITTEN = [*NOTEBOOKS, ROOT / "robcomp/__init__.py", *sorted((ROOT / "robcomp").glob("_*/*.py")),
+WRITTEN = [*ALL_NOTEBOOKS, ROOT / "robcomp/__init__.py", *sorted((ROOT / "robcomp").glob("_*/*.py")),
            *sorted((ROOT / "tests").glob("*.py"))]
 
 
