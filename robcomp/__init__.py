@@ -11,7 +11,7 @@ import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-# The public face: what a user needs, as module.name, in the order of the work; nbs/howto/api.ipynb shows it.
+# The public API: what a user needs, as module.name, in the order of the work; nbs/howto/api.ipynb shows it.
 FACE = {
     "data": "data.load data.from_folder data.contract_of images.Data images.Images data.InputContract "
         "data.CIFAR_CONTRACT",

@@ -1,4 +1,4 @@
-"""The public face for type checkers and editors: the names of robcomp.FACE, which are loaded when they are first used."""
+"""The public API for type checkers and editors: the names of robcomp.FACE, which are loaded when they are first used."""
 from .data import (
     load as load,
     from_folder as from_folder,

@@ -1,4 +1,4 @@
-"""The public face: light, lazy, at most 80 names, explained by `help` and the site alike, its page made from it."""
+"""The public API: light, lazy, at most 80 names, explained by `help` and the site alike, its page made from it."""
 import ast
 import importlib
 import inspect
@@ -121,7 +121,7 @@ def test_nothing_else_is_public(module):
 
 def stub() -> str:
     """What robcomp/__init__.pyi has to say: every name of the face, from its module."""
-    lines = ['"""The public face for type checkers and editors: the names of robcomp.FACE, '
+    lines = ['"""The public API for type checkers and editors: the names of robcomp.FACE, '
              'which are loaded when they are first used."""']
     for words in robcomp.FACE.values():
         homes: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The public face as a page: every name of it, one line, and a link to the page where it is taught."""
+"""The public API as a page: every name of it, one line, and a link to the page where it is taught."""
 from __future__ import annotations
 
 import inspect
@@ -28,7 +28,7 @@ def entry(word: str,  # module.name
 
 def face_markdown(folder: str | Path,  # of the numbered notebooks
 ) -> str:
-    """The public face, a table for each part of the road."""
+    """The public API, a table for each part of the road."""
     parts = []
     for group, words in robcomp.FACE.items():
         rows = [entry(word, Path(folder)) for word in words.split()]
