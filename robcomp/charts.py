@@ -56,7 +56,7 @@ def notebook_bundle(spec: dict,  # Vega-Lite
 
 # %% ../nbs/70_charts.ipynb #f5ea0fb2
 def enable_charts() -> None:
-    "Show the charts of this notebook as static pictures that the site brings alive."
+    "Show the charts of this notebook as static pictures, which the site replaces by interactive ones."
     alt.renderers.register("robcomp", notebook_bundle)
     alt.renderers.enable("robcomp")
 

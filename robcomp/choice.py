@@ -140,11 +140,11 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
            where: str = "",  # condition, as "size_mb <= 1 and P(robust > 0.6) >= 0.95"; empty for none
            best: str = "clean",  # column to push, in its better way
            draws: int = 1000,  # resampled studies, where tables are given
-) -> Choice:  # true where one was found; its text gives the reasons
+) -> Choice:  # true if a recipe was found; `str` gives the reasons, `.row` its row
     """The best recipe under a condition.
 
     Raises ValueError for an unknown column, a condition that cannot be read (with the character where it ends), and a
-    probability asked of a summary, which knows no resampled studies; TypeError for the name of a folder."""
+    probability `P(...)` asked of a summary (pass tables or draws); TypeError for the name of a folder."""
     check_tables(study)
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))

@@ -126,7 +126,7 @@ def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for
               *,
               level: float = .95,  # 0 < level < 1
 ) -> pd.DataFrame:  # trials conditions value low high verdict low_all high_all verdict_all missing seeds seed_variation
-    """Signed sums of accuracies, with intervals for other images and, as far as seeds are known, for other seeds.
+    """Signed sums of accuracies (fractions), with intervals over test images and, where there are several, seeds.
 
     Raises ValueError for a text that is no signed sum, an unknown condition, and a level that is not between 0 and 1.
     Trials that are absent are no error: their row says what is missing."""

@@ -47,7 +47,7 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
             frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
             strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
 ) -> np.ndarray:  # as given
-    """Spoil each image; its draws depend on the seed, the corruption, the severity and its number alone.
+    """Corrupt each image; random numbers depend only on the seed, the corruption, the severity and the image's number.
 
     The corruptions are those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261). Raises TypeError for images
     that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers.
@@ -144,7 +144,7 @@ class Suite:
                  corruptions: Sequence[str | Corruption] = STANDARD,  # names, or corruptions of one's own
                  severities: Sequence[int] = SEVERITIES,  # each from 1 to 5
                  per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
-                 seed: int = 0,  # of the draws and of the dealing, 0 or more
+                 seed: int = 0,  # of the corruptions and of the assignment of images to conditions, 0 or more
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
                  source: str | Path = "generated",  # or official: the published arrays; or a folder in their layout
                  strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels, imagenet from 64

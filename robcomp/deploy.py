@@ -104,8 +104,8 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
 ) -> Path:  # the same path
     """Write a network as ONNX: a whole file or none.
 
-    What is on a grid is written in integers, the rest in float32; normalisation of images, recipe and maker stand in
-    the file's notes. ValueError where the network cannot be written, ImportError without the extra `onnx`.
+    Quantized weights are written as integers, all others as float32; image normalisation, recipe and maker are stored
+    in the file's metadata. ValueError where the network cannot be written, ImportError without the extra `onnx`.
     """
     library("onnx")
     path, module = file_to_write(path), model if isinstance(model, nn.Module) else model.module

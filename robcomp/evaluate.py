@@ -229,7 +229,7 @@ def evaluate(
     engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
     progress: bool = True,  # show a bar?
 ) -> pd.DataFrame:  # a row a model and condition: name, engine and `schema.ROW_COLUMNS` without key
-    "The answers of every model to every image of every condition; ValueError for models that do not fit the suite."
+    "Evaluate every model on every image of every condition; ValueError for models that do not fit the suite."
     device, first, rows = pick_device(device), suite.data.test.images[:32], []
     contract = shared_contract(models, len(suite.data.classes))
     if suite.adapt and engine == "onnxruntime":

@@ -74,7 +74,7 @@ def measure(module: nn.Module,  # with `.contract`
             size_bytes: int | None = None,  # of the packed file, where it was written
             dense: nn.Module | None = None,  # the network before compression; None: one of the same shapes
 ) -> dict:  # params nonzero distinct_codes macs size_bytes dense_bytes gzip_bytes
-    "The footprint columns of a trial."
+    "Measure the size of a network: counts of parameters, multiply-accumulates an image, and sizes in bytes."
     tensors = deployed_tensors(module)
     before = deployed_tensors(dense) if dense else tensors
     return dict(**parameters(module), macs=macs(module), size_bytes=size_bytes,

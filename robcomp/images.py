@@ -43,7 +43,7 @@ class Data:
     def __init__(self,
                  name: str,  # stands in the key of every trial: the same name means the same pixels and split
                  train: Images,  # for fitting weights
-                 calibration: Images,  # for looking, without labels: part of the training images
+                 calibration: Images,  # part of the training images, for quantization ranges; labels are not used there
                  test: Images,  # for judging
                  classes: Sequence[str],  # what the labels stand for
                  *,

@@ -83,9 +83,9 @@ _NAMED = dict(cls=_OneLine, context_settings=dict(help_option_names=["-h", "--he
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="plan.json", show_default=True,
               help="The file to write.")
 @click.option("--history", multiple=True, type=click.Path(path_type=Path),
-              help="A trials.parquet of an earlier study: what stages took there. May be given several times.")
+              help="A trials.parquet of an earlier study, for the seconds of each stage. May be given several times.")
 def plan_command(parameters, out, history):
-    """Write what is to be done for the parameters in a YAML file, and say what it may take.
+    """Write the plan of a study from a YAML file of parameters, and print the expected hours.
 
     PARAMETERS is a path, or the name of a file that comes with robcomp: mobilenetv2-cifar10.
 
@@ -107,12 +107,12 @@ def plan_command(parameters, out, history):
 @click.option("--store", type=click.Path(path_type=Path),
               help="The store, on a disk that all workers see. Default: FOLDER/store of the parameters.")
 @click.option("--task", default="1/1", show_default=True,
-              help="Which of how many, as $SLURM_ARRAY_TASK_ID/16: where to begin, not a share that is lost.")
+              help="Task number / number of tasks, as $SLURM_ARRAY_TASK_ID/16: which trials this worker runs first.")
 @click.option(
     "--device",
     help="cpu, cuda or cuda:1. Default: that of the parameters, else a GPU that no other worker of the store has.")
 def work_command(plan, store, task, device):
-    """Do what is open of a plan until all of it is done.
+    """Run the open trials of a plan until all are done.
 
     Start it as often as you like, on any machine that sees the store, and stop it at any time: workers claim what they
     do, and what a stopped one has claimed is taken over. A plan whose folder is relative has its store below the folder
@@ -122,7 +122,8 @@ def work_command(plan, store, task, device):
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
     if failed := failed_trials(plan, store):
         raise click.ClickException(
-            f"{failed} trials of the plan failed: robcomp status tells why, robcomp retry opens them again")
+            f"{failed} trials of the plan failed: robcomp status shows their errors, robcomp retry marks them to be run "
+            "again")
 
 # %% ../nbs/91_many.ipynb #38996acb
 def _left_said(table: pd.DataFrame) -> str:
@@ -163,7 +164,7 @@ def status_command(store):
 @click.command("retry", **_NAMED)
 @click.argument("store", type=click.Path(path_type=Path))
 def retry_command(store):
-    """Open the failed trials of a store again; workers that run or come do them."""
+    """Mark the failed trials of a store to be run again by running and later workers."""
     from robcomp.workers import retry
     click.echo(f"{len(retry(store))} failed trials are open again")
 

@@ -120,9 +120,9 @@ MIXED = "its header and its sections do not belong together"
 @torch.no_grad()
 def unpack(path: str | Path,  # as `pack` wrote it
            *,
-           module: nn.Module | None = None,  # an own network of the same architecture; its weights do not matter
+           module: nn.Module | None = None,  # for a network of your own: the same architecture with any weights
 ) -> nn.Module:  # on the CPU, in evaluation mode, with its joint states
-    """The module again, bit for bit.
+    """Read a network from a packed file, bit for bit as it was packed.
 
     Raises ValueError in one line for a file that is absent, damaged, or not exactly what `pack` writes; TypeError for
     a module that is none."""

@@ -23,7 +23,7 @@ from .uncertainty import Draws
 def pareto(table: pd.DataFrame,  # summary, with one or several seeds a recipe
            goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # bool, indexed as the table; `attrs["left_out"]` says what was not considered
-    """Is no other recipe at least as good in every goal and better in one?
+    """Mark the Pareto front: True where no other recipe is at least as good in every goal and better in one.
 
     Raises ValueError where the table lacks a goal, or a recipe that is considered has no figure for it.
     """

@@ -72,7 +72,7 @@ def write_tables(tables: Tables,  # trials, rows and deals
 
 def read_tables(folder: str | Path,  # as `write_tables` filled it
 ) -> Tables:  # older versions are read, too
-    """The tables that were written.
+    """Read the tables that `write_tables` wrote.
 
     Raises ValueError for a file that is absent, damaged, or not one of the tables, and for a store."""
     folder = path_of(folder)
@@ -83,7 +83,7 @@ def read_tables(folder: str | Path,  # as `write_tables` filled it
 # %% ../nbs/50_tables.ipynb #bd759069
 def join(*tables: Tables,  # studies
 ) -> Tables:  # each trial, row and deal once
-    "Several studies as one."
+    "Join the tables of several studies; a trial that is in two of them, by its key, counts once."
     trials, rows, deals = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
     return Tables(trials.drop_duplicates("key", ignore_index=True),
                   rows.drop_duplicates(["key", "corruption", "severity"], ignore_index=True),

@@ -246,7 +246,7 @@ def compare(tables: Tables,  # in which both trials are
             b: str,  # name of the trial it is held against
             **options: Any,  # as for `comparisons`
 ) -> pd.Series:  # a b measure difference (a - b) low high verdict, for clean p (McNemar), too; its name has the recipes
-    "One comparison; raises ValueError as `comparisons`."
+    "Paired difference a - b of two trials, with interval and verdict; raises ValueError as `comparisons` does."
     found, trials = comparisons(tables, [(a, b)], **options).iloc[0], tables.trials.set_index("key")
     if found.measure != "clean": found = found.drop("p")
     return found.rename(" against ".join((trials.arch + " " + trials.recipe)[[found.a, found.b]]))

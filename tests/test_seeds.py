@@ -332,7 +332,7 @@ def test_a_choice_says_what_selection_does(three, draws):
         said = str(choose(study, where="size_mb <= 10", best="robust", draws=200))
         for part in ("On other images and with other seeds (200 resampled studies) it is chosen in ",
                      "; the expected loss against the best of each study is ",
-                     "looks better than it is, by ", " at once (95 %) is "):
+                     "is biased by selection, by ", " at once (95 %) is "):
             assert part in said
         assert "variation between seeds" not in said
     single = str(choose(example(), best="robust", draws=100))

@@ -392,7 +392,7 @@ def test_a_worker_says_at_its_end_that_trials_have_failed(tmp_path, monkeypatch)
     assert (
         count > 0
         and done.exit_code == 1
-        and f"Error: {count} trials of the plan failed: robcomp status tells why" in done.output
+        and f"Error: {count} trials of the plan failed: robcomp status shows their errors" in done.output
     )
 
 

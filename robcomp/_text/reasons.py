@@ -120,7 +120,7 @@ def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> st
     """Where the figure of the chosen one lies, and, where there were several, by how much it looks too good."""
     low, high = cell(best, own.low), cell(best, own.high)
     if count == 1: return f" The interval of its {measure(best)} (95 %) is {low} to {high}."
-    return (f" The best of {count} looks better than it is, by {lost(best, max(optimism, 0))} on average; "
+    return (f" The figure of the best of {count} is biased by selection, by {lost(best, max(optimism, 0))} on average; "
             f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
 
 
@@ -137,7 +137,7 @@ def variation_said(seed_variation: str) -> str:
     if seed_variation == "left out": return " It has one seed: variation between seeds is left out."
     if not seed_variation.startswith("borrowed"): return ""
     source = seed_variation.removeprefix("borrowed ")
-    return f" It has one seed: how much other seeds would change is taken {source} of its network."
+    return f" It has one seed: its variation between seeds is estimated {source} of its network."
 
 
 def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
