@@ -107,7 +107,7 @@ def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the m
                 *,
                 x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
                 y: str = "robust",  # column up, one of the same
-                references: pd.DataFrame | None = None,  # name and the column `y`: figures published elsewhere
+                references: pd.DataFrame | None = None,  # name and column `y` in its unit: figures published elsewhere
 ) -> alt.LayerChart | alt.ConcatChart:  # a panel a network
     """Recipes by two figures, the front as a stair, a panel a network.
 

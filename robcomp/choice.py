@@ -139,7 +139,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
            *,
            where: str = "",  # condition, as "size_mb <= 1 and P(robust > 0.6) >= 0.95"; empty for none
            best: str = "clean",  # column to push, in its better way
-           draws: int = 1000,  # resampled studies, where tables are given
+           draws: int = 1000,  # resampled studies, 1 or more, where tables are given
 ) -> Choice:  # true if a recipe was found; `str` gives the reasons, `.row` its row
     """The best recipe under a condition.
 

@@ -143,7 +143,7 @@ class Suite:
                  *,
                  corruptions: Sequence[str | Corruption] = STANDARD,  # names, or corruptions of one's own
                  severities: Sequence[int] = SEVERITIES,  # each from 1 to 5
-                 per_condition: int | None = None,  # images of a corrupted condition; None: all. Clean is always all
+                 per_condition: int | None = None,  # images under each corruption, 1 or more; None: all (clean: all)
                  seed: int = 0,  # of the corruptions and of the assignment of images to conditions, 0 or more
                  frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
                  source: str | Path = "generated",  # or official: the published arrays; or a folder in their layout

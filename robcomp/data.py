@@ -96,7 +96,7 @@ def cifar_again(*, root: str | Path | None = None, seed: int = 0) -> Data:
 def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
-         seed: int = 0,  # of the drawn parts: the calibration images, and the split of the digits
+         seed: int = 0,  # of the calibration images and of the split of the digits, 0 or more
 ) -> Data:  # with the official split where there is one
     """A data set by its name.
 
@@ -154,8 +154,8 @@ def folder_digest(classes: Sequence[str], *parts: Images) -> str:  # sha256
 def from_folder(path: str | Path,  # holds a folder for each class, or `train` and `test` with those
                 *,
                 size: int | None = None,  # pixels a side; None: the commonest shorter side, 224 at most
-                test: float = .2,  # share of each class to test on, where there is no `test` folder
-                seed: int = 0,  # of the split and of the calibration images
+                test: float = .2,  # share of each class to test on, 0 < test < 1, where there is no `test` folder
+                seed: int = 0,  # of the split and of the calibration images, 0 or more
                 flip: bool = True,  # is a mirrored image still of the same class?
                 keep: bool | None = None,  # hold all pixels in memory? None: where they take 1 GB at most
 ) -> Data:  # `size` pixels a side, RGB

@@ -139,7 +139,7 @@ def operations(path: str | Path,  # an ONNX file
 def predict(running: Any,  # a session, or the path of a file of `export_onnx`
             images: np.ndarray,  # (n, size, size, 3) uint8
             *,
-            batch: int = 100,  # images at a time
+            batch: int = 100,  # images at a time, 1 or more
 ) -> np.ndarray:  # (n, classes) float32 scores
     "The scores that a file gives for images; ValueError where it cannot be run on them."
     if not hasattr(running, "get_modelmeta"): running = session(running)
@@ -156,7 +156,7 @@ def agreement(module: nn.Module,  # as compressed, with `.contract`
               running: Any,  # a session, or the path of a file of `export_onnx`
               images: np.ndarray,  # (n, size, size, 3) uint8
               *,
-              batch: int = 100,  # images at a time
+              batch: int = 100,  # images at a time, 1 or more
 ) -> dict:  # n, same, exact, mean_steps, largest_steps
     """How far the scores of a file agree with those that are evaluated.
 

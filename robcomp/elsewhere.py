@@ -29,7 +29,7 @@ class OnnxFile:
     def __init__(self,
                  path: str | Path,
                  *,
-                 threads: int | None = None,  # None: as many as torch takes
+                 threads: int | None = None,  # 1 to 256; None: as many as torch takes
     ):
         self.path = path_of(path).absolute()
         self.threads = torch.get_num_threads() if threads is None else threads
@@ -171,7 +171,7 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
               contract: InputContract | None = None,  # size and normalisation of its images; None: as the file says
               *,
               order: Sequence[int] | None = None,  # place of each output's class in the data; None: the same order
-              threads: int | None = None,  # None: as many as torch takes
+              threads: int | None = None,  # 1 to 256; None: as many as torch takes
 ) -> Elsewhere:  # a model that gives scores; its bytes, parameters and zeros are known
     """An ONNX file as a model that `evaluate` takes, run by ONNX Runtime.
 

@@ -224,7 +224,7 @@ def evaluate(
     models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
     suite: Suite,  # conditions and their images, and whether the models adapt to them
     *,
-    batch: int = 200,  # images at a time
+    batch: int = 200,  # images at a time, 1 or more
     device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
     progress: bool = True,  # show a bar?

@@ -122,8 +122,8 @@ def work_command(plan, store, task, device):
     click.echo(f"{work(plan, store=store, task=task, device=device)} trials done by this worker")
     if failed := failed_trials(plan, store):
         raise click.ClickException(
-            f"{failed} trials of the plan failed: robcomp status shows their errors, robcomp retry marks them to be run "
-            "again")
+            f"{failed} trials of the plan failed: robcomp status shows their errors, robcomp retry marks them to be "
+            "run again")
 
 # %% ../nbs/91_many.ipynb #38996acb
 def _left_said(table: pd.DataFrame) -> str:

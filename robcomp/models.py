@@ -166,7 +166,7 @@ def load_weights(model: nn.Module,  # changed in place
 def save_weights(model: nn.Module,  # its `state_dict` is written, and its `.arch` where it has one
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:  # the file
-    "Write the weights of a network as safetensors: a whole file or none."
+    "Write the weights of a network as safetensors: a whole file or none; OSError where it cannot be written."
     from safetensors.torch import save
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))

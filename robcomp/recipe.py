@@ -118,13 +118,13 @@ class Tune(Stage):
 
 # %% ../nbs/02_recipe.ipynb #b96211ca
 class Recalibrate(Stage):
-    "Measure the batch-normalisation statistics again."
+    "Measure the batch-normalisation statistics again, on training images; takes no argument."
     family = "recalibrate"
     def __str__(self): return "recal"
 
 # %% ../nbs/02_recipe.ipynb #c6e0311e
 class Half(Stage):
-    "Round the floats that would be stored to half precision, and keep them there."
+    "Round the floats that would be stored to half precision, and keep them there; takes no argument."
     family = "half"
     def __str__(self): return "half"
 

@@ -64,7 +64,7 @@ def _one_experiment(part: pd.DataFrame) -> None:
 # %% ../nbs/53_replicates.ipynb #778bc973
 def by_recipe(table: pd.DataFrame,  # summary, of trials
 ) -> pd.DataFrame:  # one row a recipe: the same columns, and seeds failed keys
-    "Means over the seeds that ended well; a table that is by recipe already is returned as it is."
+    "Means over the seeds that ended well; a table by recipe stays. ValueError where more than the seed differs."
     check_tables(table)
     if "seeds" in table: return table
     number, ok = recipe_numbers(table), _ended(table)

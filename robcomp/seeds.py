@@ -203,7 +203,7 @@ def recipe_comparisons(tables: Tables,
                        pairs: Iterable[tuple[str, str]],  # names of two recipes each, see `tables.find`
                        *,
                        measure: str = "robust",  # one of `results.MEASURES`
-                       draws: int | Draws = 2000,  # how many resampled studies, or the studies, of trials
+                       draws: int | Draws = 2000,  # how many resampled studies, 1 or more, or the studies, of trials
                        level: float = .95,
 ) -> pd.DataFrame:  # a row a pair: a b measure difference low high p verdict seeds_a seeds_b seed_variation
     "Differences of recipes for other images and, where both have two seeds or more, for other seeds."

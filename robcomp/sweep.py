@@ -218,7 +218,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
           *,
           executor: Any = None,  # anything with `submit`; None: this process
           device: str | None = None,  # cpu, cuda or cuda:1; None: the study's
-          together: int = 4,  # trials evaluated in one pass
+          together: int = 4,  # trials evaluated in one pass, 1 or more
           remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,  # show a bar?
 ) -> list[Trial]:  # all trials of the recipes, failed ones included; then those of the models that were added

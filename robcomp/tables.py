@@ -66,7 +66,7 @@ _FILES = dict(trials=TRIAL_COLUMNS, rows=ROW_COLUMNS, deals=DEAL_COLUMNS)
 def write_tables(tables: Tables,  # trials, rows and deals
                  folder: str | Path,  # made if absent
 ) -> list[Path]:  # trials.parquet, rows.parquet, deals.parquet
-    "The three tables as three files; the same tables give the same bytes."
+    "The three tables as three files, whole or not at all; the same tables give the same bytes."
     return [write_table(Path(folder) / f"{name}.parquet", getattr(tables, name), columns)
             for name, columns in _FILES.items()]
 

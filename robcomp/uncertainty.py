@@ -145,10 +145,10 @@ def _tails(level: float) -> tuple[float, float]:
 # %% ../nbs/52_uncertainty.ipynb #95e9e212
 def intervals(study: Tables | Draws,  # tables, or studies already resampled
               *,
-              draws: int = 2000,  # resampled studies, where tables are given
+              draws: int = 2000,  # resampled studies, 1 or more, where tables are given
               seed: int = 0,  # of the resampling, 0 or more
               level: float = .95,  # share of intervals that hold the true value, 0 < level < 1
-) -> pd.DataFrame:  # a row a trial and measure: key measure value low high
+) -> pd.DataFrame:  # a row a trial and measure: key measure value low high, in its unit
     """Every measure of every trial with its interval.
 
     Raises ValueError for a level that is not between 0 and 1."""
@@ -202,7 +202,7 @@ def comparisons(tables: Tables,  # in which all these trials are
                 pairs: Iterable[tuple[str, str]],  # names of two trials each, see `tables.find`
                 *,
                 measure: str = "robust",  # one of `results.MEASURES`
-                draws: int | Draws = 2000,  # how many resampled studies, or the studies
+                draws: int | Draws = 2000,  # how many resampled studies, 1 or more, or the studies
                 seed: int = 0,  # of the resampling, 0 or more
                 level: float = .95,  # 0 < level < 1
 ) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high p (McNemar, for clean) verdict
