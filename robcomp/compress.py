@@ -17,6 +17,7 @@ import pandas as pd
 from torch import nn
 
 # %% ../nbs/29_compress.ipynb #8b23bad3
+from ._compression.alone import check_alone
 from ._compression.coming import coming_bits
 from ._compression.entry import check_float, left_float, made_plain, out_of_reach, told_in_one_line
 from ._compression.state import Layer, layers
@@ -143,6 +144,7 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
     module = copy.deepcopy(model).eval()
     made_plain(module)
     check_float(module)
+    check_alone(module, module.contract, getattr(module, "arch", "this network"))
     for layer in layers(module).values(): layer.settle()
     if line := left_float(module): print(f"robcomp: {line}", file=sys.stderr)
     done = parse(getattr(module, "recipe", "dense"))

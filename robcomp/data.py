@@ -109,13 +109,17 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
 def class_files(folder: Path,  # holds a folder for each class
 ) -> dict[str, list[Path]]:
     "The pictures of each class; classes and files in the order of their names."
-    from robcomp._files.pictures import SUFFIXES, picture_files
-    files = {entry.name: picture_files(entry)
-             for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")}
-    if len(files) < 2:
-        raise ValueError(f"{str(folder)!r} has {len(files)} class folders: make one folder a class, its images inside")
-    if empty := [name for name, found in files.items() if not found]:
-        raise ValueError(f"class folder {str(folder / empty[0])!r} has no images ({' '.join(SUFFIXES)})")
+    from robcomp._files.pictures import SUFFIXES, deeper_picture, picture_files
+    files, named = {}, [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    places = [entry for entry in named if entry.is_dir()]
+    if len(places) < 2:
+        raise ValueError(f"{str(folder)!r} has {len(places)} class folders: make one folder a class, its images inside")
+    for place in places:
+        if deeper := deeper_picture(place):
+            raise ValueError(f"class folder {str(place)!r} has images in a folder of its own, {str(deeper)!r}: put all "
+                             "images of a class right into its folder")
+        files[place.name] = picture_files(place)
+        if not files[place.name]: raise ValueError(f"class folder {str(place)!r} has no images ({' '.join(SUFFIXES)})")
     return files
 
 def folder_classes(path: Path) -> list[dict[str, list[Path]]]:  # of `train` and `test` where there are both, else one

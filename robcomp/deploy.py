@@ -9,6 +9,7 @@ __all__ = ['session', 'export_onnx', 'predict', 'agreement']
 import io
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +27,7 @@ from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
 from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
 from ._deployment.foreign import contract_noted
-from ._deployment.integers import FixedLevels, round_points
+from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
 from ._files.atomic import file_to_write
 from ._text.errors import first_line
@@ -51,11 +52,14 @@ def torch_export(bare: nn.Module, size: int, opset: int) -> bytes:
 def float_graph(module: nn.Module,  # with `.contract`
                 *,
                 opset: int = 17,  # 17 or later
+                kept: Collection[str] = (),  # layers that round their inputs in float
 ):  # an onnx.ModelProto: `images` in, `scores` out
-    "The network in float, without its roundings."
+    "The network in float, without its other roundings."
     bare = plain(module).cpu()
-    for part in bare.modules():
-        if hasattr(part, "input_range"): part.input_range = nn.Identity()
+    for name, part in bare.named_modules():
+        if not hasattr(part, "input_range"): continue
+        levels = part.input_range.scale.item(), part.input_range.zero.item()
+        part.input_range = FixedLevels(*levels) if name in kept else nn.Identity()
     check_exportable(bare)
     bare = folded(bare)
     if hasattr(module, "sums"): round_points(bare, module.sums, FixedLevels)
@@ -66,12 +70,14 @@ def float_graph(module: nn.Module,  # with `.contract`
 # %% ../nbs/34_deploy.ipynb #6327bec3
 def integer_graph(module: nn.Module, *, opset: int = 17,  # as for `float_graph`
 ):  # a `_qdq.Graph`
-    "The float graph, with integers for all weights that are on a grid."
+    "The float graph, with integers for all weights that are on a grid and taken by their layers alone."
     from robcomp._deployment.qdq import Graph
-    graph, on_grid = Graph(float_graph(module, opset=opset)), {}
-    for layer in layers(module).values():
-        if layer.integers is not None: on_grid |= {id(part): layer for part in layer.modules}
+    on_grid = {id(part): layer for layer in layers(module).values() if layer.integers is not None
+               for part in layer.modules}
+    taken = weights_taken(folded(module), module.contract)[0] if on_grid else set()
+    graph = Graph(float_graph(module, opset=opset, kept=taken))
     for name, part in module.named_modules(remove_duplicate=False):
+        if name in taken and hasattr(part, "input_range"): continue
         if id(part) in on_grid and f"{name}.weight" in graph.constants:
             to_integers(graph, on_grid[id(part)], part, name)
     return graph

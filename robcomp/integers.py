@@ -14,9 +14,10 @@ from torch import fx, nn
 
 # %% ../nbs/33_integers.ipynb #574b303e
 from ._compression.state import folded, layers
+from ._deployment.answers import check_integers
 from ._deployment.codes import on_integers
 from ._deployment.entry import batches
-from ._deployment.integers import SumLevels, Watched, round_once, round_points, sum_points
+from ._deployment.integers import SumLevels, Watched, round_once, round_points, sum_points, weights_taken
 from .data import InputContract, as_input
 from .input_ranges import InputHistogram, affine_range
 
@@ -31,12 +32,12 @@ def in_integers(module: nn.Module,  # stays as it is
     for layer in layers(module).values():
         if layer.integers is not None: grids |= dict.fromkeys(layer.modules, layer.integers)
     parts = dict(ready.named_modules())
-    # a weight that is read beside its layer stays what it is
-    read = {node.target for node in ready.graph.nodes if node.op == "get_attr"} if isinstance(ready, fx.GraphModule) \
-        else set()
+    # a weight that is taken beside its layer stays what it is
+    taken, before = weights_taken(ready, module.contract) if grids else ((), None)
     for name, part in module.named_modules():
-        if part in grids and hasattr(parts.get(name), "input_range") and f"{name}.weight" not in read:
+        if part in grids and hasattr(parts.get(name), "input_range") and name not in taken:
             on_integers(parts[name], grids[part].cpu().numpy())
+    if grids: check_integers(ready, module.contract, before)
     if hasattr(module, "sums"): round_points(ready, module.sums, SumLevels)
     if rescaled: round_once(ready)
     return ready

@@ -15,7 +15,8 @@ from torch import nn
 
 from ._files.atomic import replacing
 from ._files.digest import tensors_sha256
-from ._compression.entry import check_kinds, made_plain, why_it_fails
+from ._compression.alone import check_alone
+from ._compression.entry import check_any_number, check_kinds, made_plain, why_it_fails
 from ._text.errors import first_line
 from ._text.suggest import unknown
 from ._files.weights import read_weights
@@ -105,8 +106,8 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
 ) -> nn.Module:  # the same module, in evaluation mode, with `.arch`, `.classes` and `.contract`
     """Your own network, made known to robcomp: weight and spectral normalisation folded, in float32.
 
-    Raises ValueError where it fails on two grey images, returns anything but `classes` scores for each, or other
-    numbers than floats of 32 or 64 bits.
+    Raises ValueError where it fails on grey images, returns anything but `classes` scores for each, other numbers than
+    floats of 32 or 64 bits, or scores for an image that depend on the other images of its batch.
     """
     made_plain(module)
     device = next(module.parameters(), torch.empty(0)).device
@@ -121,6 +122,8 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
         raise ValueError(f"{name!r} should return {classes} scores an image, (2, {classes}) for two, got {got}: "
                          "pass its classes= or change its last layer")
     check_kinds(module, scores, name)
+    check_any_number(module, grey, name)
+    check_alone(module, contract, repr(name))
     return _known(module, name, classes, contract)
 
 # %% ../nbs/20_models.ipynb #ecf9cae0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robcomp._files.digest import tensors_sha256
+from robcomp._compression.norms import recalibrate
 from robcomp._compression.state import layers, plain, state_of
 from robcomp.compress import compress, restored
 from robcomp.data import Data, Images, InputContract, as_input
@@ -589,7 +590,14 @@ def test_there_are_no_statistics_to_measure_again(make):
         match="^layer 2 keeps no running statistics and normalises by the batch it is in: "
               "there are none to measure again, leave that out$",
     ):
-        compress(model_from(network, name="batch", classes=2, contract=CONTRACT), "recal", DATA)
+        recalibrate(network, [as_input(DATA.test.images, CONTRACT)])
+
+
+def test_a_network_that_was_made_to_mix_the_images_of_a_batch_is_refused():
+    model = nn.Sequential(net(), nn.Identity())
+    model_from(model, name="mine", classes=2, contract=CONTRACT)[1] = nn.Softmax(0)
+    with pytest.raises(ValueError, match="^mine gives an image other scores where other images are in its batch: let"):
+        compress(model, "prune0.5")
 
 
 class Again(nn.Module):

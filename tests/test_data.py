@@ -18,6 +18,7 @@ from PIL import Image
 
 from robcomp._files.download import read_arrays
 from robcomp import data as rooms
+from robcomp._files import pictures
 from robcomp._files.pictures import Pictures, read_picture
 from robcomp.corruptions import Suite
 from robcomp.evaluate import evaluate
@@ -361,6 +362,38 @@ def test_what_is_hidden_or_a_pipe_is_passed_over(tmp_path, capsys):
     assert (again.name, again.classes, again.size) == (name, classes, size)
 
 
+def test_pictures_below_the_folder_of_a_class_are_named(tmp_path):
+    """They are no part of the format, and left out without a word they would be missed by nobody."""
+    folder = fruit(tmp_path / "f")
+    deep = folder / "pear" / "session 1" / "left"
+    deep.mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(deep / "x.PNG")
+    with pytest.raises(ValueError, match="class folder '.*/f/pear' has images in a folder of its own, '.*left/x.PNG': "
+                                         "put all images of a class right into its folder") as error:
+        from_folder(folder)
+    one_line(error)
+
+
+@pytest.mark.parametrize("first, second", [("bin", "usr"), ("usr", "var")])
+def test_a_folder_that_holds_no_classes_is_not_walked(first, second, tmp_path, monkeypatch):
+    """As the root of a disk: it ends at the first folder without pictures, and looks at some names of that one only."""
+    for name in (first, second): (tmp_path / name).mkdir()
+    for n in range(300): (tmp_path / "usr" / str(n) / "deeper").mkdir(parents=True)
+    seen, look = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda *given: seen.append(given) or look(*given))
+    monkeypatch.setattr(pictures, "LOOKED_AT", 200, raising=False)
+    with pytest.raises(ValueError, match=f"^class folder '.*/{first}' has no images ") as error: from_folder(tmp_path)
+    one_line(error)
+    assert len(seen) < 20
+
+
+def test_a_loop_of_links_among_pictures_ends(tmp_path):
+    folder = fruit(tmp_path / "f")
+    (folder / "pear" / "again").symlink_to(folder, target_is_directory=True)
+    (folder / "pear" / "self.png").symlink_to("self.png")
+    assert from_folder(folder).classes == ["apple", "pear"]
+
+
 def test_a_directory_named_like_a_picture_is_passed_over(tmp_path):
     for name in "ab":
         (tmp_path / name / "d.png").mkdir(parents=True)
@@ -423,6 +456,15 @@ def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_pa
     write_tiff(tmp_path / "x.tif", grey if meaning else top - grey, bits, meaning)
     read = read_picture(tmp_path / "x.tif", 8)
     assert abs(read[..., 0] - grey * 255 / top).max() <= 1
+
+
+@pytest.mark.parametrize("bits, meaning, said", [
+    (12, 0, "12 bits and white at zero"), (14, 1, "14 bits"), (10, 0, "10 bits and white at zero")])
+def test_a_tiff_without_a_reader_is_named_by_its_kind(bits, meaning, said, tmp_path):
+    write_tiff(tmp_path / "x.tif", np.zeros((8, 8), int), bits, meaning)
+    with pytest.raises(ValueError, match=f"^unreadable image '.*x.tif' \\(there is no reader for a TIFF of {said} in its "
+                                         "order of bytes: save it as PNG\\): mend it or take it out$"):
+        read_picture(tmp_path / "x.tif", 8)
 
 
 @pytest.mark.parametrize("kind, said", [

@@ -16,14 +16,15 @@ from torchvision.models import get_model
 from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
-from robcomp.data import Data, Images, InputContract, contract_of, load
+from robcomp.data import Data, Images, InputContract, as_input, contract_of, load
 from robcomp.deploy import agreement, export_onnx, operations, predict, session
+from robcomp.evaluate import deployed
 from robcomp.integers import round_sums
 from robcomp._deployment.codes import folded_codes, weight_codes, with_bias
 from robcomp._deployment.timing import processor_seconds
 from robcomp.models import ARCHITECTURES, make_model, model_from
 from robcomp.pack import pack, unpack
-from tests.networks import Attending
+from tests.networks import Attending, unchecked
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
@@ -447,7 +448,7 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
             "layer 1.0 normalises by the batch it is in",
         ),
     ):
-        network = model_from(
+        network = unchecked(
             last if last is batch else nn.Sequential(nn.Conv2d(3, 4, 3), last), name="odd", classes=6, contract=CONTRACT
         )
         with pytest.raises(ValueError, match=said) as caught: export_onnx(network, tmp_path / "net.onnx")
@@ -458,7 +459,7 @@ def test_what_cannot_be_written_is_one_line_and_nothing_else(tmp_path, capfd):
 def odd(call):
     """A network that does something of its own between its first layer and its last."""
     torch.manual_seed(0)
-    return model_from(Calling(call), name="odd", classes=6, contract=CONTRACT)
+    return unchecked(Calling(call), name="odd", classes=6, contract=CONTRACT)
 
 
 def refused(call, said, tmp_path):
@@ -500,8 +501,9 @@ def test_a_network_that_counts_its_images_is_not_written(tmp_path):
 @pytest.mark.parametrize("recipe", ["dense", "int8"])
 def test_a_network_that_mixes_the_images_of_a_batch_is_not_written(tmp_path, mixed, recipe):
     net = Calling(lambda net, x: x)
-    net.last = nn.Sequential(net.last, Function(mixed))
+    net.last = nn.Sequential(net.last, Function(lambda y: y))
     compressed = compress(model_from(net, name="mixing", classes=6, contract=CONTRACT), recipe, DATA).module
+    compressed.last[1].function = mixed
     with pytest.raises(ValueError, match="^this network cannot be written as ONNX: it gives an image other scores"):
         export_onnx(compressed, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
@@ -512,7 +514,7 @@ def test_a_network_that_mixes_is_found_out_where_images_of_one_colour_have_no_sc
     def scaled(net, x): return x / x.std((1, 2, 3), keepdim=True)
     net = Calling(scaled)
     net.last = nn.Sequential(net.last, Function(lambda y: y - torch.where(y == y, y, torch.zeros_like(y)).mean(0)))
-    refused_net = model_from(net, name="mixing", classes=6, contract=CONTRACT)
+    refused_net = unchecked(net, name="mixing", classes=6, contract=CONTRACT)
     with pytest.raises(ValueError, match="gives an image other scores"): export_onnx(refused_net, tmp_path / "net.onnx")
 
 
@@ -522,6 +524,96 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     with torch.no_grad(): net.last.bias[0] = torch.nan
     with pytest.raises(ValueError, match="^last.bias holds numbers that are not finite"):
         export_onnx(net, tmp_path / "net.onnx")
+
+
+BURSTS = dict(exp=lambda net, x: (x * 1e4).exp(), root=lambda net, x: x - x.abs().amax((1, 2, 3), True).neg().sqrt(),
+              zero=lambda net, x: x / (x - x))
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["dense", "int8:weights"])
+@pytest.mark.parametrize("call", BURSTS.values(), ids=BURSTS)
+def test_a_network_whose_scores_are_no_numbers_is_not_written(tmp_path, call, recipe):
+    """Its parameters are all finite: what it computes with them is not."""
+    compressed = compress(odd(call), recipe, DATA)
+    with pytest.raises(ValueError, match="^this network cannot be written as ONNX: it gives scores that are not finite "
+                                         "for 2 of 2 images of noise: see what it computes") as caught:
+        export_onnx(compressed, tmp_path / "net.onnx")
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def without_third(y): return y.masked_fill(torch.arange(6) == 2, -torch.inf)
+
+
+@needs_onnx
+def test_a_class_may_be_ruled_out_by_minus_infinity(tmp_path):
+    net = odd(lambda net, x: x)
+    net.last = nn.Sequential(net.last, Function(without_third))
+    found = predict(export_onnx(net, tmp_path / "net.onnx"), DATA.test.images)
+    with torch.no_grad(): wanted = net(as_input(DATA.test.images, CONTRACT)).numpy()
+    assert np.allclose(found, wanted, atol=1e-4) and np.isneginf(found[:, 2]).all()
+
+
+@needs_onnx
+def test_a_file_is_compared_with_a_network_that_rules_a_class_out(tmp_path):
+    net = odd(lambda net, x: doubled_in_place(x))
+    net.last = nn.Sequential(net.last, Function(without_third))
+    with pytest.raises(ValueError, match="the file gives other scores"): export_onnx(net, tmp_path / "net.onnx")
+
+
+class Standardised(nn.Conv2d):
+    """A convolution with a forward pass of its own, as weight standardisation is written."""
+    def forward(self, x):
+        spread, mean = torch.std_mean(self.weight, (1, 2, 3), keepdim=True)
+        return F.conv2d(x, (self.weight - mean) / (spread + 1e-5), self.bias)
+
+
+class Beside(nn.Module):
+    """A network that takes the weight of a layer beside calling it; torch.fx can trace it or cannot."""
+    def __init__(self, take, *, traced, middle=nn.Conv2d):
+        super().__init__()
+        self.stem, self.middle, self.last = nn.Conv2d(3, 6, 3), middle(6, 6, 3), nn.Linear(6, 6)
+        self.norm, self.take, self.traced = nn.BatchNorm2d(6), take, traced
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        if not self.traced and x.isnan().all(): x = -x
+        return self.last(self.take(self, x).relu().mean((2, 3)))
+
+
+TAKING = dict(
+    read=(lambda net, x: F.conv2d(net.norm(net.middle(x)), net.middle.weight), nn.Conv2d),
+    forward=(lambda net, x: net.norm(net.middle.forward(x)) + net.middle(x), nn.Conv2d),
+    compared=(lambda net, x: net.norm(net.middle(x)) * net.middle.weight.abs().mean(), nn.Conv2d),
+    standardised=(lambda net, x: net.norm(net.middle(x)), Standardised))
+
+
+@needs_onnx
+@pytest.mark.filterwarnings("ignore:the forward pass of this network reads values")
+@pytest.mark.parametrize("traced", [True, False], ids=["traced", "untraceable"])
+@pytest.mark.parametrize("recipe", ["int8", "cluster8+int8", "int8:weights"])
+@pytest.mark.parametrize("take, middle", TAKING.values(), ids=TAKING)
+def test_a_weight_that_is_taken_beside_its_layer_is_no_code(tmp_path, take, middle, recipe, traced):
+    """Evaluated in integers and written, a network with such a weight says what the simulation says."""
+    torch.manual_seed(0)
+    net = model_from(Beside(take, traced=traced, middle=middle), name="beside", classes=6, contract=CONTRACT)
+    module = compress(net, recipe, DATA).module
+    x = as_input(DATA.test.images, CONTRACT)
+    with torch.no_grad(): wanted, found = module(x), deployed(module)(x)
+    assert (found - wanted).abs().max() < .01 * (wanted.max() - wanted.min())
+    found = agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)
+    assert found["same"] >= .99 and found["largest_steps"] < 2
+
+
+def test_integers_that_change_the_scores_are_told():
+    """Here a hook looks at the weight in NumPy, where nothing sees it."""
+    def rescaled(layer, inputs, found): return found / float(np.from_dlpack(layer.weight.detach()).std())
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), *head(6))
+    net[2].register_forward_hook(rescaled)
+    module = compress(model_from(net, name="hooked", classes=6, contract=CONTRACT), "int8", DATA).module
+    with pytest.raises(ValueError, match="^in integers, this network gives other scores than with the same weights"):
+        deployed(module)
 
 
 class Function(nn.Module):

@@ -353,3 +353,39 @@ def test_a_cast_that_does_no_harm_hides_no_other_fault():
         model_from(Wide(None, ""), name="wide", classes=6, contract=CIFAR_CONTRACT)
     double = model_from(Casting(torch.float64, "scores"), name="double", classes=6, contract=CIFAR_CONTRACT)
     assert {value.dtype for value in double.parameters()} == {torch.float32}
+
+
+class Mixing(nn.Module):
+    """A network that does something to its scores, or to what it takes them from."""
+
+    def __init__(self, then, norm=None):
+        super().__init__()
+        self.stem, self.norm, self.last, self.then = nn.Conv2d(3, 4, 3), norm or nn.Identity(), nn.Linear(4, 6), then
+
+    def forward(self, x): return self.then(self.last(self.norm(self.stem(x)).mean((2, 3))))
+
+
+ALONE = "let its forward pass compute each image alone, with no mean, softmax"
+
+
+@pytest.mark.parametrize("then, norm, said", [
+    (lambda y: y - y.mean(0), None, ALONE), (lambda y: y.softmax(0), None, ALONE),
+    (lambda y: y - y.roll(1, 0), None, ALONE), (lambda y: y if len(y) < 5 else -y, None, ALONE),
+    (lambda y: y, nn.BatchNorm2d(4, track_running_stats=False),
+     "layer norm normalises by the batch it is in, let it keep running statistics$")],
+    ids=["mean", "softmax", "neighbour", "number", "norm"])
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused_at_once(then, norm, said):
+    torch.manual_seed(0)
+    network = Mixing(then, norm)
+    match = f"^'mine' gives an image other scores where other images are in its batch: {said}"
+    with pytest.raises(ValueError, match=match) as caught:
+        model_from(network, name="mine", classes=6, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(caught.value) and not hasattr(network, "contract")
+
+
+@pytest.mark.parametrize("then", [lambda y: y.reshape(2, 6), lambda y: y[:2]], ids=["reshape", "part"])
+def test_a_network_for_two_images_alone_is_refused_at_once(then):
+    match = r"^'two' answers for 2 images and not for 3 \(.*\): let its forward pass take any number of images$"
+    with pytest.raises(ValueError, match=match) as caught:
+        model_from(Mixing(then), name="two", classes=6, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(caught.value)

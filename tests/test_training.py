@@ -16,6 +16,7 @@ from robcomp.models import model_from
 from robcomp.schedule import MOMENTUM, Training, rates, steps_by_epoch
 from robcomp.steps import Step, has_bf16, loss_of, optimizer_of, shrunk
 from robcomp.training import accuracy, fit, one_epoch, work_of
+from tests.networks import unchecked
 
 CONTRACT = InputContract(8, (128, 128, 128), (64, 64, 64))
 
@@ -368,7 +369,7 @@ def test_a_part_of_an_epoch_sees_other_images_with_another_seed(monkeypatch):
 def test_few_steps_leave_old_batch_statistics_and_say_so(layer, due):
     """Only where the network holds running statistics, and only where few steps were taken."""
     layers = nn.Conv2d(3, 8, 3), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
-    model = model_from(nn.Sequential(*layers), name="net", classes=2, contract=CONTRACT)
+    model = unchecked(nn.Sequential(*layers), name="net", classes=2, contract=CONTRACT)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for epochs in (1, 8): fit(model, coloured(64), Training(epochs, batch=32), progress=False)

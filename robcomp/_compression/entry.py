@@ -69,6 +69,16 @@ def check_kinds(model: nn.Module, scores: Tensor, name: str) -> None:
         raise ValueError(f"{name!r} returns scores in {_named({scores.dtype})}: let its forward pass end with .float()")
 
 
+@torch.no_grad()
+def check_any_number(model: nn.Module, images: Tensor, name: str) -> None:
+    """One line about a network that answers for two images, `images`, and not for three."""
+    try: found = model(torch.cat([images, images[:1]])).shape
+    except Exception as error: found = [first_line(error)]
+    if found[0] == 3: return
+    raise ValueError(f"{name!r} answers for 2 images and not for 3 ({found[0]}): let its forward pass take any number "
+                     "of images")
+
+
 def _named(kinds: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
 

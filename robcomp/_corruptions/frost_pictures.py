@@ -21,6 +21,7 @@ from robcomp._text.errors import first_line
 
 OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")  # randint(5): frost6 is never drawn
 SUFFIXES = ".png", ".jpg", ".jpeg", ".bmp", ".webp"
+MOST = 100  # pictures in a folder
 
 _AT = (-3.0902, -2.3263, -1.6449, -.6745, 0, .6745, 1.6449, 2.3263, 3.0902)  # normal quantiles, .1 to 99.9 %
 _OCTAVES = (.25, .5, 1, 2, 4, 8, 16)  # periods in 32 pixels
@@ -77,6 +78,9 @@ def _files(choice: str | Path) -> list[Path]:
     if not files:
         raise ValueError(f'frost={str(choice)!r}: allowed are "own", "imagecorruptions" or a folder with pictures '
                          f"({' '.join(SUFFIXES)})")
+    if len(files) > MOST:
+        raise ValueError(f"frost={str(choice)!r} has {len(files):,} pictures, all of which are held in memory: take "
+                         f"{MOST} at most")
     return files
 
 

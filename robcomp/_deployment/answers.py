@@ -3,7 +3,7 @@ on that one way, by values or by the number of images, stays decided in the file
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from warnings import catch_warnings, simplefilter, warn
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from robcomp._compression.alone import FLOAT, NEAR, ORDINARY, answer_of, check_apart, tensors_in, trial_images
 from robcomp._compression.entry import check_finite
 from robcomp._deployment.quiet import attention_in_parts
 from robcomp._files.atomic import replacing
 from robcomp._text.errors import first_line
-from robcomp.data import InputContract, as_input
+from robcomp.data import InputContract
 
 # what turns a tensor into something of Python, which no file can do again
 READS = set("__bool__ __int__ __float__ __complex__ __index__ __contains__ item tolist numpy __array__ equal allclose "
             "is_nonzero".split())
-NEAR = 1e-3  # of the range of all scores: the same operations, which a compiler may order in another way
-FLOAT = 1e-5  # of the largest score
 STEPS = 255  # the range of all scores, as levels of eight bits
+FAR = 25  # of these steps
 OTHERWISE = "take out what changes a tensor in place or is left to chance, and compare part by part what is left"
 REFUSED = "this network cannot be written as ONNX: "
 HEAD = r"^.*? cannot be run: |\[ONNXRuntimeError\] : \d+ : |Load model from .*? failed: *"  # what we know already
@@ -43,30 +43,10 @@ class ValuesRead(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result, name = function(*args, **(kwargs or {})), getattr(function, "__name__", "")
-        if any(hasattr(tensor, "from_images") for tensor in _tensors((args, kwargs))):
+        if any(hasattr(tensor, "from_images") for tensor in tensors_in((args, kwargs))):
             self.read |= name in READS
-            for tensor in _tensors(result): tensor.from_images = True
+            for tensor in tensors_in(result): tensor.from_images = True
         return result
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors among arguments or results."""
-    if isinstance(value, Tensor): yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value: yield from _tensors(part)
-    elif isinstance(value, dict): yield from _tensors(list(value.values()))
-
-
-def trial_images(contract: InputContract) -> list[Tensor]:
-    """Inputs as different as images can be: one colour each, halves, stripes, noise of two kinds; then all at once."""
-    size = contract.size
-    images = np.zeros((8, size, size, 3), np.uint8)
-    images[1], images[2], images[3, ..., 0], images[4, :, size // 2:], images[5, ::2] = 255, 128, 255, 255, 255
-    rng = np.random.default_rng(0)
-    images[6] = rng.integers(0, 256, images[6].shape)
-    images[7] = rng.integers(0, 40, images[7].shape)
-    inputs = as_input(images, contract)
-    return [*inputs.split(1), inputs]
 
 
 def traced(network: nn.Module, size: int) -> Callable[[Tensor], Tensor] | None:
@@ -83,10 +63,11 @@ def check_one_way(network: nn.Module, contract: InputContract) -> None:
     """One line of error where other images take another way through a network than the one that is written, and one of
     warning where that cannot be ruled out."""
     check_finite(network)
+    check_scores(network, trial_images(contract)[-1][ORDINARY])
     written, (*single, together), read = traced(network, contract.size), trial_images(contract), False
     if written is None or not _agree(network, network, single): return  # chance: no two calls are the same
     for x in (*single, together):
-        with ValuesRead(x) as seen: _answer(network, x)
+        with ValuesRead(x) as seen: answer_of(network, x)
         read |= seen.read
     if not _agree(network, written, [*single, together]):
         ways = _agree(network, written, [torch.cat([x, x]) for x in single])
@@ -97,23 +78,27 @@ def check_one_way(network: nn.Module, contract: InputContract) -> None:
 
 
 @torch.no_grad()
-def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
-    """One line about a network whose scores for an image depend on the other images of its batch. What is left to
-    chance is no matter of the batch; where there is no answer, whoever asks next says so."""
-    parts = [_answer(network, part.clone()) for part in inputs.split(3)]
-    together, again = _answer(network, inputs.clone()), _answer(network, inputs.clone())
-    if any(scores is None for scores in (*parts, together, again)): return
-    apart = torch.cat(parts)
-    if apart.shape != together.shape: return
-    finite = (together.isfinite() & apart.isfinite() & again.isfinite()).all(1)  # of one colour, an image may have none
-    if not finite.any(): return
-    together, apart, again = together[finite], apart[finite], again[finite]
-    near = NEAR * (together.max() - together.min()) + FLOAT * together.abs().max()
-    def moved(found: Tensor) -> Tensor:  # a rare image may move: roundings meet borders of levels
-        return (found - together).abs().amax(1).quantile(.75)
-    if moved(again) <= near < moved(apart):
-        raise ValueError(f"{name} gives an image other scores where other images are in its batch: let its forward "
-                         "pass compute each image alone, with no mean, softmax or normalisation over dimension 0")
+def check_scores(network: nn.Module, images: Tensor) -> None:
+    """One line about a network whose scores for these images are no numbers; a class may be ruled out by minus
+    infinity."""
+    scores = answer_of(network, images)
+    if scores is not None and (wrong := int(scores.float().log_softmax(1).isnan().any(1).sum())):
+        raise ValueError(f"{REFUSED}it gives scores that are not finite for {wrong} of {len(images)} images of noise: "
+                         "see what it computes on the way, train it again, or load other weights")
+
+
+@torch.no_grad()
+def check_integers(network: nn.Module, contract: InputContract, wanted: Tensor | None) -> None:
+    """One line about a network whose layers, put on integers, give other scores for the trial images than before.
+
+    Sums that are rounded otherwise move scores a little, and weights that are not what they stand for a lot."""
+    found = answer_of(network, trial_images(contract)[-1])
+    if wanted is None or found is None: return
+    usual = usual_steps(*comparable(found.numpy(), wanted.numpy()))
+    if not usual <= FAR:
+        raise ValueError(f"in integers, this network gives other scores than with the same weights in float (on most "
+                         f"images by {usual:.0f} or more of {STEPS} steps of their range): write int8:weights, or name "
+                         "layers that compute in a way of their own in keep")
 
 
 def checked_numbers(answers: np.ndarray, name: str) -> np.ndarray:
@@ -126,7 +111,7 @@ def checked_numbers(answers: np.ndarray, name: str) -> np.ndarray:
 
 def _agree(network: Callable, other: Callable, inputs: Sequence[Tensor]) -> bool:
     """Do both give the same scores, as far as the first gives any?"""
-    pairs = [(wanted, _answer(other, x)) for x in inputs if (wanted := _answer(network, x)) is not None]
+    pairs = [(wanted, answer_of(other, x)) for x in inputs if (wanted := answer_of(network, x)) is not None]
     if any(found is None or found.shape != wanted.shape for wanted, found in pairs): return False
     wanted, found = (torch.cat([scores.reshape(-1).double() for scores in side]) for side in zip(*pairs))
     finite = wanted[wanted.isfinite()]
@@ -134,15 +119,22 @@ def _agree(network: Callable, other: Callable, inputs: Sequence[Tensor]) -> bool
     return torch.allclose(found, wanted, rtol=0, atol=near, equal_nan=True)
 
 
-def _answer(network: Callable, x: Tensor) -> Tensor | None:
-    """Scores; None where there are none for these images."""
-    try: return network(x)
-    except Exception: return None
-
-
 def steps_apart(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Distances between scores, in steps: the range of all that are wanted has STEPS of them."""
     return np.abs(found - wanted) * STEPS / max(np.ptp(wanted), np.finfo(np.float32).tiny)
+
+
+def usual_steps(found: np.ndarray, wanted: np.ndarray) -> float:
+    """How far the scores of the middle image are apart, in steps; none where there are no images."""
+    return float(np.median(steps_apart(found, wanted).max(1))) if len(wanted) else 0.
+
+
+def comparable(found: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of the images that have some; a class that both rule out, by minus infinity, counts as equal."""
+    out = np.isneginf(wanted) & np.isneginf(found)
+    found, wanted = np.where(out, 0, found), np.where(out, 0, wanted)
+    kept = np.isfinite(wanted).all(1)
+    return found[kept], wanted[kept]
 
 
 def write_runnable(path: Path, content: bytes, opened: Callable, network: nn.Module, contract: InputContract) -> None:
@@ -167,10 +159,10 @@ def check_answers(path: Path, opened: Callable, network: nn.Module, contract: In
         raise ValueError(f"{REFUSED}ONNX Runtime does not run the file{f' at {node[1]}' if node else ''} "
                          f"({said.partition('. In Node')[0][:120]}): replace that part of the network, or try another "
                          "opset") from None
-    wanted = _answer(network, inputs)
-    if wanted is None or not wanted.isfinite().all(): return
-    wanted = wanted.numpy()
-    usual, rounding = np.median(steps_apart(found, wanted).max(1)), FLOAT * np.abs(wanted).max()
+    wanted = answer_of(network, inputs)
+    if wanted is None: return
+    found, wanted = comparable(found, wanted.numpy())
+    usual, rounding = usual_steps(found, wanted), FLOAT * np.abs(wanted).max(initial=0)
     if not (usual <= 1 or np.abs(found - wanted).max() <= rounding):
         raise ValueError(f"{REFUSED}the file gives other scores than the network (on most images by {usual:.0f} or "
                          f"more of {STEPS} steps of their range): {OTHERWISE}")

@@ -54,8 +54,10 @@ def to_integers(graph,  # a `qdq.Graph`, changed in place
                 module: nn.Module,  # that uses it
                 name: str,  # of the module
 ) -> None:
-    """Replace a layer's weight and bias by integers, and round its input."""
+    """Replace a layer's weight and bias by integers, and round its input; a weight that is not multiplied as it is
+    stays float."""
     weight, levels = f"{name}.weight", getattr(module, "input_range", None)
+    if not all(graph.multiplies(node, weight) for node in graph.products(weight)): return
     codes, step = folded_codes(layer.integers.cpu().numpy(), graph.constants[weight])
     for node in graph.products(weight):
         bias = node.input[2] if len(node.input) > 2 else ""

@@ -18,8 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 
-from .._compression.state import ActivationRange
+from robcomp.data import InputContract
+
+from .._compression.alone import answer_of, tensors_in, trial_images
+from .._compression.state import COMPRESSIBLE, ActivationRange
 
 KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 RECTIFIERS = (torch.relu, nn.functional.relu, "relu")
@@ -29,6 +33,7 @@ AVERAGES = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
 ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 SUMS = (*ADDITIONS, nn.functional.adaptive_avg_pool2d, nn.functional.avg_pool2d)
 HIGHEST = 255
+STOCK = {kind.forward for kind in COMPRESSIBLE}
 
 
 def nearest_levels(values: Tensor, zero: int) -> Tensor:
@@ -116,6 +121,48 @@ def multiply_codes(module: nn.Module, codes: Tensor, bias: Tensor, unit: Tensor)
     module._forward_pre_hooks.clear()
     module.register_forward_pre_hook(_input_levels)
     module.register_forward_hook(_scale_sums)
+
+
+class WeightsTaken(TorchFunctionMode):
+    """While this lasts, it is noted which weights are taken by anything but the call of their own layer, as torch has
+    that."""
+
+    def __init__(self, found: Mapping[str, nn.Module]):
+        super().__init__()
+        self.taken, self.running, self.hooks = set(), set(), []
+        self.names = {id(part.weight): name for name, part in found.items()}
+        for part in found.values():
+            if type(part).forward not in STOCK: continue
+            key = id(part.weight)
+            self.hooks += [part.register_forward_pre_hook(lambda *_, key=key: self.running.add(key)),
+                           part.register_forward_hook(lambda *_, key=key: self.running.discard(key))]
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):  # its shape, type and place may be read by anybody
+            self.taken |= {id(tensor) for tensor in tensors_in((args, kwargs))} & self.names.keys() - self.running
+        return result
+
+    def __exit__(self, *given):
+        for hook in self.hooks: hook.remove()
+        return super().__exit__(*given)
+
+
+@torch.no_grad()
+def weights_taken(ready: nn.Module, contract: InputContract) -> tuple[set[str], Tensor | None]:
+    """Names of layers whose weights a network, as `folded` gives it, takes beside calling them: their codes would be
+    taken for the weights. Seen in its graph where it was traced, and on images of all kinds; their scores too."""
+    graph = ready.graph.nodes if isinstance(ready, fx.GraphModule) else ()
+    parts = {name: part for name, part in ready.named_modules(remove_duplicate=False)
+             if isinstance(getattr(part, "weight", None), nn.Parameter)}
+    images = trial_images(contract)[-1].to(next(ready.parameters(), torch.empty(0)).device)
+    with WeightsTaken(parts) as seen: scores = answer_of(ready, images)
+    taken = seen.taken | {id(ready.get_parameter(node.target)) for node in graph if _is_weight(node, parts)}
+    return {name for name, part in parts.items() if id(part.weight) in taken}, scores
+
+
+def _is_weight(node: fx.Node, parts: Mapping[str, nn.Module]) -> bool:
+    return node.op == "get_attr" and node.target.endswith(".weight") and node.target.removesuffix(".weight") in parts
 
 
 def round_once(model: nn.Module) -> None:

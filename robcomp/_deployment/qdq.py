@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
+PRODUCTS = ("Conv", "Gemm", "MatMul")
 KEEPS_ORDER = ("MaxPool", "Flatten")  # rounding before or after makes no difference
 CLIPS = ("Relu", "Clip")  # disappear in a rounding that clips as much
 ELEMENTWISE = (*CLIPS, "Add", "QuantizeLinear")
@@ -46,6 +47,12 @@ class Graph:
         for node in self.users(weight):
             found += self.products(node.output[0]) if node.op_type == "Transpose" else [node]
         return found
+
+    def multiplies(self, node: NodeProto, weight: str) -> bool:
+        """Does a node multiply by a weight, as it is or transposed?"""
+        if node.op_type not in PRODUCTS: return False
+        maker = self.maker(node.input[1])
+        return node.input[1] == weight or maker is not None and maker.op_type == "Transpose" and weight in maker.input
 
     def value(self, name: str) -> np.ndarray:
         """What a constant holds."""

@@ -32,8 +32,29 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
                          "scale it down or take it out") from None
     except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
-        raise ValueError(f"unreadable image {str(path)!r} ({first_line(error)}): mend it or take it out") from None
+        said = _kind_of_tiff(path) or first_line(error)
+        raise ValueError(f"unreadable image {str(path)!r} ({said}): mend it or take it out") from None
     return np.asarray(square)
+
+
+def _kind_of_tiff(path: Path) -> str:
+    """What kind of TIFF a file is that no format was found for, and what to do; empty for any other file."""
+    from PIL import Image
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+    try:
+        Image.open(path, formats=FORMATS).close()
+        return ""
+    except Image.UnidentifiedImageError: pass
+    except Exception: return ""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            tags = ImageFileDirectory_v2(start + (file.read(8) if start[2:3] == b"+" else b""))
+            file.seek(tags.next)
+            tags.load(file)
+        bits, white = max(tags[BITS]), " and white at zero" * (tags[MEANING] == WHITE_IS_ZERO)
+    except Exception: return ""  # no TIFF, or a damaged one
+    return f"there is no reader for a TIFF of {bits} bits{white} in its order of bytes: save it as PNG"
 
 
 class Pictures:
@@ -81,13 +102,28 @@ def _stamp(file: str | Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The files under a folder that are pictures by their names; what is hidden, a folder or a pipe is passed over."""
-    def shown(path: Path) -> bool: return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _named_as_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
-    return [
-        path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and shown(path) and path.is_file()
-    ]
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files in a folder that are pictures by their names; what is hidden, a folder or a pipe is passed over."""
+    named = sorted(folder / name for name in os.listdir(folder) if _named_as_picture(name))
+    return [path for path in named if path.is_file()]
+
+
+LOOKED_AT = 20_000  # names, before a search ends: a whole disk would be walked for a minute
+
+
+def deeper_picture(folder: Path) -> Path | None:
+    """A picture in a folder below this one, which nobody would read; None where none is soon found."""
+    looked = 0
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        looked += len(folders) + len(files)
+        if place != str(folder):
+            for name in filter(_named_as_picture, files): return Path(place, name)
+        if looked > LOOKED_AT: return None
 
 
 def common_side(files: Iterable[Path]) -> int:
