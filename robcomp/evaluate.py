@@ -21,7 +21,7 @@ from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision
 from ._compression.state import Layer, layers
 from ._deployment.answers import check_apart, checked_numbers
-from ._deployment.entry import library
+from ._deployment.entry import library, whole
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
 from .corruptions import Condition, Suite
@@ -230,7 +230,7 @@ def evaluate(
     progress: bool = True,  # show a bar?
 ) -> pd.DataFrame:  # a row a model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "The answers of every model to every image of every condition; ValueError for models that do not fit the suite."
-    device, first, rows = pick_device(device), suite.data.test.images[:32], []
+    device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole(batch, "batch", 1, 10**6)
     contract = shared_contract(models, len(suite.data.classes))
     if suite.adapt and engine == "onnxruntime":
         raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")

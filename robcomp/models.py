@@ -18,6 +18,7 @@ from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
 from ._compression.entry import check_any_number, check_kinds, made_plain, why_it_fails
 from ._text.errors import first_line
+from ._text.given import whole
 from ._text.suggest import unknown
 from ._files.weights import read_weights
 from .data import CIFAR_CONTRACT, InputContract, as_input
@@ -84,6 +85,7 @@ def make_model(arch: str,  # resnet50, resnet50_pooled, vgg19 or mobilenetv2
     architecture does not have. Residual blocks that start at zero: Goyal et al., arXiv 1706.02677.
     """
     if arch not in ARCHITECTURES: raise ValueError(unknown("architecture", arch, ARCHITECTURES))
+    classes, seed = whole("classes", classes, 1, 1_000_000), whole("seed", seed)
     if zero_residual and arch != "resnet50_pooled":
         raise ValueError(f"zero_residual is an option of resnet50_pooled, got {arch}: leave it out")
     with torch.random.fork_rng(devices=[]):
@@ -109,6 +111,7 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
     Raises ValueError where it fails on grey images, returns anything but `classes` scores for each, other numbers than
     floats of 32 or 64 bits, or scores for an image that depend on the other images of its batch.
     """
+    classes = whole("classes", classes, 1, 1_000_000)
     made_plain(module)
     device = next(module.parameters(), torch.empty(0)).device
     grey = as_input(torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8), contract, device=device)

@@ -25,6 +25,7 @@ from ._store.requests import write_request
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
+from ._text.given import whole as whole_number
 
 # %% ../nbs/45_sweep.ipynb #c542d224
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
@@ -224,6 +225,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
 ) -> list[Trial]:  # the whole plan, done; then those of the models that were added
     "Run what is missing of a plan; TypeError for what is no executor, ValueError for a recipe or device that is none."
     check_executor(executor)
+    together = whole_number("together", together, 1, 10_000)
     added, study = study.added, on_device(study, device)
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)

@@ -24,6 +24,7 @@ from ._files.pictures import Pictures
 from ._compression.depthwise import wide_depthwise
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
+from ._text.given import whole
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, as_input
 from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
@@ -90,7 +91,7 @@ def accuracy(model: nn.Module,  # with `.contract`
 
     Raises ValueError for images of another size than that of the contract.
     """
-    device, correct = next(model.parameters()).device, 0
+    device, correct, batch = next(model.parameters()).device, 0, whole("batch", batch, 1, 1_000_000)
     with same_modes(model):
         model.eval()
         for start in range(0, len(images), batch):
@@ -207,6 +208,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     Columns `size` and `test_accuracy` need `sizes` and `watch`. Raises ValueError where network, data, training do not
     fit, a device is absent, a checkpoint damaged or of other work, the loss no number; the network is then as it was.
     """
+    seed = whole("seed", seed)
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)
     check_statistics(model, sum(steps_by_epoch(training, len(data.train))))

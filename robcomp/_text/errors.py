@@ -5,6 +5,8 @@ import signal
 from asyncio import CancelledError
 from pathlib import Path
 
+from robcomp._text.given import whole
+
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -42,5 +44,4 @@ def _frames(error: BaseException):
 
 def whole_draws(draws: object) -> int:
     """A number of resampled studies; one line of error where it is none."""
-    if type(draws) is not bool and hasattr(draws, "__index__") and 1 <= draws <= 10**6: return int(draws)
-    raise ValueError(f"draws is a whole number from 1 to 1,000,000, got {draws!r:.40}")
+    return whole("draws", draws, 1, 10**6)
