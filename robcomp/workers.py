@@ -22,6 +22,7 @@ from ._store.merging import copied, copied_notes, gathered, joined_notes
 from ._store.requests import unplanned
 from ._store.shards import existing_store, read_record, stamp_of, trial_files, write_deal
 from ._store.tree import Job
+from ._text.stopping import resumable
 from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
 from .jobs import Worker, drain
 from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, tails, write_plan
@@ -111,6 +112,7 @@ def job_of(node: Mapping, plan: Plan) -> Job:
                needs["name"] if needs and needs["kind"] == "beginning" else "")
 
 # %% ../nbs/48_workers.ipynb #f75c97aa
+@resumable
 def work(plan: Plan | str | Path,  # or the file of one
          *,
          store: str | Path | None = None,  # None: the folder store in the plan's folder

@@ -717,7 +717,7 @@ def test_a_piece_that_ends_in_any_way_is_lost(whole, tmp_path, error):
 
 
 def test_an_interrupt_ends_a_sweep(tmp_path):
-    with pytest.raises(KeyboardInterrupt, match="what is finished is kept in .*: the same call goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="what is finished is kept in .*, and the same call goes on from there"):
         sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: said_at_once(KeyboardInterrupt())), progress=False)
 
 

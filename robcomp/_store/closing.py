@@ -1,9 +1,8 @@
-"""What is said when a sweep ends: of an interrupt, of a dense network that guesses, and of how many trials failed."""
+"""What is said when a sweep ends: of a dense network that guesses, and of how many trials failed."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from warnings import warn
 
@@ -11,14 +10,6 @@ from robcomp._store.checked import statuses
 from robcomp._store.shards import read_record, read_trial
 from robcomp._text.guessing import guessing_line
 from robcomp.schema import Trial
-
-
-@contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """An interrupt within says that nothing is lost, and what to do."""
-    try: yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"what is finished is kept in {folder}: the same call goes on from there") from None
 
 
 def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> None:
