@@ -30,8 +30,11 @@ def _terminate(number: int, frame: object) -> None: raise Terminated
 
 @contextmanager
 def terminable() -> Iterator[bool]:
-    """Within the block SIGTERM is an interrupt, and so it is said; not where somebody handles it already."""
-    ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    """Within the block SIGTERM is an interrupt; not where somebody handles it already, nor in the kernel of a notebook,
+    which whoever started it ends. Is it so?"""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    ours = (current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+            and not (kernel and kernel.IPKernelApp.initialized()))
     if ours: signal.signal(signal.SIGTERM, _terminate)
     try: yield ours
     finally:
