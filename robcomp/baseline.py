@@ -92,11 +92,11 @@ class Study:
                  weights: str | Path | None = None,  # file, {seed} filled in; auto: what robcomp brings
                  tune: Training | None = None,  # how `tune` stages train; None: Training(1, peak=.01, warmup=0.)
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
-                 seed: int = 0,  # of training, tuning and calibration
+                 seed: int = 0,  # of training, tuning and calibration; ValueError where it is no whole number
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
-        self._data, self._model, self.name, self.seed = data, check_known(model, data, weights), name, whole("seed", seed)
-        self.device, self.conditions, self.added = device, dict(conditions or {}), {}
+        self._data, self._model, self.name = data, check_known(model, data, weights), name
+        self.device, self.conditions, self.added, self.seed = device, dict(conditions or {}), {}, whole("seed", seed)
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
         self.weights = _start(weights, self.arch, data, self.seed)
 

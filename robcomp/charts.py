@@ -17,7 +17,6 @@ from ._display import marks as _marks
 from ._display.look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
 from ._display.svg import described, figure, to_svg
 from ._files.atomic import replacing
-from ._text.given import whole
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
 from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
@@ -199,7 +198,7 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
         raise ValueError(f"no {VALUES[value]} is known: it needs recipes beside the dense network; "
                          "ask for value='accuracy'")
     how = "A panel a corruption; severity 0 is the clean test set." + " Means over seeds." * ("seeds" in data)
-    chart = _marks.severities(data, recipe_looks(list(recipes)), whole("columns", columns, 1, 100), value)
+    chart = _marks.severities(data, recipe_looks(list(recipes)), columns, value)
     return with_title(chart, title, how, severity_words(data, list(recipes), value))
 
 # %% ../nbs/70_charts.ipynb #3ab22384

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ._compression.norms import recalibrate, running_norms
-from ._compression.place import full_precision
+from ._compression.place import full_precision, in_channels_last
 from ._compression.state import Layer, layers
 from ._deployment.answers import check_apart, checked_numbers
 from ._deployment.entry import library, whole
@@ -35,7 +35,7 @@ def deployed(module: nn.Module,  # stays as it is
              device: str | torch.device = "cpu",
 ) -> nn.Module:  # in evaluation mode, in channels_last, without gradients
     "A copy with plain weights, folded batch normalisation and integer arithmetic where inputs are rounded."
-    return in_integers(module).to(device, memory_format=torch.channels_last)
+    return in_channels_last(in_integers(module), device)
 
 # %% ../nbs/38_evaluate.ipynb #443736ee
 def multiplies_integers(module: nn.Module) -> bool:

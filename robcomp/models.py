@@ -16,7 +16,7 @@ from torch import nn
 from ._files.atomic import replacing
 from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
-from ._compression.entry import check_any_number, check_kinds, made_plain, why_it_fails
+from ._compression.entry import check_any_number, check_bare, check_kinds, made_plain, why_it_fails
 from ._text.errors import first_line
 from ._text.given import whole
 from ._text.suggest import unknown
@@ -112,6 +112,7 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
     floats of 32 or 64 bits, or scores for an image that depend on the other images of its batch.
     """
     classes = whole("classes", classes, 1, 1_000_000)
+    check_bare(module, name)
     made_plain(module)
     device = next(module.parameters(), torch.empty(0)).device
     grey = as_input(torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8), contract, device=device)

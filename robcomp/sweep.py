@@ -16,11 +16,11 @@ from warnings import warn
 import pandas as pd
 
 # %% ../nbs/45_sweep.ipynb #47da29fd
-from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
 from ._store.closing import nothing_came, say_how_it_went
+from ._store.folders import opened
 from ._store.requests import write_request
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
@@ -227,13 +227,11 @@ def sweep(study: Study,  # data, network, conditions, training, device
 ) -> list[Trial]:  # the whole plan, done; then those of the models that were added
     "Run what is missing of a plan; TypeError for what is no executor, ValueError for a recipe or device that is none."
     check_executor(executor)
-    together = whole_number("together", together, 1, 10_000)
-    added, study = study.added, on_device(study, device)
+    added, study, together = study.added, on_device(study, device), whole_number("together", together, 1, 10_000)
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
-    folder = writable_folder(folder).absolute()
-    for part in ("trials", "artifacts"): writable_folder(folder / part)
+    folder = opened(folder)
     repaired(folder, [])  # a starting network that is damaged is trained again
     trials = planned(study, recipes, folder, executor=executor, progress=progress)
     write_deal(folder, study.suite.deal())

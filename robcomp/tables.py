@@ -32,7 +32,7 @@ class Tables(NamedTuple):
     deals: pd.DataFrame   # columns as `schema.DEAL_COLUMNS`
 
 # %% ../nbs/50_tables.ipynb #386c1f2b
-def example(*, seed: int = 0,  # of the simulated training: another seed, other outcomes on the same images
+def example(*, seed: int = 0,  # of the simulated training: other outcomes on the same images; else ValueError
 ) -> Tables:  # 24 trials: 12 recipes of two networks
     "A small simulated study, in every column like a real one."
     return Tables(*_example.study(whole("seed", seed)))

@@ -22,6 +22,7 @@ from torch import nn
 from ._files.checkpoint import read_checkpoint, write_checkpoint
 from ._files.pictures import Pictures
 from ._compression.depthwise import wide_depthwise
+from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
 from ._text.given import whole
@@ -116,7 +117,8 @@ def work_of(model: nn.Module,
                          f"make the network with classes={len(data.classes)}")
     start = tensors_sha256(model.state_dict())
     taught = tensors_sha256(teacher.state_dict()) if teacher else ""
-    return dict(data=data.name, arch=model.arch, seed=seed, start=start, teacher=taught, **training.record())
+    known = dict(data=data.name, arch=model.arch, seed=whole("seed", seed))
+    return dict(known, start=start, teacher=taught, **training.record())
 
 # %% ../nbs/22_training.ipynb #52e88910
 def check_sizes(model: nn.Module, data: Data, training: Training) -> None:
@@ -208,7 +210,6 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     Columns `size` and `test_accuracy` need `sizes` and `watch`. Raises ValueError where network, data, training do not
     fit, a device is absent, a checkpoint damaged or of other work, the loss no number; the network is then as it was.
     """
-    seed = whole("seed", seed)
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)
     check_statistics(model, sum(steps_by_epoch(training, len(data.train))))
@@ -217,7 +218,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     try:
         with (same_modes(model), torch.random.fork_rng(cards), wide_depthwise(model, device),
               torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)):
-            model.train().to(device, memory_format=torch.channels_last)
+            in_channels_last(model.train(), device)
             step = Step(model, training, device, teacher=teacher)
             return pd.DataFrame(_epochs(step, data, work, checkpoint=checkpoint, shown=progress, watch=watch))
     except BaseException:

@@ -15,8 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
-from ._text.errors import whole_draws
-from ._text.given import whole
+from ._text.given import whole, whole_draws
 from ._text.suggest import unknown, whole_level
 from .results import DIRECTIONS, MEASURES, held_against, plain_measures, references, summarise
 from .tables import Tables, deal_of, find, outcomes

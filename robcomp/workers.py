@@ -51,8 +51,7 @@ def study_of(plan: Plan,
 def _keys_file(plan: Plan, number: int, store: Path) -> Path: return store / "keys" / f"{plan.digest(number)}.json"
 
 def _weights(plan: Plan, number: int) -> list:
-    file = cell_weights(plan.cells[number])
-    return list(stamp_of(file)) if file else []
+    return list(stamp_of(file)) if (file := cell_weights(plan.cells[number])) else []
 
 def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name
     "What a worker has written down of a cell, for the weights that are there now."
@@ -206,13 +205,12 @@ def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: d
 def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds error
     "What is done in a store, what is claimed by whom, what failed and why, what is left."
     store = existing_store(store)
-    working, checked, rows, planned = Watch(store).working(), Checked(store), {}, set()
+    working, checked, rows = Watch(store).working(), Checked(store), {}
     for plan in map(read_plan, sorted((store / "plans").glob("*.json"))):
         for number in range(len(plan.cells)):
             for name, row in cell_rows(plan, number, store, checked, working):
                 rows.setdefault((plan.digest(number), name), row)
-                planned.add(name)
-    for path, fields in unplanned(store, planned):
+    for path, fields in unplanned(store, {name for _, name in rows}):
         rows[path] = swept_row(path, fields, checked, working.pop(f"trial-{path.stem}", None))
     left = {name: claim for name, claim in working.items() if not name.startswith("gpu-")}
     rows |= {name: ("", name.partition("-")[0], name, "claimed", who(claim), 0., "") for name, claim in left.items()}

@@ -462,8 +462,8 @@ def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_pa
     (12, 0, "12 bits and white at zero"), (14, 1, "14 bits"), (10, 0, "10 bits and white at zero")])
 def test_a_tiff_without_a_reader_is_named_by_its_kind(bits, meaning, said, tmp_path):
     write_tiff(tmp_path / "x.tif", np.zeros((8, 8), int), bits, meaning)
-    with pytest.raises(ValueError, match=f"^unreadable image '.*x.tif' \\(there is no reader for a TIFF of {said} in its "
-                                         "order of bytes: save it as PNG\\): mend it or take it out$"):
+    match = f"^unreadable image .*there is no reader for a TIFF of {said} in its order of bytes: save it as PNG"
+    with pytest.raises(ValueError, match=match):
         read_picture(tmp_path / "x.tif", 8)
 
 

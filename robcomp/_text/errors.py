@@ -5,8 +5,6 @@ import signal
 from asyncio import CancelledError
 from pathlib import Path
 
-from robcomp._text.given import whole
-
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -40,8 +38,3 @@ def _frames(error: BaseException):
     while trace:
         yield trace.tb_frame
         trace = trace.tb_next
-
-
-def whole_draws(draws: object) -> int:
-    """A number of resampled studies; one line of error where it is none."""
-    return whole("draws", draws, 1, 10**6)

@@ -13,13 +13,18 @@ def shown(value: object, most: int = 40) -> str:
     return text if len(text) <= most else text[:most - 3] + "..."
 
 
-def whole(name: str, value: object, low: int = 0, high: int = 2**63 - 1) -> int:
-    """A whole number from `low` to `high`, of Python or NumPy; true and false are none."""
+def whole(name: str, value: object, low: int = 0, high: int = 2**63 - 1, *, of: str = "") -> int:
+    """A whole number from `low` to `high`, of Python or NumPy; true and false are none. `of`: its unit."""
     try: found = None if isinstance(value, bool) or getattr(value, "shape", ()) else index(value)
     except TypeError: found = None
     if found is not None and low <= found <= high: return found
     limits = f"from {low:,} to {high:,}" if high < 2**62 else f"of {low:,} or more"
-    raise ValueError(f"{name} is a whole number {limits}, got {shown(value)}")
+    raise ValueError(f"{name} is a whole number {of}{limits}, got {shown(value)}")
+
+
+def whole_draws(draws: object) -> int:
+    """A number of resampled studies; one line of error where it is none."""
+    return whole("draws", draws, 1, 10**6)
 
 
 def number(name: str, value: object, low: float, high: float) -> float:
