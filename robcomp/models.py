@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ._files.atomic import replacing
+from ._files.atomic import file_to_write, replacing
 from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
 from ._compression.entry import check_any_number, check_bare, check_kinds, made_plain, why_it_fails
@@ -173,11 +173,14 @@ def load_weights(model: nn.Module,  # changed in place
 def save_weights(model: nn.Module,  # its `state_dict` is written, and its `.arch` where it has one
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:  # the file
-    "Write the weights of a network as safetensors: a whole file or none."
+    """Write the weights of a network as safetensors: a whole file or none.
+
+    Raises ValueError for a name that no file can have, and where its folder is absent."""
     from safetensors.torch import save
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    path = file_to_write(path)
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
-    return Path(path)
+    return path
 
 # %% ../nbs/20_models.ipynb #b468d483
 def weights_sha256(source: nn.Module | str | Path,  # a network, or a file that `load_weights` takes

@@ -101,6 +101,7 @@ def gather_tables(store: str | Path,  # as `sweep` filled it
 
     Raises ValueError where none of them ended well, with what the first one says."""
     tables, keys = collect(store), {trial.key for trial in trials}
+    if not keys: raise ValueError("there are no trials to gather: pass what sweep returned")
     mine = tables.trials[tables.trials.key.isin(keys)].reset_index(drop=True)
     failed = mine[mine.status != "ok"]
     if len(failed) == len(mine): raise ValueError(f"no trial ended well; the first says: {failed.error.iloc[0]}")

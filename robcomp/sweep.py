@@ -174,7 +174,7 @@ def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake
     if not remake:
         names = ", ".join(trial.recipe for trial in gone)[:200]
         warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({names}): "
-             "sweep with remake=True makes them again", stacklevel=3)
+             "sweep with remake=True makes them again", stacklevel=4)
         return
     with TURN:
         shop = workshop_of(study, folder, baseline(study, folder, progress=progress), progress=progress)
@@ -230,7 +230,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     added, study, together = study.added, on_device(study, device), whole_number("together", together, 1, 10_000)
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
-    recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
+    recipes = [check_order(parse(str(recipe))) for recipe in ([recipes] if isinstance(recipes, str) else recipes)]
     folder = opened(folder)
     repaired(folder, [])  # a starting network that is damaged is trained again
     trials = planned(study, recipes, folder, executor=executor, progress=progress)

@@ -633,3 +633,12 @@ def test_a_picture_that_another_program_would_read_is_refused(tmp_path):
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError) as error: read_picture(path, 8)
     assert "\n" not in str(error.value) and "drawing.png" in str(error.value)
+
+
+@pytest.mark.parametrize("labels", [[.5, 1.5], ["a", "b"], [np.nan, 1], [True, False], [2**70, 1], [1j, 2]])
+def test_labels_that_are_no_whole_numbers_are_one_line(labels):
+    """Cut off, 1.5 would be another class."""
+    with pytest.raises(ValueError, match="^labels are whole numbers, positions in the list of classes, got ") as error:
+        Images(np.zeros((2, 8, 8, 3), np.uint8), labels)
+    one_line(error)
+    assert Images(np.zeros((2, 8, 8, 3), np.uint8), [0., 1.]).labels.dtype == np.int64

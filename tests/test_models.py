@@ -306,6 +306,11 @@ def test_a_file_of_weights_is_closed(tmp_path):
     assert not [one for one in said if issubclass(one.category, ResourceWarning)]
 
 
+def test_weights_for_a_folder_that_is_absent_are_one_line(tmp_path):
+    with pytest.raises(ValueError, match="^no folder '.*/no' to write 'w.safetensors' in: make it, or name another$"):
+        save_weights(tiny(), tmp_path / "no" / "w.safetensors")
+
+
 def test_counters_of_batches_may_be_absent(tmp_path, capsys):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     old = {name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}

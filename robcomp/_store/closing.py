@@ -18,7 +18,7 @@ def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> N
     failed = [trial for trial in trials if ended.get(trial.key) == "failed"]
     for trial in trials:
         if trial.recipe != "dense" or ended.get(trial.key) != "ok": continue
-        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=3)
+        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=4)
     if failed: print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
 
 
