@@ -23,6 +23,7 @@ from ._files.shipped import starting_weights
 from ._store.claims import Claims
 from ._store.pictures import read_data, write_data
 from ._store.tree import ordered
+from ._text.given import whole
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, InputContract, contract_of, load
 from .elsewhere import Elsewhere
@@ -94,8 +95,8 @@ class Study:
                  seed: int = 0,  # of training, tuning and calibration, 0 or more
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
-        self._data, self._model, self.name, self.seed = data, check_known(model, data, weights), name, int(seed)
-        self.device, self.conditions, self.added = device, dict(conditions or {}), {}
+        self._data, self._model, self.name = data, check_known(model, data, weights), name
+        self.device, self.conditions, self.added, self.seed = device, dict(conditions or {}), {}, whole("seed", seed)
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
         self.weights = _start(weights, self.arch, data, self.seed)
 

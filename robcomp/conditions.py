@@ -15,6 +15,7 @@ import numpy as np
 
 from ._corruptions.own import check_found, digest_of
 from ._text.errors import first_line
+from ._text.given import shown
 from ._text.suggest import unknown
 from .images import shuffled
 from .published_corruptions import whole_number
@@ -87,6 +88,8 @@ def conditions(corruptions: Sequence[str | Corruption],  # names, or corruptions
 ) -> list[Condition]:  # clean first
     "All pairs in order, once each."
     if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
+    if not np.iterable(severities) or isinstance(severities, (str, bytes)):
+        raise TypeError(f"severities is a list as [1, 3, 5], got {shown(severities)}")
     names = [getattr(entry, "name", entry) for entry in corruptions]
     for entry, name in zip(corruptions, names):
         if name is entry and name not in known: raise ValueError(unknown("corruption", name, known))

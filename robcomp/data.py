@@ -18,6 +18,7 @@ import torch
 
 from ._files.atomic import path_of
 from ._files.pictures import Pictures
+from ._text.given import real, share as a_share, shown, whole
 from ._text.suggest import unknown
 from .images import Data, Images, parted, shuffled as shuffled, split
 
@@ -102,6 +103,7 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
 
     Raises ValueError for an unknown name or a damaged file, OSError where a file can neither be found nor fetched."""
     if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
+    seed = whole("seed", seed)
     if name == "digits": return digits(seed=seed)
     return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)
 
@@ -109,18 +111,11 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
 def class_files(folder: Path,  # holds a folder for each class
 ) -> dict[str, list[Path]]:
     "The pictures of each class; classes and files in the order of their names."
-    from robcomp._files.pictures import SUFFIXES, deeper_picture, picture_files
-    files, named = {}, [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    places = [entry for entry in named if entry.is_dir()]
+    from robcomp._files.pictures import class_pictures
+    places = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
     if len(places) < 2:
         raise ValueError(f"{str(folder)!r} has {len(places)} class folders: make one folder a class, its images inside")
-    for place in places:
-        if deeper := deeper_picture(place):
-            raise ValueError(f"class folder {str(place)!r} has images in a folder of its own, {str(deeper)!r}: put all "
-                             "images of a class right into its folder")
-        files[place.name] = picture_files(place)
-        if not files[place.name]: raise ValueError(f"class folder {str(place)!r} has no images ({' '.join(SUFFIXES)})")
-    return files
+    return {place.name: class_pictures(place) for place in places}
 
 def folder_classes(path: Path) -> list[dict[str, list[Path]]]:  # of `train` and `test` where there are both, else one
     "The pictures of a folder by class, none of them read; one line about a folder that has none."
@@ -168,9 +163,7 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
     A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as
     its EXIF orientation says, 16-bit greys keep their range, and transparency is laid on white. Raises ValueError where
     a folder or a class is missing or empty, a picture cannot be read, or `train` and `test` differ in classes."""
-    path = path_of(path)
-    if not isinstance(test, (int, float)):
-        raise ValueError(f"test is a share between 0 and 1, as 0.2, got {test!r:.80}")
+    path, test, seed = path_of(path), a_share("test", test, .2), whole("seed", seed)
     found = folder_classes(path)
     classes, parted_already = list(found[0]), len(found) == 2
     size = _own_size(path, found) if size is None else check_size(size)
@@ -194,9 +187,7 @@ LARGEST = 16_384  # pixels a side
 
 def check_size(size: int) -> int:
     "A size of images, or one line about one that is none."
-    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
-    if whole and 1 <= size <= LARGEST: return int(size)
-    raise ValueError(f"a size is a whole number of pixels from 1 to {LARGEST:,}, got {size!r:.80}")
+    return whole("a size", size, 1, LARGEST, of="of pixels ")
 
 # %% ../nbs/11_data.ipynb #2e9c3746
 class InputContract:
@@ -210,12 +201,12 @@ class InputContract:
                  std: Sequence[float],  # of R, G, B, in pixel units, above 0
     ):
         self.size = check_size(size)
-        try: self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        try: self.mean, self.std = (tuple(real("", value) + 0. for value in values) for values in (mean, std))
         except (TypeError, ValueError): self.mean = self.std = ()
         known = len(self.mean) == len(self.std) == 3 and all(-1e6 <= value <= 1e6 for value in (*self.mean, *self.std))
         if not known or min(self.std) < 1e-6:
             raise ValueError("a contract is a size, 3 means and 3 standard deviations from 1e-6 to 1e6 in pixel units, "
-                             f"got {mean!r:.80} and {std!r:.80}")
+                             f"got {shown(mean, 80)} and {shown(std, 80)}")
         if 0 < min(self.mean) and max(self.mean) <= 1 and max(self.std) < 1:
             raise ValueError(f"a contract is in pixel units 0 to 255, {self.mean} and {self.std} are of values "
                              "from 0 to 1: multiply them by 255")

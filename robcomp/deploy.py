@@ -72,13 +72,12 @@ def integer_graph(module: nn.Module, *, opset: int = 17,  # as for `float_graph`
 ):  # a `_qdq.Graph`
     "The float graph, with integers for all weights that are on a grid and taken by their layers alone."
     from robcomp._deployment.qdq import Graph
-    on_grid = {id(part): layer for layer in layers(module).values() if layer.integers is not None
-               for part in layer.modules}
+    on_grid = {id(part): own for own in layers(module).values() if own.integers is not None for part in own.modules}
     taken = weights_taken(folded(module), module.contract)[0] if on_grid else set()
     graph = Graph(float_graph(module, opset=opset, kept=taken))
     for name, part in module.named_modules(remove_duplicate=False):
-        if name in taken and hasattr(part, "input_range"): continue
-        if id(part) in on_grid and f"{name}.weight" in graph.constants:
+        kept = name in taken and hasattr(part, "input_range")
+        if id(part) in on_grid and f"{name}.weight" in graph.constants and not kept:
             to_integers(graph, on_grid[id(part)], part, name)
     return graph
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/36_elsewhere.ipynb #df1a8edb
-from ._deployment.entry import library
+from ._deployment.entry import library, whole
 from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
 from ._files.atomic import path_of
 from ._text.errors import first_line
@@ -32,7 +32,7 @@ class OnnxFile:
                  threads: int | None = None,  # 1 to 256; None: as many as torch takes
     ):
         self.path = path_of(path).absolute()
-        self.threads = torch.get_num_threads() if threads is None else threads
+        self.threads = torch.get_num_threads() if threads is None else whole(threads, "threads", 1, 256)
         self.parts = parts_of(self.path)
         self.digest = digest_of(self.parts)
         self.face = face(self.running, self.path)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ._compression.norms import recalibrate, running_norms
-from ._compression.place import full_precision
+from ._compression.place import full_precision, in_channels_last
 from ._compression.state import Layer, layers
 from ._deployment.answers import check_apart, checked_numbers
-from ._deployment.entry import library
+from ._deployment.entry import library, whole
 from ._files.progress import progress as progress_bar
 from ._text.suggest import unknown
 from .corruptions import Condition, Suite
@@ -35,7 +35,7 @@ def deployed(module: nn.Module,  # stays as it is
              device: str | torch.device = "cpu",
 ) -> nn.Module:  # in evaluation mode, in channels_last, without gradients
     "A copy with plain weights, folded batch normalisation and integer arithmetic where inputs are rounded."
-    return in_integers(module).to(device, memory_format=torch.channels_last)
+    return in_channels_last(in_integers(module), device)
 
 # %% ../nbs/38_evaluate.ipynb #443736ee
 def multiplies_integers(module: nn.Module) -> bool:
@@ -230,7 +230,7 @@ def evaluate(
     progress: bool = True,  # show a bar?
 ) -> pd.DataFrame:  # a row a model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "Evaluate every model on every image of every condition; ValueError for models that do not fit the suite."
-    device, first, rows = pick_device(device), suite.data.test.images[:32], []
+    device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole(batch, "batch", 1, 10**6)
     contract = shared_contract(models, len(suite.data.classes))
     if suite.adapt and engine == "onnxruntime":
         raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ._compression.state import layers, plain, rest
+from ._text.given import whole
 from .cluster import distinct_codes
 from .data import as_input
 from .pack import pack
@@ -100,6 +101,7 @@ def latency(module: nn.Module,  # with `.contract`
             repeats: int = 10,  # forward passes that are timed, 1 or more, after two that are not
 ) -> float:  # seconds a batch
     "Median time of a forward pass."
+    batch, repeats = whole("batch", batch, 1, 1_000_000), whole("repeats", repeats, 1, 1_000_000)
     ready = plain(module).eval()
     ready.contract, times = module.contract, []
     for _ in range(repeats + 2):

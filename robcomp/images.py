@@ -11,8 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._files.pictures import Pictures
+from ._text.given import shown
 
 # %% ../nbs/10_images.ipynb #de0e2d0e
+def _whole_labels(labels: Sequence[int] | np.ndarray) -> np.ndarray:  # int64
+    "Positions in a list of classes; one line about what is none: a part of a number would be lost."
+    given = np.asarray(labels)
+    if given.dtype.kind in "iuf":
+        with np.errstate(invalid="ignore"): whole = given.astype(np.int64)
+        if (whole == given).all(): return whole
+    raise ValueError(f"labels are whole numbers, positions in the list of classes, got {shown(labels)}")
+
 class Images:
     """Square colour images and what is on them.
 
@@ -22,7 +31,7 @@ class Images:
                  labels: Sequence[int] | np.ndarray,  # (n,) positions in the list of classes
     ):
         self.images = images if isinstance(images, Pictures) else np.ascontiguousarray(images)
-        self.labels = np.asarray(labels, np.int64)
+        self.labels = _whole_labels(labels)
         n, *shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
             raise ValueError(f"images are (n, size, size, 3) uint8, got {self.images.shape} {self.images.dtype}")

@@ -23,6 +23,7 @@ class InputHistogram:
 
     def __call__(self, module: nn.Module, inputs: tuple) -> None:
         "A forward pre-hook: counts, changes nothing."
+        if not inputs: raise ValueError(f"layer {self.name} is given its input by name: write it as layer(x)")
         values = inputs[0].detach().float().flatten()
         largest = max(values.abs().max().item(), self.least)
         if not isfinite(largest):

@@ -17,6 +17,7 @@ import pandas as pd
 from ._files.settings import read_parameter_file
 from ._files.shipped import parameter_file, starting_weights
 from ._store.tables import AGAIN, read_table
+from ._text.stopping import ended, terminable
 from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, spans, write_plan
 from .schema import TRIAL_COLUMNS
 from .parameters import check_values
@@ -64,14 +65,13 @@ def plan_text(plan: Plan) -> str:
     return "\n\n".join([str(plan), *shown])
 
 # %% ../nbs/91_many.ipynb #70a4223c
-_INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on"
-
 class _OneLine(click.Command):
     def invoke(self, context):
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
-            try: return super().invoke(context)
-            except KeyboardInterrupt: raise click.ClickException(_INTERRUPTED) from None
+            try:
+                with terminable(): return super().invoke(context)
+            except KeyboardInterrupt as error: raise ended(error) from None
             except (ValueError, TypeError, OSError, RuntimeError) as error:
                 raise click.ClickException(" ".join(str(error).split())) from None
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ._files.atomic import replacing
+from ._files.atomic import file_to_write, replacing
 from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
-from ._compression.entry import check_any_number, check_kinds, made_plain, why_it_fails
+from ._compression.entry import check_any_number, check_bare, check_kinds, made_plain, why_it_fails
 from ._text.errors import first_line
+from ._text.given import whole
 from ._text.suggest import unknown
 from ._files.weights import read_weights
 from .data import CIFAR_CONTRACT, InputContract, as_input
@@ -84,6 +85,7 @@ def make_model(arch: str,  # resnet50, resnet50_pooled, vgg19 or mobilenetv2
     architecture does not have. Residual blocks that start at zero: Goyal et al., arXiv 1706.02677.
     """
     if arch not in ARCHITECTURES: raise ValueError(unknown("architecture", arch, ARCHITECTURES))
+    classes, seed = whole("classes", classes, 1, 1_000_000), whole("seed", seed)
     if zero_residual and arch != "resnet50_pooled":
         raise ValueError(f"zero_residual is an option of resnet50_pooled, got {arch}: leave it out")
     with torch.random.fork_rng(devices=[]):
@@ -109,6 +111,8 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
     Raises ValueError where it fails on grey images, returns anything but `classes` scores for each, other numbers than
     floats of 32 or 64 bits, or scores for an image that depend on the other images of its batch.
     """
+    classes = whole("classes", classes, 1, 1_000_000)
+    check_bare(module, name)
     made_plain(module)
     device = next(module.parameters(), torch.empty(0)).device
     grey = as_input(torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8), contract, device=device)
@@ -169,11 +173,14 @@ def load_weights(model: nn.Module,  # changed in place
 def save_weights(model: nn.Module,  # its `state_dict` is written, and its `.arch` where it has one
                  path: str | Path,  # the file to write; its folder exists
 ) -> Path:  # the file
-    "Write the weights of a network as safetensors: a whole file or none; OSError where it cannot be written."
+    """Write the weights of a network as safetensors: a whole file or none.
+
+    Raises ValueError for a name that no file can have, and where its folder is absent."""
     from safetensors.torch import save
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    path = file_to_write(path)
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
-    return Path(path)
+    return path
 
 # %% ../nbs/20_models.ipynb #b468d483
 def weights_sha256(source: nn.Module | str | Path,  # a network, or a file that `load_weights` takes

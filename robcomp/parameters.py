@@ -15,6 +15,7 @@ from ._files.atomic import writable_folder
 from ._files.notebooks import code_cells, injected, names_made, of_ipython
 from ._files.settings import read_parameter_file, read_value
 from ._files.shipped import parameter_file, shipped, starting_weights
+from ._text.given import shown
 from ._text.suggest import unknown, unknown_parameter
 from .choice import choose
 from .costs import IMAGES, MACS
@@ -134,13 +135,13 @@ VALUES = dict(
     epochs=(a_setting("epochs", whole=True), "a whole number from 1 on"),
     batch=(a_setting("batch", whole=True), "a whole number from 1 on"),
     sizes=(a_line, "a text as 16*4+24*3+32*3, size*epochs, or nothing"),
-    together=whole_number(1), size=whole_number(8, 16_384), seed=SEED,
+    together=whole_number(1, 10_000), size=whole_number(8, 16_384), seed=SEED,
     seeds=(different_seeds, "a list of different whole numbers from 0 on, such as [0, 1, 2]"),
     peak=(a_setting("peak"), "a learning rate above 0"), tune_peak=(a_setting("peak"), "a learning rate above 0"),
     warmup=(a_setting("warmup"), "a number from 0 to 0.9"),
     weight_decay=(a_setting("weight_decay"), "a number from 0 to 1"),
     smoothing=(a_setting("smoothing"), "a number from 0 to 0.9"),
-    per_condition=(lambda value: value is None or whole_number(1)[0](value),
+    per_condition=(lambda value: value is None or whole_number(1, 10**6)[0](value),
                    "a whole number from 1 on, or nothing for all images"),
     device=(a_device, "cpu, cuda, cuda:1, or nothing: a GPU where there is one"),
     extra=(true_or_false, "true or false"), zero_residual=(true_or_false, "true or false"),
@@ -184,7 +185,7 @@ def check_values(given: Mapping) -> None:
         except (ValueError, OverflowError) as error:
             reason = str(error)
             raise ParameterError(reason if name in reason else f"{name}: {reason}") from None
-        if not sound: raise ParameterError(f"{name} is {said}, got {value!r:.80}")
+        if not sound: raise ParameterError(f"{name} is {said}, got {shown(value, 80)}")
     try: check_together(given)
     except (TypeError, ValueError) as error: raise ParameterError(str(error)) from None
 

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../nbs/12_published_corruptions.ipynb #39793cf9
-import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ._corruptions.tables import REFERENCE
+from ._text.given import whole
 from ._text.suggest import unknown
 
 # %% ../nbs/12_published_corruptions.ipynb #3b9db185
@@ -143,11 +143,7 @@ def whole_number(what: str,  # stands in the message
           high: int = 2**62,  # largest allowed
 ) -> int:
     "The value as an integer, if it is one in range."
-    try:
-        if not isinstance(value, bool) and low <= operator.index(value) <= high: return operator.index(value)
-    except TypeError: pass
-    limits = f"from {low} to {high}" if high < 2**62 else f"of {low} or more"
-    raise ValueError(f"{what} is a whole number {limits}, got {value!r}")
+    return whole(what, value, low, high)
 
 # %% ../nbs/12_published_corruptions.ipynb #a27dbd6f
 SIDES = range(8, 513)  # pixels a side that the kernels are made for

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from html import escape
 
+from ._text.given import real
 from ._text.suggest import unknown
 from .slips import stage_hint
 
@@ -46,11 +47,11 @@ class Prune(Stage):
                  amount: float,  # fraction of the weights (or channels) to remove, 0 < amount < 1
                  scope: str = "global",  # what is ranked together, and when: global, layer, 2of4, channel or gradual
     ):
-        if not 0 < amount < 1:
+        if not 0 < (amount := real("prune", amount)) < 1:
             raise ValueError(f"prune{amount:g}: the amount is a fraction between 0 and 1, as in prune0.7")
         if _scope("prune", scope, self.scopes) == "2of4" and amount != .5:
             raise ValueError(f"prune{amount:g}:2of4: two of four is half, write prune0.5:2of4")
-        _fill(self, amount=float(amount), scope=scope)
+        _fill(self, amount=amount, scope=scope)
 
     def __str__(self):
         option = f":{self.scope}" if self.scope != "global" else ""
@@ -67,7 +68,7 @@ class Cluster(Stage):
                  k: int,  # how many values, 2 to 4096
                  scope: str = "layer",  # layer, one codebook a channel, or entropy-constrained
     ):
-        if not 2 <= k <= 4096 or int(k) != k:
+        if not 2 <= (k := real("cluster", k)) <= 4096 or int(k) != k:
             raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
         _fill(self, k=int(k), scope=_scope("cluster", scope, self.scopes))
 
@@ -84,11 +85,12 @@ class Quantize(Stage):
                  bits: int,  # of a weight: 8, 4 or 2; for auto the average, 3 to 7
                  scope: str = "all",  # all: inputs too if bits is 8; weights: weights alone; auto: 8, 4 or 2 by layer
     ):
-        _scope(f"int{bits}", scope, self.scopes)
+        bits = real("int", bits)
+        _scope(f"int{bits:g}", scope, self.scopes)
         if scope == "auto" and bits not in range(3, 8):
-            raise ValueError(f"int{bits}:auto: an average of 3 to 7 whole bits can be shared out, as in int4:auto")
+            raise ValueError(f"int{bits:g}:auto: an average of 3 to 7 whole bits can be shared out, as in int4:auto")
         if scope != "auto" and bits not in self.widths:
-            raise ValueError(f"int{bits}: allowed: int8, int4, int2")
+            raise ValueError(f"int{bits:g}: allowed: int8, int4, int2")
         _fill(self, bits=int(bits), scope=scope)
 
     @property
@@ -107,9 +109,9 @@ class Tune(Stage):
                  epochs: int | float,  # passes over the training images, 0.001 to 1000; 0.25 is a quarter of them
                  option: str = "",  # distill: learn from the dense network's outputs as well
     ):
-        if not .001 <= epochs <= 1000:
+        if not .001 <= (epochs := real("tune", epochs)) <= 1000:
             raise ValueError(f"tune{epochs:g}: epochs from 0.001 to 1000, as in tune3 or tune0.25")
-        epochs = int(epochs) if epochs == int(epochs) else float(epochs)
+        epochs = int(epochs) if epochs == int(epochs) else epochs
         _fill(self, epochs=epochs, option=_scope("tune", option, self.scopes))
 
     def __str__(self):

@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 
+from ._text.given import number, shown, whole
+
 # %% ../nbs/19_schedule.ipynb #a3329b8d
 _WHOLE = dict(batch=(1, 1_000_000))
 _REAL = dict(epochs=(.001, 100_000), peak=(1e-8, 100), warmup=(0, .9), weight_decay=(0, 1), smoothing=(0, .9),
@@ -19,14 +21,10 @@ def in_range(name: str,  # of a setting of a training
              value: int | float,
 ) -> int | float:  # the value, whole where it has to be; epochs are whole where they can be
     "A setting within its range."
-    whole = name in _WHOLE
-    low, high = _WHOLE[name] if whole else _REAL[name]
-    fits = isinstance(value, (int, float)) and low <= value <= high
-    if not fits or (whole and value != int(value)):
-        kind = "a whole number" if whole else "a number"
-        raise ValueError(f"{name} is {kind} from {low:,} to {high:,}, got {value!r}")
-    if whole or (name == "epochs" and value == int(value)): return int(value)
-    return float(value)
+    if name in _WHOLE:
+        return whole(name, int(value) if type(value) is float and value.is_integer() else value, *_WHOLE[name])
+    value = number(name, value, *_REAL[name])
+    return int(value) if name == "epochs" and value == int(value) else value
 
 # %% ../nbs/19_schedule.ipynb #87fd54ac
 SMALLEST = 8  # pixels a side
@@ -35,6 +33,7 @@ def sizes_by_epoch(text: str,  # as 16*4+24*3+32*3, size*epochs
                    epochs: int | float,  # of the training, all of which the text covers
 ) -> list[int]:  # pixels a side, for each epoch
     "The size of the images in each epoch."
+    if not isinstance(text, str): raise ValueError(f"sizes is a text as 16*4+24*3+32*3, got {shown(text)}")
     found = [re.fullmatch(r"\s*([0-9]{1,6})\*([1-9][0-9]{0,5})\s*", part) for part in text.split("+")]
     if not all(found):
         raise ValueError(f"sizes={text!r} cannot be read: write size*epochs joined by +, as in 16*4+24*3+32*3")
@@ -72,7 +71,7 @@ class Training:
         given = dict(epochs=epochs, batch=batch, peak=peak, warmup=warmup, weight_decay=weight_decay,
                      smoothing=smoothing, temperature=temperature)
         for name, value in given.items(): setattr(self, name, in_range(name, value))
-        if sizes: sizes_by_epoch(sizes, self.epochs)
+        if sizes != "": sizes_by_epoch(sizes, self.epochs)
         self.sizes = "".join(sizes.split())
 
     def _asked(self) -> dict: return {name: value for name, value in vars(self).items() if value != ""}

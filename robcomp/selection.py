@@ -95,7 +95,7 @@ def simultaneous(values: np.ndarray,  # (studies, recipes)
                  level: float = .95,
 ) -> np.ndarray:  # (recipes, 2) low and high
     "Intervals that hold for all recipes together."
-    if not 0 < level < 1: raise ValueError(whole_level(level))
+    level = whole_level(level)
     spread = values.std(0)
     apart = np.abs(values - point) / np.where(spread > 0, spread, np.inf)
     factor = np.quantile(apart.max(1), level) if len(spread) else 0.

@@ -19,6 +19,7 @@ from ._compression.norms import recalibrate
 from ._compression.place import placed
 from ._compression.state import layers
 from ._files.digest import tensors_sha256
+from ._text.given import whole
 from .cluster import cluster
 from .data import Data, as_input, shuffled
 from .half_precision import halve
@@ -45,7 +46,7 @@ class Means:
                             f"got {type(data).__name__}")
         if isinstance(keep, str) or not isinstance(keep, Iterable):
             raise TypeError(f"keep is a list of names of layers, got {keep!r:.80}")
-        self.data, self.seed, self.keep, self.progress = data, seed, tuple(keep), progress
+        self.data, self.seed, self.keep, self.progress = data, whole("seed", seed), tuple(keep), progress
         self.tune = tune or Training(1, peak=.01, warmup=0.)
         self.checkpoints = checkpoints and Path(checkpoints)
         self.device = pick_device(device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._compression.place import in_channels_last
 from .data import InputContract, as_input
 from .schedule import MOMENTUM, SHARE, Training
 
@@ -70,7 +71,7 @@ class Step:
                  teacher: nn.Module | None = None,  # a copy of it is used
     ):
         self.model, self.training, self.device = model, training, device
-        if teacher: teacher = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).eval()
+        if teacher: teacher = in_channels_last(copy.deepcopy(teacher), device).eval()
         self.teacher = teacher
         self.optimizer = optimizer_of(model, training)
         self.size = model.contract.size  # pixels a side of the images that the network gets

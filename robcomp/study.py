@@ -22,6 +22,7 @@ import pandas as pd
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.progress import PROGRESS_FILE
 from robcomp._text.numbers import written
+from robcomp._text.stopping import ended, terminable
 from robcomp.parameters import (allowed_parameters, check_values, checked, experiment, parameter_lines, parameters,
                                 with_file)
 from robcomp.choice import Choice, choose
@@ -100,6 +101,7 @@ def gather_tables(store: str | Path,  # as `sweep` filled it
 
     Raises ValueError with the error of the first trial if all of them failed."""
     tables, keys = collect(store), {trial.key for trial in trials}
+    if not keys: raise ValueError("there are no trials to gather: pass what sweep returned")
     mine = tables.trials[tables.trials.key.isin(keys)].reset_index(drop=True)
     failed = mine[mine.status != "ok"]
     if len(failed) == len(mine): raise ValueError(f"no trial ended well; the first says: {failed.error.iloc[0]}")
@@ -150,6 +152,7 @@ def main(words):
     NAME=VALUE       any other parameter of the notebook: EPOCHS=16 RECIPES="[dense, int8]"
 
     Interrupted, the same command goes on where it stopped."""
+    given = {}
     try:
         given = with_file(parameters(words))
         notebook = experiment(str(given.get("arch", "mobilenetv2")))
@@ -160,10 +163,9 @@ def main(words):
         given.setdefault("folder", f"runs/{notebook.stem}{kind}")
         check_before(given, notebook, own=own)
         folder = Path(given["folder"])
-        with shown_progress(): execute(notebook, given, folder / notebook.name)
+        with terminable(), shown_progress(): execute(notebook, given, folder / notebook.name)
         click.echo(closing_text(folder))
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted: the same command goes on where this one stopped") from None
+    except KeyboardInterrupt as error: raise ended(error, given.get("folder", "")) from None
     except (ValueError, OSError, RuntimeError) as error: raise click.ClickException(str(error)) from None
 
 # %% ../nbs/90_study.ipynb #2fa37ce8

@@ -16,15 +16,17 @@ from warnings import warn
 import pandas as pd
 
 # %% ../nbs/45_sweep.ipynb #47da29fd
-from ._files.atomic import writable_folder
 from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
-from ._store.closing import nothing_came, resumable, say_how_it_went
+from ._store.closing import nothing_came, say_how_it_went
+from ._store.folders import opened
 from ._store.requests import write_request
 from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
+from ._text.given import whole as whole_number
+from ._text.stopping import resumable
 
 # %% ../nbs/45_sweep.ipynb #c542d224
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
@@ -172,7 +174,7 @@ def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake
     if not remake:
         names = ", ".join(trial.recipe for trial in gone)[:200]
         warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({names}): "
-             "sweep with remake=True makes them again", stacklevel=3)
+             "sweep with remake=True makes them again", stacklevel=4)
         return
     with TURN:
         shop = workshop_of(study, folder, baseline(study, folder, progress=progress), progress=progress)
@@ -212,6 +214,7 @@ def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, 
     return plan(study, recipes, digest)
 
 # %% ../nbs/45_sweep.ipynb #b1d28b2f
+@resumable
 def sweep(study: Study,  # data, network, conditions, training, device
           recipes: Iterable[str | Recipe],  # as prune0.7+tune1+int8; repeated ones count once
           folder: str | Path,  # the store; what is there is not done again
@@ -224,14 +227,13 @@ def sweep(study: Study,  # data, network, conditions, training, device
 ) -> list[Trial]:  # all trials of the recipes, failed ones included; then those of the models that were added
     "Run recipes without a finished trial; TypeError for a wrong executor, ValueError for a wrong recipe or device."
     check_executor(executor)
-    added, study = study.added, on_device(study, device)
+    added, study, together = study.added, on_device(study, device), whole_number("together", together, 1, 10_000)
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
-    recipes = [check_order(parse(str(recipe))) for recipe in recipes]  # a mistake is heard before any training
-    folder = writable_folder(folder).absolute()
-    for part in ("trials", "artifacts"): writable_folder(folder / part)
+    recipes = [check_order(parse(str(recipe))) for recipe in ([recipes] if isinstance(recipes, str) else recipes)]
+    folder = opened(folder)
     repaired(folder, [])  # a starting network that is damaged is trained again
-    with resumable(folder): trials = planned(study, recipes, folder, executor=executor, progress=progress)
+    trials = planned(study, recipes, folder, executor=executor, progress=progress)
     write_deal(folder, study.suite.deal())
     write_request(folder, trials)
     done = repaired(folder, trials)
@@ -239,6 +241,6 @@ def sweep(study: Study,  # data, network, conditions, training, device
     check_artifacts(study, finished, folder, remake=remake, progress=progress)
     reopen(folder, [trial.key for trial in missing])
     sent = study if executor is None else travelling(study, folder)
-    with resumable(folder): finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
+    finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
     say_how_it_went(missing, folder, classes=len(study.data.classes))
     return trials + (judge(added, study, folder, progress=progress) if added else [])

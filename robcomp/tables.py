@@ -19,6 +19,7 @@ from ._files.atomic import path_of
 from ._store import example as _example
 from ._store.devices import mixed_devices
 from ._store.folders import holds_tables, reading
+from ._text.given import whole
 from ._store.shards import (
     empty, existing_store, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial)
 from .schema import DEAL_COLUMNS, ROW_COLUMNS, TRIAL_COLUMNS
@@ -31,10 +32,10 @@ class Tables(NamedTuple):
     deals: pd.DataFrame   # columns as `schema.DEAL_COLUMNS`
 
 # %% ../nbs/50_tables.ipynb #386c1f2b
-def example(*, seed: int = 0,  # of the simulated training: another seed, other outcomes on the same images
+def example(*, seed: int = 0,  # of the simulated training: other outcomes on the same images; else ValueError
 ) -> Tables:  # 24 trials: 12 recipes of two networks
     "A small simulated study, in every column like a real one."
-    return Tables(*_example.study(seed))
+    return Tables(*_example.study(whole("seed", seed)))
 
 # %% ../nbs/50_tables.ipynb #0833e40e
 def collect(store: str | Path,  # folder with trials/ and deals/, as a sweep fills it

@@ -22,8 +22,10 @@ from torch import nn
 from ._files.checkpoint import read_checkpoint, write_checkpoint
 from ._files.pictures import Pictures
 from ._compression.depthwise import wide_depthwise
+from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
+from ._text.given import whole
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, as_input
 from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
@@ -90,7 +92,7 @@ def accuracy(model: nn.Module,  # with `.contract`
 
     Raises ValueError for images of another size than that of the contract.
     """
-    device, correct = next(model.parameters()).device, 0
+    device, correct, batch = next(model.parameters()).device, 0, whole("batch", batch, 1, 1_000_000)
     with same_modes(model):
         model.eval()
         for start in range(0, len(images), batch):
@@ -115,7 +117,8 @@ def work_of(model: nn.Module,
                          f"make the network with classes={len(data.classes)}")
     start = tensors_sha256(model.state_dict())
     taught = tensors_sha256(teacher.state_dict()) if teacher else ""
-    return dict(data=data.name, arch=model.arch, seed=seed, start=start, teacher=taught, **training.record())
+    known = dict(data=data.name, arch=model.arch, seed=whole("seed", seed))
+    return dict(known, start=start, teacher=taught, **training.record())
 
 # %% ../nbs/22_training.ipynb #52e88910
 def check_sizes(model: nn.Module, data: Data, training: Training) -> None:
@@ -216,7 +219,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     try:
         with (same_modes(model), torch.random.fork_rng(cards), wide_depthwise(model, device),
               torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)):
-            model.train().to(device, memory_format=torch.channels_last)
+            in_channels_last(model.train(), device)
             step = Step(model, training, device, teacher=teacher)
             return pd.DataFrame(_epochs(step, data, work, checkpoint=checkpoint, shown=progress, watch=watch))
     except BaseException:

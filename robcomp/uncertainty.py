@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
-from ._text.errors import whole_draws
+from ._text.given import whole, whole_draws
 from ._text.suggest import unknown, whole_level
 from .results import DIRECTIONS, MEASURES, held_against, plain_measures, references, summarise
 from .tables import Tables, deal_of, find, outcomes
@@ -31,7 +31,7 @@ def counts(images: int,  # in the test split
            seed: int = 0,
 ) -> np.ndarray:  # (images, BLOCK) float32; each column sums to `images`
     "How often each image is drawn in each of a block of resampled studies."
-    rng = np.random.default_rng([seed, block, int(sha256(dataset.encode()).hexdigest()[:8], 16)])
+    rng = np.random.default_rng([whole("seed", seed), block, int(sha256(dataset.encode()).hexdigest()[:8], 16)])
     drawn = BLOCK * rng.integers(images, size=(images, BLOCK)) + np.arange(BLOCK)
     return np.bincount(drawn.ravel(), minlength=BLOCK * images).reshape(images, BLOCK).astype(np.float32)
 
@@ -139,7 +139,7 @@ def wilson(share: np.ndarray,  # 0 to 1
     return np.minimum((middle - half) / (1 + z**2 / n), share), np.maximum((middle + half) / (1 + z**2 / n), share)
 
 def _tails(level: float) -> tuple[float, float]:
-    if not 0 < level < 1: raise ValueError(whole_level(level))
+    level = whole_level(level)
     return (1 - level) / 2, (1 + level) / 2
 
 # %% ../nbs/52_uncertainty.ipynb #95e9e212

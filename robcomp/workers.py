@@ -22,6 +22,7 @@ from ._store.merging import copied, copied_notes, gathered, joined_notes
 from ._store.requests import unplanned
 from ._store.shards import existing_store, read_record, stamp_of, trial_files, write_deal
 from ._store.tree import Job
+from ._text.stopping import resumable
 from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
 from .jobs import Worker, drain
 from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, tails, write_plan
@@ -50,8 +51,7 @@ def study_of(plan: Plan,
 def _keys_file(plan: Plan, number: int, store: Path) -> Path: return store / "keys" / f"{plan.digest(number)}.json"
 
 def _weights(plan: Plan, number: int) -> list:
-    file = cell_weights(plan.cells[number])
-    return list(stamp_of(file)) if file else []
+    return list(stamp_of(file)) if (file := cell_weights(plan.cells[number])) else []
 
 def noted(plan: Plan, number: int, store: Path) -> dict[str, dict]:  # keys by recipe, files of beginnings by name
     "What a worker has written down of a cell, for the weights that are there now."
@@ -111,6 +111,7 @@ def job_of(node: Mapping, plan: Plan) -> Job:
                needs["name"] if needs and needs["kind"] == "beginning" else "")
 
 # %% ../nbs/48_workers.ipynb #f75c97aa
+@resumable
 def work(plan: Plan | str | Path,  # or the file of one
          *,
          store: str | Path | None = None,  # None: the folder store in the plan's folder
@@ -204,13 +205,12 @@ def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: d
 def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds error
     "What is done in a store, what is claimed by whom, what failed and why, what is left."
     store = existing_store(store)
-    working, checked, rows, planned = Watch(store).working(), Checked(store), {}, set()
+    working, checked, rows = Watch(store).working(), Checked(store), {}
     for plan in map(read_plan, sorted((store / "plans").glob("*.json"))):
         for number in range(len(plan.cells)):
             for name, row in cell_rows(plan, number, store, checked, working):
                 rows.setdefault((plan.digest(number), name), row)
-                planned.add(name)
-    for path, fields in unplanned(store, planned):
+    for path, fields in unplanned(store, {name for _, name in rows}):
         rows[path] = swept_row(path, fields, checked, working.pop(f"trial-{path.stem}", None))
     left = {name: claim for name, claim in working.items() if not name.startswith("gpu-")}
     rows |= {name: ("", name.partition("-")[0], name, "claimed", who(claim), 0., "") for name, claim in left.items()}

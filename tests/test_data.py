@@ -462,8 +462,8 @@ def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_pa
     (12, 0, "12 bits and white at zero"), (14, 1, "14 bits"), (10, 0, "10 bits and white at zero")])
 def test_a_tiff_without_a_reader_is_named_by_its_kind(bits, meaning, said, tmp_path):
     write_tiff(tmp_path / "x.tif", np.zeros((8, 8), int), bits, meaning)
-    with pytest.raises(ValueError, match=f"^unreadable image '.*x.tif' \\(there is no reader for a TIFF of {said} in its "
-                                         "order of bytes: save it as PNG\\): mend it or take it out$"):
+    match = f"^unreadable image .*there is no reader for a TIFF of {said} in its order of bytes: save it as PNG"
+    with pytest.raises(ValueError, match=match):
         read_picture(tmp_path / "x.tif", 8)
 
 
@@ -633,3 +633,12 @@ def test_a_picture_that_another_program_would_read_is_refused(tmp_path):
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError) as error: read_picture(path, 8)
     assert "\n" not in str(error.value) and "drawing.png" in str(error.value)
+
+
+@pytest.mark.parametrize("labels", [[.5, 1.5], ["a", "b"], [np.nan, 1], [True, False], [2**70, 1], [1j, 2]])
+def test_labels_that_are_no_whole_numbers_are_one_line(labels):
+    """Cut off, 1.5 would be another class."""
+    with pytest.raises(ValueError, match="^labels are whole numbers, positions in the list of classes, got ") as error:
+        Images(np.zeros((2, 8, 8, 3), np.uint8), labels)
+    one_line(error)
+    assert Images(np.zeros((2, 8, 8, 3), np.uint8), [0., 1.]).labels.dtype == np.int64

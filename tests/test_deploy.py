@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import get_model
 
+from robcomp import integers
+from robcomp._compression.alone import answer_of, trial_images
 from robcomp._deployment.integers import AddedLevels
 from robcomp._compression.state import ActivationRange, folded, layers
 from robcomp.compress import compress
@@ -585,6 +587,7 @@ TAKING = dict(
     read=(lambda net, x: F.conv2d(net.norm(net.middle(x)), net.middle.weight), nn.Conv2d),
     forward=(lambda net, x: net.norm(net.middle.forward(x)) + net.middle(x), nn.Conv2d),
     compared=(lambda net, x: net.norm(net.middle(x)) * net.middle.weight.abs().mean(), nn.Conv2d),
+    listed=(lambda net, x: net.norm(net.middle(x)) * max(net.middle.weight[0, 0].tolist()[0]), nn.Conv2d),
     standardised=(lambda net, x: net.norm(net.middle(x)), Standardised))
 
 
@@ -605,13 +608,54 @@ def test_a_weight_that_is_taken_beside_its_layer_is_no_code(tmp_path, take, midd
     assert found["same"] >= .99 and found["largest_steps"] < 2
 
 
-def test_integers_that_change_the_scores_are_told():
-    """Here a hook looks at the weight in NumPy, where nothing sees it."""
-    def rescaled(layer, inputs, found): return found / float(np.from_dlpack(layer.weight.detach()).std())
+def shifted(layer, inputs, found): return found + 1
+def doubled(layer, inputs): return (inputs[0] * 2,)
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["dense", "int8", "cluster8+int8"])
+@pytest.mark.parametrize("hang", [
+    lambda net: net[2].register_forward_hook(shifted), lambda net: net[2].register_forward_pre_hook(doubled),
+    lambda net: net[3].register_forward_pre_hook(doubled), lambda net: net[3].register_forward_hook(shifted)],
+    ids=["behind a layer", "before a layer", "before its normalisation", "behind its normalisation"])
+def test_what_hangs_on_a_layer_is_run_as_it_hangs(tmp_path, hang, recipe):
+    """Folded or put on integers, a layer would get it at another place, or lose it."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), *head(6))
-    net[2].register_forward_hook(rescaled)
-    module = compress(model_from(net, name="hooked", classes=6, contract=CONTRACT), "int8", DATA).module
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), *head(6))
+    nn.init.normal_(net[3].running_mean), nn.init.normal_(net[3].weight), nn.init.normal_(net[3].bias)
+    hang(net)
+    module = compress(model_from(net, name="hung", classes=6, contract=CONTRACT), recipe, DATA).module
+    x = as_input(DATA.test.images, CONTRACT)
+    with torch.no_grad(): wanted, found = module(x), deployed(module)(x)
+    assert (found - wanted).abs().max() < .01 * (wanted.max() - wanted.min())
+    assert agreement(module, export_onnx(module, tmp_path / "net.onnx"), DATA.test.images)["largest_steps"] < 2
+
+
+def test_a_layer_that_is_given_its_input_by_name_is_named():
+    named = Calling(lambda net, x: net.held(input=x))
+    with pytest.raises(ValueError, match=r"^layer held is given its input by name: write it as layer\(x\)$"):
+        compress(model_from(named, name="named", classes=6, contract=CONTRACT), "int8", DATA)
+
+
+@needs_onnx
+@pytest.mark.parametrize("recipe", ["dense", "int8", "tune0.5"])
+def test_a_network_with_layers_of_three_dimensions_is_evaluated(recipe):
+    """Their weights have no channels-last order of four dimensions."""
+    torch.manual_seed(0)
+    deep = Calling(lambda net, x: net.held(x[:, None])[:, 0])
+    deep.held = nn.Conv3d(1, 1, 3, padding=1)
+    module = compress(model_from(deep, name="deep", classes=6, contract=CONTRACT), recipe, DATA, progress=False).module
+    x = as_input(DATA.test.images, CONTRACT)
+    with torch.no_grad(): assert torch.allclose(deployed(module)(x), module(x), atol=.01)
+
+
+def test_integers_that_change_the_scores_are_told(monkeypatch):
+    """Were a weight overlooked that is taken beside its layer, its codes would stand for it."""
+    monkeypatch.setattr(integers, "weights_taken", lambda ready, contract: (set(), answer_of(
+        ready, trial_images(contract)[-1])))
+    torch.manual_seed(0)
+    net = Beside(*TAKING["standardised"][:1], traced=False, middle=Standardised)
+    module = compress(model_from(net, name="beside", classes=6, contract=CONTRACT), "int8", DATA).module
     with pytest.raises(ValueError, match="^in integers, this network gives other scores than with the same weights"):
         deployed(module)
 

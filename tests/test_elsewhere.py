@@ -152,9 +152,14 @@ def test_zero_points_of_blocks_are_those_of_their_weights():
 
 
 def test_weights_whose_codes_share_bytes_are_not_counted():
+    """Nor are those beside them: a part would stand for the whole."""
     packed = numpy_helper.from_array(np.zeros((3, 1, 2), np.uint8), "w")
-    model = multiplied([packed], helper.make_node("MatMulNBits", ["x", "w", "w"], ["y"], domain="com.microsoft"))
-    assert counts(model) == {}
+    plain = numpy_helper.from_array(np.eye(3, dtype=np.float32), "v")
+    last = helper.make_node("MatMul", ["m", "v"], ["y"])
+    assert counts(multiplied([plain], helper.make_node("Identity", ["x"], ["m"]), last)) == dict(
+        params=9, nonzero=3, distinct_codes=2)
+    sharing = helper.make_node("MatMulNBits", ["x", "w", "w"], ["m"], domain="com.microsoft")
+    assert counts(multiplied([packed, plain], sharing, last)) == {}
 
 
 @pytest.mark.parametrize("maker", ["ConstantOfShape", "Expand"])

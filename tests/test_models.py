@@ -306,6 +306,11 @@ def test_a_file_of_weights_is_closed(tmp_path):
     assert not [one for one in said if issubclass(one.category, ResourceWarning)]
 
 
+def test_weights_for_a_folder_that_is_absent_are_one_line(tmp_path):
+    with pytest.raises(ValueError, match="^no folder '.*/no' to write 'w.safetensors' in: make it, or name another$"):
+        save_weights(tiny(), tmp_path / "no" / "w.safetensors")
+
+
 def test_counters_of_batches_may_be_absent(tmp_path, capsys):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     old = {name: tensor for name, tensor in model.state_dict().items() if "num_batches" not in name}
@@ -389,3 +394,14 @@ def test_a_network_for_two_images_alone_is_refused_at_once(then):
     with pytest.raises(ValueError, match=match) as caught:
         model_from(Mixing(then), name="two", classes=6, contract=CIFAR_CONTRACT)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrap, said", [
+    (torch.jit.script, "'net' is compiled by torch.jit: pass the network that it was made from$"),
+    (nn.DataParallel, r"'net' is wrapped \(DataParallel\): pass the network inside, as network.module$"),
+    (torch.compile, r"'net' is wrapped \(OptimizedModule\): pass the network inside, as network._orig_mod$"),
+    (lambda net: net.state_dict(), "'net' is made of a torch.nn.Module, got OrderedDict$")],
+    ids=["script", "parallel", "compile", "weights"])
+def test_a_network_in_a_wrapping_is_told_so(wrap, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        model_from(wrap(tiny()), name="net", classes=10, contract=CIFAR_CONTRACT)

@@ -716,8 +716,14 @@ def test_a_piece_that_ends_in_any_way_is_lost(whole, tmp_path, error):
     same(tmp_path, whole)
 
 
+def test_one_recipe_as_a_text_is_one_recipe(tmp_path):
+    with pytest.warns(UserWarning, match="guess") as said:
+        assert [trial.recipe for trial in sweep(study(), "dense", tmp_path, progress=False)] == ["dense"]
+    assert {one.filename for one in said} == {__file__}  # where the sweep was called
+
+
 def test_an_interrupt_ends_a_sweep(tmp_path):
-    with pytest.raises(KeyboardInterrupt, match="what is finished is kept in .*: the same call goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="what is finished is kept in .*, and the same call goes on from there"):
         sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: said_at_once(KeyboardInterrupt())), progress=False)
 
 

@@ -1,5 +1,5 @@
-"""Whether a network answers for each image alone: with others in its batch, an image gets the scores that it gets without
-them."""
+"""Whether a network answers for each image alone: with others in its batch, an image gets the scores that it has
+without them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,9 @@ from .place import full_precision
 NEAR = 1e-3  # of the range of all scores: the same operations, which a compiler may order in another way
 FLOAT = 1e-5  # of the largest score
 ORDINARY = slice(6, 8)  # of the trial images: noise, with a spread that can be divided by
+# what turns a tensor into something of Python, which no file can do again
+READS = set("__bool__ __int__ __float__ __complex__ __index__ __contains__ item tolist numpy __array__ equal allclose "
+            "is_nonzero".split())
 ALONE = "let its forward pass compute each image alone, with no mean, softmax or normalisation over dimension 0"
 
 

@@ -60,6 +60,19 @@ def why_it_fails(model: nn.Module, images: Tensor, error: Exception) -> str:
     return "does its contract fit?"
 
 
+WRAPPED = dict(OptimizedModule="_orig_mod", DataParallel="module", DistributedDataParallel="module")
+
+
+def check_bare(model: object, name: str) -> None:
+    """One line about what is no network of torch, or one in a wrapping that cannot be copied or written."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name!r} is made of a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(f"{name!r} is compiled by torch.jit: pass the network that it was made from")
+    if inner := WRAPPED.get(type(model).__name__):
+        raise ValueError(f"{name!r} is wrapped ({type(model).__name__}): pass the network inside, as network.{inner}")
+
+
 def check_kinds(model: nn.Module, scores: Tensor, name: str) -> None:
     """One line about a network that ran, and turned its weights or its scores into other numbers than float32."""
     if kinds := {value.dtype for value in model.parameters() if value.is_floating_point()} - {torch.float32}:

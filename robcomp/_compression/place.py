@@ -31,6 +31,12 @@ def full_precision() -> Iterator[None]:
         for (owner, name, _), value in zip(_EXACT, before): setattr(owner, name, value)
 
 
+def in_channels_last(module: nn.Module, device: str | torch.device) -> nn.Module:
+    """A network on a device, in channels-last order where its weights have no more than two dimensions of space."""
+    flat = all(value.ndim < 5 for value in module.parameters())
+    return module.to(device, memory_format=torch.channels_last) if flat else module.to(device)
+
+
 @contextmanager
 def placed(module: nn.Module, device: torch.device) -> Iterator[nn.Module]:
     """Within the block, a network is on a device and computes in full precision; afterwards it is where it was."""

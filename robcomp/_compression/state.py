@@ -149,7 +149,7 @@ class ActivationRange(nn.Module):
         return _Rounded.apply(values.float(), self.scale, self.zero)
 
 
-def _round_input(module: nn.Module, inputs: tuple) -> tuple:
+def round_input(module: nn.Module, inputs: tuple) -> tuple:
     """Forward pre-hook: a plain function that finds the range on the module, so that a copy uses its own."""
     return (module.input_range(inputs[0]), *inputs[1:])
 
@@ -228,7 +228,7 @@ class Layer:
     def round_inputs(self, scale: float, zero: int) -> None:
         """Round the input of every module that uses the weight to 256 levels."""
         for module in self.modules:
-            if not hasattr(module, "input_range"): module.register_forward_pre_hook(_round_input)
+            if not hasattr(module, "input_range"): module.register_forward_pre_hook(round_input)
             module.input_range = ActivationRange(scale, zero).to(self.original.device)
 
 
@@ -301,15 +301,23 @@ def folded(model: nn.Module) -> nn.Module:
         simplefilter("ignore")
         try:
             traced = fx.symbolic_trace(model)
-            return traced if _shared_before_norms(traced) else fuse(traced, no_trace=True)
+            return traced if _needed_before_norms(traced) else fuse(traced, no_trace=True)
         except Exception: return model
 
 
-def _shared_before_norms(traced: fx.GraphModule) -> bool:
-    """Is a layer that a normalisation follows called elsewhere too, or its weight read?"""
+def hung_on(part: nn.Module) -> bool:
+    """Does anything hang on a layer but the rounding of its inputs?"""
+    return bool(part._forward_hooks) or any(hook is not round_input for hook in part._forward_pre_hooks.values())
+
+
+def _needed_before_norms(traced: fx.GraphModule) -> bool:
+    """Is a layer that a normalisation follows called elsewhere too, or its weight read, or hangs something on one of
+    the two?"""
     parts, calls = dict(traced.named_modules()), [node for node in traced.graph.nodes if node.op == "call_module"]
     used = Counter(node.target for node in calls)
     used.update(node.target.rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
-    norms = [node.args[0] for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
-    before = {node.target for node in norms if isinstance(node, fx.Node) and node.op == "call_module"}
+    norms = [node for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
+    given = [node.args[0] for node in norms if node.args]
+    before = {node.target for node in given if isinstance(node, fx.Node) and node.op == "call_module"}
+    if any(hung_on(parts[name]) for name in (*before, *(node.target for node in norms))): return True
     return any(used[name] > 1 for name in before if isinstance(parts[name], COMPRESSIBLE))

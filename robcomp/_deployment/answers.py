@@ -13,16 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from robcomp._compression.alone import FLOAT, NEAR, ORDINARY, answer_of, check_apart, tensors_in, trial_images
+from robcomp._compression.alone import FLOAT, NEAR, ORDINARY, READS, answer_of, check_apart, tensors_in, trial_images
 from robcomp._compression.entry import check_finite
 from robcomp._deployment.quiet import attention_in_parts
 from robcomp._files.atomic import replacing
 from robcomp._text.errors import first_line
 from robcomp.data import InputContract
 
-# what turns a tensor into something of Python, which no file can do again
-READS = set("__bool__ __int__ __float__ __complex__ __index__ __contains__ item tolist numpy __array__ equal allclose "
-            "is_nonzero".split())
 STEPS = 255  # the range of all scores, as levels of eight bits
 FAR = 25  # of these steps
 OTHERWISE = "take out what changes a tensor in place or is left to chance, and compare part by part what is left"

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from robcomp._text import given
 from robcomp._text.errors import first_line
 
 
@@ -97,8 +98,7 @@ def check_exportable(module: nn.Module) -> None:
 
 def whole(value: object, name: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`; one line of error, with its name, where it is none."""
-    if isinstance(value, (int, np.integer)) and low <= value <= high: return int(value)
-    raise ValueError(f"{name} is a whole number from {low:,} to {high:,}, got {value!r}")
+    return given.whole(name, value, low, high)
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:

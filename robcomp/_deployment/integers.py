@@ -22,8 +22,8 @@ from torch.overrides import TorchFunctionMode
 
 from robcomp.data import InputContract
 
-from .._compression.alone import answer_of, tensors_in, trial_images
-from .._compression.state import COMPRESSIBLE, ActivationRange
+from .._compression.alone import READS, answer_of, tensors_in, trial_images
+from .._compression.state import COMPRESSIBLE, ActivationRange, hung_on
 
 KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 RECTIFIERS = (torch.relu, nn.functional.relu, "relu")
@@ -132,20 +132,26 @@ class WeightsTaken(TorchFunctionMode):
         self.taken, self.running, self.hooks = set(), set(), []
         self.names = {id(part.weight): name for name, part in found.items()}
         for part in found.values():
-            if type(part).forward not in STOCK: continue
+            if not _as_torch_has_it(part): continue
             key = id(part.weight)
             self.hooks += [part.register_forward_pre_hook(lambda *_, key=key: self.running.add(key)),
                            part.register_forward_hook(lambda *_, key=key: self.running.discard(key))]
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):  # its shape, type and place may be read by anybody
+        # its shape, type and place may be read by anybody
+        if isinstance(result, Tensor) or getattr(function, "__name__", "") in READS:
             self.taken |= {id(tensor) for tensor in tensors_in((args, kwargs))} & self.names.keys() - self.running
         return result
 
     def __exit__(self, *given):
         for hook in self.hooks: hook.remove()
         return super().__exit__(*given)
+
+
+def _as_torch_has_it(part: nn.Module) -> bool:
+    """Is a layer one of torch's, with nothing hung on it but the rounding of its inputs?"""
+    return not hung_on(part) and type(part).forward in STOCK and "forward" not in vars(part)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import pandas as pd
 
 from robcomp._display.look import AXES, KINDS, VERDICTS, Look, families_in, label_front, pixels, scale_of, ticks
 from robcomp._display.svg import Box, text_width
+from robcomp._text.given import whole
 from robcomp._text.numbers import percent, tooltip_format
 from robcomp.results import DIRECTIONS
 from robcomp.schema import CLEAN, CORRUPTIONS
@@ -321,6 +322,7 @@ def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int, value: 
 
     A panel a corruption, a line a recipe, a point at every other severity.
     """
+    columns = whole("columns", columns, 1, 100)
     named, tip = dict(accuracy=("accuracy", ".3f"), change=("points", "+.1f"))[value]
     words = dict(format=".1f") if value == "accuracy" else dict(labelExpr=POINTS.format("+.0f"))
     if value == "change": data = data.assign(change=100 * data["change"])

@@ -106,10 +106,15 @@ def _named_as_picture(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The files in a folder that are pictures by their names; what is hidden, a folder or a pipe is passed over."""
+def class_pictures(folder: Path) -> list[Path]:
+    """The files in the folder of a class that are pictures by their names; what is hidden, a folder or a pipe is passed
+    over. One line of error where there are none, or some stand deeper."""
+    if deeper := deeper_picture(folder):
+        raise ValueError(f"class folder {str(folder)!r} has images in a folder of its own, {str(deeper)!r}: put all "
+                         "images of a class right into its folder")
     named = sorted(folder / name for name in os.listdir(folder) if _named_as_picture(name))
-    return [path for path in named if path.is_file()]
+    if found := [path for path in named if path.is_file()]: return found
+    raise ValueError(f"class folder {str(folder)!r} has no images ({' '.join(SUFFIXES)})")
 
 
 LOOKED_AT = 20_000  # names, before a search ends: a whole disk would be walked for a minute

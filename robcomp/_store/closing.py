@@ -1,9 +1,8 @@
-"""What is said when a sweep ends: of an interrupt, of a dense network that guesses, and of how many trials failed."""
+"""What is said when a sweep ends: of a dense network that guesses, and of how many trials failed."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from warnings import warn
 
@@ -13,21 +12,13 @@ from robcomp._text.guessing import guessing_line
 from robcomp.schema import Trial
 
 
-@contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """An interrupt within says that nothing is lost, and what to do."""
-    try: yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"what is finished is kept in {folder}: the same call goes on from there") from None
-
-
 def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> None:
     """A warning where the dense network does no better than guessing, a line on standard error where trials failed."""
     ended = statuses(folder, [trial.key for trial in trials])
     failed = [trial for trial in trials if ended.get(trial.key) == "failed"]
     for trial in trials:
         if trial.recipe != "dense" or ended.get(trial.key) != "ok": continue
-        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=3)
+        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=4)
     if failed: print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
 
 

@@ -38,9 +38,3 @@ def _frames(error: BaseException):
     while trace:
         yield trace.tb_frame
         trace = trace.tb_next
-
-
-def whole_draws(draws: object) -> int:
-    """A number of resampled studies; one line of error where it is none."""
-    if type(draws) is not bool and hasattr(draws, "__index__") and 1 <= draws <= 10**6: return int(draws)
-    raise ValueError(f"draws is a whole number from 1 to 1,000,000, got {draws!r:.40}")

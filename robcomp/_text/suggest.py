@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
+from robcomp._text.given import share
 
 # other words for parameters, and which are meant
 MEANT = dict(network="arch", arch="network", model="arch", data="dataset", lr="peak", learning_rate="peak",
@@ -35,6 +36,6 @@ def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
     return f"unknown parameter {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
-def whole_level(level: object) -> str:
-    """The line to raise for a level that is no share."""
-    return f"level is a share between 0 and 1, as 0.95, got {level}"
+def whole_level(level: object) -> float:
+    """A level, a share between 0 and 1; one line of error where it is none."""
+    return share("level", level, .95)
