@@ -207,9 +207,8 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
 ) -> pd.DataFrame:  # an epoch a row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
     """Train a network.
 
-    Accuracies are fractions from 0 to 1; columns `size` (pixels) and `test_accuracy` need `sizes` and `watch`.
-    Raises ValueError if network, data and training do not fit, the device is absent, the checkpoint is damaged or of
-    another training, or the loss is not finite; the network is then unchanged.
+    Columns `size` (pixels) and `test_accuracy` (0 to 1) need `sizes` and `watch`. ValueError where network, data and
+    training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; the network is unchanged.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)
