@@ -16,7 +16,8 @@ from torch import nn
 from ._files.atomic import file_to_write, replacing
 from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
-from ._compression.entry import check_any_number, check_bare, check_kinds, made_plain, why_it_fails
+from ._compression.entry import (buffers_of, check_any_number, check_bare, check_kinds, check_reachable,
+                                         check_unchanged, made_plain, why_it_fails)
 from ._text.errors import first_line
 from ._text.given import whole
 from ._text.suggest import unknown
@@ -113,8 +114,9 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
     """
     classes = whole("classes", classes, 1, 1_000_000)
     check_bare(module, name)
+    check_reachable(module, name)
     made_plain(module)
-    device = next(module.parameters(), torch.empty(0)).device
+    before, device = buffers_of(module), next(module.parameters(), torch.empty(0)).device
     grey = as_input(torch.full((2, contract.size, contract.size, 3), 128, dtype=torch.uint8), contract, device=device)
     try:
         with torch.no_grad(): scores = module.eval()(grey)
@@ -126,6 +128,7 @@ def model_from(module: nn.Module,  # takes (n, 3, size, size) float32, returns (
         raise ValueError(f"{name!r} should return {classes} scores an image, (2, {classes}) for two, got {got}: "
                          "pass its classes= or change its last layer")
     check_kinds(module, scores, name)
+    check_unchanged(module, before, name)
     check_any_number(module, grey, name)
     check_alone(module, contract, repr(name))
     return _known(module, name, classes, contract)

@@ -208,7 +208,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     """Train a network.
 
     Columns `size` (pixels) and `test_accuracy` (0 to 1) need `sizes` and `watch`. ValueError where network, data and
-    training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; the network is unchanged.
+    training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; nothing then changes.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
     check_sizes(model, data, training)

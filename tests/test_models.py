@@ -405,3 +405,40 @@ def test_a_network_for_two_images_alone_is_refused_at_once(then):
 def test_a_network_in_a_wrapping_is_told_so(wrap, said):
     with pytest.raises((TypeError, ValueError), match=said):
         model_from(wrap(tiny()), name="net", classes=10, contract=CIFAR_CONTRACT)
+
+
+class Odd(nn.Module):
+    """A network of one layer that does something of its own."""
+
+    def __init__(self, make, run):
+        super().__init__()
+        self.layer, self.run = nn.Linear(3 * 32 * 32, 10), run
+        make(self)
+
+    def forward(self, x): return self.run(self, self.layer(x.flatten(1)))
+
+
+def counting(net, y):
+    net.seen += 1
+    return y * net.seen
+
+
+@pytest.mark.parametrize("make, run, said", [
+    (lambda net: setattr(net, "more", [nn.Linear(10, 10)]), lambda net, y: net.more[0](y),
+     "holds layers or parameters in a plain list, more: put them into an nn.ModuleList"),
+    (lambda net: setattr(net.layer, "by_name", dict(a=nn.Parameter(torch.ones(10)))),
+     lambda net, y: y * net.layer.by_name["a"], "in a plain dict, layer.by_name: put them into"),
+    (lambda net: net.register_buffer("seen", torch.zeros(())), counting,
+     "changes its buffer seen when it runs in evaluation mode, .*: change it only while self.training")])
+def test_a_network_that_no_file_would_hold_is_one_line(make, run, said):
+    with pytest.raises(ValueError, match=f"^'odd' .*{said}") as caught:
+        model_from(Odd(make, run), name="odd", classes=10, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_in_a_list_beside_a_module_list_are_taken():
+    def twice(net):
+        net.more = nn.ModuleList([nn.Linear(10, 10)])
+        net.order = [net.more[0], net.layer, nn.ReLU()]
+    net = Odd(twice, lambda net, y: net.order[2](net.order[0](y)))
+    assert model_from(net, name="odd", classes=10, contract=CIFAR_CONTRACT) is net

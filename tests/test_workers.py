@@ -331,6 +331,28 @@ def test_status_names_what_an_interrupted_sweep_has_still_to_do(tmp_path):
     assert set(status(tmp_path).state) == {"done"}
 
 
+@pytest.mark.parametrize("key, field", [
+    ("../../secret", {}), ("a" * 5000, {}), ("a\0b", {}), ("", {}), ("0" * 16, dict(seed="0")),
+     ("0" * 16, dict(arch=3))])
+def test_a_request_of_what_is_no_trial_is_passed_over_and_written_again(tmp_path, key, field):
+    sweep(study(), ["dense"], tmp_path, progress=False)
+    path = next((tmp_path / "requests").glob("*.json"))
+    whole, fields = path.read_bytes(), dict(dataset="noise", arch="small", seed=0, recipe="dense")
+    path.write_text(json.dumps({key: fields | field}))
+    assert status(tmp_path).state.tolist() == ["done"]
+    sweep(study(), ["dense"], tmp_path, progress=False)
+    assert path.read_bytes() == whole
+
+
+def test_a_folder_that_has_the_name_of_a_request_is_set_aside(tmp_path):
+    sweep(study(), ["dense"], tmp_path, progress=False)
+    path = next((tmp_path / "requests").glob("*.json"))
+    path.unlink()
+    path.mkdir()
+    with pytest.warns(UserWarning, match="is no file"): sweep(study(), ["dense"], tmp_path, progress=False)
+    assert path.is_file() and status(tmp_path).state.tolist() == ["done"]
+
+
 @pytest.mark.parametrize("command", ["status", "retry", "merge"])
 @pytest.mark.parametrize(
     "kind, said",

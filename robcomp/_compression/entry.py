@@ -34,6 +34,35 @@ def made_plain(model: nn.Module) -> None:
     if done: print(f"robcomp: {getattr(model, 'arch', type(model).__name__)}: {'; '.join(done)}", file=sys.stderr)
 
 
+def check_reachable(model: nn.Module, name: str) -> None:
+    """One line about a network whose layers no stage could reach and no file would hold."""
+    known = {id(part) for part in (*model.modules(), *model.parameters())}
+    for place, part in model.named_modules():
+        for attribute, value in vars(part).items():
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+            if attribute.startswith("_") or all(id(own) in known for own in held if _trains(own)): continue
+            raise ValueError(f"{name!r} holds layers or parameters in a plain {type(value).__name__}, "
+                             f"{f'{place}.{attribute}'.lstrip('.')}: put them into an nn.ModuleList, nn.ModuleDict or "
+                             "nn.ParameterList, or no file holds them")
+
+
+def _trains(value: object) -> bool:
+    return isinstance(value, nn.Parameter) or isinstance(value, nn.Module) and any(True for _ in value.parameters())
+
+
+def buffers_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the buffers that have a shape by now."""
+    return {name: buffer.clone() for name, buffer in model.named_buffers() if not nn.parameter.is_lazy(buffer)}
+
+
+def check_unchanged(model: nn.Module, before: dict[str, Tensor], name: str) -> None:
+    """One line about a network that changed its own buffers when it ran in evaluation mode."""
+    for own, buffer in model.named_buffers():
+        if own not in before or torch.equal(buffer.nan_to_num(), before[own].nan_to_num()): continue
+        raise ValueError(f"{name!r} changes its buffer {own} when it runs in evaluation mode, so its answers depend on "
+                         "what it was asked before: change it only while self.training")
+
+
 class KindsMade(TorchFunctionMode):
     """While this lasts, it is noted which kinds of floating-point numbers come up beside float32."""
 

@@ -4,34 +4,43 @@ A store has one file for each network, data set and seed, of the last sweep: wha
 """
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+import re
+from collections.abc import Container, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from robcomp._files.atomic import replacing
+from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
-from robcomp._store.shards import trial_files
+from robcomp._store.shards import made_room, trial_files
 from robcomp.schema import Trial, canonical
 
-FIELDS = ("dataset", "arch", "seed", "recipe")
+FIELDS = dict(dataset=str, arch=str, seed=int, recipe=str)
+KEY = re.compile("[0-9a-f]{16}")
 
 
-def write_request(store: Path, trials: Sequence[Trial]) -> None:
-    """Note the trials of a sweep, which share their network, data set and seed; nothing for none."""
-    if not trials: return
+def write_request(store: Path, trials: list[Trial]) -> list[Trial]:
+    """Note the trials of a sweep, which share their network, data set and seed, and give them back."""
+    if not trials: return trials
     first = trials[0]
     name = sha256(canonical(dict(dataset=first.dataset, arch=first.arch, seed=first.seed)).encode()).hexdigest()[:16]
     asked = {trial.key: {field: getattr(trial, field) for field in FIELDS} for trial in trials}
-    (store / "requests").mkdir(exist_ok=True)
-    with replacing(store / "requests" / f"{name}.json", "w") as file: file.write(canonical(asked))
+    path, content = writable_folder(store / "requests") / f"{name}.json", canonical(asked).encode()
+    if path.is_file() and path.read_bytes() == content: return trials
+    with replacing(made_room(path)) as file: file.write(content)
+    return trials
 
 
 def read_request(path: Path) -> dict[str, dict]:
     """Key of each trial of a request: dataset, arch, seed, recipe. ValueError for a file that is damaged."""
     asked = read_json(path)
-    if isinstance(asked, dict) and all(isinstance(one, dict) and set(one) == set(FIELDS) for one in asked.values()):
-        return asked
+    if isinstance(asked, dict) and all(map(_is_asked, asked, asked.values())): return asked
     raise ValueError(f"{path} is damaged: the next sweep writes it again")
+
+
+def _is_asked(key: str, fields: object) -> bool:
+    """Is this the key of a trial and its fields? Another key would name a file outside of the trials."""
+    return (KEY.fullmatch(key) is not None and isinstance(fields, dict) and set(fields) == set(FIELDS)
+            and all(type(fields[name]) is kind for name, kind in FIELDS.items()))
 
 
 def requested(store: Path) -> dict[str, dict]:
