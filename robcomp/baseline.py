@@ -92,7 +92,7 @@ class Study:
                  weights: str | Path | None = None,  # file, {seed} filled in; auto: what robcomp brings
                  tune: Training | None = None,  # how `tune` stages train; None: Training(1, peak=.01, warmup=0.)
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
-                 seed: int = 0,  # of training, tuning and calibration, 0 or more
+                 seed: int = 0,  # of training, tuning, calibration, 0 or more; ValueError for any other value
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
         self._data, self._model, self.name = data, check_known(model, data, weights), name

@@ -97,7 +97,7 @@ def encodings(module: nn.Module,  # with `.arch`, `.classes` and `.contract`
 @torch.inference_mode()
 def latency(module: nn.Module,  # with `.contract`
             *,
-            batch: int = 1,  # images at a time, 1 or more
+            batch: int = 1,  # images at a time, 1 or more; ValueError for any other value
             repeats: int = 10,  # forward passes that are timed, 1 or more, after two that are not
 ) -> float:  # seconds a batch
     "Median time of a forward pass."
