@@ -35,6 +35,14 @@ sweep(study, ["dense", "prune0.5", "cluster4"], sys.argv[1], together=1, progres
 """
 
 
+@pytest.fixture(autouse=True)
+def hears_an_interrupt():
+    """A job that a shell runs in the background ignores SIGINT, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number, code, last", [
     (signal.SIGTERM, 143, "robcomp: "), (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt: ")],
     ids=["SIGTERM", "SIGINT"])
