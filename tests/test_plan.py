@@ -125,7 +125,7 @@ def planned(folder, text, *words):
     ("epochs: -1", "epochs is a whole number from 1 on, got -1"),
     ("epochs: three", "epochs is a whole number from 1 on, got 'three'"),
     ("epochs: null", "epochs is a whole number from 1 on, got None"),
-    ("together: 0", "together is a whole number from 1 on, got 0"), ("recipes: []", "recipes is a list of texts"),
+    ("together: 0", "together is a whole number from 1 to 10,000, got 0"), ("recipes: []", "recipes is a list of texts"),
     ("recipes: int8", "recipes is a list of texts"),
     ("recipes: [3]", "a recipe is text as prune0.7+int8, or dense, got int"),
     ("recipes: [prone0.5]", "did you mean 'prune'?"), ("sizes: 16*2", "covers 2 epochs, the training has 6"),
