@@ -18,16 +18,15 @@ FIELDS = dict(dataset=str, arch=str, seed=int, recipe=str)
 KEY = re.compile("[0-9a-f]{16}")
 
 
-def write_request(store: Path, trials: list[Trial]) -> list[Trial]:
-    """Note the trials of a sweep, which share their network, data set and seed, and give them back."""
-    if not trials: return trials
+def write_request(store: Path, trials: list[Trial]) -> None:
+    """Note the trials of a sweep, which share their network, data set and seed; nothing for none."""
+    if not trials: return
     first = trials[0]
     name = sha256(canonical(dict(dataset=first.dataset, arch=first.arch, seed=first.seed)).encode()).hexdigest()[:16]
     asked = {trial.key: {field: getattr(trial, field) for field in FIELDS} for trial in trials}
     path, content = writable_folder(store / "requests") / f"{name}.json", canonical(asked).encode()
-    if path.is_file() and path.read_bytes() == content: return trials
+    if path.is_file() and path.read_bytes() == content: return
     with replacing(made_room(path)) as file: file.write(content)
-    return trials
 
 
 def read_request(path: Path) -> dict[str, dict]:
