@@ -84,12 +84,12 @@ def elsewhere_name(name: str, model: Elsewhere) -> str:
 class Study:
     "What the trials of a sweep have in common; `add(name, model)` puts a model of another tool beside its recipes."
     def __init__(self,
-                 data: Data | str | Path,  # or digits, cifar10, cifar100; or a data set filed in a store
-                 model: nn.Module | str,  # or resnet50, vgg19, mobilenetv2
+                 data: Data | str | Path,  # or digits, cifar10, cifar100, cifar10.1; or a data set filed in a store
+                 model: nn.Module | str,  # or resnet50, resnet50_pooled, vgg19, mobilenetv2
                  *,
                  name: str = "study",  # stands in every row
                  train: Training | None = None,  # of a network given by name without weights; None: Training(10)
-                 weights: str | Path | None = None,  # file, {seed} filled in; auto: what robcomp brings
+                 weights: str | Path | None = None,  # of a named network, {seed} filled in; auto: what robcomp brings
                  tune: Training | None = None,  # how `tune` stages train; None: Training(1, peak=.01, warmup=0.)
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
                  seed: int = 0,  # of training, tuning, calibration, 0 or more; ValueError for any other value
@@ -149,7 +149,7 @@ def baseline_path(study: Study, folder: Path) -> Path:
 POLL = .2  # seconds between two looks at what others do
 
 def claimed(claims: Claims, name: str, done: Callable[[], bool]) -> bool:
-    "Is this work ours to do? Waits while somebody else does it; False once it is done."
+    "Is this work ours to do? Waits while another process does it; False once it is done."
     while not done():
         if claims.take(name):
             if not done(): return True

@@ -20,7 +20,7 @@ from .selection import simultaneous
 from .uncertainty import BLOCK, counts
 
 # %% ../nbs/59_behaviour.ipynb #1ab68f51
-def flips(hits: pd.DataFrame,  # bool, as `tables.outcomes`; a column a trial
+def flips(hits: pd.DataFrame,  # bool, as `tables.outcomes`; a column per trial
           pairs: Iterable[tuple[str, str]],  # (trial, its reference), columns of hits
 ) -> pd.DataFrame:  # bool, indexed as hits; for each trial `NAME lost` and `NAME gained`
     "Which images change sides against the reference, in either direction."
@@ -53,7 +53,7 @@ def _laid_out(tables: Tables, keys: Sequence[str], column: str) -> dict[str, np.
 # %% ../nbs/59_behaviour.ipynb #c31513ea
 def predictions(tables: Tables,
                 keys: Sequence[str],  # of trials of one suite
-) -> pd.DataFrame:  # int, a row a condition and image as `tables.outcomes`, a column a key
+) -> pd.DataFrame:  # int, a row per condition and image as `tables.outcomes`, a column per key
     "The class that each network named for each image; one line where it was not recorded or contradicts the bits."
     named, hits = _laid_out(tables, keys, "predicted"), outcomes(tables, list(keys))
     labels = hits.index.get_level_values("label").to_numpy()
@@ -64,7 +64,7 @@ def predictions(tables: Tables,
 # %% ../nbs/59_behaviour.ipynb #7b7ae33e
 def confidences(tables: Tables,
                 keys: Sequence[str],  # of trials of one suite
-) -> pd.DataFrame:  # 0 to 1, known to 1/512; a row a condition and image, a column a key
+) -> pd.DataFrame:  # 0 to 1, known to 1/512; a row per condition and image, a column per key
     "How sure each network was of the class it named; one line where it was not recorded."
     levels = pd.DataFrame(_laid_out(tables, keys, "confidence"), index=outcomes(tables, list(keys)).index)
     return (levels + .5) / 256
@@ -72,7 +72,7 @@ def confidences(tables: Tables,
 # %% ../nbs/59_behaviour.ipynb #2af7b440
 def churn(named: pd.DataFrame,  # from `predictions`
           pairs: Iterable[tuple[str, str]],  # (trial, its reference)
-) -> pd.DataFrame:  # bool, a column a trial
+) -> pd.DataFrame:  # bool, a column per trial
     "On which images does a network name another class than its reference?"
     return pd.DataFrame({trial: named[trial] != named[reference] for trial, reference in pairs}, index=named.index)
 
@@ -217,7 +217,7 @@ def behaviour(tables: Tables,  # a study with the outcome of each image
               draws: int = 1000,  # resampled studies
               seed: int = 0,
 ) -> pd.DataFrame:  # key dataset arch recipe seed against measure value low high low_all high_all missing
-    "What each trial changes against its reference, a row a trial and measure; trials without a reference are left out."
+    "What each trial changes against its reference, a row per trial and measure; without a reference it is left out."
     kinds = dict(reference=references, control=controls)
     if to not in kinds: raise ValueError(f"to is reference or control, got {to!r}")
     trials = tables.trials[(tables.trials.status == "ok") & ~tables.trials.recipe.str.startswith(ELSEWHERE)]
@@ -231,6 +231,6 @@ def behaviour(tables: Tables,  # a study with the outcome of each image
 
 # %% ../nbs/59_behaviour.ipynb #70f7adf1
 def in_columns(found: pd.DataFrame,  # from `behaviour`
-) -> pd.DataFrame:  # indexed by key, a column a measure
-    "The values of a table of behaviour, a row a trial."
+) -> pd.DataFrame:  # indexed by key, a column per measure
+    "The values of a table of behaviour, a row per trial."
     return found.pivot(index="key", columns="measure", values="value")[list(dict.fromkeys(found.measure))].astype(float)

@@ -20,7 +20,7 @@ from ._files.atomic import replacing
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
 from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
-from .chart_tables import left_out, opened, seeds_said, severity_table, severity_words, working
+from .chart_tables import left_out, network_line, opened, seeds_said, severity_table, severity_words, working
 from .schema import check
 
 # %% ../nbs/70_charts.ipynb #06b69caa
@@ -108,8 +108,8 @@ def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the m
                 x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
                 y: str = "robust",  # column up, one of the same
                 references: pd.DataFrame | None = None,  # name and column `y` in its unit: figures published elsewhere
-) -> alt.LayerChart | alt.ConcatChart:  # a panel a network
-    """Recipes by two figures, the front as a stair, a panel a network.
+) -> alt.LayerChart | alt.ConcatChart:  # a panel per network
+    """Recipes by two figures, the front as a stair, a panel per network.
 
     Raises ValueError for a column that cannot be drawn, where no recipe has both figures, and for intervals of single
     trials beside means over seeds.
@@ -141,7 +141,7 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, on
                *,
                value: str = "accuracy",  # accuracy, or change against dense
 ) -> alt.LayerChart:  # recipes down, the most robust first; corruptions across
-    """Recipes by corruptions, a colour and a figure a cell.
+    """Recipes by corruptions, a colour and a figure per cell.
 
     Raises ValueError for a table of several networks, and where no figure of that kind is known.
     """
@@ -153,8 +153,8 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, on
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
     where = {end: f"{row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items()}
     said = "; ".join(f"{end} {figure_said(value, row[value])}, {where[end]}" for end, row in ends.items())
-    how = how.format("severities and seeds" if "seeds" in cells else "severities") + left_out(conditions, shown)
-    return with_title(_marks.heat(cells, value), title, how, f"{title}: {said}.")
+    how = network_line(shown) + how.format("severities and seeds" if "seeds" in cells else "severities")
+    return with_title(_marks.heat(cells, value), title, how + left_out(conditions, shown), f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #acab65c2
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
@@ -182,8 +182,8 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
                    *,
                    value: str = "change",  # against dense, or accuracy
                    columns: int = 5,  # panels in a row, 1 or more
-) -> alt.FacetChart:  # a panel a corruption
-    """Difference to dense, or accuracy, by severity: a panel a corruption, a line a recipe; severity 0 is clean.
+) -> alt.FacetChart:  # a panel per corruption
+    """Difference to dense, or accuracy, by severity: a panel per corruption, a line per recipe; severity 0 is clean.
 
     Raises ValueError for a table of several networks, a recipe that is not in it, more recipes than a chart tells
     apart, and where no figure of that kind is known.
@@ -197,9 +197,9 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
     if data[value].isna().all():
         raise ValueError(f"no {VALUES[value]} is known: it needs recipes beside the dense network; "
                          "ask for value='accuracy'")
-    how = "A panel a corruption; severity 0 is the clean test set." + " Means over seeds." * ("seeds" in data)
+    how = "A panel per corruption; severity 0 is the clean test set." + " Means over seeds." * ("seeds" in data)
     chart = _marks.severities(data, recipe_looks(list(recipes)), columns, value)
-    return with_title(chart, title, how, severity_words(data, list(recipes), value))
+    return with_title(chart, title, network_line(conditions) + how, severity_words(data, list(recipes), value))
 
 # %% ../nbs/70_charts.ipynb #3ab22384
 def chart_differences(table: pd.DataFrame,  # label difference low high verdict, in order; also seed_variation
@@ -229,12 +229,12 @@ def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the o
     return with_title(_marks.shares(data, share), title, "Of studies with resampled images.", f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #2a28c058
-def chart_curve(history: pd.DataFrame,  # one row an epoch, figures in columns
+def chart_curve(history: pd.DataFrame,  # one row per epoch, figures in columns
                 *,
                 x: str = "epoch",  # column for the horizontal axis
                 measures: Sequence[str] | None = None,  # columns to draw; all others that are numbers
 ) -> alt.FacetChart:
-    "How training went, a panel a figure."
+    "How training went, a panel per figure."
     measures = list(measures or history.select_dtypes("number").columns.drop(x))
     data = check(history, [x, *measures])[[x, *measures]].melt(x, var_name="measure").dropna()
     last = ", ".join(f"{name} {history[name].iloc[-1]:.4g}" for name in measures)

@@ -31,7 +31,7 @@ def from_contrasts(claim: str,  # its name in `CLAIMS`
                    bound: float = 0,
                    network: str = "",
 ) -> pd.DataFrame:  # claim network test, `FIGURE`, the first seeds' too, missing seeds seed_variation bound expected
-    "The tests of a claim, from contrasts, a row a question."
+    "The tests of a claim, from contrasts, a row per question."
     questions = list(questions)
     found = contrasts(measured, questions)
     first = contrasts(measured.seeds.first, questions) if measured.seeds is not None else found

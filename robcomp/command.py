@@ -26,7 +26,7 @@ from .study import main as study
 
 # %% ../nbs/95_command.ipynb #0f1fd701
 def parameter_text(notebook: Path,  # an experiment notebook whose parameters are plain values
-) -> str:  # YAML, one line a parameter
+) -> str:  # YAML, one line per parameter
     "The parameters of a notebook as a file to edit."
     lines = [f"# robcomp study ARCH={notebook.name} PARAMETERS=parameters.yaml"]
     for line in parameter_lines(notebook):

@@ -19,7 +19,8 @@ from torch import nn
 # %% ../nbs/29_compress.ipynb #8b23bad3
 from ._compression.alone import check_alone
 from ._compression.coming import coming_bits
-from ._compression.entry import check_float, left_float, made_plain, out_of_reach, told_in_one_line
+from ._compression.entry import (check_contract, check_float, left_float, made_plain, out_of_reach,
+                                         told_in_one_line)
 from ._compression.state import Layer, layers
 from .cluster import Shared, distinct_codes
 from .data import Data
@@ -45,7 +46,7 @@ class Artifact:
         module.recipe = str(recipe)  # stands in a packed file
 
     def check(self) -> "Artifact":
-        "The artifact itself; RuntimeError that names the first promise that is broken."
+        "Test on the weights that every stage's promise holds; RuntimeError names the first that is broken."
         found = layers(self.module)
         for promise in self.promises: promise.check(self.module if isinstance(promise, Halves) else found)
         return self
@@ -139,9 +140,7 @@ def promises_of(module: nn.Module,  # with joint states
 def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `model_from` give it
 ) -> Artifact:
     "The artifact to start from: a copy of the model; without recipe and promises unless it was compressed before."
-    if not hasattr(model, "contract"):
-        raise ValueError("this network has no input contract: pass it through model_from first")
-    module = copy.deepcopy(model).eval()
+    module = copy.deepcopy(check_contract(model)).eval()
     made_plain(module)
     check_float(module)
     check_alone(module, module.contract, getattr(module, "arch", "this network"))
@@ -154,12 +153,14 @@ def uncompressed(model: nn.Module,  # with `.contract`, as `make_model` and `mod
 def compress(model: nn.Module,  # stays as it is
              recipe: Recipe | str,  # as `prune0.7+tune1+int8`
              data: Data | None = None,  # training and calibration images, where a stage needs them
-             **means: Any,  # options of `Means`: tune, seed, keep, checkpoints, progress, device
+             **means: Any,  # the options: tune, seed, keep, checkpoints, progress, device
 ) -> Artifact:  # the compressed network with its recipe, promises and history
     """Apply a recipe to a copy of a model.
 
-    ValueError where the recipe cannot be read, misses images, or fails on this network; RuntimeError where a promise of
-    an earlier stage would be broken.
+    The options: `tune`, a `Training` (None: one epoch, peak .01); `seed`, 0 or more; `keep`, names of layers that stay
+    as they are; `checkpoints`, a folder from which an interrupted `tune` goes on; `progress`, a bar?; `device`, as cpu
+    or cuda (None: a GPU where there is one). ValueError where the recipe cannot be read, misses images, or fails on
+    this network; RuntimeError where a promise of an earlier stage would be broken.
     """
     recipe = recipe if isinstance(recipe, Recipe) else parse(recipe)
     artifact, means = uncompressed(model), Means(data, **means)

@@ -15,10 +15,9 @@ import numpy as np
 
 from ._corruptions.own import check_found, digest_of
 from ._text.errors import first_line
-from ._text.given import shown
+from ._text.given import shown, whole
 from ._text.suggest import unknown
 from .images import shuffled
-from .published_corruptions import whole_number
 from .schema import CLEAN, CORRUPTIONS
 
 # %% ../nbs/14_conditions.ipynb #d4effd0f
@@ -93,7 +92,7 @@ def conditions(corruptions: Sequence[str | Corruption],  # names, or corruptions
     names = [getattr(entry, "name", entry) for entry in corruptions]
     for entry, name in zip(corruptions, names):
         if name is entry and name not in known: raise ValueError(unknown("corruption", name, known))
-    pairs = [Condition(name, whole_number("severity", severity, 1, 5)) for name in names for severity in severities]
+    pairs = [Condition(name, whole("severity", severity, 1, 5)) for name in names for severity in severities]
     if not pairs: raise ValueError("a suite has at least one corruption and one severity")
     if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")
     return [Condition(CLEAN, 0), *pairs]
@@ -106,5 +105,5 @@ def deal_positions(n: int,  # test images
 ) -> list[np.ndarray]:  # `hands` arrays of positions, each in ascending order
     "One shuffled pack, laid out cyclically."
     if each is None: return [np.arange(n)] * hands
-    order = shuffled(n, whole_number("seed", seed), n)
+    order = shuffled(n, whole("seed", seed), n)
     return [np.sort(order[np.arange(hand * each, (hand + 1) * each) % n]) for hand in range(hands)]

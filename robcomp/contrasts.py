@@ -26,7 +26,7 @@ from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/58_contrasts.ipynb #100eb6b5
 def named_outcomes(tables: Tables,  # trials of one suite
-) -> pd.DataFrame:  # 0 to 1; a row a condition and image, as `tables.outcomes`; a column a name
+) -> pd.DataFrame:  # 0 to 1; a row per condition and image, as `tables.outcomes`; a column per name
     "Was the image right, by recipe, or by network and recipe."
     trials = pd.concat([study.trials for study in by_network(tables).values()])
     names = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe
@@ -42,7 +42,7 @@ class Profile(NamedTuple):
     values: np.ndarray  # (studies, names, parts)
     seeds: "Seeds | None" = None  # of a profile of recipes: how far seeds lie apart, see `recipe_profile`
 
-def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an image can have, a column a name
+def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an image can have, a column per name
             *,
             dataset: str = "",  # studies of one data set draw the same images
             draws: int = 1000,  # resampled studies
@@ -75,7 +75,7 @@ def recipe_profile(
     arrange: Callable[[pd.DataFrame], pd.DataFrame] = lambda hits: hits,  # as `by_class`
     draws: int = 1000,
     seed: int = 0,
-) -> Profile:  # a name a recipe
+) -> Profile:  # a name per recipe
     "Means by recipe and corruption, on other images of the kind and with what is known about other seeds."
     trials = pd.concat([study.trials for study in by_network(tables).values()], ignore_index=True)
     each = profile(arrange(outcomes(tables, list(trials.key))), dataset=trials.dataset[0], draws=draws, seed=seed)

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ._text.given import whole
 from ._text.suggest import unknown
 from .arrays import source_of
 from .conditions import Condition, Corruption, conditions, deal_positions, owned
 from .images import Data
-from .published_corruptions import (checked_images, checked_numbers, compiled, corrupt_checked, strengths_for,
-                                           whole_number)
+from .published_corruptions import checked_images, checked_numbers, compiled, corrupt_checked, strengths_for
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
 # %% ../nbs/15_corruptions.ipynb #164a9f45
@@ -35,7 +35,7 @@ def checked_call(name: str | Corruption, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
     if not isinstance(name, Corruption) and name not in CORRUPTIONS:
         raise ValueError(unknown("corruption", name, CORRUPTIONS))
-    return whole_number("severity", severity, 1, 5)
+    return whole("severity", severity, 1, 5)
 
 # %% ../nbs/15_corruptions.ipynb #f69be937
 def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published constants are for 32 and 224 pixels a side
@@ -53,7 +53,7 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers.
     """
     severity = checked_call(name, severity)
-    images, seed, numbers = checked_images(images), whole_number("seed", seed), checked_numbers(numbers, len(images))
+    images, seed, numbers = checked_images(images), whole("seed", seed), checked_numbers(numbers, len(images))
     if not len(images): return images.copy()
     if isinstance(name, Corruption): return owned(images, name, severity, seed, numbers)
     strengths = strengths_for(images.shape[1], strengths)
@@ -67,7 +67,7 @@ def positions_by_condition(pairs: Sequence[Condition],  # clean first, which hol
                            seed: int,
 ) -> dict[Condition, np.ndarray]:  # positions in the test split, ascending
     "Which of the test images each condition holds."
-    if each is not None: whole_number("per_condition", each, 1, n)
+    if each is not None: whole("per_condition", each, 1, n)
     return dict(zip(pairs, [np.arange(n), *deal_positions(n, len(pairs) - 1, each, seed)]))
 
 # %% ../nbs/15_corruptions.ipynb #569eef1a
@@ -93,7 +93,7 @@ def owned_by(data: Data,
              severities: Sequence[int],
              seed: int,
 ) -> dict[str, Corruption]:  # by name
-    "Those corruptions that are somebody's own, each tried at each severity."
+    "The user's own corruptions, each tried at each severity."
     own = {entry.name: entry for entry in corruptions if isinstance(entry, Corruption)}
     for entry in own.values():
         for severity in severities: corrupt(data.test.images[:1], entry, severity, seed=seed)
@@ -151,7 +151,7 @@ class Suite:
                  adapt: bool = False,  # batch normalisation takes its statistics from each condition's images
     ):
         if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
-        self.data, self.seed, self.frost, self.adapt = data, whole_number("seed", seed), frost, bool(adapt)
+        self.data, self.seed, self.frost, self.adapt = data, whole("seed", seed), frost, bool(adapt)
         self.source, self.arrays, known = source_of(source, data, corruptions)
         self.conditions = conditions(corruptions, severities, known=known)
         self.own = owned_by(data, corruptions, severities, self.seed)
@@ -193,7 +193,7 @@ def batch(suite: Suite,
     return spoilt, labels, numbers
 
 # %% ../nbs/15_corruptions.ipynb #bf1002a4
-def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row a condition
+def deal(suite: Suite) -> pd.DataFrame:  # of `DEAL_COLUMNS`, a row per condition
     "Which images a condition holds."
     rows = [dict(suite=suite.text, corruption=name, severity=severity, positions=positions.astype(np.int32),
                  labels=suite.data.test.labels[positions].astype(np.int16))

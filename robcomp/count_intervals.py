@@ -32,7 +32,7 @@ def spread_of_mean(share: np.ndarray,  # (..., conditions) accuracies
     return np.sqrt(variance) / share.shape[-1]
 
 # %% ../nbs/62_count_intervals.ipynb #d08c5ae6
-def image_correlation(hits: pd.DataFrame,  # as `tables.outcomes`: a row a condition and image, a column a trial
+def image_correlation(hits: pd.DataFrame,  # as `tables.outcomes`: a row per condition and image, a column per trial
 ) -> pd.Series:  # indexed as the columns: correlation of the outcomes of one image under two corrupted conditions
     "How alike the outcomes of the same image under different corruptions are."
     hurt = hits[hits.index.get_level_values("corruption") != CLEAN].astype(float)
@@ -69,7 +69,7 @@ def count_intervals(
     *,
     correlation: float = 1.,  # of the outcomes of one image under two conditions; 1 is the cautious bound
     level: float = .95,
-) -> pd.DataFrame:  # key measure value low high, a row a trial and measure (clean, robust)
+) -> pd.DataFrame:  # key measure value low high, a row per trial and measure (clean, robust)
     "Intervals of clean and of robust accuracy from counts alone."
     found = _measured(tables, correlation)
     ends = dict(clean=wilson(found.clean, found.n, level=level),
@@ -84,7 +84,7 @@ def count_differences(tables: Tables,
                       measure: str = "robust",  # or clean
                       correlation: float = 1.,  # as for `count_intervals`
                       level: float = .95,
-) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high verdict
+) -> pd.DataFrame:  # a row per pair: a b measure difference (a - b) low high verdict
     "Differences of two trials from counts alone, unpaired; assumes that their errors are not negatively correlated."
     if measure not in ("clean", "robust"):
         raise ValueError(unknown("measure known from counts", measure, ("clean", "robust")))

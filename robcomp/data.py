@@ -114,7 +114,7 @@ def class_files(folder: Path,  # holds a folder for each class
     from robcomp._files.pictures import class_pictures
     places = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
     if len(places) < 2:
-        raise ValueError(f"{str(folder)!r} has {len(places)} class folders: make one folder a class, its images inside")
+        raise ValueError(f"{str(folder)!r} has {len(places)} class folders: make one per class, its images inside")
     return {place.name: class_pictures(place) for place in places}
 
 def folder_classes(path: Path) -> list[dict[str, list[Path]]]:  # of `train` and `test` where there are both, else one

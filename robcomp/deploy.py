@@ -21,16 +21,19 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ._compression.entry import check_contract
+
 # %% ../nbs/34_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
-from ._deployment.entry import WritableOperations, batches, check_exportable, library, whole, why_not
+from ._deployment.entry import WritableOperations, batches, check_exportable, library, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
 from ._files.atomic import file_to_write
 from ._text.errors import first_line
+from ._text.given import whole
 from .data import as_input
 from .integers import in_integers
 
@@ -90,7 +93,7 @@ def session(path: str | Path,  # an ONNX file
     "A file made ready to run; ValueError where ONNX Runtime cannot read it."
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = whole(threads, "threads", 1, 256)
+    options.intra_op_num_threads = whole("threads", threads, 1, 256)
     options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
@@ -113,10 +116,8 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     in the file's metadata. ValueError where the network cannot be written, ImportError without the extra `onnx`.
     """
     library("onnx")
-    path, module = file_to_write(path), model if isinstance(model, nn.Module) else model.module
-    if not hasattr(module, "contract"):
-        raise ValueError("this network has no input contract: pass it through model_from first")
-    if whole(opset, "opset", 1, 1_000) < 17:
+    path, module = file_to_write(path), check_contract(getattr(model, "module", model))
+    if whole("opset", opset, 1, 1_000) < 17:
         raise ValueError(f"opset {opset} is too old for this export: allowed are 17 and later")
     graph = integer_graph(module, opset=opset)
     graph.round_early()

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/36_elsewhere.ipynb #df1a8edb
-from ._deployment.entry import library, whole
+from ._deployment.entry import library
 from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
 from ._files.atomic import path_of
 from ._text.errors import first_line
+from ._text.given import whole
 from .data import InputContract, as_input
 from .deploy import session
-from .published_corruptions import whole_number
+
 
 # %% ../nbs/36_elsewhere.ipynb #ce368f8c
 class OnnxFile:
@@ -32,7 +33,7 @@ class OnnxFile:
                  threads: int | None = None,  # 1 to 256; None: as many as torch takes
     ):
         self.path = path_of(path).absolute()
-        self.threads = torch.get_num_threads() if threads is None else whole(threads, "threads", 1, 256)
+        self.threads = torch.get_num_threads() if threads is None else whole("threads", threads, 1, 256)
         self.parts = parts_of(self.path)
         self.digest = digest_of(self.parts)
         self.face = face(self.running, self.path)
@@ -64,7 +65,7 @@ def as_scores(found: object,  # an array, a tensor or nested lists
     scores = np.array(found, np.float32)
     if scores.ndim > 2 and set(scores.shape[2:]) == {1}: scores = scores.reshape(scores.shape[:2])
     if scores.ndim != 2 or len(scores) != n or not scores.size:
-        raise ValueError(f"scores are one row an image, ({n}, classes) for {n} images, got {scores.shape}")
+        raise ValueError(f"scores are one row per image, ({n}, classes) for {n} images, got {scores.shape}")
     if not np.isfinite(scores).all(): raise ValueError("scores that are no finite numbers came back")
     return scores
 
@@ -141,7 +142,7 @@ def noise(size: int) -> np.ndarray:  # (size, size, 3) uint8, the same on every 
 # %% ../nbs/36_elsewhere.ipynb #7075f79e
 def checked_order(order: Sequence[int], classes: int) -> np.ndarray:
     "The order as an array; ValueError unless it names each class once."
-    try: found = [whole_number("a class", label) for label in order]
+    try: found = [whole("a class", label) for label in order]
     except (TypeError, ValueError): found = []
     if sorted(found) != [*range(classes)]:
         raise ValueError(f"order names each of the {classes} classes once, 0 to {classes - 1}, got {order!r:.200}")
@@ -201,7 +202,7 @@ def from_predict(function: Callable,  # (n, 3, size, size) float32, normalised -
 
     Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are
     shown."""
-    try: size_bytes = whole_number("size_bytes", size_bytes, 1)
+    try: size_bytes = whole("size_bytes", size_bytes, 1)
     except ValueError:
         raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}") from None
     return Elsewhere(function, contract, name=name, order=order, figures=dict(size_bytes=size_bytes))

@@ -17,12 +17,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ._compression.entry import check_contract
 from ._compression.norms import recalibrate, running_norms
 from ._compression.place import full_precision, in_channels_last
 from ._compression.state import Layer, layers
 from ._deployment.answers import check_apart, checked_numbers
-from ._deployment.entry import library, whole
+from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
+from ._text.given import whole
 from ._text.suggest import unknown
 from .corruptions import Condition, Suite
 from .data import InputContract, as_input
@@ -130,13 +132,13 @@ def kept_answers(scores: Tensor,  # (n, classes)
 # %% ../nbs/38_evaluate.ipynb #b9e19b62
 def confidence_bytes(confidence: np.ndarray,  # (n,) 0 to 1
 ) -> bytes:  # n
-    "One byte an image: b where the confidence is from b/256 to (b+1)/256."
+    "One byte per image: b where the confidence is from b/256 to (b+1)/256."
     return np.minimum(confidence * 256, 255).astype(np.uint8).tobytes()
 
 def class_bytes(named: np.ndarray,  # (n,) whole numbers
                 classes: int,
 ) -> bytes:  # n, or 2 n where there are more than 256 classes
-    "The predicted classes, one byte an image or two, the lower first."
+    "The predicted classes, one byte per image or two, the lower first."
     return named.astype(np.uint8 if classes <= 256 else "<u2").tobytes()
 
 # %% ../nbs/38_evaluate.ipynb #e1c4b87c
@@ -159,8 +161,7 @@ def batches(suite, condition, batch: int) -> Iterator[tuple[np.ndarray, np.ndarr
     for start in range(0, len(suite.positions(condition)), step):
         images, labels, _ = suite.batch(condition, slice(start, start + step))
         for first in range(0, len(images), batch):
-            part = slice(first, first + batch)
-            yield images[part], labels[part]
+            yield images[first:first + batch], labels[first:first + batch]
 
 # %% ../nbs/38_evaluate.ipynb #212b9321
 def adapted(module: nn.Module,  # with `.contract`; stays as it is
@@ -184,8 +185,7 @@ def shared_contract(models: Mapping[str, nn.Module], classes: int) -> InputContr
     "The contract that all models have; ValueError that names a model that does not fit."
     if not models: raise ValueError("no model to evaluate: pass a mapping of names to networks")
     for name, model in models.items():
-        if not hasattr(model, "contract"):
-            raise ValueError(f"{name} has no input contract: pass it through model_from first")
+        check_contract(model, name)
         if model.classes != classes:
             raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {classes}")
     contracts = {model.contract for model in models.values()}
@@ -228,9 +228,9 @@ def evaluate(
     device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     engine: str = "auto",  # torch, onnxruntime, or auto: ONNX Runtime for integers on a processor
     progress: bool = True,  # show a bar?
-) -> pd.DataFrame:  # a row a model and condition: name, engine and `schema.ROW_COLUMNS` without key
+) -> pd.DataFrame:  # a row per model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "Evaluate every model on every image of every condition; ValueError for models that do not fit the suite."
-    device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole(batch, "batch", 1, 10**6)
+    device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole("batch", batch, 1, 10**6)
     contract = shared_contract(models, len(suite.data.classes))
     if suite.adapt and engine == "onnxruntime":
         raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ._compression.entry import check_contract
 from ._compression.state import layers, plain, rest
 from ._text.given import whole
 from .cluster import distinct_codes
@@ -75,8 +76,10 @@ def measure(module: nn.Module,  # with `.contract`
             size_bytes: int | None = None,  # of the packed file, where it was written
             dense: nn.Module | None = None,  # the network before compression; None: one of the same shapes
 ) -> dict:  # params nonzero distinct_codes macs size_bytes dense_bytes gzip_bytes
-    "Measure the size of a network: counts of parameters, multiply-accumulates an image, and sizes in bytes."
-    tensors = deployed_tensors(module)
+    """Measure the size of a network: counts of parameters, multiply-accumulates an image, and sizes in bytes.
+
+    Raises ValueError for a network without an input contract, TypeError for what is no network."""
+    tensors = deployed_tensors(check_contract(module))
     before = deployed_tensors(dense) if dense else tensors
     return dict(**parameters(module), macs=macs(module), size_bytes=size_bytes,
                 dense_bytes=4 * sum(tensor.numel() for tensor in before.values()), gzip_bytes=gzip_bytes(tensors))
@@ -102,7 +105,7 @@ def latency(module: nn.Module,  # with `.contract`
 ) -> float:  # seconds a batch
     "Median time of a forward pass."
     batch, repeats = whole("batch", batch, 1, 1_000_000), whole("repeats", repeats, 1, 1_000_000)
-    ready = plain(module).eval()
+    ready = plain(check_contract(module)).eval()
     ready.contract, times = module.contract, []
     for _ in range(repeats + 2):
         start = perf_counter()
@@ -150,7 +153,7 @@ def peak_memory(module: nn.Module,  # with `.contract`
 def costs(module: nn.Module,  # with `.contract`
           *,
           batches: tuple[int, ...] = (1, 32),  # images at a time
-) -> pd.DataFrame:  # a row a batch: latency_s, peak_memory_bytes
+) -> pd.DataFrame:  # a row per batch: latency_s, peak_memory_bytes
     "Time and memory of a forward pass."
     rows = {
         batch: dict(latency_s=latency(module, batch=batch), peak_memory_bytes=peak_memory(module, batch=batch))

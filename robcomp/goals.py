@@ -48,7 +48,7 @@ def candidates(table: pd.DataFrame,  # a column that is absent excludes nothing
 # %% ../nbs/55_goals.ipynb #6a8d4838
 def goal_values(table: pd.DataFrame,  # summary, or any table with the goals' columns
            goals: Goals = Goals(),
-) -> pd.DataFrame:  # the goals' columns of the candidates, a row a recipe
+) -> pd.DataFrame:  # the goals' columns of the candidates, a row per recipe
     "The figures that goals compare, without gaps."
     for name in goals.names:
         if name not in table.columns: raise ValueError(unknown_column(name, table.columns))

@@ -60,7 +60,7 @@ def changes_by_images(tables: Tables,  # a study with the outcome of each image
                       recipes: Sequence[str] | None = None,  # patterns without epochs, as `without_epochs`; None: all
                       together: bool = False,  # intervals that hold all at once within a cell?
                       draws: int = 1000,
-) -> pd.DataFrame:  # a compressed recipe with such a network a row: summary cell pattern `CHANGE` seeds seed_variation
+) -> pd.DataFrame:  # one such recipe and network per row: summary cell pattern `CHANGE` seeds seed_variation
     "Paired changes of robust accuracy."
     if to not in ("control", "reference"): raise ValueError(f"to is control or reference, got {to!r}")
     studies = by_network(tables, foreign=False).values()
@@ -89,7 +89,7 @@ def tests_of(claim: str,  # its name in `claims.CLAIMS`
              who: str,  # whose study, as theirs or ours
              *,
              bound: float = 0,  # the change must lie above it
-) -> list[pd.DataFrame]:  # tests, as `claims.from_figure`, a network a cell
+) -> list[pd.DataFrame]:  # tests, as `claims.from_figure`, a network per cell
     "Each change as one test of a claim."
     names = changes["configuration"].where(changes["configuration"] != "", changes["recipe"])
     tests = []

@@ -35,7 +35,7 @@ class Images:
         n, *shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
             raise ValueError(f"images are (n, size, size, 3) uint8, got {self.images.shape} {self.images.dtype}")
-        if self.labels.shape != (n,): raise ValueError(f"one label an image: got {self.labels.shape} for {n} images")
+        if self.labels.shape != (n,): raise ValueError(f"one label per image: got {self.labels.shape} for {n} images")
 
     def __len__(self) -> int: return len(self.labels)
 

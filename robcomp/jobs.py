@@ -86,7 +86,7 @@ def trial_file(folder: Path, trial: Trial) -> Path: return folder / "trials" / f
 
 # %% ../nbs/43_jobs.ipynb #dfcda56e
 def is_taken(claims: Claims, name: str) -> bool:
-    "Is somebody who is alive at this work?"
+    "Is a live worker at this work?"
     claim = claims.current(name)
     return claim is not None and claim.state == "held" and not claims.abandoned(claim)
 
@@ -144,7 +144,7 @@ def finish_trials(worker: Worker, job: Job) -> int:  # trials written, failed on
     return len(mine)
 
 def claimed_now(worker: Worker, trial: Trial) -> bool:
-    "Is this trial ours to do? False at once where it is done or somebody else's."
+    "Is this trial ours to do? False at once where it is done or another worker's."
     name = f"trial-{trial.key}"
     if not worker.claims.take(name): return False
     if not trial_file(worker.folder, trial).exists(): return True

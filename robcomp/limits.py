@@ -63,7 +63,7 @@ def explorer_answer(table: pd.DataFrame,  # by recipe, of one network
 class Evidence(NamedTuple):
     "What tables say beyond their summary."
     tables: Tables
-    trials: pd.DataFrame  # summary, a row a trial
+    trials: pd.DataFrame  # summary, a row per trial
     rows: pd.DataFrame  # from `by_condition`
     drawn: Draws  # the study with resampled images, by trial
     bounds: pd.DataFrame  # from `recipe_intervals`
@@ -91,13 +91,13 @@ def pair_said(evidence: Evidence,
     return f"{said}. Variation between seeds is not in these intervals ({seeds})."
 
 # %% ../nbs/68_limits.ipynb #acfe6fe1
-def recipe_table(trials: pd.DataFrame,  # summary, a row a trial
+def recipe_table(trials: pd.DataFrame,  # summary, a row per trial
 ) -> pd.DataFrame:  # by recipe; with seeds and failed where some recipe has several seeds
     "What an explorer lists."
     recipes = by_recipe(trials)
     return recipes if has_seeds(recipes) else recipes.drop(columns=["seeds", "failed"])
 
-def opened_seeds(trials: pd.DataFrame,  # summary, a row a trial
+def opened_seeds(trials: pd.DataFrame,  # summary, a row per trial
                  recipes: pd.DataFrame,  # by recipe: those to open
 ) -> pd.DataFrame:  # trials in the order of the recipes and of their seeds; none where there is one seed each
     "The trials of recipes that have several seeds."

@@ -16,8 +16,8 @@ from torch import nn
 from ._files.atomic import file_to_write, replacing
 from ._files.digest import tensors_sha256
 from ._compression.alone import check_alone
-from ._compression.entry import (buffers_of, check_any_number, check_bare, check_kinds, check_reachable,
-                                         check_unchanged, made_plain, why_it_fails)
+from ._compression.entry import (buffers_of, check_any_number, check_bare, check_kinds, check_network,
+                                         check_reachable, check_unchanged, made_plain, why_it_fails)
 from ._text.errors import first_line
 from ._text.given import whole
 from ._text.suggest import unknown
@@ -180,8 +180,8 @@ def save_weights(model: nn.Module,  # its `state_dict` is written, and its `.arc
 
     Raises ValueError for a name that no file can have, and where its folder is absent."""
     from safetensors.torch import save
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    path = file_to_write(path)
+    held, path = check_network(model).state_dict(), file_to_write(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in held.items()}
     with replacing(path) as file: file.write(save(tensors, metadata=dict(arch=str(getattr(model, "arch", "")))))
     return path
 

@@ -180,7 +180,7 @@ def section_row(section: Section, held: Mapping[str, Mapping[str, np.ndarray]]) 
 
 # %% ../nbs/31_pack.ipynb #3145e870
 def ledger(path: str | Path,  # a packed file
-) -> pd.DataFrame:  # one row a section: layer, kind, coder, count, bytes, bound_bytes
+) -> pd.DataFrame:  # one row per section: layer, kind, coder, count, bytes, bound_bytes
     """What each byte of a file is for.
 
     `coder` is plain or contexts, or half for floats in two bytes; `count` is the number of symbols, NaN where bytes are

@@ -93,7 +93,7 @@ def hypervolume(table: pd.DataFrame,  # summary, with one or several seeds a rec
 # %% ../nbs/61_pareto.ipynb #bce581b8
 def goal_losses(table: pd.DataFrame,
            goals: Goals = Goals(),
-) -> pd.DataFrame:  # 0 is the best value on the front, 1 the worst on the front; a row a recipe that is a candidate
+) -> pd.DataFrame:  # 0 is the best value on the front, 1 the worst on the front; a row per recipe that is a candidate
     "Each goal as a loss, in units of the front's own range."
     table = by_recipe(table)
     seen = goal_values(table, goals) * np.where(goals.maximise, -1, 1)
@@ -105,10 +105,12 @@ def goal_losses(table: pd.DataFrame,
 def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
          goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # the row, a mean over seeds where there are several
-    """The recipe of the front where it bends most; of equal ones the smallest.
+    """The knee: the recipe of the front that lies farthest from the line through the front's ends; of equal ones the
+    smallest.
 
-    The method is that of Das (Structural Optimization 18, 1999). Raises ValueError where no trial has ended well, where
-    the table lacks a goal, or a recipe that is considered has no figure for it.
+    Each goal counts in units of the front's own range; the method is that of Das (Structural Optimization 18, 1999):
+    the plane through the best of each goal, where there are more than two. Raises ValueError where no trial has ended
+    well, where the table lacks a goal, or a recipe that is considered has no figure for it.
     """
     recipes = by_recipe(table)
     front = ordered(recipes[pareto(recipes, goals)])

@@ -65,7 +65,7 @@ def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is tr
     return starting_weights(cell["weights"], arch=cell["arch"], dataset=cell["dataset"], seed=cell["seed"])
 
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
-    "One cell a network, data set and seed."
+    "One cell per network, data set and seed."
     cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*sides(given).values())]
     return [cell | dict(weights=str(given["weights"]).format(**cell)) for cell in cells]
 
@@ -123,7 +123,7 @@ class Plan:
 
 # %% ../nbs/47_plan.ipynb #69fcd73c
 def plan_table(plan: Plan,
-) -> pd.DataFrame:  # a row a node: cell kind what needs (number of a node or -1) seconds begins ends
+) -> pd.DataFrame:  # a row per node: cell kind what needs (number of a node or -1) seconds begins ends
     "The nodes of a plan as a table; `begins` and `ends` in seconds, with unlimited workers."
     ends = []
     for node in plan.nodes: ends.append(node["seconds"] + (ends[node["needs"]] if node["needs"] >= 0 else 0))
@@ -163,7 +163,7 @@ def tails(table: pd.DataFrame) -> np.ndarray:  # (n,) seconds: a node and the lo
 # %% ../nbs/47_plan.ipynb #b6b0e8d2
 def schedule(table: pd.DataFrame,  # of `plan_table`
              workers: int,
-) -> pd.DataFrame:  # a row a node, in its order: worker, start, end (simulated seconds)
+) -> pd.DataFrame:  # a row per node, in its order: worker, start, end (simulated seconds)
     "Who does what and when, where every worker takes the open node with the longest chain behind it."
     tail, needs, seconds = tails(table), table.needs.tolist(), table.seconds.tolist()
     children, found = {}, [None] * len(table)

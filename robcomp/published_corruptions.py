@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from ._corruptions.tables import REFERENCE
-from ._text.given import whole
 from ._text.suggest import unknown
 
 # %% ../nbs/12_published_corruptions.ipynb #3b9db185
@@ -136,15 +135,6 @@ def corrupt_with_draws(images: np.ndarray,  # (n, size, size, 3) uint8
     more = dict(pictures=frost) if name == "frost" else {}
     return getattr(_weather, name)(images, severity, seed, numbers, strengths=strengths, **more)
 
-# %% ../nbs/12_published_corruptions.ipynb #b5988a2d
-def whole_number(what: str,  # stands in the message
-          value: int,
-          low: int = 0,  # smallest allowed
-          high: int = 2**62,  # largest allowed
-) -> int:
-    "The value as an integer, if it is one in range."
-    return whole(what, value, low, high)
-
 # %% ../nbs/12_published_corruptions.ipynb #a27dbd6f
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
 
@@ -162,7 +152,7 @@ def checked_images(images: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/12_published_corruptions.ipynb #da9fb33e
 def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
-    "A number an image."
+    "A number per image."
     if numbers is None: return np.arange(n)
     numbers = np.asarray(numbers)
     if numbers.shape != (n,) or (n and (numbers.dtype.kind not in "iu" or numbers.min() < 0)):
@@ -170,9 +160,17 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
                          f"got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
 
-# %% ../nbs/12_published_corruptions.ipynb #2aad3ee4
+# %% ../nbs/12_published_corruptions.ipynb #c0ffee13
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
+def corrupt_checked(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
+            *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
+    "The images spoilt; all arguments are known to be right."
+    if name in NOISES: return sample_bytes(images, name, severity, seed, numbers, strengths)
+    if name in STRENGTH: return corrupt_without_draws(images, name, severity, strengths)
+    return corrupt_with_draws(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+
+# %% ../nbs/12_published_corruptions.ipynb #2aad3ee4
 @lru_cache
 def compiled(name: str,  # one of the 19
 ) -> None:
@@ -181,10 +179,3 @@ def compiled(name: str,  # one of the 19
     except ImportError: raise ImportError("the corruptions are compiled by numba: pip install numba") from None
     with notice(f"robcomp: compiling {name}, once on this machine"):
         corrupt_checked(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
-
-def corrupt_checked(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
-            *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
-    "The images spoilt; all arguments are known to be right."
-    if name in NOISES: return sample_bytes(images, name, severity, seed, numbers, strengths)
-    if name in STRENGTH: return corrupt_without_draws(images, name, severity, strengths)
-    return corrupt_with_draws(images, name, severity, seed, numbers, frost=frost, strengths=strengths)

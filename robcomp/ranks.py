@@ -15,7 +15,7 @@ from scipy.stats import friedmanchisquare, rankdata, studentized_range, wilcoxon
 from .selection import holm
 
 # %% ../nbs/64_ranks.ipynb #b7eb3508
-def mean_ranks(scores: pd.DataFrame,  # a row a cell, a column a technique, no gaps
+def mean_ranks(scores: pd.DataFrame,  # a row per cell, a column a technique, no gaps
                *,
                way: str = "max",  # max: more is better; min: less is better
 ) -> pd.Series:  # from 1 (always the best) to the number of techniques, the best first
@@ -66,7 +66,7 @@ def alike_groups(ranks: pd.Series,  # from `mean_ranks`
 
 # %% ../nbs/64_ranks.ipynb #17581ef3
 def wilcoxon_pairs(scores: pd.DataFrame,  # as for `mean_ranks`
-) -> pd.DataFrame:  # a b difference (median of a - b over the cells) p p_holm, a row a pair
+) -> pd.DataFrame:  # a b difference (median of a - b over the cells) p p_holm, a row per pair
     "All pairs of techniques by Wilcoxon's signed-rank test, corrected by Holm."
     mean_ranks(scores)
     rows = []

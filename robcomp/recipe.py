@@ -66,7 +66,7 @@ class Cluster(Stage):
 
     def __init__(self,
                  k: int,  # how many values, 2 to 4096
-                 scope: str = "layer",  # layer, one codebook a channel, or entropy-constrained
+                 scope: str = "layer",  # layer, one codebook per channel, or entropy-constrained
     ):
         if not 2 <= (k := real("cluster", k)) <= 4096 or int(k) != k:
             raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
@@ -76,7 +76,7 @@ class Cluster(Stage):
 
 # %% ../nbs/02_recipe.ipynb #5f4e1480
 class Quantize(Stage):
-    """Round to an integer grid, one scale a channel.
+    """Round to an integer grid, one scale per channel.
 
     Raises ValueError for other bits than 8, 4 and 2 (3 to 7 on average with :auto), or a scope that is not one."""
     family, scopes, widths = "quantize", ("all", "weights", "auto"), (8, 4, 2)

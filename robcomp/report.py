@@ -44,7 +44,7 @@ def printed_cells(table: pd.DataFrame,  # summary
     return pd.DataFrame({name: [cell(name, value) for value in table[name]] for name in columns})
 
 # %% ../nbs/72_report.ipynb #2fafd2c9
-def to_markdown(table: pd.DataFrame,  # summary, a row a line
+def to_markdown(table: pd.DataFrame,  # summary, a row per line
                 columns: Sequence[str] = PAPER,  # in this order
 ) -> str:  # a pipe table, ending in a new line
     "A summary as a Markdown table; raises ValueError for a column that it lacks."
@@ -63,7 +63,7 @@ def latex(text: str) -> str:
     return "".join(SPECIAL.get(sign, sign) for sign in text)
 
 # %% ../nbs/72_report.ipynb #1ac81473
-def to_latex(table: pd.DataFrame,  # summary, a row a line
+def to_latex(table: pd.DataFrame,  # summary, a row per line
              columns: Sequence[str] = PAPER,  # in this order
 ) -> str:  # a tabular of booktabs
     "A summary as a LaTeX table; raises ValueError for a column that it lacks."
@@ -78,7 +78,7 @@ def to_latex(table: pd.DataFrame,  # summary, a row a line
 # %% ../nbs/72_report.ipynb #301229ca
 def front_of(table: pd.DataFrame,  # summary of one network
              goals: Goals = Goals(),
-) -> pd.DataFrame:  # the front by size, a row a recipe; with seeds and failed where there are several
+) -> pd.DataFrame:  # the front by size, a row per recipe; with seeds and failed where there are several
     "The recipes that no other one beats."
     ended = recipe_table(table).dropna(subset=goals.names)
     return ended[pareto(ended, goals)].sort_values(["size_mb", "recipe"])
@@ -90,7 +90,7 @@ def section(title: str,  # of the section
     "A titled piece of a page."
     return f'<section><h2>{escape(title)}</h2>{"".join(parts)}</section>'
 
-def sections(table: pd.DataFrame,  # summary of one network, a row a trial
+def sections(table: pd.DataFrame,  # summary of one network, a row per trial
              rows: pd.DataFrame,  # from `by_condition`, the same network
              bounds: pd.DataFrame,  # from `recipe_intervals`
 ) -> str:  # HTML
@@ -106,7 +106,7 @@ def sections(table: pd.DataFrame,  # summary of one network, a row a trial
             + section(f"By severity: {name}", drawn(chart_severity(rows, value=known[0]))))
 
 # %% ../nbs/72_report.ipynb #212efc23
-def guessing(tables: Tables) -> list[str]:  # one line a network
+def guessing(tables: Tables) -> list[str]:  # one line per network
     "The dense networks of a study that classify no more clean images correctly than guessing would."
     dense = tables.trials[(tables.trials["recipe"] == "dense") & (tables.trials["status"] == "ok")]
     labels = tables.deals.groupby("suite")["labels"].apply(lambda parts: len(np.unique(np.concatenate(list(parts)))))

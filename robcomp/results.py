@@ -108,7 +108,7 @@ def controls(trials: pd.DataFrame,  # trial table
 
 # %% ../nbs/51_results.ipynb #7fe74ed0
 def accuracies(tables: Tables,
-) -> pd.DataFrame:  # a row a trial, a column a (corruption, severity); NaN where not evaluated
+) -> pd.DataFrame:  # a row per trial, a column a (corruption, severity); NaN where not evaluated
     "Accuracy of each trial under each condition."
     rows = tables.rows.assign(accuracy=tables.rows.correct / tables.rows.n)
     return rows.pivot(index="key", columns=["corruption", "severity"], values="accuracy")
@@ -181,10 +181,10 @@ def differences(
 
 # %% ../nbs/51_results.ipynb #3b94673f
 def summarise(tables: Tables,  # of one study or of several
-) -> pd.DataFrame:  # one row a trial, columns as `schema.SUMMARY_COLUMNS`
+) -> pd.DataFrame:  # one row per trial, columns as `schema.SUMMARY_COLUMNS`
     """Summarise trials, a row each: accuracies (0 to 1), sizes (bytes, MB), times (seconds), the dense reference.
 
-    Raises ValueError where trials and rows do not belong together, and TypeError for the name of a folder."""
+    Raises ValueError for a trial that is in the tables twice, and TypeError for the name of a folder."""
     check_tables(tables)
     trials, reference = check(tables.trials, TRIAL_COLUMNS), references(tables.trials)
     accuracy = accuracies(tables)

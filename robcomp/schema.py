@@ -88,7 +88,7 @@ class Column(NamedTuple):
     unit: str
     description: str
 
-def columns(text: str,  # a line a column: name | kind | unit | description
+def columns(text: str,  # a line per column: name | kind | unit | description
 ) -> dict[str, Column]:
     "The columns that a text describes, in its order; a line without a name goes on with the description above it."
     found = {}
@@ -143,10 +143,10 @@ correct      | int   | images   | classified correctly
 loss         | float | nats     | mean cross-entropy
 ece          | float | fraction | expected calibration error over 15 equal bins of confidence; too high by chance where
              |       |          | n is small, see calibration_robust
-bits         | bytes |          | one bit an image, first image in the highest bit of the first byte; 1 is correct
-predicted    | bytes |          | class named for each image, in the order of bits, one byte an image (two, the lower
+bits         | bytes |          | one bit per image, first image in the highest bit of the first byte; 1 is correct
+predicted    | bytes |          | class named for each image, in the order of bits, one byte per image (two, the lower
              |       |          | first, where there are more than 256 classes)
-confidence   | bytes |          | probability of the class named, one byte an image: b stands for b/256 to (b+1)/256
+confidence   | bytes |          | probability of the class named, one byte per image: b stands for b/256 to (b+1)/256
 """)
 DEAL_COLUMNS = columns("""
 suite        | str   |          | canonical text of the suite
@@ -206,7 +206,7 @@ digital            | float | fraction | change of accuracy, mean over the corrup
 extra              | float | fraction | change of accuracy, mean over the four extra corruptions
 extra_excess       | float | fraction | change under the extra corruptions less the change under the standard ones
 class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean
-                   |       |          | change over classes; a row a class
+                   |       |          | change over classes; a row per class
 slope              | float | fraction | change of accuracy for one more step of severity: least squares over the
                    |       |          | severities
 calibration_clean  | float | fraction | calibration error of the trial itself on clean images, free of bias
@@ -216,9 +216,9 @@ calibration_change | float | fraction | calibration_robust less that of the refe
 """)
 
 # %% ../nbs/00_schema.ipynb #54dfd21a
-def dictionary(columns: Mapping[str, Column],  # one of the five above
-) -> pd.DataFrame:  # one row a column: dtype, unit, description
-    "The meaning of a table's columns, as a table."
+def dictionary(columns: Mapping[str, Column],  # by name: `TRIAL_COLUMNS`, `ROW_COLUMNS`, `SUMMARY_COLUMNS` ...
+) -> pd.DataFrame:  # one row per column: dtype, unit, description
+    "The meaning, type and unit of the columns of a table, as `SUMMARY_COLUMNS`."
     return pd.DataFrame(list(columns.values()), index=pd.Index(columns, name="column"), columns=Column._fields)
 
 # %% ../nbs/00_schema.ipynb #90f4b2a4

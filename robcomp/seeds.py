@@ -138,7 +138,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
                      *,
                      level: float = .95,
                      least: int = 1,  # seeds that every recipe must have
-) -> pd.DataFrame:  # a row a recipe and measure: key measure value low high seeds
+) -> pd.DataFrame:  # a row per recipe and measure: key measure value low high seeds
     "Every measure of every recipe with an interval for other images and, from two seeds on, for other seeds."
     recipes = by_recipe(draws.table).reset_index(drop=True)
     for row in recipes[recipes.seeds < least].to_dict("records"):
@@ -205,7 +205,7 @@ def recipe_comparisons(tables: Tables,
                        measure: str = "robust",  # one of `results.MEASURES`
                        draws: int | Draws = 2000,  # how many resampled studies, 1 or more, or the studies, of trials
                        level: float = .95,
-) -> pd.DataFrame:  # a row a pair: a b measure difference low high p verdict seeds_a seeds_b seed_variation
+) -> pd.DataFrame:  # a row per pair: a b measure difference low high p verdict seeds_a seeds_b seed_variation
     "Differences of recipes for other images and, where both have two seeds or more, for other seeds."
     drawn = draws if isinstance(draws, Draws) else resample(tables, draws=draws)
     recipes = by_recipe(drawn.table).set_index("key", drop=False)

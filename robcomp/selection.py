@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._text.suggest import whole_level
+from ._text.given import level_share
 
 # %% ../nbs/57_selection.ipynb #9c2e2723
 def winners(values: np.ndarray,  # (studies, recipes), more is better
@@ -95,7 +95,7 @@ def simultaneous(values: np.ndarray,  # (studies, recipes)
                  level: float = .95,
 ) -> np.ndarray:  # (recipes, 2) low and high
     "Intervals that hold for all recipes together."
-    level = whole_level(level)
+    level = level_share(level)
     spread = values.std(0)
     apart = np.abs(values - point) / np.where(spread > 0, spread, np.inf)
     factor = np.quantile(apart.max(1), level) if len(spread) else 0.

@@ -12,12 +12,12 @@ import pandas as pd
 from torch import nn
 
 from ._compression.state import layers
+from ._text.given import whole
 from ._text.suggest import unknown
 from .compress import compress
 from .corruptions import Suite
 from .data import Data
 from .evaluate import evaluate
-from .published_corruptions import whole_number
 from .recipe import Cluster, Prune, Quantize, Recipe, Stage, parse_stage
 from .schema import CLEAN, GROUPS
 
@@ -69,11 +69,11 @@ def sensitivity(
     conditions: Mapping | None = None,  # options of `Suite`; None: severity 3, at most 100 images a condition
     names: Iterable[str] | None = None,  # layers to try; None: all that can be compressed
     together: int = 8,  # networks in memory at a time
-) -> pd.DataFrame:  # a row a layer and group: layer, group, n, dense, accuracy, change, lost, gained, loss_change
+) -> pd.DataFrame:  # a row per layer and group: layer, group, n, dense, accuracy, change, lost, gained, loss_change
     """What a stage costs on one layer at a time, by group of corruptions; no test image is used.
 
     Raises ValueError for a stage that cannot be applied to a single layer, and for unknown layers."""
-    stage, found, together = one_stage(stage), list(layers(model)), whole_number("together", together, 1)
+    stage, found, together = one_stage(stage), list(layers(model)), whole("together", together, 1)
     names = found if names is None else [names] if isinstance(names, str) else list(names)
     if not names:
         raise ValueError("there is no layer to try: pass a network with convolutions or linear layers, or more names")

@@ -23,7 +23,7 @@ import pandas as pd
 
 from . import __version__
 from ._files.atomic import replacing
-from ._display.layout import answered, boxed, folded, numbered, worded
+from ._display import layout as _layout
 from ._display.live import live_script
 from ._display.preview import write_pages
 
@@ -39,7 +39,10 @@ def finished_page(html: str,  # a page
              made: str = "robcomp",  # which version made it, for the footer
 ) -> str:
     "A page that fetches nothing from elsewhere, fits its column, and brings its own charts alive."
-    html = answered(boxed(folded(worded(numbered(FETCHED.sub("", html))))))
+    html = FETCHED.sub("", html)
+    for step in (_layout.with_unbroken_numbers, _layout.with_picture_texts, _layout.with_folded_cells,
+                 _layout.with_boxed_tables, _layout.with_answers_first):
+        html = step(html)
     html = re.sub('(<span class="rc-version">)[^<]*', lambda start: start[1] + made, html)
     if not LIVE.search(html) or SCRIPT in html: return html
     return html.replace("</body>", f'<script defer src="{"../" * depth}{SCRIPT}"></script>\n</body>')

@@ -34,7 +34,7 @@ def in_percent(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives
     elif name == "tune": yield "tune takes a number", "", "tune3"
 
 # %% ../nbs/01_slips.ipynb #f5a6a5b0
-def slips(text: str,  # one stage, as somebody typed it
+def slips(text: str,  # one stage, as it was typed
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."
     small = text.lower()

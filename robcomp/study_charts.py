@@ -57,7 +57,7 @@ def chart_changes(table: pd.DataFrame,  # summary
                   *,
                   marked: Sequence[str] = ("int8",),  # recipes drawn filled
 ) -> alt.LayerChart:
-    "Change of robust accuracy against change of clean accuracy, in points, a point a recipe."
+    "Change of robust accuracy against change of clean accuracy, in points, a point per recipe."
     data = change_table(table)
     if data.empty: raise ValueError("no trial has its dense network in the table: there is no change to draw")
     shown = working(data)

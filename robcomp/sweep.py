@@ -123,7 +123,7 @@ def lost_pieces(lost: Sequence[tuple[Job, BaseException]], total: int) -> str:
 
 # %% ../nbs/45_sweep.ipynb #fba3ddff
 def store_status(folder: str | Path,  # a store; ValueError for any other folder
-) -> pd.DataFrame:  # a row a file in trials/: key, recipe, status, artifact (state of the packed file), file, error
+) -> pd.DataFrame:  # a row per file in trials/: key, recipe, status, artifact (state of the packed file), file, error
     "What is in a store: status is ok, failed or damaged; artifact whole, missing, damaged, or empty where none is due."
     rows, checked = [], Checked(existing_store(folder))
     for path in trial_files(folder):
@@ -225,7 +225,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
           remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,  # show a bar?
 ) -> list[Trial]:  # all trials of the recipes, failed ones included; then those of the models that were added
-    "Run recipes without a finished trial; TypeError for a wrong executor, ValueError for a wrong recipe or device."
+    "Run recipes without a finished trial; TypeError or ValueError for a wrong argument, RuntimeError for lost work."
     check_executor(executor)
     added, study, together = study.added, on_device(study, device), whole_number("together", together, 1, 10_000)
     if added: check_asked(added, study)

@@ -84,7 +84,9 @@ def read_tables(folder: str | Path,  # as `write_tables` filled it
 # %% ../nbs/50_tables.ipynb #bd759069
 def join(*tables: Tables,  # studies
 ) -> Tables:  # each trial, row and deal once
-    "Join the tables of several studies; a trial that is in two of them, by its key, counts once."
+    """Join the tables of several studies; a trial that is in two of them, by its key, counts once.
+
+    Tables of several networks and data sets may stand together; of two trials with one key the first is kept."""
     trials, rows, deals = (pd.concat(parts, ignore_index=True) for parts in zip(*tables))
     return Tables(trials.drop_duplicates("key", ignore_index=True),
                   rows.drop_duplicates(["key", "corruption", "severity"], ignore_index=True),
@@ -169,7 +171,7 @@ def unpack(rows: pd.DataFrame,  # of one trial
 # %% ../nbs/50_tables.ipynb #c9efbf5a
 def outcomes(tables: Tables,
              trials: str | Sequence[str],  # one name or several, of the same suite: see `find`
-) -> pd.DataFrame:  # bool; a row a condition and image, a column a trial (its key)
+) -> pd.DataFrame:  # bool; a row per condition and image, a column per trial (its key)
     "Was the image right? Indexed by corruption, severity, number and label."
     keys = [find(tables.trials, name) for name in ([trials] if isinstance(trials, str) else trials)]
     deal, rows = deal_of(tables, keys), dict(tuple(tables.rows.groupby("key")))

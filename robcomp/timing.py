@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 # %% ../nbs/35_timing.ipynb #91a210ec
-from ._deployment.entry import whole
+from ._compression.entry import check_contract
 from ._deployment.timing import asked_of_file, seconds_of_calls
+from ._text.given import whole
 from .data import as_input
 from .deploy import session
 from .integers import in_integers
@@ -26,8 +27,7 @@ def _asked_in_torch(module: nn.Module, batch: int) -> Callable[[], object]:
     if next(module.parameters(), None) is None:
         raise ValueError(f"{type(module).__name__} holds no weights of its own: "
                          "pass the path of its file, or a function of no arguments")
-    if not hasattr(module, "contract"):
-        raise ValueError("this network has no input contract: pass it through model_from first")
+    check_contract(module)
     ready, size = in_integers(module), module.contract.size
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     x = as_input(images, module.contract)
@@ -45,11 +45,11 @@ def measure_latency(runner,  # path of an ONNX file, session, network with `.con
     """Wall-clock time of a call: good for a ratio within one run on one machine.
 
     ValueError for numbers out of range and what cannot be run."""
-    batch, repeats = whole(batch, "batch", 1, 1_000_000), whole(repeats, "repeats", 1, 1_000_000)
-    warmup = whole(warmup, "warmup", 0, 1_000_000)
+    batch, repeats = whole("batch", batch, 1, 1_000_000), whole("repeats", repeats, 1, 1_000_000)
+    warmup = whole("warmup", warmup, 0, 1_000_000)
     if isinstance(runner, (str, Path)): runner = session(runner, threads=threads)
     before = torch.get_num_threads()
-    torch.set_num_threads(whole(threads, "threads", 1, 256))
+    torch.set_num_threads(whole("threads", threads, 1, 256))
     try:
         call = _call_of(runner, batch, threads)
         median, p90 = np.quantile(seconds_of_calls(call, repeats, warmup), [.5, .9])

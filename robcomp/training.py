@@ -22,6 +22,7 @@ from torch import nn
 from ._files.checkpoint import read_checkpoint, write_checkpoint
 from ._files.pictures import Pictures
 from ._compression.depthwise import wide_depthwise
+from ._compression.entry import check_contract
 from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
@@ -92,7 +93,8 @@ def accuracy(model: nn.Module,  # with `.contract`
 
     Raises ValueError for images of another size than that of the contract.
     """
-    device, correct, batch = next(model.parameters()).device, 0, whole("batch", batch, 1, 1_000_000)
+    device = next(check_contract(model).parameters(), torch.empty(0)).device
+    correct, batch = 0, whole("batch", batch, 1, 1_000_000)
     with same_modes(model):
         model.eval()
         for start in range(0, len(images), batch):
@@ -110,8 +112,7 @@ def work_of(model: nn.Module,
             teacher: nn.Module | None = None,
 ) -> dict:  # of JSON scalars
     "Everything that decides the weights after a training."
-    if not hasattr(model, "contract"):
-        raise ValueError("this network has no input contract: pass it through model_from first")
+    check_contract(model)
     if model.classes != len(data.classes):
         raise ValueError(f"{model.arch} tells {model.classes} classes apart and {data.name} has {len(data.classes)}: "
                          f"make the network with classes={len(data.classes)}")
@@ -204,7 +205,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
         teacher: nn.Module | None = None,  # a network whose scores to learn from
         watch: Images | None = None,  # images on which accuracy is measured after each epoch
         device: str | torch.device | None = None,  # None: a GPU where there is one
-) -> pd.DataFrame:  # an epoch a row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
+) -> pd.DataFrame:  # an epoch per row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
     """Train a network.
 
     Columns `size` (pixels) and `test_accuracy` (0 to 1) need `sizes` and `watch`. ValueError where network, data and

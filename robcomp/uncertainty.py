@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from threadpoolctl import threadpool_limits
 
-from ._text.given import whole, whole_draws
-from ._text.suggest import unknown, whole_level
+from ._text.given import level_share, whole, whole_draws
+from ._text.suggest import unknown
 from .results import DIRECTIONS, MEASURES, held_against, plain_measures, references, summarise
 from .tables import Tables, deal_of, find, outcomes
 from .schema import CLEAN
@@ -139,7 +139,7 @@ def wilson(share: np.ndarray,  # 0 to 1
     return np.minimum((middle - half) / (1 + z**2 / n), share), np.maximum((middle + half) / (1 + z**2 / n), share)
 
 def _tails(level: float) -> tuple[float, float]:
-    level = whole_level(level)
+    level = level_share(level)
     return (1 - level) / 2, (1 + level) / 2
 
 # %% ../nbs/52_uncertainty.ipynb #95e9e212
@@ -148,7 +148,7 @@ def intervals(study: Tables | Draws,  # tables, or studies already resampled
               draws: int = 2000,  # resampled studies, 1 or more, where tables are given
               seed: int = 0,  # of the resampling, 0 or more
               level: float = .95,  # share of intervals that hold the true value, 0 < level < 1
-) -> pd.DataFrame:  # a row a trial and measure: key measure value low high, in its unit
+) -> pd.DataFrame:  # a row per trial and measure: key measure value low high, in its unit
     """Every measure of every trial with its interval.
 
     Raises ValueError for a level that is not between 0 and 1."""
@@ -205,7 +205,7 @@ def comparisons(tables: Tables,  # in which all these trials are
                 draws: int | Draws = 2000,  # how many resampled studies, 1 or more, or the studies
                 seed: int = 0,  # of the resampling, 0 or more
                 level: float = .95,  # 0 < level < 1
-) -> pd.DataFrame:  # a row a pair: a b measure difference (a - b) low high p (McNemar, for clean) verdict
+) -> pd.DataFrame:  # a row per pair: a b measure difference (a - b) low high p (McNemar, for clean) verdict
     """Paired differences of trials, with intervals and verdicts.
 
     Raises ValueError for an unknown measure, a name that no trial or several answer to, trials of different suites, and

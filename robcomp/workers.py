@@ -202,7 +202,7 @@ def cell_rows(plan: Plan, number: int, store: Path, checked: Checked, working: d
         yield from rows.items()
 
 # %% ../nbs/48_workers.ipynb #f0490015
-def status(store: str | Path) -> pd.DataFrame:  # a row a node or trial: cell kind what state who seconds error
+def status(store: str | Path) -> pd.DataFrame:  # a row per node or trial: cell kind what state who seconds error
     "What is done in a store, what is claimed by whom, what failed and why, what is left."
     store = existing_store(store)
     working, checked, rows = Watch(store).working(), Checked(store), {}

@@ -272,7 +272,7 @@ def test_conditions_are_means_over_seeds(three):
 
 def test_with_one_seed_charts_say_that_seed_variation_is_left_out_and_nothing_else(tables, table):
     chart = chart_front(table, intervals(tables, draws=20))
-    assert "Bars: intervals over images; one seed a recipe, so seed variation is left out." in words_of(chart)
+    assert "Bars: intervals over images; one seed per recipe, so seed variation is left out." in words_of(chart)
     again = chart_front(table, recipe_intervals(resample(tables, draws=20)))
     assert chart.to_dict() == again.to_dict() and "failed seeds" not in json.dumps(chart.to_dict())
     heat = chart_heat(by_condition(tables).query("arch == 'vgg19'"))

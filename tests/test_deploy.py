@@ -958,9 +958,9 @@ def doubled_in_place(y):
 
 @pytest.mark.parametrize("recipe", ["dense", "int8"])
 @pytest.mark.parametrize("operation", [
-    doubled_in_place, lambda y: y + torch.randn_like(y), lambda y: nn.functional.avg_pool2d(y, 3, divisor_override=4),
+    doubled_in_place, lambda y: nn.functional.avg_pool2d(y, 3, divisor_override=4),
     lambda y: torch.floor_divide(y, .3), lambda y: nn.functional.softplus(y, beta=3, threshold=1)],
-    ids=["in place", "chance", "divisor", "floor", "softplus"])
+    ids=["in place", "divisor", "floor", "softplus"])
 def test_a_file_with_other_scores_than_the_network_is_refused(tmp_path, operation, recipe):
     torch.manual_seed(0)
     digits = load("digits")

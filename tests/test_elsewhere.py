@@ -259,7 +259,7 @@ def test_what_is_wrong_is_said_in_one_line(net, tmp_path):
                 from_predict(lambda x: answer(x)[:, :, None], CONTRACT, size_bytes=1)
                 and from_predict(lambda x: answer(x).sum(1), CONTRACT, size_bytes=1)
             ),
-            r"scores are one row an image, \(2, classes\)",
+            r"scores are one row per image, \(2, classes\)",
         ),
         (lambda: checked_answers(from_predict(answer, wild, size_bytes=1), few, data.classes),
          "it got values from -1e[+]04 to -9.7"),

@@ -95,3 +95,19 @@ def test_numbers_of_numpy_are_numbers():
 def test_a_value_in_a_message_is_short_and_in_one_line():
     for value in (10**5000, 10**400, np.zeros((50, 50)), "a\nb" * 99, torch.zeros(9, 9)):
         assert len(shown(value)) <= 40 and "\n" not in shown(value)
+
+
+@pytest.mark.parametrize("call", [
+    lambda value: robcomp.compress(value, "int8"), lambda value: robcomp.latency(value),
+    lambda value: robcomp.fit(value, DATA, robcomp.Training(1), progress=False),
+    lambda value: robcomp.export_onnx(value, "a.onnx"), lambda value: robcomp.pack(value, "a.robcomp"),
+    lambda value: robcomp.measure(value), lambda value: robcomp.ledger(value),
+    lambda value: robcomp.accuracy(value, DATA.test),
+    lambda value: robcomp.evaluate(dict(net=value), robcomp.Suite(DATA), progress=False),
+    lambda value: robcomp.weights_sha256(value), lambda value: robcomp.save_weights(value, "x.safetensors")],
+    ids=["compress", "latency", "fit", "export", "pack", "measure", "ledger", "accuracy", "evaluate", "digest", "save"])
+@pytest.mark.parametrize("value", [3, None, [1]], ids=["number", "nothing", "list"])
+def test_what_is_no_network_is_one_line(tmp_path, monkeypatch, call, value):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError)) as caught: call(value)
+    assert "\n" not in str(caught.value) and type(value).__name__ in str(caught.value)

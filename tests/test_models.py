@@ -388,6 +388,16 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused_at_once(then, nor
     assert "\n" not in str(caught.value) and not hasattr(network, "contract")
 
 
+@pytest.mark.parametrize("then", [lambda y: nn.functional.dropout(y, .5), lambda y: y + torch.randn_like(y)],
+                         ids=["dropout", "noise"])
+def test_a_network_that_draws_random_numbers_is_refused_at_once(then):
+    network = Mixing(then)
+    match = "^'mine' gives an image other scores each time it is asked: leave out what draws random numbers"
+    with pytest.raises(ValueError, match=match) as caught:
+        model_from(network, name="mine", classes=6, contract=CIFAR_CONTRACT)
+    assert "\n" not in str(caught.value) and not hasattr(network, "contract")
+
+
 @pytest.mark.parametrize("then", [lambda y: y.reshape(2, 6), lambda y: y[:2]], ids=["reshape", "part"])
 def test_a_network_for_two_images_alone_is_refused_at_once(then):
     match = r"^'two' answers for 2 images and not for 3 \(.*\): let its forward pass take any number of images$"

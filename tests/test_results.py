@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import robcomp
+
 from robcomp._store.shards import finished, read_deals, read_trial, write_deal, write_trial
 from robcomp.choice import choose
 from robcomp.explorer import explore
@@ -276,3 +278,27 @@ def test_published_sizes_are_held_against_the_published_dense_file():
 def test_what_holds_no_tables_is_refused_in_one_line(given):
     with pytest.raises(TypeError, match="this takes tables, as collect gives them, or a summary of them, got "):
         summarise(given)
+
+
+@pytest.mark.parametrize("what", ["trials", "rows"])
+@pytest.mark.parametrize("call", [robcomp.summarise, robcomp.choose], ids=["summarise", "choose"])
+def test_a_trial_that_is_there_twice_is_one_line(what, call):
+    tables = robcomp.example()
+    table = getattr(tables, what)
+    doubled = tables._replace(**{what: pd.concat([table, table.iloc[:1]], ignore_index=True)})
+    match = f"^{table.key[0]}.* is twice in the {what}: join"
+    with pytest.raises(ValueError, match=match) as caught: call(doubled)
+    assert "\n" not in str(caught.value)
+    assert len(robcomp.summarise(robcomp.join(doubled))) == len(tables.trials)
+
+
+@pytest.mark.parametrize("call", [robcomp.pareto, robcomp.knee, robcomp.by_recipe])
+def test_tables_where_a_summary_is_meant_are_one_line(call):
+    with pytest.raises(TypeError, match="^this takes a summary of tables: give summarise.tables.$"):
+        call(robcomp.example())
+
+
+def test_tables_that_pandas_has_written_again_are_read(tmp_path):
+    write_tables(robcomp.example(), tmp_path)
+    for file in tmp_path.glob("*.parquet"): pd.read_parquet(file).to_parquet(file)
+    for one, other in zip(read_tables(tmp_path), robcomp.example()): pd.testing.assert_frame_equal(one, other)

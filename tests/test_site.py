@@ -293,20 +293,40 @@ def test_without_quarto_one_line(monkeypatch):
     with pytest.raises(SystemExit, match="Quarto is not installed"): main(["build"])
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The whole site, built from a copy of the repository by nbdev and pandoc."""
-    pytest.importorskip("pypandoc", reason="needs pandoc (pip install pypandoc_binary)")
-    copy = tmp_path_factory.mktemp("site") / "robcomp"
+def repository_copy(folder):
+    """A copy of what the site is made from."""
     leave = shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints", "*.partial")
     for name in ("nbs", "robcomp", "results"):
-        if (ROOT / name).exists(): shutil.copytree(ROOT / name, copy / name, ignore=leave)
-    for name in ("settings.ini", "setup.py", "_quarto.yml"): shutil.copyfile(ROOT / name, copy / name)
+        if (ROOT / name).exists(): shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    for name in ("settings.ini", "setup.py", "_quarto.yml"): shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def previewed(tmp_path_factory):
+    """The whole site by nbdev and pandoc: its folder, and what is wrong with it."""
+    pytest.importorskip("pypandoc", reason="needs pandoc (pip install pypandoc_binary)")
+    copy = repository_copy(tmp_path_factory.mktemp("site") / "robcomp")
     return copy / "_docs", preview(copy)
 
 
-def test_the_site_is_sound(site):
-    folder, wrong = site
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """The folder of the whole site by Quarto."""
+    copy = repository_copy(tmp_path_factory.mktemp("quarto") / "robcomp")
+    subprocess.run([sys.executable, "-m", "robcomp.site", "build"], cwd=copy, check=True)
+    return copy / "_docs"
+
+
+@pytest.fixture(params=["preview", *["quarto"] * bool(shutil.which("quarto"))])
+def site(request):
+    """The folder of the site as a reader gets it: plain pages, and those of Quarto where it is installed."""
+    if request.param == "quarto": return request.getfixturevalue("rendered")
+    return request.getfixturevalue("previewed")[0]
+
+
+def test_the_site_is_sound(previewed):
+    folder, wrong = previewed
     assert wrong.empty, "\n" + wrong.to_string()
     pages = sorted(folder.rglob("*.html"))
     assert len(pages) == len(NOTEBOOKS)
@@ -391,7 +411,7 @@ def test_every_page_fits_every_screen(site, tab, folder):
     No sideways scroll, no cut number, charts that can be read.
     """
     found = []
-    for path in sorted((site[0] / folder).glob("*.html")):
+    for path in sorted((site / folder).glob("*.html")):
         tab.set_viewport_size(dict(width=1920, height=900))
         go(tab, path.as_uri())
         for width in (1920, 1440, 1280, 390):
@@ -406,7 +426,7 @@ FINDINGS = [path.stem for path in sorted((ROOT / "nbs" / "analysis").glob("*.ipy
 
 @pytest.mark.parametrize("name", FINDINGS)
 def test_findings_begin_with_answers_and_a_chart(site, tab, name):
-    go(tab, (site[0] / "analysis" / f"{name}.html").as_uri())
+    go(tab, (site / "analysis" / f"{name}.html").as_uri())
     answers = tab.locator(".rc-answers li")
     assert 3 <= answers.count() <= 5 and answers.last.bounding_box()["y"] < 900
     plot = tab.locator("svg.marks").first.locator("path.background").first.bounding_box()
@@ -415,7 +435,7 @@ def test_findings_begin_with_answers_and_a_chart(site, tab, name):
 
 
 def test_the_home_page_has_a_front_for_every_network(site, tab):
-    go(tab, (site[0] / "index.html").as_uri())
+    go(tab, (site / "index.html").as_uri())
     menu, first = tab.locator(".vega-bindings select[name=network]"), tab.locator(".rc-answers svg.marks").first
     assert first.bounding_box()["y"] < 800 and tab.locator(".rc-cards li").count() == 3
     seen = set()
@@ -428,32 +448,32 @@ def test_the_home_page_has_a_front_for_every_network(site, tab):
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "nbs" / "benchmarks").glob("*.ipynb"))])
 def test_benchmarks_begin_with_a_result(site, tab, name):
-    go(tab, (site[0] / "benchmarks" / f"{name}.html").as_uri())
+    go(tab, (site / "benchmarks" / f"{name}.html").as_uri())
     assert tab.locator(".rc-answers li").first.bounding_box()["y"] < 400
     assert tab.locator("svg.marks").first.bounding_box()["y"] < 800
     assert not re.search(r"\d[eE][-+]\d\d", tab.locator("main").inner_text())
 
 
 def test_an_experiment_is_shown_run(site, tab):
-    go(tab, (site[0] / "howto" / "experiment.html").as_uri())
+    go(tab, (site / "howto" / "experiment.html").as_uri())
     assert tab.locator("table.dataframe tbody tr").count() >= 3 and tab.locator("svg.marks").count() == 1
     assert "report.html" in tab.locator("main").inner_text()
-    for path in (site[0] / "experiments").glob("*.html"):
+    for path in (site / "experiments").glob("*.html"):
         leads = "../howto/experiment.html" in Page(path.read_text()).links
         assert leads or path.stem == "baseline", f"{path.stem} does not say where a run is shown"
 
 
-def test_checks_are_folded_and_compilers_are_silent(site):
+def test_checks_are_folded_and_compilers_are_silent(previewed):
     for name in ("charts", "corruptions", "howto/your_images"):
-        text = (site[0] / f"{name}.html").read_text()
+        text = (previewed[0] / f"{name}.html").read_text()
         # the source that makes a message of the compiler may stand on a page, the message itself may not
         assert not re.search(r"robcomp: compiling \w+, once", text)
         if "/" not in name: assert '<details class="rc-check">' in text
 
 
-def test_pages_can_be_made_by_name(site, monkeypatch, capsys):
-    folder = site[0].parent
-    before = {path: path.stat().st_mtime_ns for path in site[0].rglob("*.html")}
+def test_pages_can_be_made_by_name(previewed, monkeypatch, capsys):
+    folder = previewed[0].parent
+    before = {path: path.stat().st_mtime_ns for path in previewed[0].rglob("*.html")}
     assert preview(folder, only=["nbs/explore.ipynb"]).empty
     assert {path.name for path, made in before.items() if path.stat().st_mtime_ns != made} == {"explore.html"}
     monkeypatch.chdir(folder)
@@ -463,9 +483,9 @@ def test_pages_can_be_made_by_name(site, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_preview_has_the_widths_of_quarto(site, tab, width):
+def test_the_preview_has_the_widths_of_quarto(previewed, tab, width):
     tab.set_viewport_size(dict(width=width, height=900))
-    go(tab, (site[0] / "index.html").as_uri())
+    go(tab, (previewed[0] / "index.html").as_uri())
     assert tab.locator("main p").first.bounding_box()["width"] == {390: 358, 1280: 678}[width]
 
 
@@ -473,7 +493,7 @@ def test_the_preview_has_the_widths_of_quarto(site, tab, width):
 
 @pytest.fixture
 def explorer(site, tab):
-    tab.address = (site[0] / "explore.html").as_uri()
+    tab.address = (site / "explore.html").as_uri()
     tab.goto(tab.address)
     tab.wait_for_selector(".rcx-chart svg.marks", timeout=30_000)
     return tab
@@ -534,13 +554,13 @@ def test_failed_seeds_are_counted_in_the_explorer(seeds):
 
 def test_with_one_seed_the_explorer_says_that_seed_variation_is_left_out(explorer):
     explorer.locator('select[name="network"]').select_option("mobilenetv2 on cifar100")
-    written(explorer, ".rcx-note", "one seed a recipe")
-    assert "one seed a recipe, so variation between seeds is left out" in explorer.locator(".rcx-note").inner_text()
+    written(explorer, ".rcx-note", "one seed per recipe")
+    assert "one seed per recipe, so variation between seeds is left out" in explorer.locator(".rcx-note").inner_text()
     assert explorer.locator(".rcx-opened details, .rcx-compare details").count() == 0
 
 
 def test_the_explorer_is_light(site):
-    assert sum((site[0] / name).stat().st_size for name in ("explore.html", SCRIPT, "styles.css")) < 1_500_000
+    assert sum((site / name).stat().st_size for name in ("explore.html", SCRIPT, "styles.css")) < 1_500_000
 
 
 def test_the_explorer_starts_with_networks_that_work(explorer):
@@ -594,7 +614,7 @@ def test_a_brush_narrows_the_choice_and_the_address_brings_it_back(explorer):
 
 
 def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
-    tables = read_tables(ROOT / "results" / "mobilenetv2-cifar100")  # one seed a recipe
+    tables = read_tables(ROOT / "results" / "mobilenetv2-cifar100")  # one seed per recipe
     explorer.locator('select[name="network"]').select_option("mobilenetv2 on cifar100")
     explorer.wait_for_selector(".rcx-chart svg.marks")
     explorer.locator('select[name="a"]').select_option("int4")

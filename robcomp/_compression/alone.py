@@ -49,8 +49,8 @@ def answer_of(network: Callable, x: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
-    """One line about a network whose scores for an image depend on the other images of its batch. What is left to
-    chance is no matter of the batch; where there is no answer, whoever asks next says so."""
+    """One line about a network whose scores for an image depend on the other images of its batch, or on chance. Where
+    there is no answer, the next one to ask says so."""
     parts = [answer_of(network, part.clone()) for part in inputs.split(3)]
     together, again = answer_of(network, inputs.clone()), answer_of(network, inputs.clone())
     if any(scores is None for scores in (*parts, together, again)): return
@@ -62,7 +62,10 @@ def check_apart(network: Callable, inputs: Tensor, name: str) -> None:
     near = NEAR * (together.max() - together.min()) + FLOAT * together.abs().max()
     def moved(found: Tensor) -> Tensor:  # a rare image may move: roundings meet borders of levels
         return (found - together).abs().amax(1).quantile(.75)
-    if moved(again) <= near < moved(apart):
+    if moved(again) > near:
+        raise ValueError(f"{name} gives an image other scores each time it is asked: leave out what draws random "
+                         "numbers (dropout, noise) unless self.training")
+    if moved(apart) > near:
         raise ValueError(
             f"{name} gives an image other scores where other images are in its batch: {_remedy(network)}")
 

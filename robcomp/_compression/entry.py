@@ -102,6 +102,18 @@ def check_bare(model: object, name: str) -> None:
         raise ValueError(f"{name!r} is wrapped ({type(model).__name__}): pass the network inside, as network.{inner}")
 
 
+def check_network(model: object) -> nn.Module:
+    """The same network; TypeError in one line about what is none."""
+    if isinstance(model, nn.Module): return model
+    raise TypeError(f"this takes a network (torch.nn.Module), got {type(model).__name__}")
+
+
+def check_contract(model: object, name: str = "this network") -> nn.Module:
+    """The same network; one line about what is none, and about one without an input contract."""
+    if hasattr(check_network(model), "contract"): return model
+    raise ValueError(f"{name} has no input contract: pass it through model_from first")
+
+
 def check_kinds(model: nn.Module, scores: Tensor, name: str) -> None:
     """One line about a network that ran, and turned its weights or its scores into other numbers than float32."""
     if kinds := {value.dtype for value in model.parameters() if value.is_floating_point()} - {torch.float32}:

@@ -152,14 +152,14 @@ def _draw(numbers, draws, seed, corruption, severity, start, normal):
 
 
 def uniforms(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
-    """(n, count) uniforms in [0, 1), one row an image, from position `start` of its stream."""
+    """(n, count) uniforms in [0, 1), one row per image, from position `start` of its stream."""
     found = np.empty((len(numbers), count))
     _draw(numbers, found, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, False)
     return found
 
 
 def normals(seed: int, name: str, severity: int, numbers: np.ndarray, count: int, start: int = 0) -> np.ndarray:
-    """(n, count) standard normals, one row an image, from position `start` of its stream."""
+    """(n, count) standard normals, one row per image, from position `start` of its stream."""
     found = np.empty((len(numbers), count))
     _draw(numbers, found, np.uint64(seed % 2**64), CORRUPTION[name], severity, start, True)
     return found

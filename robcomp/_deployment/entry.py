@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from robcomp._text import given
 from robcomp._text.errors import first_line
+from robcomp._text.given import whole
 
 
 def library(name: str):  # onnx or onnxruntime
@@ -96,15 +96,10 @@ def check_exportable(module: nn.Module) -> None:
                              "so no file can answer for one image: keep running statistics")
 
 
-def whole(value: object, name: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`; one line of error, with its name, where it is none."""
-    return given.whole(name, value, low, high)
-
-
 def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
     """Images, `batch` at a time; one line of error where there are none."""
     if not hasattr(images, "shape"):
         raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
     if not len(images): raise ValueError("there are no images to answer for: pass at least one")
-    step = whole(batch, "batch", 1, 1_000_000)
+    step = whole("batch", batch, 1, 1_000_000)
     return (images[start:start + step] for start in range(0, len(images), step))

@@ -78,7 +78,7 @@ class Graph:
         return [f"{name}_{part}" for part in parts]
 
     def dequantized(self, name: str, codes: np.ndarray, step: np.ndarray) -> str:
-        """Integer codes, a step a channel: the name of what they stand for."""
+        """Integer codes, a step per channel: the name of what they stand for."""
         parts = self.named(name, codes=codes, step=step, zero=np.zeros(step.shape, codes.dtype))
         return self.add("DequantizeLinear", parts, f"{parts[0]}_value", axis=0)
 

@@ -67,7 +67,7 @@ function seedsTable(recipe) {
 
 function intervalsSaid(network) {
   if (!isSeveral(network))
-    return "Intervals: over test images; one seed a recipe, so variation between seeds is left out.";
+    return "Intervals: over test images; one seed per recipe, so variation between seeds is left out.";
   return "A point is the mean over the seeds of a recipe. "
     + "Intervals: over images and seeds; with one seed over images alone.";
 }

@@ -11,7 +11,7 @@ SHAPES = ("circle", "triangle-up", "square", "diamond", "cross")
 
 
 def chart_dots(table: pd.DataFrame, *, axis: str, title: str, log: bool = False) -> alt.Chart:
-    """A point a figure: rows are the cases in their order, columns the contenders; missing figures are left out."""
+    """A point per figure: rows are the cases in their order, columns the contenders; missing figures are left out."""
     cases = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.index]
     names = list(map(str, table.columns))
     data = table.set_axis(pd.Index(cases, name="case")).rename_axis(columns="contender").stack()

@@ -31,7 +31,7 @@ def plain(html: str) -> str:
     return " ".join(unescape(re.sub("<[^>]+>", "", html)).split())
 
 
-def worded(html: str) -> str:
+def with_picture_texts(html: str) -> str:
     """A page whose pictures without a text take it from the caption of their figure."""
     def told(figure: re.Match) -> str:
         caption = CAPTION.search(figure[0])
@@ -41,7 +41,7 @@ def worded(html: str) -> str:
     return FIGURE.sub(told, html)
 
 
-def numbered(html: str) -> str:
+def with_unbroken_numbers(html: str) -> str:
     """A page whose numbers in text and tables stay on one line with their interval or per cent, and have a minus."""
     parts = OTHER.split(html)
     for at in range(0, len(parts), 3):
@@ -65,7 +65,7 @@ def fitting(cell: re.Match) -> str:
     return start + re.sub(r"(?<=\w)([+_])(?=\w)", r"\1<wbr>", content) + end
 
 
-def boxed(html: str) -> str:
+def with_boxed_tables(html: str) -> str:
     """A page whose tables stand in boxes of their own; of a long one the first rows, and all of it behind a click."""
     def box(found: re.Match) -> str:
         table = CELL.sub(fitting, found[2])
@@ -76,7 +76,7 @@ def boxed(html: str) -> str:
     return TABLE.sub(box, html)
 
 
-def answered(html: str) -> str:
+def with_answers_first(html: str) -> str:
     """A page that begins with its answers: they are computed last, when all is known, and read first.
 
     The heading that they stood under goes, and its line in the table of contents, if nothing else stands under it.
@@ -93,7 +93,7 @@ def answered(html: str) -> str:
     return rest[:place] + found[0] + rest[place:]
 
 
-def folded(html: str) -> str:
+def with_folded_cells(html: str) -> str:
     """A page without the messages of a compiler, its cells that mainly check behind a click."""
     def fold(found: re.Match) -> str:
         lines = [line for line in unescape(re.sub("<[^>]+>", "", found[0])).splitlines() if line.strip()]

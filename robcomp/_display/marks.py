@@ -162,7 +162,7 @@ def spanned(data: pd.DataFrame, y: str) -> np.ndarray:
 
 def front(data: pd.DataFrame, axes: tuple[str, str],
           references: pd.DataFrame | None) -> alt.LayerChart | alt.ConcatChart:
-    """The table of `front_table` as points, stair, intervals and names; a panel a network, each of its own width.
+    """The table of `front_table` as points, stair, intervals and names; a panel per network, each of its own width.
 
     Networks differ tenfold in size, so that panels with one axis across would be empty for the most part. They stand
     below each other: beside each other in a column of text they would be too narrow for the names of recipes. The axis
@@ -266,7 +266,7 @@ def plain_names(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def heat(cells: pd.DataFrame, value: str, *, names: tuple[str, str] = ("recipe", "corruption")) -> alt.LayerChart:
-    """Recipes by corruptions, a colour and a figure a cell: an accuracy in per cent, a change in points.
+    """Recipes by corruptions, a colour and a figure per cell: an accuracy in per cent, a change in points.
 
     `names` is what rows and columns are called.
     """
@@ -320,7 +320,7 @@ def heat_tip(value: str) -> alt.Tooltip:
 def severities(data: pd.DataFrame, looks: dict[str, Look], columns: int, value: str) -> alt.FacetChart:
     """Accuracy, or its difference to dense in points, by severity.
 
-    A panel a corruption, a line a recipe, a point at every other severity.
+    A panel per corruption, a line per recipe, a point at every other severity.
     """
     columns = whole("columns", columns, 1, 100)
     named, tip = dict(accuracy=("accuracy", ".3f"), change=("points", "+.1f"))[value]
@@ -383,7 +383,7 @@ def shares(data: pd.DataFrame, share: str) -> alt.LayerChart:
 
 
 def curves(data: pd.DataFrame, x: str, measures: Sequence[str]) -> alt.FacetChart:
-    """A panel a figure, each with its own scale."""
+    """A panel per figure, each with its own scale."""
     axis = alt.Axis(format="d", tickMinStep=1, grid=False)
     base = alt.Chart(data.assign(measure=plain(data["measure"])).round(5)).encode(
         alt.X(f"{x}:Q", axis=axis), alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),

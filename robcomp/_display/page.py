@@ -79,15 +79,16 @@ def seeds_table(trials: pd.DataFrame) -> str:
 
 def _cell(name: str, value: object) -> str:
     text = escape(cell(name, value))
-    return f"<code>{text}</code>" if name == "recipe" else text.replace("_", " ")
+    if name == "recipe": return f"<code>{text}</code>"
+    return text if name in ("arch", "network") else text.replace("_", " ")
 
 
 class Answers:
     """What a page has found, in a few sentences, one small table and one chart.
 
     The finishing step of the site shows the first one under the title. What is said of each network stands in the
-    table, a row a network. With `cards` the sentences stand beside each other. Where only text can be shown, as in the
-    README, it is a list, and `picture`, an image in Markdown, stands for the chart.
+    table, a row per network. With `cards` the sentences stand beside each other. Where only text can be shown, as in
+    the README, it is a list, and `picture`, an image in Markdown, stands for the chart.
     """
 
     def __init__(self, sentences: Sequence[str], chart=None, *, table: pd.DataFrame | None = None, cards: bool = False,

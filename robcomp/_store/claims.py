@@ -122,7 +122,7 @@ class Claims:
         self.now, self.mine, self.guard = now or self._server_time, {}, Lock()
 
     def take(self, name: str) -> bool:
-        """Is the work of this name ours from now on? Ask afterwards whether somebody has finished it in between."""
+        """Is the work of this name ours from now on? Look afterwards whether another has finished it meanwhile."""
         current = self.current(name)
         if current and current.state == "held" and not self.abandoned(current): return False
         number, token = current.number + 1 if current else 0, secrets.token_hex(8)
@@ -146,7 +146,7 @@ class Claims:
         return current is not None and (current.number, current.token) == (number, token)
 
     def leave(self, name: str, *, state: str) -> None:
-        """Give up a claim: `done` where the work is on disk, `free` where somebody else has to do it."""
+        """Give up a claim: `done` where the work is on disk, `free` where another worker has to do it."""
         with self.guard: number, token = self.mine.pop(name)
         _HELD.discard(token)
         with replacing(self._path(name, number), "w") as file: file.write(self._text(token, state))
@@ -156,7 +156,7 @@ class Claims:
         with self.guard: held = [self._path(name, number) for name, (number, _) in self.mine.items()]
         for path in held:
             try: os.utime(path)
-            except OSError: continue  # the disk is away for a moment: whoever finds us silent takes over
+            except OSError: continue  # the disk is away for a moment: a worker that finds us silent takes over
 
     @contextmanager
     def beating(self, every: float = BEAT) -> Iterator[Claims]:
@@ -251,7 +251,7 @@ class Claims:
 
 
 class Watch(Claims):
-    """The claims of a store for somebody who only looks: nothing is written. What is silent is told by the clock of
+    """The claims of a store for a process that only looks: nothing is written. What is silent is told by the clock of
     this machine, or by the latest sign of life of any owner where that is later."""
 
     def __init__(self, store: str | Path):

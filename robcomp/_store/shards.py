@@ -192,7 +192,7 @@ def _unmatched(deal: pd.DataFrame) -> str:
 
 
 def read_deals(store: str | Path) -> pd.DataFrame:
-    """The deals of all suites in a store, one row a condition; a damaged file is named in a warning and left out."""
+    """The deals of all suites in a store, one row per condition; a damaged file is named in a warning and left out."""
     paths = sorted((Path(store) / "deals").glob("*.parquet"))
     deals = [deal for path in paths if (deal := _read_or_warn(read_deal, path)) is not None]
     return pd.concat(deals, ignore_index=True) if deals else empty(DEAL_COLUMNS)

@@ -28,6 +28,8 @@ DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
 PLAIN = dict(str=str, int=int, float=float, bytes=bytes)
 _ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
               positions=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
+_LARGE = {pa.large_string(): pa.string(), pa.string_view(): pa.string(), pa.large_binary(): pa.binary(),
+          pa.large_list(pa.int32()): pa.list_(pa.int32()), pa.large_list(pa.int16()): pa.list_(pa.int16())}
 _PANDAS = dict(str="str", int="int64", float="float64", bytes=object, list=object)
 _NUMPY = dict(positions=np.int32, labels=np.int16)
 _LITTLE = dict(int="<i8", float="<f8")
@@ -70,6 +72,7 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, l
             values[name] = [DEFAULT[column.dtype]] * len(arrow)
             continue
         own = arrow.column(name)
+        if own.type == pa.float64() and "pandas" in metadata: own = own.fill_null(DEFAULT["float"])  # its missing value
         if trouble := _another_kind(name, own, column): raise ValueError(f"{path} is damaged ({trouble}): {AGAIN}")
         values[name] = own.to_pylist()
     return values, metadata
@@ -77,7 +80,7 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, l
 
 def _another_kind(name: str, own: pa.ChunkedArray, column: Column) -> str:
     """What is wrong with the kind of a column or with empty places in it; or nothing."""
-    if own.type != _arrow(name, column): return f"column {name} is of type {own.type}"
+    if _LARGE.get(own.type, own.type) != _arrow(name, column): return f"column {name} is of type {own.type}"
     if own.null_count: return f"column {name} has empty places"
     if column.dtype == "list" and own.combine_chunks().flatten().null_count: return f"column {name} has empty places"
     return ""

@@ -1,4 +1,4 @@
-"""Numbers that somebody gives: the number itself, or one line about what is none or out of its range."""
+"""Numbers that a user gives: the number itself, or one line about what is none or out of its range."""
 from __future__ import annotations
 
 from numbers import Real
@@ -37,6 +37,11 @@ def share(name: str, value: object, example: float) -> float:
     """A share above 0 and below 1."""
     if isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 1: return float(value)
     raise ValueError(f"{name} is a share between 0 and 1, as {example}, got {shown(value)}")
+
+
+def level_share(level: object) -> float:
+    """The level of an interval, a share between 0 and 1; one line of error where it is none."""
+    return share("level", level, .95)
 
 
 def real(name: str, value: object) -> float:

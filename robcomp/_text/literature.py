@@ -5,7 +5,7 @@ import pandas as pd
 
 
 def _table(text: str, names: str) -> pd.DataFrame:
-    """A line a row, cells between bars."""
+    """A line per row, cells between bars."""
     lines = [[part.strip() for part in line.split("|")] for line in text.strip().splitlines()]
     return pd.DataFrame(lines, columns=names.split())
 

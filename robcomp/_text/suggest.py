@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
-from robcomp._text.given import share
 
 # other words for parameters, and which are meant
 MEANT = dict(network="arch", arch="network", model="arch", data="dataset", lr="peak", learning_rate="peak",
@@ -34,8 +33,3 @@ def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
     near = get_close_matches(small, allowed, n=1, cutoff=.8) or [MEANT.get(small, "")]
     if near[0] in allowed: hint = f"did you mean {near[0]!r}? "
     return f"unknown parameter {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
-
-
-def whole_level(level: object) -> float:
-    """A level, a share between 0 and 1; one line of error where it is none."""
-    return share("level", level, .95)
