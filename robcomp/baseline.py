@@ -22,6 +22,7 @@ from ._files.atomic import replacing, writable_folder
 from ._files.shipped import starting_weights
 from ._store.claims import Claims
 from ._store.pictures import read_data, write_data
+from ._store.training import note_of, noted
 from ._store.tree import ordered
 from ._text.given import whole
 from .corruptions import Suite
@@ -164,19 +165,13 @@ def baseline_claim(path: Path) -> str: return f"baseline-{path.stem}"  # path: a
 def trained_note(path: Path) -> Path: return path.with_suffix(".sha256")
 
 def _say_trained(claims: Claims, path: Path, digest: str) -> None:
-    with replacing(trained_note(path), "w") as file: file.write(digest)
+    with replacing(trained_note(path), "w") as file: file.write(note_of(digest, path))
     claims.leave(baseline_claim(path), state="done")
-
-def noted_digest(path: Path) -> str:  # empty where none is noted, or what is noted is no digest
-    "The digest that was noted beside a dense network when its training ended."
-    try: found = trained_note(path).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError): return ""
-    return found if re.fullmatch("[0-9a-f]{64}", found) else ""
 
 def start_digest(study: Study, folder: Path, *, progress: bool = True) -> str:  # sha256
     "The digest of the starting network, which is trained where there is none yet."
     path = baseline_path(study, folder) if study.trains else None
-    known = noted_digest(path) if path is not None and path.exists() else ""
+    known = noted(path) if path is not None and path.exists() else ""
     return known or weights_sha256(baseline(study, folder, progress=progress))
 
 # %% ../nbs/40_baseline.ipynb #7bc9005f

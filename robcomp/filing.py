@@ -10,6 +10,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
@@ -76,7 +77,9 @@ def file_sizes(artifact: Artifact, path: Path, dense: nn.Module) -> dict:
 def filed(claims: Claims, folder: Path, record: Mapping, rows: pd.DataFrame | None = None) -> None:
     "Write a trial and say that it is done."
     name = f"trial-{record['key']}"
-    if claims.holds(name): write_trial(folder, record, rows)
+    packed = folder / "artifacts" / f"{record['key']}.robcomp"
+    digest = sha256(packed.read_bytes()).hexdigest() if record["status"] == "ok" else ""
+    if claims.holds(name): write_trial(folder, record, rows, packed=digest)
     claims.leave(name, state="done")
 
 # %% ../nbs/42_filing.ipynb #328e8327

@@ -16,13 +16,13 @@ from warnings import warn
 import pandas as pd
 
 # %% ../nbs/45_sweep.ipynb #47da29fd
-from ._files.checkpoint import whole
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
 from ._store.closing import nothing_came, say_how_it_went
 from ._store.folders import opened
 from ._store.requests import write_request
-from ._store.shards import existing_store, made_room, quarantine, read_record, trial_files, write_deal
+from ._store.shards import existing_store, made_room, read_record, trial_files, write_deal
+from ._store.training import set_aside
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
 from ._text.given import whole as whole_number
@@ -131,7 +131,7 @@ def store_status(folder: str | Path,  # a store; ValueError for any other folder
         except ValueError as error: found = dict(recipe="", status="damaged", error=str(error), size_bytes=float("nan"))
         packs = found["status"] == "ok" and not found["recipe"].startswith(ELSEWHERE)
         packed = Path(folder) / "artifacts" / f"{path.stem}.robcomp" if packs else ""
-        artifact = checked.packed(packed, found["size_bytes"]) if packs else ""
+        artifact = checked.packed(packed, *checked.trial(path)[1:]) if packs else ""
         rows.append((path.stem, found["recipe"], found["status"], artifact, str(packed), found["error"]))
     return pd.DataFrame(rows, columns=["key", "recipe", "status", "artifact", "file", "error"])
 
@@ -140,8 +140,7 @@ def repaired(folder: Path,  # a store
              trials: Sequence[Trial],  # a plan
 ) -> set[str]:  # keys of those that are done
     "What is done of a plan; damaged files are set aside, each with a warning."
-    for path in [*(folder / "training").glob("*.tune"), *(folder / "baselines").glob("*.pt")]:
-        if not whole(path): quarantine(path, f"{path} is damaged")
+    set_aside(folder)
     return {key for key, status in statuses(folder, [trial.key for trial in trials]).items() if status == "ok"}
 
 # %% ../nbs/45_sweep.ipynb #5d591842
@@ -162,8 +161,8 @@ def without_file(done: Sequence[Trial], folder: Path) -> list[Trial]:
     "Finished trials whose packed files are gone or damaged."
     checked, gone = Checked(folder), []
     for trial in done:
-        size = checked.trial(trial_file(folder, trial))[1]
-        if checked.packed(folder / "artifacts" / f"{trial.key}.robcomp", size) != "whole": gone.append(trial)
+        size, digest = checked.trial(trial_file(folder, trial))[1:]
+        if checked.packed(folder / "artifacts" / f"{trial.key}.robcomp", size, digest) != "whole": gone.append(trial)
     checked.save()
     return gone
 

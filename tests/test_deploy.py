@@ -355,6 +355,31 @@ def test_what_folds_is_what_evaluate_folds():
     with torch.no_grad(): assert torch.allclose(ready(x), net(x), atol=1e-4)
 
 
+class Places(nn.Module):
+    """Patches as rows of a linear layer: its batch normalisation sees places where rows have features."""
+
+    def __init__(self, places):
+        super().__init__()
+        self.patches, self.mix, self.norm = nn.Conv2d(3, 16, 8, 8), nn.Linear(16, 16), nn.BatchNorm1d(16)
+        self.last, self.places = nn.Linear(16, 10), places
+
+    def forward(self, x):
+        rows = self.patches(x).flatten(2).transpose(1, 2)
+        rows = self.norm(self.mix(rows)) if self.places else self.norm(self.mix(rows.mean(1)))[:, None]
+        return self.last(rows.relu().mean(1))
+
+
+@pytest.mark.parametrize("places", [True, False])
+def test_a_norm_over_places_is_not_folded_into_features(places):
+    torch.manual_seed(0)
+    net = Places(places)
+    net.norm.running_mean.uniform_(-.5, .5), net.norm.running_var.uniform_(.1, 2)
+    net = model_from(net, name="places", classes=10, contract=InputContract(32, (128,) * 3, (64,) * 3))
+    x = torch.randn(8, 3, 32, 32)
+    with torch.no_grad(): assert torch.allclose(folded(net)(x), net(x), atol=1e-5)
+    assert any(isinstance(part, nn.BatchNorm1d) for part in folded(net).modules()) == places
+
+
 @needs_onnx
 def test_errors_are_one_line(made, tmp_path):
     with pytest.raises(ValueError, match="^this network has no input contract: pass it through model_from first$"):

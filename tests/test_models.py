@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 from robcomp.data import CIFAR_CONTRACT, InputContract, as_input, load
 from robcomp.models import load_weights, make_model, misfit, model_from, save_weights, weights_sha256
@@ -452,3 +453,15 @@ def test_layers_in_a_list_beside_a_module_list_are_taken():
         net.order = [net.more[0], net.layer, nn.ReLU()]
     net = Odd(twice, lambda net, y: net.order[2](net.order[0](y)))
     assert model_from(net, name="odd", classes=10, contract=CIFAR_CONTRACT) is net
+
+
+def test_pruning_masks_of_torch_are_applied(tmp_path, capsys):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 6))
+    for amount in (.5, .2): prune.random_unstructured(network[0], "weight", amount)
+    x = torch.randn(2, 3, 32, 32)
+    expected = network(x).detach()
+    mine = model_from(network, name="mine", classes=6, contract=CIFAR_CONTRACT)
+    assert capsys.readouterr().err == "robcomp: Sequential: applied the pruning masks of torch to 0\n"
+    assert torch.equal(mine(x), expected) and set(dict(mine.named_parameters())) == {
+        "0.weight", "0.bias", "3.weight", "3.bias"}
+    assert (mine[0].weight == 0).float().mean() > .5

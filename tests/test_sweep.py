@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.checkpoint import write_checkpoint
 from robcomp._store.small import small_study
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
@@ -33,6 +34,7 @@ from robcomp.data import InputContract, contract_of, load
 from robcomp.models import model_from, weights_sha256
 from robcomp.results import summarise
 from robcomp.training import Training, fit
+from tests.attacks import study as attacked_study
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
            "int8", "int4+recal"]
@@ -420,7 +422,47 @@ def test_a_damaged_training_under_way_is_set_aside(store, part):
     assert len(resumed(store)) == 1 and not list((store / part).iterdir())
 
 
+@pytest.mark.parametrize("part", ["training", "baselines"])
+def test_a_training_under_another_name_is_set_aside(store, part):
+    ending = ".tune" if part == "training" else ".pt"
+    (store / part).mkdir(exist_ok=True)
+    write_checkpoint(store / part / f"one{ending}", {}, {})
+    os.replace(store / part / f"one{ending}", store / part / f"two{ending}")
+    lines = resumed(store)
+    assert len(lines) == 1 and f"two{ending} was written as one{ending}: set aside as" in lines[0]
+    assert not list((store / part).iterdir())
+
+
+@pytest.mark.parametrize("endings", [[".sha256"], [".pt"], [".pt", ".sha256"]], ids=["notes", "networks", "both"])
+def test_dense_networks_under_each_others_names_are_trained_again(tmp_path, endings):
+    def swept(folder, seed, recipes):
+        mine = Study("digits", "mobilenetv2", seed=seed, train=Training(.01, batch=16),
+                     conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5))
+        sweep(mine, recipes, folder, progress=False)
+
+    for seed in (0, 1): swept(tmp_path / "store", seed, ["dense"])
+    shutil.copytree(tmp_path / "store", tmp_path / "other")
+    for ending in endings:
+        one, two = (tmp_path / "other" / "baselines").glob(f"*{ending}")
+        os.replace(one, tmp_path / "x"), os.replace(two, one), os.replace(tmp_path / "x", two)
+    with pytest.warns(UserWarning, match="set aside as"): swept(tmp_path / "other", 0, ["dense", "prune0.5"])
+    swept(tmp_path / "store", 0, ["dense", "prune0.5"])
+    for mine, theirs in zip(comparable(tmp_path / "other"), comparable(tmp_path / "store")):
+        pd.testing.assert_frame_equal(mine, theirs)
+
+
 # -- packed files of finished trials --
+
+def test_packed_files_of_one_size_under_each_others_names_are_found(tmp_path):
+    for seed in (0, 2): sweep(attacked_study(seed), ["dense"], tmp_path, progress=False)
+    files = sorted((tmp_path / "artifacts").glob("*.robcomp"))
+    contents = [file.read_bytes() for file in files]
+    assert len(set(contents)) == 2 and len({len(content) for content in contents}) == 1
+    for file, content in zip(files, reversed(contents)): file.write_bytes(content)
+    assert set(store_status(tmp_path).artifact) == {"damaged"}
+    for seed in (0, 2): sweep(attacked_study(seed), ["dense"], tmp_path, remake=True, progress=False)
+    assert [file.read_bytes() for file in files] == contents and set(store_status(tmp_path).artifact) == {"whole"}
+
 
 def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, whole):
     first, second, *_ = sorted((store / "artifacts").glob("*.robcomp"))

@@ -198,9 +198,9 @@ def test_other_work_is_refused(tmp_path):
     data, path = coloured(), tmp_path / "c.pt"
     fit(net(), data, Training(1, batch=16), checkpoint=path, progress=False)
     for model, changed, seed, name in [(net(), dict(epochs=2), 0, "epochs 1 there, 2 here"), (net(), {}, 1, "seed 0"),
-                                       (net(1), {}, 0, "start"), (net(), dict(peak=.2), 0, "peak 0.1")]:
+                                       (net(1), {}, 0, "start differs"), (net(), dict(peak=.2), 0, "peak 0.1")]:
         plan = Training(**(dict(epochs=1, batch=16) | changed))
-        with pytest.raises(ValueError, match=f"is of other work .{name}") as error:
+        with pytest.raises(ValueError, match=f"is of another network or other settings .{name}") as error:
             fit(model, data, plan, seed=seed, checkpoint=path, progress=False)
         assert "\n" not in str(error.value)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils import parametrizations, parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
@@ -25,6 +25,8 @@ FOLDED = (parametrizations._WeightNorm, parametrizations._SpectralNorm)
 def made_plain(model: nn.Module) -> None:
     """Fold and convert what can be, and say so in one line on standard error."""
     done = []
+    if names := [name for name, module in model.named_modules() if _unmasked(module)]:
+        done.append(f"applied the pruning masks of torch to {', '.join(names)}")
     if names := [name for name, module in model.eval().named_modules() if _fold(module)]:
         done.append(f"folded weight or spectral normalisation into {', '.join(names)}")
     tensors = (*model.parameters(), *model.buffers())
@@ -135,6 +137,12 @@ def check_any_number(model: nn.Module, images: Tensor, name: str) -> None:
 
 def _named(kinds: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+
+
+def _unmasked(module: nn.Module) -> bool:
+    masks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, prune.BasePruningMethod)]
+    for hook in masks: prune.remove(module, hook._tensor_name)
+    return bool(masks)
 
 
 def _fold(module: nn.Module) -> bool:

@@ -292,17 +292,36 @@ def plain(model: nn.Module) -> nn.Module:
 def folded(model: nn.Module) -> nn.Module:
     """A plain copy in evaluation mode, batch normalisation folded into the layer before it; names of layers stay.
 
-    What fx cannot trace, or would trace without its hooks, and what shares a layer that would be folded, runs unfolded,
-    with the same answers."""
+    What fx cannot trace, or would trace without its hooks, what shares a layer that would be folded, and what
+    normalises over another axis than a layer's outputs, runs unfolded, with the same answers."""
     from torch.fx.experimental.optimization import fuse
-    model = plain(model).eval().requires_grad_(False)
+    contract, model = getattr(model, "contract", None), plain(model).eval().requires_grad_(False)
     if model._forward_hooks or model._forward_pre_hooks: return model
     with catch_warnings():
         simplefilter("ignore")
         try:
             traced = fx.symbolic_trace(model)
-            return traced if _needed_before_norms(traced) else fuse(traced, no_trace=True)
+            apart = _needed_before_norms(traced) or _over_places(traced, contract)
+            return traced if apart else fuse(traced, no_trace=True)
         except Exception: return model
+
+
+@torch.no_grad()
+def _over_places(traced: fx.GraphModule, contract) -> bool:
+    """May a batch normalisation behind a linear layer normalise places, as in (n, places, features), and not features?
+    Known once an image was shown; without a contract it may."""
+    parts, shapes = dict(traced.named_modules()), []
+    calls = [node for node in traced.graph.nodes if node.op == "call_module"]
+    before = {node.args[0].target for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)
+              and node.args and isinstance(node.args[0], fx.Node) and node.args[0].op == "call_module"}
+    linear = [parts[name] for name in before if isinstance(parts[name], nn.Linear)]
+    if not linear: return False
+    if contract is None: return True
+    hooks = [part.register_forward_hook(lambda part, given, found: shapes.append(found.ndim)) for part in linear]
+    try: traced(torch.zeros(1, 3, contract.size, contract.size, device=linear[0].weight.device))
+    finally:
+        for hook in hooks: hook.remove()
+    return set(shapes) != {2}
 
 
 def hung_on(part: nn.Module) -> bool:

@@ -21,7 +21,7 @@ def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:
     path = Path(path)
     writable_folder(path.parent)
     content = io.BytesIO()
-    torch.save({"work": json.dumps(work), "state": dict(state)}, content)
+    torch.save({"work": json.dumps(work), "state": dict(state), "file": path.name}, content)
     with replacing(path) as file:
         file.write(sha256(content.getbuffer()).digest())
         file.write(content.getbuffer())
@@ -32,6 +32,13 @@ def whole(path: str | Path) -> bool:
     try: content = memoryview(content_of(path))
     except ValueError: return not Path(path).exists()
     return sha256(content[32:]).digest() == content[:32]
+
+
+def name_of(path: str | Path) -> str:
+    """The name that a whole checkpoint was written under; empty for one of an earlier version, or that is gone."""
+    if not Path(path).exists(): return ""
+    saved = torch.load(io.BytesIO(content_of(path)[32:]), map_location="cpu", weights_only=True)
+    return str(saved.get("file", "")) if isinstance(saved, dict) else ""
 
 
 def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
@@ -48,6 +55,8 @@ def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
     mine = json.loads(json.dumps(work))
     if other := [name for name in mine | theirs if theirs.get(name) != mine.get(name)]:
         name = other[0]
-        raise ValueError(f"checkpoint {str(path)!r} is of other work ({name} {theirs.get(name)!r} there, "
-                         f"{mine.get(name)!r} here): delete it or name another file")
+        differ = [str(side.get(name)) for side in (theirs, mine)]
+        said = f"{differ[0]} there, {differ[1]} here" if max(map(len, differ)) < 60 else "differs"
+        raise ValueError(f"checkpoint {str(path)!r} is of another network or other settings ({name} {said}): "
+                         "delete it or name another file")
     return state

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from warnings import warn
 
 from robcomp._files.atomic import replacing
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
-from robcomp._store.shards import quarantine, read_record, stamp_of
+from robcomp._store.shards import packed_digest, quarantine, read_record, stamp_of
 
 
 class Checked:
@@ -52,33 +53,33 @@ class Checked:
         if now == list(stamp_of(path)): self.new[name] = [now, found]
         return found
 
-    def trial(self, path: Path) -> tuple[str, float]:
-        """Status and packed size of a trial, from its file; ValueError in one line where it is damaged."""
+    def trial(self, path: Path) -> tuple[str, float, str]:
+        """Status of a trial, size and digest of its packed file, from its file; ValueError in one line where it is
+        damaged."""
         def read(path: Path) -> list:
             record = read_record(path)
-            return [record["status"], record["size_bytes"] if record["status"] == "ok" else 0.]
+            return [record["status"], record["size_bytes"] if record["status"] == "ok" else 0., packed_digest(path)]
 
         def form(said: list) -> bool:
-            return len(said) == 2 and said[0] in ("ok", "failed") and type(said[1]) in (int, float)
+            if len(said) != 3 or type(said[2]) is not str: return False
+            return said[0] in ("ok", "failed") and type(said[1]) in (int, float)
 
         return tuple(self.seen(path, read, form))
 
-    def packed(self, path: Path, size: float) -> str:
-        """Whether a trial's packed file is whole, missing or damaged; `size`: its bytes as the trial's record tells."""
+    def packed(self, path: Path, size: float, digest: str) -> str:
+        """Whether a trial's packed file is whole, missing or damaged, another trial's included; `size` and `digest` as
+        the trial's own file tells, the digest empty where an earlier version noted none."""
         def read(path: Path) -> list:
             try: read_container(path)
-            except ValueError: return [False]
-            return [True]
+            except ValueError: return [""]
+            return [sha256(path.read_bytes()).hexdigest()]
         if not path.exists(): return "missing"
-        return (
-            "whole"
-            if self.seen(path, read, lambda said: said in ([True], [False]))[0] and path.stat().st_size == size
-            else "damaged"
-        )
+        found, = self.seen(path, read, lambda said: len(said) == 1 and type(said[0]) is str)
+        return "whole" if found and path.stat().st_size == size and digest in ("", found) else "damaged"
 
 
 def _is_entry(entry: object) -> bool:
-    """A stamp of numbers, and one or two plain values."""
+    """A stamp of numbers, and plain values."""
     if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(part, list) for part in entry): return False
     return all(type(number) is int for number in entry[0]) and all(
         type(said) in (bool, str, int, float) for said in entry[1])

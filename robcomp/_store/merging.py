@@ -11,7 +11,6 @@ they are not merged."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
@@ -19,13 +18,13 @@ from pathlib import Path
 from warnings import warn
 
 from robcomp._files.atomic import replacing, writable_folder
-from robcomp._files.checkpoint import whole
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.devices import computed_on
 from robcomp._store.requests import read_request
-from robcomp._store.shards import content_sha256, read_deal, read_trial
+from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
 from robcomp._store.tables import AGAIN
+from robcomp._store.training import check_note, check_training
 from robcomp.plan import read_plan
 from robcomp.schema import DEAL_COLUMNS
 
@@ -33,22 +32,14 @@ from robcomp.schema import DEAL_COLUMNS
 FREE = ("train_s", "compress_s", "evaluate_s", "latency_s", "versions", "study", "error")
 
 
-def check_training(path: Path) -> None:
-    if not whole(path): raise ValueError(f"{path} is damaged")
-
-
 def check_notes(path: Path) -> None:
     if not isinstance(read_json(path), dict): raise ValueError(f"{path} is damaged")
-
-
-def check_digest(path: Path) -> None:
-    if not re.fullmatch(rb"[0-9a-f]{64}\s*", path.read_bytes()): raise ValueError(f"{path} is damaged")
 
 
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {
     "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
-    "baselines": {".pt": check_training, ".sha256": check_digest},
+    "baselines": {".pt": check_training, ".sha256": check_note},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
     "requests": {".json": read_request},
     "artifacts": {".robcomp": read_container}, "trials": {".parquet": read_trial}}
@@ -87,7 +78,7 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
         if part in ("trials", "deals"): continue
         for unit in (unit for store in stores for unit in units(store, part)):
             name = unit[0].stem
-            if part == "artifacts" and unit[0].stat().st_size != records.get(name, {}).get("size_bytes"): continue
+            if part == "artifacts" and not _belongs(unit[0], records.get(name, {}), trials.get(name)): continue
             held = chosen[part].get(name)
             # the same cells with other recipes: both are kept
             if part in ("plans", "requests") and held and held[0].read_bytes() != unit[0].read_bytes():
@@ -100,6 +91,12 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
         for name, unit in found.items()
         for path in unit
     }
+
+
+def _belongs(packed: Path, record: Mapping, trial: list[Path] | None) -> bool:
+    """Is this the packed file that a trial's record tells of?"""
+    if trial is None or packed.stat().st_size != record.get("size_bytes"): return False
+    return packed_digest(trial[0]) in ("", sha256(packed.read_bytes()).hexdigest())
 
 
 def agreed_trials(stores: Iterable[Path]) -> tuple[dict[str, Mapping], dict[str, list[Path]]]:

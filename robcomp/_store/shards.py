@@ -4,6 +4,7 @@
     store/deals/<digest>.parquet   which images each condition of one suite holds
 
     write_trial(store, record, rows=None) -> Path     a failed trial has no rows, status "failed" and an error
+    packed_digest(path) -> sha256                     of the packed file that belongs to a trial
     read_trial(path) -> (record, rows)                one line of error for a damaged or foreign file
     read_record(path) -> record                       the same file checked as thoroughly, without a table of its rows
     read_trials(store) -> (records, rows)             all of a store; a damaged file is named in a warning and left out
@@ -29,6 +30,7 @@ from warnings import warn
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from robcomp._files.atomic import path_of, writable_folder
 from robcomp._files.json_files import parsed
@@ -54,16 +56,17 @@ def existing_store(path: str | Path) -> Path:
     raise ValueError(f"{str(path)!r} is no store, it has no folder trials: {hint}")
 
 
-def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = None) -> Path:
+def write_trial(store: str | Path, record: Mapping, rows: pd.DataFrame | None = None, *, packed: str = "") -> Path:
     """File one trial. `record` holds columns of the trial table (absent ones take their empty value; protocol and
-    versions may be mappings); `rows` the row table, with or without `key`; None for a failed trial."""
+    versions may be mappings); `rows` the row table, with or without `key`; None for a failed trial; `packed` is the
+    sha256 of its packed file."""
     record = _whole(record)
     if rows is None: rows = pd.DataFrame(columns=list(ROW_COLUMNS))
     values = plain_columns(rows.assign(key=record["key"]), ROW_COLUMNS)
     if trouble := _broken(record, values): raise ValueError(f"trial {record['key']} {record['recipe']}: {trouble}")
     text = canonical({name: None if value != value else value for name, value in record.items()})
     said = dict(robcomp=text, robcomp_sha256=sha256(text.encode()).hexdigest(),
-                robcomp_rows=content_sha256(values, ROW_COLUMNS))
+                robcomp_rows=content_sha256(values, ROW_COLUMNS), **dict(robcomp_packed=packed) if packed else {})
     return write_table(Path(store) / "trials" / f"{record['key']}.parquet", values, ROW_COLUMNS, **said)
 
 
@@ -76,6 +79,11 @@ def read_trial(path: str | Path) -> tuple[dict, pd.DataFrame]:
 def read_record(path: str | Path) -> dict:
     """The record of one file, which is read and checked as a whole; ValueError in one line as `read_trial`."""
     return _read(path)[0]
+
+
+def packed_digest(path: str | Path) -> str:
+    """The sha256 of the packed file that belongs to a trial, from the trial's file; empty where none was noted."""
+    return (pq.read_schema(path).metadata or {}).get(b"robcomp_packed", b"").decode()
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, list]]:

@@ -23,8 +23,11 @@ def odd_amounts(text: str) -> Iterator[tuple[str, str, str]]:
     if found := re.fullmatch(r"([a-z]+)\s*(\d*\.?\d+e[-+]?\d{1,2})(:\w+)?", small, re.ASCII):
         yield "an amount is written out, without an exponent", f"{found[1]}{_whole(found[2])}{found[3] or ''}", (
             USUAL.get(found[1], ""))
+    if (found := re.fullmatch(r"prune(\d*\.?\d+):2of4", small, re.ASCII)) and float(found[1]) != .5:
+        yield "two of four weights are half of them", "prune0.5:2of4", ""
     if len(parts := text.split()) > 1: yield "stages are joined by +", "+".join(parts), ""
     if found := re.fullmatch(r"([a-z]+)([0-9.]*):(.*)", small, re.ASCII):
+        if found[3] == "2of4": return
         if found[1] in OPTIONS and not found[3].isidentifier() and not re.fullmatch(r"\s*\.?\d[\d.]*%?", found[3]):
             yield f"{found[3]!r:.40} behind the : is no option", "", OPTIONS[found[1]]
 
