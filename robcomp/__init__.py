@@ -47,18 +47,21 @@ class _Verb(_ModuleType):
     def __call__(self, *given, **options): return _function(self)(*given, **options)
     def __reduce__(self): return _import_module, (self.__name__,)
     __signature__ = property(lambda self: _inspect.signature(_function(self)))
+    __doc__ = property(lambda self: _function(self).__doc__)
 
 
 def _function(verb): return getattr(verb, verb.__name__.rpartition(".")[2])
 
 
 class _Package(_ModuleType):
-    """The package: a module that is named in the face as a verb too becomes callable at the moment it is imported."""
+    """The package. When a module is imported, what is public in it is explained, and one that has the name of a public
+    function becomes callable."""
 
     def __setattr__(self, name, value):
-        if isinstance(value, _ModuleType) and _HOMES.get(name) == name:
-            value.__class__ = _Verb
-            _explain(getattr(value, name))
+        if isinstance(value, _ModuleType) and name in _MODULES:
+            for word, home in _HOMES.items():
+                if home == name and word in vars(value): _explain(vars(value)[word])
+            if _HOMES.get(name) == name: value.__class__ = _Verb
         super().__setattr__(name, value)
 
 
@@ -75,7 +78,6 @@ def __getattr__(name):
     module = _import_module(f"{__name__}.{_HOMES.get(name, name)}")
     if name in _MODULES: return module
     globals()[name] = found = getattr(module, name)
-    _explain(found)
     return found
 
 

@@ -138,7 +138,7 @@ def _selection(drawn: Draws, kept: pd.DataFrame, tree: Comparison | Group, best:
 def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studies, and the answer says how sure it is
            *,
            where: str = "",  # condition, as "size_mb <= 1 and P(robust > 0.6) >= 0.95"; empty for none
-           best: str = "clean",  # column to push, in its better way
+           best: str = "clean",  # column to optimise: accuracies up, sizes and times down
            draws: int = 1000,  # resampled studies, 1 or more, where tables are given
 ) -> Choice:  # true if a recipe was found; `str` gives the reasons, `.row` its row
     """The best recipe under a condition.
@@ -149,7 +149,7 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
     drawn = _resampled(study, draws)
     table = by_recipe(_summary(study) if drawn is None else pd.concat([drawn.table, drawn.failed]))
     known = [name for name in DIRECTIONS if name in table]
-    if best not in known: raise ValueError(unknown_column(best, known, kind="column to push"))
+    if best not in known: raise ValueError(unknown_column(best, known, kind="column to optimise"))
     kept = ordered(candidates(table))
     tree, columns = condition(where, kept), {name: _values(kept[name]) for name in kept}
     columns |= _confidences(tree, drawn, kept)
@@ -166,12 +166,12 @@ def choose(study: pd.DataFrame | Tables | Draws,  # summary; or tables or studie
 def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
                        *,
                        where: str = "",  # as for `choose`
-                       best: str = "clean",  # column to push, in its better way
+                       best: str = "clean",  # column to optimise: accuracies up, sizes and times down
 ) -> pd.Series:  # shares summing to 1, indexed by key of the candidate recipes; "" where nothing satisfies
     """How often each recipe is chosen in studies on other images and, where there are several, with other seeds.
 
     Raises ValueError for an unknown column and a condition that cannot be read."""
-    if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to push"))
+    if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to optimise"))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)
     kept = _beside(kept, _confidences(tree, draws, kept))

@@ -32,9 +32,10 @@ from .stages import Means, apply, gradually, seed_of
 
 # %% ../nbs/29_compress.ipynb #459774de
 class Artifact:
-    "A compressed network, its recipe, and the promises that it keeps."
+    """A compressed network, its recipe and the promises of its stages; `compress` makes it. `summary()` has a row per
+    layer, `out_of_reach()` a row per parameter that no stage can change, `remarks()` lines on what stages left out."""
     def __init__(self,
-                 module: nn.Module,  # with a joint state in each compressed layer
+                 module: nn.Module,  # the compressed network
                  recipe: Recipe,  # what was done
                  promises: Sequence = (),  # each with `check(layers)`; that of `half` looks at the whole module
                  *,

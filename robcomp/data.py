@@ -98,7 +98,7 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
          *,
          root: str | Path | None = None,  # where the official files are; None: ROBCOMP_DATA, else ~/.cache/robcomp
          seed: int = 0,  # of the calibration images and of the split of the digits, 0 or more
-) -> Data:  # with the official split where there is one
+) -> Data:  # RGB images, with the official split where there is one
     """A data set by its name.
 
     Raises ValueError for an unknown name or a damaged file, OSError where a file can neither be found nor fetched."""
@@ -155,9 +155,9 @@ def from_folder(path: str | Path,  # holds a folder for each class, or `train` a
                 size: int | None = None,  # pixels a side; None: the commonest shorter side, 224 at most
                 test: float = .2,  # share of each class to test on, 0 < test < 1, where there is no `test` folder
                 seed: int = 0,  # of the split and of the calibration images, 0 or more
-                flip: bool = True,  # is a mirrored image still of the same class?
+                flip: bool = True,  # may training mirror an image?
                 keep: bool | None = None,  # hold all pixels in memory? None: where they take 1 GB at most
-) -> Data:  # `size` pixels a side, RGB
+) -> Data:  # RGB images, `size` x `size`
     """Your own images as a data set; its name carries a digest of its pixels and split.
 
     A picture that is not square is cropped: the middle of its longer side is kept, nothing is squeezed. It is turned as

@@ -90,7 +90,7 @@ def session(path: str | Path,  # an ONNX file
             threads: int = 1,  # of the processor, 1 to 256
             optimized: str | Path | None = None,  # where the graph that is really run is written
 ) -> Any:  # an onnxruntime.InferenceSession on the processor
-    "A file made ready to run; ValueError where ONNX Runtime cannot read it."
+    "Open an ONNX file in ONNX Runtime; ValueError where it cannot be read."
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = whole("threads", threads, 1, 256)

@@ -182,8 +182,9 @@ def adapted(module: nn.Module,  # with `.contract`; stays as it is
 
 # %% ../nbs/38_evaluate.ipynb #9fdb85cb
 def shared_contract(models: Mapping[str, nn.Module], classes: int) -> InputContract:
-    "The contract that all models have; ValueError that names a model that does not fit."
-    if not models: raise ValueError("no model to evaluate: pass a mapping of names to networks")
+    "The contract that all models have; one line of error that names a model that does not fit."
+    if not models or not isinstance(models, Mapping):
+        raise TypeError(f"no model to evaluate: pass a dictionary of networks by name, got {type(models).__name__}")
     for name, model in models.items():
         check_contract(model, name)
         if model.classes != classes:
@@ -206,22 +207,21 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
                    suite: Suite, condition: Condition, contract: InputContract, *,
                    batch: int, device: torch.device, bar=None) -> list[dict]:
     "The rows of one condition, each image corrupted once for all networks."
-    answers = {name: [] for name in ready}
+    answers, rows = {name: [] for name in ready}, []
     for images, labels in batches(suite, condition, batch):
         x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
         for name, (_, answer) in ready.items():
             answers[name].append(kept_answers(answer(x), y))
             if bar: bar.update(len(y))
-    where, rows = dict(corruption=condition.corruption, severity=condition.severity), []
     for name, parts in answers.items():
         found = checked_numbers(torch.cat(parts, 1).cpu().numpy(), f"{name} under {' '.join(map(str, condition))}")
-        row = condition_row(found, classes=len(suite.data.classes))
-        rows.append(dict(name=name, **where, **row, engine=ready[name][0]))
+        row = condition_row(found, classes=len(suite.data.classes)) | dict(engine=ready[name][0])
+        rows.append(dict(name=name, corruption=condition.corruption, severity=condition.severity) | row)
     return rows
 
 # %% ../nbs/38_evaluate.ipynb #72335c20
 def evaluate(
-    models: Mapping[str, nn.Module],  # by name, of one input contract; they stay as they are
+    models: Mapping[str, nn.Module],  # networks by name, all of one contract; they stay as they are
     suite: Suite,  # conditions and their images, and whether the models adapt to them
     *,
     batch: int = 200,  # images at a time, 1 or more

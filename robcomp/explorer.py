@@ -215,7 +215,7 @@ class Explorer(Panel):
 
 # %% ../nbs/71_explorer.ipynb #025b9a95
 def explore(given: Tables | pd.DataFrame,  # a study; or its summary, which shows no intervals, profile or comparison
-) -> Explorer:  # its `found.choice` is what is chosen now
+) -> Explorer:  # a widget; its `found.choice` is the current choice
     "Explore a study in JupyterLab, fetching nothing; raises ValueError where sizes or accuracies are missing."
     check_tables(given)
     alt.JupyterChart.enable_offline()

@@ -21,7 +21,7 @@ class Goals:
 
     Raises ValueError for a column that is no measure, or a direction that is neither max nor min."""
     def __init__(self,
-                 *names: str,  # columns whose better way is known, see `results.DIRECTIONS`
+                 *names: str,  # columns of a summary, as clean, robust, size_mb; their direction is known
                  **ways: str,  # column=`max` or column=`min`; with no goal at all: clean, robust, size_mb
     ):
         for name in names:

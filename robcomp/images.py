@@ -56,7 +56,7 @@ class Data:
                  test: Images,  # for judging
                  classes: Sequence[str],  # what the labels stand for
                  *,
-                 flip: bool = True,  # is a mirrored image still of the same class?
+                 flip: bool = True,  # may training mirror an image?
     ):
         self.name, self.train, self.calibration, self.test = name, train, calibration, test
         self.classes, self.flip, self.size = list(classes), flip, train.images.shape[1]
@@ -98,7 +98,7 @@ def parted(name: str,  # without the seed
            classes: Sequence[str],  # what the labels stand for
            *,
            seed: int = 0,  # of whatever was drawn; other than 0, it becomes part of the name
-           flip: bool = True,  # is a mirrored image still of the same class?
+           flip: bool = True,  # may training mirror an image?
 ) -> Data:
     "The data set of two parts, with 1,000 or a fifth of the training images drawn for calibration."
     few = np.sort(shuffled(len(train), seed, len(train))[:min(1000, max(len(train) // 5, 1))])

@@ -37,7 +37,7 @@ def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and
          *,
          recipe: str | None = None,  # what made the module; None: what it says, as `compress` and `unpack` leave it
          origin: str = "",  # digest of the network, data and protocol it came from, for those who rely on it
-) -> int:  # bytes
+) -> int:  # size of the file in bytes
     """Write everything needed to rebuild a module.
 
     Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file, TypeError
@@ -121,7 +121,7 @@ MIXED = "its header and its sections do not belong together"
 def unpack(path: str | Path,  # as `pack` wrote it
            *,
            module: nn.Module | None = None,  # for a network of your own: the same architecture with any weights
-) -> nn.Module:  # on the CPU, in evaluation mode, with its joint states
+) -> nn.Module:  # on the CPU, in evaluation mode, still compressed
     """Read a network from a packed file, bit for bit as it was packed.
 
     Raises ValueError in one line for a file that is absent, damaged, or not exactly what `pack` writes; TypeError for
@@ -183,8 +183,8 @@ def ledger(path: str | Path,  # a packed file
 ) -> pd.DataFrame:  # one row per section: layer, kind, coder, count, bytes, bound_bytes
     """What each byte of a file is for.
 
-    `coder` is plain or contexts, or half for floats in two bytes; `count` is the number of symbols, NaN where bytes are
-    not coded; `bound_bytes` is the order-0 entropy of the symbols. A damaged file raises ValueError.
+    `coder` is plain (order 0), contexts (a context model), or half for floats in two bytes; `count` is the number of
+    symbols, NaN where bytes are not coded; `bound_bytes` is their order-0 entropy. A damaged file raises ValueError.
     """
     header, sections = read(path)
     try: held = held_values(header, sections, Path(path).stat().st_size)

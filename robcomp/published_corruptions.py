@@ -50,7 +50,7 @@ STRENGTHS = dict(cifar=STRENGTH, imagenet=IMAGENET)
 def strengths_for(size: int,  # pixels a side
                   strengths: str | None = None,  # cifar or imagenet; None: by the size
 ) -> str:  # cifar or imagenet
-    "Whose constants pictures of a size are spoilt with."
+    "Whose constants pictures of a size are corrupted with."
     if strengths is None and 48 < size < 64:
         raise ValueError(f"pictures of {size} pixels a side lie between CIFAR's (up to 48) and ImageNet's (from 64): "
                          "pass strengths='cifar' or 'imagenet'")
@@ -101,7 +101,7 @@ def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
                severity: int,  # 1 to 5
                strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # as given
-    "The images, spoilt without any draw."
+    "The images, corrupted without any draw."
     from robcomp._corruptions import kernels as _kernels
     from robcomp._corruptions import tables as _tables
     from robcomp._corruptions.threads import over
@@ -165,7 +165,7 @@ NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 def corrupt_checked(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
             *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
-    "The images spoilt; all arguments are known to be right."
+    "The images corrupted; all arguments are known to be right."
     if name in NOISES: return sample_bytes(images, name, severity, seed, numbers, strengths)
     if name in STRENGTH: return corrupt_without_draws(images, name, severity, strengths)
     return corrupt_with_draws(images, name, severity, seed, numbers, frost=frost, strengths=strengths)

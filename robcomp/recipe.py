@@ -45,7 +45,7 @@ class Prune(Stage):
 
     def __init__(self,
                  amount: float,  # fraction of the weights (or channels) to remove, 0 < amount < 1
-                 scope: str = "global",  # what is ranked together, and when: global, layer, 2of4, channel or gradual
+                 scope: str = "global",  # smallest of all layers (global), of each layer, 2of4, channel, or gradual
     ):
         if not 0 < (amount := real("prune", amount)) < 1:
             raise ValueError(f"prune{amount:g}: the amount is a fraction between 0 and 1, as in prune0.7")
@@ -66,7 +66,7 @@ class Cluster(Stage):
 
     def __init__(self,
                  k: int,  # how many values, 2 to 4096
-                 scope: str = "layer",  # layer, one codebook per channel, or entropy-constrained
+                 scope: str = "layer",  # values for a layer, for each channel, or by entropy for the smallest file
     ):
         if not 2 <= (k := real("cluster", k)) <= 4096 or int(k) != k:
             raise ValueError(f"cluster{k:g}: a whole number of values from 2 to 4096, as in cluster16")
@@ -76,7 +76,7 @@ class Cluster(Stage):
 
 # %% ../nbs/02_recipe.ipynb #5f4e1480
 class Quantize(Stage):
-    """Round to an integer grid, one scale per channel.
+    """Round weights to integers times a scale, one scale per output channel.
 
     Raises ValueError for other bits than 8, 4 and 2 (3 to 7 on average with :auto), or a scope that is not one."""
     family, scopes, widths = "quantize", ("all", "weights", "auto"), (8, 4, 2)
@@ -126,7 +126,7 @@ class Recalibrate(Stage):
 
 # %% ../nbs/02_recipe.ipynb #c6e0311e
 class Half(Stage):
-    "Round the floats that would be stored to half precision, and keep them there; takes no argument."
+    "Store the floats that remain in 16 bits (IEEE half precision); takes no argument."
     family = "half"
     def __str__(self): return "half"
 

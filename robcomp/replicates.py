@@ -63,8 +63,8 @@ def _one_experiment(part: pd.DataFrame) -> None:
 
 # %% ../nbs/53_replicates.ipynb #778bc973
 def by_recipe(table: pd.DataFrame,  # summary, of trials
-) -> pd.DataFrame:  # one row per recipe: the same columns, and seeds failed keys
-    "Means over the seeds that ended well; a table by recipe stays. ValueError where more than the seed differs."
+) -> pd.DataFrame:  # one row per recipe: the same columns, and seeds (count), failed (count), keys
+    "Means over seeds with status ok; a table by recipe is returned as it is. ValueError where more than seeds differs."
     check_summary(table)
     if "seeds" in table: return table
     number, ok = recipe_numbers(table), _ended(table)

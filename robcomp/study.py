@@ -78,7 +78,8 @@ def execute(notebook: Path,
     asked = dict(checked(given, notebook))
     # papermill fills in what stands in the braces of a name
     source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, out))
-    try: execute_notebook(source, target, parameters=asked, progress_bar=False, log_output=False)
+    quiet = dict(progress_bar=False, log_output=False, extra_arguments=["--IPKernelApp.log_level=50"])
+    try: execute_notebook(source, target, parameters=asked, **quiet)
     except PapermillExecutionError as error:
         raise RuntimeError(f"{error.ename}: {' '.join(error.evalue.split())} (the whole story is in {out})") from None
     return out
@@ -113,9 +114,9 @@ def write_results(tables: Tables,  # of one study
           folder: str | Path,  # made if absent
           *,
           where: str = "",  # budget, as for `choose`
-          best: str = "robust",  # column to push within it
+          best: str = "robust",  # column to optimise within it
           title: str = "robcomp",  # of the report
-) -> Choice:  # under the budget
+) -> Choice:  # as `choose` returns it
     """Write tables, summary, report, front and choice of a study into a folder; return the choice.
 
     Raises ValueError for a condition or column that is not one, and where the folder cannot be written."""

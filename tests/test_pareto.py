@@ -219,7 +219,7 @@ def test_what_is_said_of_bad_conditions(table, text, said):
 def test_a_column_that_is_not_there_is_answered_with_the_one_that_is_meant(table, draws, name, meant):
     for ask in (lambda: choose(table, where=f"{name} > 1"), lambda: choose(table, best=name), lambda: Goals(name),
                 lambda: choice_probability(draws, best=name), lambda: pareto(table, Goals(**{name: "max"}))):
-        with pytest.raises(ValueError, match=rf"^unknown (column|column to push|goal) '{name}': ") as error: ask()
+        with pytest.raises(ValueError, match=rf"^unknown (column|column to optimise|goal) '{name}': ") as error: ask()
         assert f": did you mean {meant}? allowed: clean, robust, worst" in str(error.value)
         assert " more" in str(error.value) and len(str(error.value)) < 240
 

@@ -116,9 +116,13 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     return said + variation_said(variation[winner])
 
 
+ACCURACIES = ("clean", "robust", "worst", "extra_robust")  # from 0 to 1
+
+
 def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:
     """Where the figure of the chosen one lies, and, where there were several, by how much it looks too good."""
-    low, high = cell(best, own.low), cell(best, own.high)
+    ends = (min(max(end, 0.), 1.) if best in ACCURACIES else end for end in (own.low, own.high))
+    low, high = (cell(best, end) for end in ends)
     if count == 1: return f" The interval of its {measure(best)} (95 %) is {low} to {high}."
     return (f" The figure of the best of {count} is biased by selection, by {lost(best, max(optimism, 0))} on average; "
             f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
