@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from robcomp._text import reasons
 from robcomp._text.condition import clauses, parse_condition, unknown_in
 from robcomp.goals import candidates, ordered
 from robcomp.choice import choice_probability, choose, price_of_clean
@@ -399,3 +400,8 @@ def test_resampled_studies_leave_out_what_does_not_work():
     assert set(front_probability(drawn).index) == set(drawn.table.key[~broken])
     shares = choice_probability(drawn, best="size_mb")
     assert np.isclose(shares.sum(), 1) and not set(drawn.table.key[broken]) & set(shares.index)
+
+
+@pytest.mark.parametrize("best, ends", [("clean", "0.980 to 1.000"), ("size_mb", "0.980 to 1.01")])
+def test_the_interval_of_an_accuracy_ends_at_one(best, ends):
+    assert ends in reasons._interval_said(best, 6, pd.Series(dict(low=.98, high=1.008)), .001)

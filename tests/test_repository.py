@@ -277,3 +277,10 @@ def test_what_makes_the_table_needs_little():
 
 def test_nothing_needs_nbdev():
     import_without([name for _, name in map(number, NOTEBOOKS)], ["nbdev", "fastcore", "execnb"])
+
+
+@pytest.mark.parametrize("path", ALL_NOTEBOOKS, ids=lambda path: path.stem)
+def test_tables_on_pages_have_the_columns_of_today(path):
+    former = r"<th[^>]*>(luck|distinct|numbers)</th>"
+    outputs = [json.dumps(cell["outputs"]) for cell in json.loads(path.read_text())["cells"] if "outputs" in cell]
+    assert not (found := re.search(former, "".join(outputs))), f"execute it again: it shows the column {found[1]}"

@@ -26,7 +26,7 @@ function wrapped(text, letters) {
 
 // On a phone: fewer columns in legends, names of rows above their rows and names of columns upright, so that the plot
 // keeps its width. The field of the rows, if there are any.
-const NARROW = 480, ROW = 36;
+const NARROW = 480, ROW = 44;
 function narrowed(node, room) {
   let field = null;
   if (!node || typeof node !== "object") return field;
@@ -34,7 +34,7 @@ function narrowed(node, room) {
     if (name === "datasets") continue;
     if (name === "legend" && part?.columns) part.columns = part.columns > 2 ? 3 : 1;
     if (name === "y" && part?.type === "nominal") {
-      const above = {labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 2, labelLimit: room - 24};
+      const above = {labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 4, labelLimit: room - 24};
       part.axis = {...part.axis, ...above};
       part.scale = {...part.scale, type: "band", paddingInner: .5};
       field = part.field;
