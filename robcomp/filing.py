@@ -36,7 +36,7 @@ from .training import pick_device
 def one_line(error: BaseException) -> str:
     "What went wrong, in one line."
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500]
+    return f"{type(error).__name__}: {text}".removesuffix(": ")[:500]
 
 # %% ../nbs/42_filing.ipynb #3864ec33
 @cache

@@ -38,7 +38,7 @@ def _scope(stage: str, scope: str, allowed: tuple[str, ...]) -> str:
 
 # %% ../nbs/02_recipe.ipynb #58311a7d
 class Prune(Stage):
-    """Set the smallest weights to zero, and keep them zero.
+    """Set the smallest weights to zero, and keep them zero (Han et al., arXiv 1506.02626).
 
     Raises ValueError for an amount that is not above 0 and below 1, or a scope that is not one."""
     family, scopes = "prune", ("global", "layer", "2of4", "channel", "gradual")
@@ -59,7 +59,7 @@ class Prune(Stage):
 
 # %% ../nbs/02_recipe.ipynb #5b2814b3
 class Cluster(Stage):
-    """Let a few shared values stand for the weights of a layer.
+    """Let a few shared values stand for the weights of a layer (Han et al., arXiv 1510.00149).
 
     Raises ValueError for a number of values that is not whole and from 2 to 4096, or a scope that is not one."""
     family, scopes = "cluster", ("layer", "channel", "entropy")
@@ -76,7 +76,7 @@ class Cluster(Stage):
 
 # %% ../nbs/02_recipe.ipynb #5f4e1480
 class Quantize(Stage):
-    """Round weights to integers times a scale, one scale per output channel.
+    """Round weights to integers times a scale, one scale per output channel (Jacob et al., arXiv 1712.05877).
 
     Raises ValueError for other bits than 8, 4 and 2 (3 to 7 on average with :auto), or a scope that is not one."""
     family, scopes, widths = "quantize", ("all", "weights", "auto"), (8, 4, 2)

@@ -1,5 +1,6 @@
 """A sweep that is killed, resumed, damaged, and run by several processes: the same table as if nothing had happened."""
 import asyncio
+import errno
 import json
 import multiprocessing
 import os
@@ -449,6 +450,12 @@ def test_dense_networks_under_each_others_names_are_trained_again(tmp_path, endi
     swept(tmp_path / "store", 0, ["dense", "prune0.5"])
     for mine, theirs in zip(comparable(tmp_path / "other"), comparable(tmp_path / "store")):
         pd.testing.assert_frame_equal(mine, theirs)
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left on device: .*mine.bin"), replacing(tmp_path / "mine.bin"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
 
 
 # -- packed files of finished trials --
