@@ -22,8 +22,8 @@ from robcomp.data import InputContract
 
 STEPS = 255  # the range of all scores, as levels of eight bits
 FAR = 25  # of these steps
-OTHERWISE = ("take out what changes a tensor in place, is left to chance, or divides by the spread of an even image, and "
-             "compare part by part what is left")
+OTHERWISE = ("take out what changes a tensor in place, is left to chance, or divides by the spread of an even image, "
+             "and compare part by part what is left")
 REFUSED = "this network cannot be written as ONNX: "
 HEAD = r"^.*? cannot be run: |\[ONNXRuntimeError\] : \d+ : |Load model from .*? failed: *"  # what we know already
 ONE_WAY = ("its forward pass reads values of its images in Python (an if, a while, .item()), and a file holds one way "
