@@ -465,3 +465,15 @@ def test_pruning_masks_of_torch_are_applied(tmp_path, capsys):
     assert torch.equal(mine(x), expected) and set(dict(mine.named_parameters())) == {
         "0.weight", "0.bias", "3.weight", "3.bias"}
     assert (mine[0].weight == 0).float().mean() > .5
+
+
+def test_a_mask_of_torch_stays_with_its_layer():
+    one, other = nn.Linear(8, 8), nn.Linear(8, 8)
+    other.weight = one.weight
+    stem = nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    network = nn.Sequential(*stem, one, other, nn.Linear(8, 6)).eval()
+    prune.l1_unstructured(one, "weight", .5)
+    x = torch.randn(2, 3, 32, 32)
+    expected = network(x).detach()
+    mine = model_from(network, name="tied", classes=6, contract=CIFAR_CONTRACT)
+    assert torch.equal(mine(x), expected) and (mine[4].weight != 0).all()

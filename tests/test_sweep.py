@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -26,7 +27,9 @@ from torch import nn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.checkpoint import write_checkpoint
+from robcomp._files.digest import tensors_sha256
 from robcomp._store.small import small_study
+from robcomp._store.training import set_aside
 from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
@@ -432,6 +435,25 @@ def test_a_training_under_another_name_is_set_aside(store, part):
     lines = resumed(store)
     assert len(lines) == 1 and f"two{ending} was written as one{ending}: set aside as" in lines[0]
     assert not list((store / part).iterdir())
+
+
+def test_a_digest_that_is_not_that_of_the_weights_is_set_aside(tmp_path):
+    (tmp_path / "baselines").mkdir()
+    network, note = (tmp_path / "baselines" / f"net{ending}" for ending in (".pt", ".sha256"))
+    weights = dict(weight=torch.ones(3))
+    write_checkpoint(network, {}, dict(model=weights))
+    for digest, kept in ((tensors_sha256(weights), True), ("0" * 64, False)):
+        note.write_text(digest)
+        with warnings.catch_warnings(record=True) as said: set_aside(tmp_path)
+        assert note.exists() == kept and len(said) == (not kept) and network.exists()
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", pickle.dumps(print)])
+def test_what_is_no_checkpoint_behind_a_right_digest_is_set_aside(store, content):
+    (store / "baselines").mkdir(exist_ok=True)
+    (store / "baselines" / "x.pt").write_bytes(sha256(content).digest() + content)
+    lines = resumed(store)
+    assert len(lines) == 1 and "x.pt is damaged: set aside as" in lines[0]
 
 
 @pytest.mark.parametrize("endings", [[".sha256"], [".pt"], [".pt", ".sha256"]], ids=["notes", "networks", "both"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from contextlib import contextmanager
 
 import pandas as pd
@@ -25,7 +26,8 @@ FOLDED = (parametrizations._WeightNorm, parametrizations._SpectralNorm)
 def made_plain(model: nn.Module) -> None:
     """Fold and convert what can be, and say so in one line on standard error."""
     done = []
-    if names := [name for name, module in model.named_modules() if _unmasked(module)]:
+    held = Counter(id(value) for module in model.modules() for value in module._parameters.values())
+    if names := [name for name, module in model.named_modules() if _unmasked(module, held)]:
         done.append(f"applied the pruning masks of torch to {', '.join(names)}")
     if names := [name for name, module in model.eval().named_modules() if _fold(module)]:
         done.append(f"folded weight or spectral normalisation into {', '.join(names)}")
@@ -139,9 +141,15 @@ def _named(kinds: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
 
 
-def _unmasked(module: nn.Module) -> bool:
+def _unmasked(module: nn.Module, held: Counter) -> bool:
+    """Apply the masks on a layer; `held`: how many layers hold each parameter, by its `id`."""
     masks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, prune.BasePruningMethod)]
-    for hook in masks: prune.remove(module, hook._tensor_name)
+    for hook in masks:
+        own = f"{hook._tensor_name}_orig"
+        value = module._parameters[own]
+        # a mask of this layer alone, on a weight that another one has, too
+        if held[id(value)] > 1: module._parameters[own] = nn.Parameter(value.detach().clone())
+        prune.remove(module, hook._tensor_name)
     return bool(masks)
 
 

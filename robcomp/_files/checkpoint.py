@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -34,11 +35,16 @@ def whole(path: str | Path) -> bool:
     return sha256(content[32:]).digest() == content[:32]
 
 
-def name_of(path: str | Path) -> str:
-    """The name that a whole checkpoint was written under; empty for one of an earlier version, or that is gone."""
-    if not Path(path).exists(): return ""
-    saved = torch.load(io.BytesIO(content_of(path)[32:]), map_location="cpu", weights_only=True)
-    return str(saved.get("file", "")) if isinstance(saved, dict) else ""
+def kept_at(path: str | Path) -> tuple[str, dict]:
+    """The name that a whole checkpoint was written under, and the state that it holds; an empty name for one of an
+    earlier version. ValueError in one line for what is no checkpoint."""
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            saved = torch.load(io.BytesIO(content_of(path)[32:]), map_location="cpu", weights_only=True)
+        return str(saved.get("file", "")), dict(saved["state"])
+    except Exception:  # torch.load raises many kinds
+        raise ValueError(f"{path} is damaged") from None
 
 
 def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:

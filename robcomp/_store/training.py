@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from robcomp._files.checkpoint import name_of, whole
+from robcomp._files.checkpoint import kept_at, whole
+from robcomp._files.digest import tensors_sha256
 from robcomp._store.shards import quarantine
 
 
 def check_training(path: Path) -> None:
     """One line about a training that is damaged, or was written under another name."""
+    if not path.exists(): return
     if not whole(path): raise ValueError(f"{path} is damaged")
-    if (name := name_of(path)) not in ("", path.name): raise ValueError(f"{path} was written as {name}")
+    name, state = kept_at(path)
+    if name not in ("", path.name): raise ValueError(f"{path} was written as {name}")
 
 
 def note_of(digest: str, path: Path) -> str:
@@ -31,8 +34,13 @@ def noted(path: Path) -> str:
 
 def check_note(path: Path) -> None:
     """One line about a note that holds no digest, or that of another network."""
-    if path.exists() and not noted(path.with_suffix(".pt")):
-        raise ValueError(f"{path} holds no digest of {path.with_suffix('.pt').name}")
+    if not path.exists(): return
+    network = path.with_suffix(".pt")
+    digest = noted(network)
+    if digest and network.exists():
+        weights = kept_at(network)[1].get("model")
+        if weights is not None and tensors_sha256(weights) != digest: digest = ""
+    if not digest: raise ValueError(f"{path} holds no digest of {network.name}")
 
 
 def set_aside(store: Path) -> None:
