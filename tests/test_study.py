@@ -172,7 +172,7 @@ def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, sa
     *[(dict(device=text), "device is cpu, cuda")
       for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")],
     *[(dict(device=text), f"device '{text}' is not on this machine") for text in ("cuda:7", "mps", "xpu:3")],
-    (dict(images="FOLDER"), "make one folder per class"),
+    (dict(images="FOLDER"), "make one per class"),
     (dict(folder="FOLDER/notes.txt/runs"), "folder is the name of a folder"),
     (dict(folder="FOLDER/read only"), "cannot write in .* [(]Read-only file system[)]"),
 ])
