@@ -274,7 +274,7 @@ def test_published_sizes_are_held_against_the_published_dense_file():
     assert table.dense_bytes.isna().all() and (table.compression_ratio[table.recipe == "dense"] == 1).all()
 
 
-@pytest.mark.parametrize("given", [None, 5, 1.5, [], {}])
+@pytest.mark.parametrize("given", [None, 5, 1.5, [], {}, (1, 2)])
 def test_what_holds_no_tables_is_refused_in_one_line(given):
     with pytest.raises(TypeError, match="this takes tables, as collect gives them, or a summary of them, got "):
         summarise(given)

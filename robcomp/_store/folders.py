@@ -50,7 +50,7 @@ def reading(path: Path) -> str:
 def check_tables(given: object) -> None:
     """Raises TypeError in one line for the name of a folder, where the tables are meant that are in it, and for what
     holds no tables; ValueError for a trial or a condition of one that is there twice."""
-    if given is None or isinstance(given, (int, float, list, dict, set)):
+    if given is None or type(given) is tuple or isinstance(given, (int, float, list, dict, set)):
         raise TypeError(f"this takes tables, as collect gives them, or a summary of them, got {type(given).__name__}")
     if not isinstance(given, (str, os.PathLike)): return _check_once(given)
     call = reading(Path(given)) or f"collect({str(given)!r})"
