@@ -297,7 +297,7 @@ def test_growing_images_resume_bit_for_bit(stop, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_checkpoint", write_and_stop)
         with pytest.raises(KeyboardInterrupt): fit(torn, data, GROWING, checkpoint=path, progress=False)
-    with pytest.raises(ValueError, match="other work .sizes '8.1.9.1.12.1' there, None here"):
+    with pytest.raises(ValueError, match="other settings .sizes 8.1.9.1.12.1 there, None here"):
         fit(wide_net(), data, Training(3, batch=16), checkpoint=path, progress=False)
     resumed = fit(torn, data, GROWING, checkpoint=path, progress=False)
     assert digest(torn) == digest(whole) and without_seconds(resumed).equals(without_seconds(history))
