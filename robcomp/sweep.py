@@ -25,7 +25,7 @@ from ._store.shards import existing_store, made_room, read_record, trial_files, 
 from ._store.training import set_aside
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
-from ._text.given import whole as whole_number
+from ._text.given import whole
 from ._text.stopping import resumable
 
 # %% ../nbs/45_sweep.ipynb #c542d224
@@ -226,7 +226,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
 ) -> list[Trial]:  # all trials of the recipes, failed ones included; then those of the models that were added
     "Run recipes without a finished trial; TypeError or ValueError for a wrong argument, RuntimeError for lost work."
     check_executor(executor)
-    added, study, together = study.added, on_device(study, device), whole_number("together", together, 1, 10_000)
+    added, study, together = study.added, on_device(study, device), whole("together", together, 1, 10_000)
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in ([recipes] if isinstance(recipes, str) else recipes)]

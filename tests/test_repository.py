@@ -284,3 +284,9 @@ def test_tables_on_pages_have_the_columns_of_today(path):
     former = r"<th[^>]*>(luck|distinct|numbers)</th>"
     outputs = [json.dumps(cell["outputs"]) for cell in json.loads(path.read_text())["cells"] if "outputs" in cell]
     assert not (found := re.search(former, "".join(outputs))), f"execute it again: it shows the column {found[1]}"
+
+
+@pytest.mark.parametrize("path", ALL_NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_hold_no_state_of_widgets(path):
+    """Megabytes that no page shows: a bar that has ended, an explorer without its kernel."""
+    assert "widgets" not in json.loads(path.read_text())["metadata"], "execution left the state of widgets: remove it"

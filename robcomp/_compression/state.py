@@ -306,14 +306,22 @@ def folded(model: nn.Module) -> nn.Module:
         except Exception: return model
 
 
+def _norms_and_before(traced: fx.GraphModule) -> tuple[set[str], set[str]]:
+    """The names of the batch normalisations that are called, and of the layers that they follow at once."""
+    parts = dict(traced.named_modules())
+    norms = [node for node in traced.graph.nodes
+             if node.op == "call_module" and isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
+    given = [node.args[0] for node in norms if node.args]
+    before = {node.target for node in given if isinstance(node, fx.Node) and node.op == "call_module"}
+    return {node.target for node in norms}, before
+
+
 @torch.no_grad()
 def _over_places(traced: fx.GraphModule, contract) -> bool:
     """May a batch normalisation behind a linear layer normalise places, as in (n, places, features), and not features?
     Known once an image was shown; without a contract it may."""
     parts, shapes = dict(traced.named_modules()), []
-    calls = [node for node in traced.graph.nodes if node.op == "call_module"]
-    before = {node.args[0].target for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)
-              and node.args and isinstance(node.args[0], fx.Node) and node.args[0].op == "call_module"}
+    _, before = _norms_and_before(traced)
     linear = [parts[name] for name in before if isinstance(parts[name], nn.Linear)]
     if not linear: return False
     if contract is None: return True
@@ -335,8 +343,6 @@ def _needed_before_norms(traced: fx.GraphModule) -> bool:
     parts, calls = dict(traced.named_modules()), [node for node in traced.graph.nodes if node.op == "call_module"]
     used = Counter(node.target for node in calls)
     used.update(node.target.rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
-    norms = [node for node in calls if isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
-    given = [node.args[0] for node in norms if node.args]
-    before = {node.target for node in given if isinstance(node, fx.Node) and node.op == "call_module"}
-    if any(hung_on(parts[name]) for name in (*before, *(node.target for node in norms))): return True
+    norms, before = _norms_and_before(traced)
+    if any(hung_on(parts[name]) for name in (*before, *norms)): return True
     return any(used[name] > 1 for name in before if isinstance(parts[name], COMPRESSIBLE))
