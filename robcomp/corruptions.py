@@ -18,7 +18,8 @@ from ._text.suggest import unknown
 from .arrays import source_of
 from .conditions import Condition, Corruption, conditions, deal_positions, owned
 from .images import Data
-from .published_corruptions import checked_images, checked_numbers, compiled, corrupt_checked, strengths_for
+from .published_corruptions import (Draws, checked_images, checked_numbers, compiled, corrupt_checked,
+                                           strengths_for)
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
 # %% ../nbs/15_corruptions.ipynb #164a9f45
@@ -58,7 +59,7 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     if isinstance(name, Corruption): return owned(images, name, severity, seed, numbers)
     strengths = strengths_for(images.shape[1], strengths)
     compiled(name)
-    return corrupt_checked(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+    return corrupt_checked(images, name, severity, Draws(seed, numbers), frost=frost, strengths=strengths)
 
 # %% ../nbs/15_corruptions.ipynb #396390aa
 def positions_by_condition(pairs: Sequence[Condition],  # clean first, which holds all
@@ -134,10 +135,10 @@ def suite_text(suite: "Suite",
 
 # %% ../nbs/15_corruptions.ipynb #2fbed1b9
 class Suite:
-    """Test images under conditions, made when they are asked for.
+    """Test images under conditions, made when asked for. `conditions` lists them, clean first; `batch(condition)` gives
+    images, labels and numbers of one, `positions(condition)` the numbers alone, `deal()` all numbers as a table.
 
-    Raises ValueError for what is unknown, named twice or out of range, and where official arrays do not fit.
-    """
+    Raises ValueError for what is unknown, named twice or out of range, and where official arrays do not fit."""
     def __init__(self,
                  data: Data,  # its test images are corrupted
                  *,

@@ -191,7 +191,7 @@ def check_size(size: int) -> int:
 
 # %% ../nbs/11_data.ipynb #2e9c3746
 class InputContract:
-    """The size and the normalisation of the images that a network expects.
+    """The size and the normalisation of the images that a network expects; `record()` gives them as a dictionary.
 
     Raises ValueError for a size that is no whole number from 1 to 16,384, for other than three means from -1e6 to 1e6
     and three standard deviations from 1e-6 to 1e6, and where all are those of values from 0 to 1."""

@@ -7,7 +7,7 @@ __all__ = ['evaluate']
 
 # %% ../nbs/38_evaluate.ipynb #b4c7354e
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from warnings import warn
@@ -155,13 +155,15 @@ def condition_row(found: np.ndarray,  # (4, n): correct, confidence, cross-entro
 # %% ../nbs/38_evaluate.ipynb #41655560
 BLOCK = 64 * 2**20  # bytes of pixels corrupted in one call
 
-def batches(suite, condition, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    "Images and labels of a condition, `batch` at a time."
+def batches(suite: Suite, condition: Condition, contract: InputContract, *,
+            batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    "Images of a condition as networks take them, and their labels, `batch` at a time."
     step = batch * max(1, BLOCK // (batch * suite.data.size**2 * 3))
     for start in range(0, len(suite.positions(condition)), step):
         images, labels, _ = suite.batch(condition, slice(start, start + step))
         for first in range(0, len(images), batch):
-            yield images[first:first + batch], labels[first:first + batch]
+            part = slice(first, first + batch)
+            yield as_input(images[part], contract, device=device), torch.as_tensor(labels[part]).to(device)
 
 # %% ../nbs/38_evaluate.ipynb #212b9321
 def adapted(module: nn.Module,  # with `.contract`; stays as it is
@@ -176,8 +178,8 @@ def adapted(module: nn.Module,  # with `.contract`; stays as it is
         raise ValueError(f"{name} has no batch normalisation with running statistics: it cannot adapt, leave adapt out")
     module, n = copy.deepcopy(module).to(device), len(suite.positions(condition))
     parts = -(-n // batch)
-    shown = batches(suite, condition, -(-n // parts))
-    recalibrate(module, (as_input(images, module.contract, device=device) for images, _ in shown))
+    shown = batches(suite, condition, module.contract, batch=-(-n // parts), device=device)
+    recalibrate(module, (x for x, _ in shown))
     return module
 
 # %% ../nbs/38_evaluate.ipynb #9fdb85cb
@@ -204,18 +206,18 @@ def ready_for(models: Mapping[str, nn.Module], suite: Suite, condition: Conditio
 
 # %% ../nbs/38_evaluate.ipynb #e0400002
 def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and network by name
-                   suite: Suite, condition: Condition, contract: InputContract, *,
-                   batch: int, device: torch.device, bar=None) -> list[dict]:
+                   condition: Condition,
+                   shown: Iterable[tuple[Tensor, Tensor]],  # its images and labels, as `batches` gives them
+                   *, classes: int, bar=None) -> list[dict]:
     "The rows of one condition, each image corrupted once for all networks."
     answers, rows = {name: [] for name in ready}, []
-    for images, labels in batches(suite, condition, batch):
-        x, y = as_input(images, contract, device=device), torch.as_tensor(labels).to(device)
+    for x, y in shown:
         for name, (_, answer) in ready.items():
             answers[name].append(kept_answers(answer(x), y))
             if bar: bar.update(len(y))
     for name, parts in answers.items():
         found = checked_numbers(torch.cat(parts, 1).cpu().numpy(), f"{name} under {' '.join(map(str, condition))}")
-        row = condition_row(found, classes=len(suite.data.classes)) | dict(engine=ready[name][0])
+        row = condition_row(found, classes=classes) | dict(engine=ready[name][0])
         rows.append(dict(name=name, corruption=condition.corruption, severity=condition.severity) | row)
     return rows
 
@@ -231,7 +233,8 @@ def evaluate(
 ) -> pd.DataFrame:  # a row per model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "Evaluate every model on every image of every condition; ValueError for models that do not fit the suite."
     device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole("batch", batch, 1, 10**6)
-    contract = shared_contract(models, len(suite.data.classes))
+    classes = len(suite.data.classes)
+    contract = shared_contract(models, classes)
     if suite.adapt and engine == "onnxruntime":
         raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
     options = dict(engine="torch" if suite.adapt else engine, device=device)
@@ -241,6 +244,7 @@ def evaluate(
         for name, (_, answer) in ready.items(): check_apart(answer, as_input(first[:8], contract, device=device), name)
         for condition in suite.conditions:
             if suite.adapt: ready = ready_for(models, suite, condition, batch=batch, device=device)
-            rows += condition_rows(ready, suite, condition, contract, batch=batch, device=device, bar=bar)
+            shown = batches(suite, condition, contract, batch=batch, device=device)
+            rows += condition_rows(ready, condition, shown, classes=classes, bar=bar)
             bar.set_postfix_str(f"{condition.corruption} {condition.severity}")
     return pd.DataFrame(rows)

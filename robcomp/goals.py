@@ -17,7 +17,7 @@ from .results import DIRECTIONS
 
 # %% ../nbs/55_goals.ipynb #83bc50d5
 class Goals:
-    """What is wanted: columns, and whether more or less of each is better.
+    """What is wanted: columns (`names`), and whether more (`maximise`) or less of each is better.
 
     Raises ValueError for a column that is no measure, or a direction that is neither max nor min."""
     def __init__(self,

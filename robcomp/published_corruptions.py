@@ -9,6 +9,7 @@ __all__ = []
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -121,19 +122,23 @@ def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
         case "jpeg_compression": return over(images, _kernels.jpeg, _tables.cosines(), _tables.steps(strength))
 
 # %% ../nbs/12_published_corruptions.ipynb #643f2ca9
+class Draws(NamedTuple):
+    "What random numbers depend on, besides the corruption and its severity."
+    seed: int  # 0 or more
+    numbers: np.ndarray  # (n,) int64, which image each is
+
 def corrupt_with_draws(images: np.ndarray,  # (n, size, size, 3) uint8
-          name: str,  # one of the seven
-          severity: int,  # 1 to 5
-          seed: int,
-          numbers: np.ndarray,  # (n,) int64 image numbers
-          *,
-          frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
-          strengths: str = "cifar",  # or imagenet
+                       name: str,  # one of the seven
+                       severity: int,  # 1 to 5
+                       draws: Draws,
+                       *,
+                       frost: str | Path = "own",  # own, imagecorruptions, or a folder of pictures
+                       strengths: str = "cifar",  # or imagenet
 ) -> np.ndarray:  # as given
     "The images under glass, snow, frost ..."
     from robcomp._corruptions import weather as _weather
     more = dict(pictures=frost) if name == "frost" else {}
-    return getattr(_weather, name)(images, severity, seed, numbers, strengths=strengths, **more)
+    return getattr(_weather, name)(images, severity, *draws, strengths=strengths, **more)
 
 # %% ../nbs/12_published_corruptions.ipynb #a27dbd6f
 SIDES = range(8, 513)  # pixels a side that the kernels are made for
@@ -163,12 +168,12 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
 # %% ../nbs/12_published_corruptions.ipynb #c0ffee13
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
-def corrupt_checked(images: np.ndarray, name: str, severity: int, seed: int, numbers: np.ndarray,
-            *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
+def corrupt_checked(images: np.ndarray, name: str, severity: int, draws: Draws,
+                    *, frost: str | Path = "own", strengths: str = "cifar") -> np.ndarray:
     "The images corrupted; all arguments are known to be right."
-    if name in NOISES: return sample_bytes(images, name, severity, seed, numbers, strengths)
+    if name in NOISES: return sample_bytes(images, name, severity, *draws, strengths)
     if name in STRENGTH: return corrupt_without_draws(images, name, severity, strengths)
-    return corrupt_with_draws(images, name, severity, seed, numbers, frost=frost, strengths=strengths)
+    return corrupt_with_draws(images, name, severity, draws, frost=frost, strengths=strengths)
 
 # %% ../nbs/12_published_corruptions.ipynb #2aad3ee4
 @lru_cache
@@ -178,4 +183,4 @@ def compiled(name: str,  # one of the 19
     try: from robcomp._corruptions.threads import notice
     except ImportError: raise ImportError("the corruptions are compiled by numba: pip install numba") from None
     with notice(f"robcomp: compiling {name}, once on this machine"):
-        corrupt_checked(np.zeros((1, 8, 8, 3), np.uint8), name, 1, 0, np.arange(1))
+        corrupt_checked(np.zeros((1, 8, 8, 3), np.uint8), name, 1, Draws(0, np.arange(1)))

@@ -156,8 +156,6 @@ MANY_PARAMETERS = {
     *"schedule.Training corruptions.Suite baseline.Study stages.Means schema.Trial".split(),
     # what decides the result, and besides where it runs, what it shows and where it is kept: options of one call
     *"training.fit sweep.sweep corruptions.corrupt".split(),
-    # the arguments of `corrupt`, known to be right, on their way to the loops; one condition on its way to the network
-    *"published_corruptions.corrupt_checked published_corruptions.corrupt_with_draws evaluate.condition_rows".split(),
     # loops that numba compiles: they take arrays and numbers, and no values of ours
     *"""kmeans._lloyd draws._draw frost._frost_kernel kernels.sample snow._snow_kernel
     spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split()}

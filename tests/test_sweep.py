@@ -727,7 +727,7 @@ def told(value):
     return future
 
 
-@pytest.mark.parametrize("value", [None, "done", True, {}, MagicMock()], ids=str)
+@pytest.mark.parametrize("value", [None, "done", True, {}, MagicMock()], ids=lambda value: type(value).__name__)
 def test_a_piece_that_was_never_done_is_lost(tmp_path, value):
     with pytest.raises(RuntimeError, match="pieces were lost .*it came back with .*, so it was never done") as error:
         sweep(study(), RECIPES, tmp_path, executor=Answering(lambda: told(value)), progress=False)
