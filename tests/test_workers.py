@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
 import pandas as pd
 import pytest
@@ -505,6 +506,20 @@ def test_a_damaged_packed_file_does_not_replace_a_whole_one(whole, tmp_path, spo
     merge([damaged], sound)
     for store in (sound, tmp_path / "into"):
         assert (store / "artifacts" / victim.name).read_bytes() == (whole[1] / "artifacts" / victim.name).read_bytes()
+
+
+def test_a_packed_file_under_the_name_of_another_trial_is_named_when_it_is_left_out(whole, tmp_path):
+    store = tmp_path / "store"
+    merge([whole[1]], store)
+    one, other = sorted((store / "artifacts").iterdir())[:2]
+    one.write_bytes(other.read_bytes())
+    with pytest.warns(UserWarning, match=f"{one.name} is not the packed file of trial {one.stem} .*: left out"):
+        merge([store], tmp_path / "into")
+    assert not (tmp_path / "into" / "artifacts" / one.name).exists()
+    with warnings.catch_warnings():  # the whole file comes from the other store
+        warnings.simplefilter("error")
+        merge([store, whole[1]], tmp_path / "both")
+    same(tmp_path / "both", whole)
 
 
 def test_a_plan_makes_the_trials_of_the_experiment_notebooks():

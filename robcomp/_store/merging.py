@@ -73,18 +73,23 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
     disagree."""
     stores = [into, *stores]
     records, trials = agreed_trials(stores)
-    chosen = {part: {} for part in CHECKS} | dict(trials=trials, deals=agreed_deals(stores))
+    chosen, others = {part: {} for part in CHECKS} | dict(trials=trials, deals=agreed_deals(stores)), {}
     for part in chosen:
         if part in ("trials", "deals"): continue
         for unit in (unit for store in stores for unit in units(store, part)):
             name = unit[0].stem
-            if part == "artifacts" and not _belongs(unit[0], records.get(name, {}), trials.get(name)): continue
+            if part == "artifacts" and not _belongs(unit[0], records.get(name, {}), trials.get(name)):
+                others[name] = unit[0]
+                continue
             held = chosen[part].get(name)
             # the same cells with other recipes: both are kept
             if part in ("plans", "requests") and held and held[0].read_bytes() != unit[0].read_bytes():
                 name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
             if held is None or len(unit) > len(held): chosen[part][name] = unit
             if part == "baselines" and held: compare_networks(held, unit)
+    for name, path in others.items():
+        if name in trials and name not in chosen["artifacts"]:
+            warn(f"{path} is not the packed file of trial {name} ({records[name]['recipe']}): left out", stacklevel=3)
     return {
         into / part / f"{name}{path.suffix}": path
         for part, found in chosen.items()
