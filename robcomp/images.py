@@ -50,7 +50,7 @@ class Data:
 
     Raises ValueError where a part is empty, has images of another size or labels beyond the classes."""
     def __init__(self,
-                 name: str,  # stands in the key of every trial: the same name means the same pixels and split
+                 name: str,  # stands in the key of every trial; a store refuses other images under a name it knows
                  train: Images,  # for fitting weights
                  calibration: Images,  # part of the training images, for quantization ranges; labels are not used there
                  test: Images,  # for judging

@@ -13,9 +13,9 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from ._files.atomic import writable_folder
 from ._files.digest import tensors_sha256
 from ._files.progress import progress as progress_bar
+from ._store.datasets import opened
 from ._store.shards import finished, write_deal, write_trial
 from .baseline import Study, baseline, elsewhere_name
 from .checked_answers import checked_answers
@@ -93,11 +93,10 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
 
     Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
     check_asked(models, study)
-    folder, few = writable_folder(folder), study.data.calibration
+    folder, few = opened(folder, study.data), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:
         for name, model in models.items(): checked_answers(model, few, study.data.classes, name=name)
-    writable_folder(folder / "trials")
     dense = dict(weights="") if arch else dense_of(study, folder, progress=progress)
     shared = dict(arch=arch or study.arch, weights=dense["weights"], few=few)
     trials = {trial_of(name, model, study, **shared): model for name, model in models.items()}

@@ -110,7 +110,7 @@ class Faulty:
 def run(store: Path) -> None: sweep(study(), RECIPES, store, progress=False)
 
 
-def some(store: Path, rng: random.Random, parts=("trials", "deals", "beginnings")) -> Path | None:
+def some(store: Path, rng: random.Random, parts=("trials", "deals", "beginnings", "datasets")) -> Path | None:
     found = sorted(path for part in parts for path in (store / part).glob("*") if not path.name.endswith(".partial"))
     return rng.choice(found) if found else None
 

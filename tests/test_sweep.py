@@ -34,10 +34,11 @@ from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
-from robcomp.data import InputContract, contract_of, load
+from robcomp.data import Images, InputContract, contract_of, load
 from robcomp.models import model_from, weights_sha256
 from robcomp.results import summarise
 from robcomp.training import Training, fit
+from robcomp.workers import merge
 from tests.attacks import study as attacked_study
 
 RECIPES = ["dense", "prune0.5", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.5+tune1+cluster4", "cluster4+int8",
@@ -903,3 +904,50 @@ def test_a_choice_leads_to_its_packed_file(tmp_path):
     key = table[table.recipe == "int8"].key.iloc[0]
     file = store_status(tmp_path).set_index("key").file[key]
     assert unpack(file, module=small_study()._model).recipe == "int8"
+
+
+# -- other images under a name that a store knows --
+
+def with_data(part=None, change=None):
+    """The study of three layers, with the images or labels of one part changed under the same name."""
+    mine = study()
+    if part:
+        held = getattr(mine.data, part)
+        pixels, labels = held.images.copy(), held.labels.copy()
+        if change == "pixel": pixels[0, 0, 0, 0] ^= 1
+        else: labels[0] = 1 - labels[0]
+        setattr(mine.data, part, Images(pixels, labels))
+    return mine
+
+
+@pytest.mark.parametrize("change", ["pixel", "label"])
+@pytest.mark.parametrize("part", ["train", "calibration", "test"])
+def test_other_images_under_a_known_name_are_refused(tmp_path, part, change):
+    sweep(with_data(), ["dense"], tmp_path, progress=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds results on other images or labels under the name 'noise'") as error:
+        sweep(with_data(part, change), ["dense", "int8"], tmp_path, progress=False)
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert [trial.recipe for trial in sweep(with_data(), ["dense"], tmp_path, progress=False)] == ["dense"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff", None], ids=str)
+def test_a_damaged_note_on_images_is_set_aside_and_written_again(tmp_path, damage):
+    sweep(with_data(), ["dense"], tmp_path, progress=False)
+    note, = (tmp_path / "datasets").iterdir()
+    kept = note.read_bytes()
+    note.write_bytes(kept.replace(b'"sha256":"', b'"sha256":"f', 1) if damage is None else damage)
+    with pytest.warns(UserWarning, match="set aside") as said: sweep(with_data(), ["dense"], tmp_path, progress=False)
+    assert note.read_bytes() == kept and not any("\n" in str(one.message) for one in said)
+
+
+def test_stores_with_other_images_under_one_name_are_not_merged(tmp_path):
+    for store, given in dict(one=with_data(), same=with_data(), other=with_data("test", "pixel")).items():
+        sweep(given, ["dense"], tmp_path / store, progress=False)
+    with pytest.raises(ValueError, match="hold results on different images under the name 'noise'; nothing was merged"):
+        merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into")
+    assert not (tmp_path / "into").exists()
+    merge([tmp_path / "one", tmp_path / "same"], tmp_path / "into")
+    with pytest.raises(ValueError, match="other images or labels"):
+        sweep(with_data("test", "pixel"), ["dense"], tmp_path / "into", progress=False)

@@ -1,6 +1,5 @@
 """What a folder holds: a store, tables, or neither, and which call reads it.
 
-    opened(path) -> Path          a store, made where it is absent
     is_store(path) -> bool        has it the folders of a store, with trials in them or not yet?
     store_in(path) -> Path        the store itself, or the one in a subfolder; None where there is none
     holds_tables(path) -> bool    as `write_tables` fills a folder
@@ -14,19 +13,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from robcomp._files.atomic import writable_folder
 
 
 def is_store(path: Path) -> bool:
     """Has a folder the parts of a store? A sweep and a worker make them before the first trial is done."""
     return any((path / part).is_dir() for part in ("trials", "plans"))
-
-
-def opened(path: str | Path) -> Path:
-    """A folder as a store, made where it is absent."""
-    folder = writable_folder(path).absolute()
-    for part in ("trials", "artifacts"): writable_folder(folder / part)
-    return folder
 
 
 def store_in(path: Path) -> Path | None:

@@ -1,13 +1,15 @@
-"""Stores brought together. What a store holds goes in units: a file, or two that belong together.
+"""Stores brought together. What a store holds goes in units, which are copied whole or not at all:
 
-trials deals data plans a file each keys notes of workers, joined artifacts the packed file of a trial, as long as the
-trial's record says beginnings notes and packed file, both or none baselines a dense network or its training under way,
-and the digest of one whose training has ended training tunings under way
+    trials deals data datasets plans requests training    a file each
+    artifacts      the packed file of a trial, as long as the trial's record names it
+    beginnings     notes and packed file
+    baselines      a dense network, and its digest once its training has ended
+    keys           notes of workers, joined
 
 Each is held to the check that the store itself holds it to; what is damaged is named in a warning and left out. Where
-several stores have a unit, the one that is further counts, else the first store's. Trials and deals that contradict
-each other are refused before anything is copied. Claims belong to processes, `checked` and `damaged` to one folder:
-they are not merged."""
+several stores have a unit, the one that is further counts, else the first store's. Trials, deals and data sets that
+contradict each other are refused before anything is copied. Claims belong to processes, `checked` and `damaged` to one
+folder: they are not merged."""
 from __future__ import annotations
 
 import json
@@ -20,6 +22,7 @@ from warnings import warn
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
+from robcomp._store.datasets import read_dataset
 from robcomp._store.devices import computed_on
 from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
@@ -38,7 +41,7 @@ def check_notes(path: Path) -> None:
 
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {
-    "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
+    "datasets": {".json": read_dataset}, "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
     "baselines": {".pt": check_training, ".sha256": check_note},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
     "requests": {".json": read_request},
@@ -72,10 +75,12 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
     """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores
     disagree."""
     stores = [into, *stores]
+    datasets = agreed_datasets(stores)
     records, trials = agreed_trials(stores)
-    chosen, others = {part: {} for part in CHECKS} | dict(trials=trials, deals=agreed_deals(stores)), {}
-    for part in chosen:
-        if part in ("trials", "deals"): continue
+    agreed = dict(datasets=datasets, deals=agreed_deals(stores), trials=trials)
+    chosen, others = {part: {} for part in CHECKS} | agreed, {}
+    for part in CHECKS:
+        if part in agreed: continue
         for unit in (unit for store in stores for unit in units(store, part)):
             name = unit[0].stem
             if part == "artifacts" and not _belongs(unit[0], records.get(name, {}), trials.get(name)):
@@ -130,6 +135,19 @@ def difference(mine: Mapping, my_rows: Mapping, theirs: Mapping, their_rows: Map
         missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
         if name not in FREE and mine[name] != theirs[name] and not missing: return name
     return next((name for name in my_rows if not my_rows[name].equals(their_rows[name])), "")
+
+
+def agreed_datasets(stores: Iterable[Path]) -> dict[str, list[Path]]:
+    """The note on each data set."""
+    chosen = {}
+    for unit in (unit for store in stores for unit in units(store, "datasets")):
+        path, = unit
+        held, = chosen.setdefault(path.stem, unit)
+        (name, mine), (_, theirs) = read_dataset(held), read_dataset(path)
+        if mine != theirs:
+            raise ValueError(f"{held.parents[1]} and {path.parents[1]} hold results on different images under the name "
+                             f"{name!r}; nothing was merged")
+    return chosen
 
 
 def agreed_deals(stores: Iterable[Path]) -> dict[str, list[Path]]:
