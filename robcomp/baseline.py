@@ -83,8 +83,7 @@ def elsewhere_name(name: str, model: Elsewhere) -> str:
 
 # %% ../nbs/40_baseline.ipynb #a298aad2
 class Study:
-    """What the trials of a sweep have in common. `data` holds its images, `suite` the test images under its conditions,
-    `add(name, model)` puts a model of another tool, from `from_onnx` or `from_predict`, beside its recipes."""
+    "What trials of a sweep share: images `data`, conditions `suite`; `add(name, model)` adds a model of another tool."
     def __init__(self,
                  data: Data | str | Path,  # or digits, cifar10, cifar100, cifar10.1; or a data set filed in a store
                  model: nn.Module | str,  # or resnet50, resnet50_pooled, vgg19, mobilenetv2

@@ -155,8 +155,7 @@ def condition_row(found: np.ndarray,  # (4, n): correct, confidence, cross-entro
 # %% ../nbs/38_evaluate.ipynb #41655560
 BLOCK = 64 * 2**20  # bytes of pixels corrupted in one call
 
-def batches(suite: Suite, condition: Condition, contract: InputContract, *,
-            batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(suite, condition, contract, *, batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     "Images of a condition as networks take them, and their labels, `batch` at a time."
     step = batch * max(1, BLOCK // (batch * suite.data.size**2 * 3))
     for start in range(0, len(suite.positions(condition)), step):
@@ -177,9 +176,8 @@ def adapted(module: nn.Module,  # with `.contract`; stays as it is
     if not running_norms(module):
         raise ValueError(f"{name} has no batch normalisation with running statistics: it cannot adapt, leave adapt out")
     module, n = copy.deepcopy(module).to(device), len(suite.positions(condition))
-    parts = -(-n // batch)
-    shown = batches(suite, condition, module.contract, batch=-(-n // parts), device=device)
-    recalibrate(module, (x for x, _ in shown))
+    alike = -(-n // -(-n // batch))  # images in each of the batches, which are as equal as can be
+    recalibrate(module, (x for x, _ in batches(suite, condition, module.contract, batch=alike, device=device)))
     return module
 
 # %% ../nbs/38_evaluate.ipynb #9fdb85cb
@@ -205,9 +203,8 @@ def ready_for(models: Mapping[str, nn.Module], suite: Suite, condition: Conditio
     return {name: ("torch, adapted", deployed(model, device)) for name, model in moved.items()}
 
 # %% ../nbs/38_evaluate.ipynb #e0400002
-def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and network by name
-                   condition: Condition,
-                   shown: Iterable[tuple[Tensor, Tensor]],  # its images and labels, as `batches` gives them
+def condition_rows(ready: Mapping[str, tuple[str, Callable]], condition: Condition,  # engine and network by name
+                   shown: Iterable[tuple[Tensor, Tensor]],  # images and labels, as `batches` gives them
                    *, classes: int, bar=None) -> list[dict]:
     "The rows of one condition, each image corrupted once for all networks."
     answers, rows = {name: [] for name in ready}, []
@@ -217,8 +214,8 @@ def condition_rows(ready: Mapping[str, tuple[str, Callable]],  # engine and netw
             if bar: bar.update(len(y))
     for name, parts in answers.items():
         found = checked_numbers(torch.cat(parts, 1).cpu().numpy(), f"{name} under {' '.join(map(str, condition))}")
-        row = condition_row(found, classes=classes) | dict(engine=ready[name][0])
-        rows.append(dict(name=name, corruption=condition.corruption, severity=condition.severity) | row)
+        place, engine = dict(name=name, **condition._asdict()), dict(engine=ready[name][0])
+        rows.append(place | condition_row(found, classes=classes) | engine)
     return rows
 
 # %% ../nbs/38_evaluate.ipynb #72335c20
@@ -233,8 +230,7 @@ def evaluate(
 ) -> pd.DataFrame:  # a row per model and condition: name, engine and `schema.ROW_COLUMNS` without key
     "Evaluate every model on every image of every condition; ValueError for models that do not fit the suite."
     device, first, rows, batch = pick_device(device), suite.data.test.images[:32], [], whole("batch", batch, 1, 10**6)
-    classes = len(suite.data.classes)
-    contract = shared_contract(models, classes)
+    contract = shared_contract(models, len(suite.data.classes))
     if suite.adapt and engine == "onnxruntime":
         raise ValueError("a network that adapts is another one under each condition: pass engine='torch'")
     options = dict(engine="torch" if suite.adapt else engine, device=device)
@@ -245,6 +241,6 @@ def evaluate(
         for condition in suite.conditions:
             if suite.adapt: ready = ready_for(models, suite, condition, batch=batch, device=device)
             shown = batches(suite, condition, contract, batch=batch, device=device)
-            rows += condition_rows(ready, condition, shown, classes=classes, bar=bar)
+            rows += condition_rows(ready, condition, shown, classes=len(suite.data.classes), bar=bar)
             bar.set_postfix_str(f"{condition.corruption} {condition.severity}")
     return pd.DataFrame(rows)

@@ -52,8 +52,8 @@ def check_images(store: Path, data: Data) -> None:
         except ValueError as error: quarantine(path, str(error))
         else:
             if known == digest: return
-            raise ValueError(f"{store} holds results on other images or labels under the name {data.name!r}: give these "
-                             "a name of their own, Data('another name', ...), or use another folder")
+            raise ValueError(f"{store} holds results on other images or labels under the name {data.name!r}: give "
+                             "these a name of their own, Data('another name', ...), or use another folder")
     writable_folder(path.parent)
     with replacing(made_room(path), "w") as file: file.write(canonical(_note(data.name, digest)))
 

@@ -41,7 +41,8 @@ def check_notes(path: Path) -> None:
 
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {
-    "datasets": {".json": read_dataset}, "deals": {".parquet": read_deal}, "data": {".images": read_container}, "training": {".tune": check_training},
+    "datasets": {".json": read_dataset}, "deals": {".parquet": read_deal}, "data": {".images": read_container},
+    "training": {".tune": check_training},
     "baselines": {".pt": check_training, ".sha256": check_note},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
     "requests": {".json": read_request},
