@@ -15,7 +15,7 @@ import torch
 
 from ._files.digest import tensors_sha256
 from ._files.progress import progress as progress_bar
-from ._store.datasets import opened
+from ._store.identity import opened
 from ._store.shards import finished, write_deal, write_trial
 from .baseline import Study, baseline, elsewhere_name
 from .checked_answers import checked_answers
@@ -93,7 +93,7 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
 
     Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
     check_asked(models, study)
-    folder, few = opened(folder, study.data), study.data.calibration
+    folder, few = opened(folder, study), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:
         for name, model in models.items(): checked_answers(model, few, study.data.classes, name=name)

@@ -34,6 +34,20 @@ def in_percent(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives
     elif name == "tune": yield "tune takes a number", "", "tune3"
 
 # %% ../nbs/01_slips.ipynb #f5a6a5b0
+NAMES = {  # what other tools write: how it is called here, and the stage
+    r"(?:fp|float)16": ("half precision is called half", "half"),
+    r"(?:w|int_?)?(\d)[-_ ]?bits?": ("quantization is called by its grid", r"int\1"),
+    r"k-?means(\d+)": ("shared values are called cluster", r"cluster\1"),
+    r"prune([1-9]\d)(:\w+)?": ("the amount is a fraction", r"prune0.\1\2"),
+    r"(?:prune)?2:4": ("two of four weights is an option of prune", "prune0.5:2of4"),
+    r"(prune[\d.]+):(?:channels|filters?|structured)": ("whole channels are the option channel", r"\1:channel"),
+}
+
+def other_names(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives them
+    "Names that other tools have for a stage."
+    for pattern, (called, stage) in NAMES.items():
+        if match := re.fullmatch(pattern, text): yield called, match.expand(stage), ""
+
 def slips(text: str,  # one stage, as it was typed
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."
@@ -46,7 +60,7 @@ def slips(text: str,  # one stage, as it was typed
     parts = [part.strip() for part in re.split(r"->|>>|[,;>|&/]", text)]
     if all(parts): yield "stages are joined by +", "+".join(parts), ""
     yield from in_percent(re.sub(r"[-_=()\s]", "", small))
-    if text in ("fp16", "float16"): yield "half precision is called half", "half", ""
+    yield from other_names(small)
     if bits := re.fullmatch(r"(?:quantize|quantise|quant|q)([0-9]*)(:\w+)?", text):
         yield "quantization is called by its grid", f"int{bits[1] or 8}{bits[2] or ''}", "int8"
 
@@ -75,6 +89,7 @@ def stage_hint(text: str,
     "What to write instead of the usual slips; what is to be written is a recipe."
     if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
     if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or let it stand alone"
+    if text.lower() in ("none", "base", "baseline", "original", "identity"): return "the empty recipe is called dense"
     for wrong, meant, instead in slips(text):
         if meant == text: continue
         if better := mended(meant, read): return f"{wrong}: write {better}"

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../nbs/21_steps.ipynb #87141c9b
 import copy
+from warnings import warn
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._compression.place import in_channels_last
+from ._text.errors import first_line
 from .data import InputContract, as_input
 from .schedule import MOMENTUM, SHARE, Training
 
@@ -51,6 +53,14 @@ def has_bf16(device: torch.device) -> bool:
     units = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
 
+def scores_in_bf16(model: nn.Module, x: Tensor) -> Tensor | None:
+    "Scores by products in bfloat16; None, with a warning, of a network with an operation that takes one format alone."
+    try:
+        with torch.autocast(x.device.type, torch.bfloat16): return model(x)
+    except RuntimeError as error:
+        if "dtype" not in str(error) and "BFloat16" not in str(error): raise
+        warn(f"{model.arch} trains in float32: it does not run in bfloat16 ({first_line(error)})", stacklevel=5)
+
 # %% ../nbs/21_steps.ipynb #694ab485
 def shrunk(images: Tensor,  # (n, side, side, 3) uint8
            size: int,  # pixels a side, at most as many as the images have
@@ -70,16 +80,17 @@ class Step:
                  *,
                  teacher: nn.Module | None = None,  # a copy of it is used
     ):
-        self.model, self.training, self.device = model, training, device
-        if teacher: teacher = in_channels_last(copy.deepcopy(teacher), device).eval()
-        self.teacher = teacher
+        self.model, self.training, self.device, self.reduced = model, training, device, has_bf16(device)
+        self.teacher = teacher and in_channels_last(copy.deepcopy(teacher), device).eval()
         self.optimizer = optimizer_of(model, training)
         self.size = model.contract.size  # pixels a side of the images that the network gets
 
     def scores(self, model: nn.Module, images: Tensor) -> Tensor:  # (n, classes) float32
         contract = InputContract(self.size, model.contract.mean, model.contract.std)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
-            return model(as_input(images, contract, device=self.device)).float()
+        x = as_input(images, contract, device=self.device)
+        scores = scores_in_bf16(model, x) if self.reduced else None
+        self.reduced &= scores is not None
+        return (model(x) if scores is None else scores).float()
 
     def __call__(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:  # (2,): loss, share correct
         for group in self.optimizer.param_groups: group["lr"] = rate

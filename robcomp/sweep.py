@@ -19,7 +19,7 @@ import pandas as pd
 from ._store.checked import Checked, statuses
 from ._store.claims import Claims, Watch
 from ._store.closing import nothing_came, say_how_it_went
-from ._store.datasets import opened
+from ._store.identity import opened
 from ._store.requests import write_request
 from ._store.shards import existing_store, made_room, read_record, trial_files, write_deal
 from ._store.training import set_aside
@@ -230,7 +230,7 @@ def sweep(study: Study,  # data, network, conditions, training, device
     if added: check_asked(added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in ([recipes] if isinstance(recipes, str) else recipes)]
-    folder = opened(folder, study.data)
+    folder = opened(folder, study)
     repaired(folder, [])  # a starting network that is damaged is trained again
     trials = planned(study, recipes, folder, executor=executor, progress=progress)
     write_deal(folder, study.suite.deal())

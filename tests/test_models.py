@@ -477,3 +477,16 @@ def test_a_mask_of_torch_stays_with_its_layer():
     expected = network(x).detach()
     mine = model_from(network, name="tied", classes=6, contract=CIFAR_CONTRACT)
     assert torch.equal(mine(x), expected) and (mine[4].weight != 0).all()
+
+
+def test_complex_numbers_are_refused_in_one_line():
+    class Fourier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.filter, self.linear = nn.Parameter(torch.randn(3, 32, 17, dtype=torch.cfloat)), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.linear(torch.fft.irfft2(torch.fft.rfft2(x) * self.filter).mean((2, 3)))
+    with pytest.raises(ValueError, match="'fourier' has complex numbers in filter: .*view_as_real") as error:
+        model_from(Fourier(), name="fourier", classes=4, contract=InputContract(32, (128.,) * 3, (64.,) * 3))
+    assert "\n" not in str(error.value)

@@ -15,6 +15,7 @@ import time
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from hashlib import sha256
+from itertools import product
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -925,7 +926,8 @@ def with_data(part=None, change=None):
 def test_other_images_under_a_known_name_are_refused(tmp_path, part, change):
     sweep(with_data(), ["dense"], tmp_path, progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match="holds results on other images or labels under the name 'noise'") as error:
+    said = "holds results on 'noise' with other (images|labels or classes).*: give"
+    with pytest.raises(ValueError, match=said) as error:
         sweep(with_data(part, change), ["dense", "int8"], tmp_path, progress=False)
     assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -937,7 +939,7 @@ def test_a_damaged_note_on_images_is_set_aside_and_written_again(tmp_path, damag
     sweep(with_data(), ["dense"], tmp_path, progress=False)
     note, = (tmp_path / "datasets").iterdir()
     kept = note.read_bytes()
-    note.write_bytes(kept.replace(b'"sha256":"', b'"sha256":"f', 1) if damage is None else damage)
+    note.write_bytes(kept.replace(b'"labels":"', b'"labels":"f', 1) if damage is None else damage)
     with pytest.warns(UserWarning, match="set aside") as said: sweep(with_data(), ["dense"], tmp_path, progress=False)
     assert note.read_bytes() == kept and not any("\n" in str(one.message) for one in said)
 
@@ -945,9 +947,75 @@ def test_a_damaged_note_on_images_is_set_aside_and_written_again(tmp_path, damag
 def test_stores_with_other_images_under_one_name_are_not_merged(tmp_path):
     for store, given in dict(one=with_data(), same=with_data(), other=with_data("test", "pixel")).items():
         sweep(given, ["dense"], tmp_path / store, progress=False)
-    with pytest.raises(ValueError, match="hold results on different images under the name 'noise'; nothing was merged"):
+    with pytest.raises(ValueError, match="hold results on 'noise', one with other images; nothing was merged"):
         merge([tmp_path / "one", tmp_path / "other"], tmp_path / "into")
     assert not (tmp_path / "into").exists()
     merge([tmp_path / "one", tmp_path / "same"], tmp_path / "into")
-    with pytest.raises(ValueError, match="other images or labels"):
+    with pytest.raises(ValueError, match="with other images"):
         sweep(with_data("test", "pixel"), ["dense"], tmp_path / "into", progress=False)
+
+
+def given(act=nn.ReLU, mean=128.):
+    """A study whose network has these weights, and this forward pass and contract."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), act(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    model = model_from(net, name="own", classes=2, contract=InputContract(32, (mean,) * 3, (64,) * 3))
+    return Study(study().data, model, conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=20))
+
+
+@pytest.mark.parametrize("changed, said", [
+    (dict(mean=100.), "another contract"), (dict(act=nn.Tanh), "the same weights and another forward pass")], ids=str)
+def test_another_network_with_known_weights_is_refused(tmp_path, changed, said):
+    sweep(given(), ["dense"], tmp_path / "store", progress=False)
+    sweep(given(), ["dense"], tmp_path / "store", progress=False)
+    with pytest.raises(ValueError, match=f"holds results on 'own' with {said}: give this one a name") as error:
+        sweep(given(**changed), ["dense"], tmp_path / "store", progress=False)
+    assert "\n" not in str(error.value)
+    sweep(given(**changed), ["dense"], tmp_path / "other", progress=False)
+    with pytest.raises(ValueError, match=f"on 'own', one with {said}; nothing was merged"):
+        merge([tmp_path / "store", tmp_path / "other"], tmp_path / "into")
+
+
+def test_mirroring_is_part_of_a_data_set_also_of_pictures_on_the_disk(tmp_path):
+    from PIL import Image
+    from robcomp.data import from_folder
+    for part, name, number in product(("train", "test"), "ab", range(9)):
+        (tmp_path / "pictures" / part / name).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / part / name / f"{number}.png")
+    def run(**options):
+        torch.manual_seed(0)
+        net = model_from(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                       nn.Linear(4, 2)), name="own", classes=2,
+                         contract=InputContract(16, (128,) * 3, (64,) * 3))
+        data = from_folder(tmp_path / "pictures", size=16, **options)
+        return sweep(Study(data, net, conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5)),
+                     ["dense"], tmp_path / "store", progress=False)
+    run(keep=False)
+    run(keep=True)  # the same pictures, in memory
+    for keep in (False, True):
+        with pytest.raises(ValueError, match="mirrored otherwise"): run(flip=False, keep=keep)
+
+
+@pytest.mark.parametrize(
+    "part, column", [("trials", "n"), ("trials", "corruption"), ("trials", "key"), ("deals", "suite")])
+def test_a_column_that_is_there_twice_is_damage(tmp_path, part, column):
+    sweep(given(), ["dense"], tmp_path, progress=False)
+    before = comparable(tmp_path)
+    path = next((tmp_path / part).iterdir())
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(column, table.column(column)), path)
+    with pytest.warns(UserWarning, match=f"column {column} is there twice"): collect(tmp_path)
+    with pytest.warns(UserWarning, match="set aside"): sweep(given(), ["dense"], tmp_path, progress=False)
+    for mine, theirs in zip(before, comparable(tmp_path)): pd.testing.assert_frame_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.parquet", b"a\nb.parquet"])
+def test_files_whose_names_cannot_be_printed_are_no_trials(tmp_path, name):
+    sweep(given(), ["dense"], tmp_path, progress=False)
+    for part in ("trials", "deals"):
+        path = next((tmp_path / part).iterdir())
+        shutil.copy(path, os.fsencode(path.parent) + b"/" + name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(store_status(tmp_path)) == len(collect(tmp_path).trials) == 1

@@ -11,7 +11,7 @@ from robcomp import training as module
 from robcomp._files.checkpoint import read_checkpoint, write_checkpoint
 from robcomp._compression.depthwise import wide_depthwise
 from robcomp._files.digest import tensors_sha256
-from robcomp.data import Data, Images, InputContract, as_input
+from robcomp.data import Data, Images, InputContract, as_input, contract_of, load
 from robcomp.models import model_from
 from robcomp.schedule import MOMENTUM, Training, rates, steps_by_epoch
 from robcomp.steps import Step, has_bf16, loss_of, optimizer_of, shrunk
@@ -374,3 +374,30 @@ def test_few_steps_leave_old_batch_statistics_and_say_so(layer, due):
         warnings.simplefilter("always")
         for epochs in (1, 8): fit(model, coloured(64), Training(epochs, batch=32), progress=False)
     assert len(said) == due and all("2 training steps leave 81% of the former" in str(one.message) for one in said)
+
+
+class Bilinear(nn.Module):
+    """An operation that torch.autocast leaves with numbers of two formats."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pair = nn.Conv2d(3, 8, 3, stride=4), nn.Bilinear(8, 8, 10)
+
+    def forward(self, x):
+        y = self.conv(x).relu().mean((2, 3))
+        return self.pair(y, y)
+
+
+def test_a_network_that_does_not_run_in_bfloat16_is_trained_in_float32(monkeypatch):
+    from robcomp import steps
+    data, found = load("digits"), []
+    for reduced in (True, False):
+        monkeypatch.setattr(steps, "has_bf16", lambda device: reduced)
+        torch.manual_seed(0)
+        model = model_from(Bilinear(), name="pair", classes=10, contract=contract_of(data))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found.append(fit(model, data, Training(1, batch=256), progress=False, device="cpu").loss.tolist())
+        told = [str(one.message) for one in said if "float32" in str(one.message)]
+        assert len(told) == reduced and not any("\n" in text for text in told)
+    assert found[0] == found[1]

@@ -123,6 +123,9 @@ def check_kinds(model: nn.Module, scores: Tensor, name: str) -> None:
     if kinds := {value.dtype for value in model.parameters() if value.is_floating_point()} - {torch.float32}:
         raise ValueError(f"{name!r} turns its own weights into {_named(kinds)} when it runs, robcomp keeps them in "
                          "float32: take that out of its forward pass")
+    if found := [own for own, value in model.state_dict().items() if value.is_complex()]:
+        raise ValueError(f"{name!r} has complex numbers in {found[0]}: hold their real and imaginary parts as one real "
+                         "tensor, as torch.view_as_real gives it")
     if scores.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name!r} returns scores in {_named({scores.dtype})}: let its forward pass end with .float()")
 

@@ -1,15 +1,15 @@
 """Stores brought together. What a store holds goes in units, which are copied whole or not at all:
 
-    trials deals data datasets plans requests training    a file each
+    trials deals data datasets networks plans requests training    a file each
     artifacts      the packed file of a trial, as long as the trial's record names it
     beginnings     notes and packed file
     baselines      a dense network, and its digest once its training has ended
     keys           notes of workers, joined
 
 Each is held to the check that the store itself holds it to; what is damaged is named in a warning and left out. Where
-several stores have a unit, the one that is further counts, else the first store's. Trials, deals and data sets that
-contradict each other are refused before anything is copied. Claims belong to processes, `checked` and `damaged` to one
-folder: they are not merged."""
+several stores have a unit, the one that is further counts, else the first store's. Trials, deals and notes on data sets
+and networks that contradict each other are refused before anything is copied. Claims belong to processes, `checked` and
+`damaged` to one folder: they are not merged."""
 from __future__ import annotations
 
 import json
@@ -22,8 +22,8 @@ from warnings import warn
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
-from robcomp._store.datasets import read_dataset
 from robcomp._store.devices import computed_on
+from robcomp._store.identity import agreed_notes, read_note
 from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
 from robcomp._store.tables import AGAIN
@@ -41,8 +41,8 @@ def check_notes(path: Path) -> None:
 
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {
-    "datasets": {".json": read_dataset}, "deals": {".parquet": read_deal}, "data": {".images": read_container},
-    "training": {".tune": check_training},
+    "datasets": {".json": read_note}, "networks": {".json": read_note}, "deals": {".parquet": read_deal},
+    "data": {".images": read_container}, "training": {".tune": check_training},
     "baselines": {".pt": check_training, ".sha256": check_note},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
     "requests": {".json": read_request},
@@ -76,9 +76,9 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
     """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores
     disagree."""
     stores = [into, *stores]
-    datasets = agreed_datasets(stores)
+    agreed = {part: agreed_notes(part, units, stores) for part in ("datasets", "networks")}
     records, trials = agreed_trials(stores)
-    agreed = dict(datasets=datasets, deals=agreed_deals(stores), trials=trials)
+    agreed |= dict(deals=agreed_deals(stores), trials=trials)
     chosen, others = {part: {} for part in CHECKS} | agreed, {}
     for part in CHECKS:
         if part in agreed: continue
@@ -136,19 +136,6 @@ def difference(mine: Mapping, my_rows: Mapping, theirs: Mapping, their_rows: Map
         missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
         if name not in FREE and mine[name] != theirs[name] and not missing: return name
     return next((name for name in my_rows if not my_rows[name].equals(their_rows[name])), "")
-
-
-def agreed_datasets(stores: Iterable[Path]) -> dict[str, list[Path]]:
-    """The note on each data set."""
-    chosen = {}
-    for unit in (unit for store in stores for unit in units(store, "datasets")):
-        path, = unit
-        held, = chosen.setdefault(path.stem, unit)
-        (name, mine), (_, theirs) = read_dataset(held), read_dataset(path)
-        if mine != theirs:
-            raise ValueError(f"{held.parents[1]} and {path.parents[1]} hold results on different images under the name "
-                             f"{name!r}; nothing was merged")
-    return chosen
 
 
 def agreed_deals(stores: Iterable[Path]) -> dict[str, list[Path]]:

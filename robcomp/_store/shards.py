@@ -158,8 +158,9 @@ def _read_or_warn(read: Callable, path: Path):
 
 
 def trial_files(store: str | Path) -> list[Path]:
-    """Paths of the trials in a store, in the order of their keys; what is still being written is not among them."""
-    return sorted((Path(store) / "trials").glob("*.parquet"))
+    """Paths of the trials in a store, in the order of their keys; what is still being written, or has a name that
+    cannot be printed, is not among them."""
+    return sorted(path for path in (Path(store) / "trials").glob("*.parquet") if path.name.isprintable())
 
 
 def write_deal(store: str | Path, deal: pd.DataFrame) -> Path:
@@ -201,7 +202,7 @@ def _unmatched(deal: pd.DataFrame) -> str:
 
 def read_deals(store: str | Path) -> pd.DataFrame:
     """The deals of all suites in a store, one row per condition; a damaged file is named in a warning and left out."""
-    paths = sorted((Path(store) / "deals").glob("*.parquet"))
+    paths = sorted(path for path in (Path(store) / "deals").glob("*.parquet") if path.name.isprintable())
     deals = [deal for path in paths if (deal := _read_or_warn(read_deal, path)) is not None]
     return pd.concat(deals, ignore_index=True) if deals else empty(DEAL_COLUMNS)
 

@@ -64,6 +64,8 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, l
         raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {AGAIN}") from None
     today = {first: name for name, first in FIRST_NAMES.items() if name in columns and name not in arrow.column_names}
     arrow = arrow.rename_columns([today.get(name, name) for name in arrow.column_names])
+    twice = [name for name in columns if arrow.column_names.count(name) > 1]
+    if twice: raise ValueError(f"{path} is damaged (column {twice[0]} is there twice): {AGAIN}")
     missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
     if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
     values = {}

@@ -1,0 +1,118 @@
+"""What a store's results are of. Trials are named by the name of a data set and by the weights of a network; a store
+notes what else there is to both, so that another one under the same name is refused, whose results could not be told
+apart.
+
+    datasets    digests of the labels, and of the pixels where they are in memory
+    networks    of a network that was given: its contract, and its scores on a few images of noise
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from robcomp._compression.place import full_precision
+from robcomp._files.atomic import replacing, writable_folder
+from robcomp._files.json_files import read_json
+from robcomp._files.pictures import Pictures
+from robcomp._store.shards import made_room, quarantine
+from robcomp.data import as_input
+from robcomp.images import Data
+from robcomp.models import weights_sha256
+from robcomp.schema import canonical
+
+FIELDS = dict(datasets=dict(name=str, labels=str, pixels=str),
+              networks=dict(name=str, weights=str, contract=dict, scores=list))
+NOISE = 4  # images
+NEAR = 1e-3  # of the largest score: processors round in their own ways
+
+
+def opened(path: str | Path, study) -> Path:
+    """A folder as a store for the results of a study, made where it is absent. ValueError in one line where it has
+    results on other images of the same name, or of another network with the same name and weights."""
+    store = writable_folder(path).absolute()
+    _held(store, "datasets", dataset_note(study.data))
+    if isinstance(study._model, nn.Module): _held(store, "networks", network_note(study._model))
+    for part in ("trials", "artifacts"): writable_folder(store / part)
+    return store
+
+
+def dataset_note(data: Data) -> dict:
+    """What a store notes of a data set. Pictures on the disk are not read: their name holds a digest of them."""
+    parts = [data.train, data.calibration, data.test]
+    labels, pixels = sha256(repr((data.classes, data.flip)).encode()), sha256()
+    for part in parts: labels.update(part.labels.astype("<i8"))
+    on_disk = any(isinstance(part.images, Pictures) for part in parts)
+    for part in [] if on_disk else parts: pixels.update(part.images)
+    return dict(name=data.name, labels=labels.hexdigest(), pixels="" if on_disk else pixels.hexdigest())
+
+
+@torch.no_grad()
+def network_note(model: nn.Module) -> dict:
+    """What a store notes of a network that was given."""
+    size, device = model.contract.size, next(model.parameters(), torch.empty(0)).device
+    raw = np.random.PCG64(0).random_raw(-(-NOISE * size * size * 3 // 8)).astype("<u8").view(np.uint8)
+    x = as_input(raw[:NOISE * size * size * 3].reshape(NOISE, size, size, 3), model.contract, device=device)
+    training = model.training
+    with full_precision(): scores = model.eval()(x).double().cpu()
+    model.train(training)
+    return dict(name=model.arch, weights=weights_sha256(model), contract=model.contract.record(),
+                scores=scores.nan_to_num().tolist())
+
+
+def difference(mine: Mapping, theirs: Mapping) -> str:
+    """In what two notes of one name contradict each other; or nothing."""
+    if "labels" in mine:
+        if mine["labels"] != theirs["labels"]: return "other labels or classes, or mirrored otherwise"
+        return "other images" if mine["pixels"] and theirs["pixels"] and mine["pixels"] != theirs["pixels"] else ""
+    if mine["contract"] != theirs["contract"]: return "another contract"
+    one, other = (np.array(note["scores"], float) for note in (mine, theirs))
+    alike = one.shape == other.shape and np.abs(one - other).max(initial=0) <= NEAR * np.abs(one).max(initial=0)
+    return "" if alike else "the same weights and another forward pass"
+
+
+def read_note(path: Path) -> dict:
+    """A note of a store. ValueError in one line for one that is damaged, or stands under another name."""
+    note, fields = read_json(path), FIELDS[path.parent.name]
+    if isinstance(note, dict) and set(note) == {*fields, "check"}:
+        check = note.pop("check")
+        kinds = all(type(note[name]) is kind for name, kind in fields.items())
+        if kinds and check == _check(note) and path.stem == _stem(note): return note
+    raise ValueError(f"{path} is damaged: the next sweep writes it again")
+
+
+def _held(store: Path, part: str, note: Mapping) -> None:
+    """Note this, or hold it to what is noted."""
+    path = store / part / f"{_stem(note)}.json"
+    if path.exists():
+        try: known = read_note(path)
+        except ValueError as error: quarantine(path, str(error))
+        else:
+            if not (other := difference(note, known)): return
+            raise ValueError(f"{store} holds results on {note['name']!r} with {other}: give this one a name of its "
+                             "own, or use another folder")
+    writable_folder(path.parent)
+    with replacing(made_room(path), "w") as file: file.write(canonical(dict(note, check=_check(note))))
+
+
+def agreed_notes(part: str, units: Callable, stores: list[Path]) -> dict[str, list[Path]]:
+    """The notes of several stores; ValueError in one line where two contradict each other."""
+    chosen = {}
+    for unit in (unit for store in stores for unit in units(store, part)):
+        path, = unit
+        held, = chosen.setdefault(path.stem, unit)
+        note = read_note(held)
+        if other := difference(note, read_note(path)):
+            raise ValueError(f"{held.parents[1]} and {path.parents[1]} hold results on {note['name']!r}, one with "
+                             f"{other}; nothing was merged")
+    return chosen
+
+
+def _check(note: Mapping) -> str: return sha256(canonical(dict(note)).encode()).hexdigest()[:16]
+
+
+def _stem(note: Mapping) -> str: return sha256(canonical([note["name"], note.get("weights")]).encode()).hexdigest()[:16]
