@@ -684,7 +684,8 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
     [
         ("prune70%", "write prune0.7$"), ("prune12.5%:layer+int8", "write prune0.125:layer$"),
         ("prune50", "fraction: write prune0.5$"), ("2:4", "write prune0.5:2of4$"), ("8bit", "its grid: write int8$"),
-        ("kmeans16+int8", "write cluster16$"), ("prune0.7:filters", "write prune0.7:channel$"), ("none", "called dense$"),
+        ("kmeans16+int8", "write cluster16$"), ("prune0.7:filters", "write prune0.7:channel$"),
+        ("none", "called dense$"),
         ("Int8", "lower case: write int8$"), ("quantize8", "write int8$"), ("quantise4:weights", "write int4:weights$"),
         ("int8+", "ends with [+]"), ("dense+int8", "dense is the empty recipe"),
         ("prune0.5++int8", "both sides of each [+]"), ("prune1..2%", "unknown stage"), ("prune 0.5", "write prune0.5$"),
