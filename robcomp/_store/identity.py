@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from robcomp._compression.place import full_precision
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._files.pictures import Pictures
@@ -28,7 +27,7 @@ from robcomp.schema import canonical
 FIELDS = dict(datasets=dict(name=str, labels=str, pixels=str),
               networks=dict(name=str, weights=str, contract=dict, scores=list))
 NOISE = 4  # images
-NEAR = 1e-3  # of the largest score: processors round in their own ways
+NEAR = 1e-2  # of the largest score: devices round in their own ways
 
 
 def opened(path: str | Path, study) -> Path:
@@ -58,7 +57,7 @@ def network_note(model: nn.Module) -> dict:
     raw = np.random.PCG64(0).random_raw(-(-NOISE * size * size * 3 // 8)).astype("<u8").view(np.uint8)
     x = as_input(raw[:NOISE * size * size * 3].reshape(NOISE, size, size, 3), model.contract, device=device)
     training = model.training
-    with full_precision(): scores = model.eval()(x).double().cpu()
+    scores = model.eval()(x).double().cpu()
     model.train(training)
     return dict(name=model.arch, weights=weights_sha256(model), contract=model.contract.record(),
                 scores=scores.nan_to_num().tolist())
