@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from posixpath import normpath, relpath
+from textwrap import fill
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
@@ -134,6 +135,7 @@ def output_text(output: Mapping,  # of a cell
     if "text/markdown" in data: return "".join(data["text/markdown"]).strip()
     if output["output_type"] == "stream" and output.get("name") == "stderr": return ""
     text = "".join(output.get("text", data.get("text/plain", ""))).rstrip()
+    if "text" in output: text = "\n".join(fill(line, 120) for line in text.splitlines())  # a block does not wrap
     if "".join(data.get("text/html", "")).startswith('<section class="rc-answers'): return text
     return f"```\n{text}\n```" if text else ""
 

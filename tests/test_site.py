@@ -613,6 +613,16 @@ def test_a_brush_narrows_the_choice_and_the_address_brings_it_back(explorer):
     assert left(explorer) == every
 
 
+def test_printed_sentences_wrap(tab, site):
+    """A sentence that a cell prints is read without scrolling sideways inside its box."""
+    tab.set_viewport_size(dict(width=1280, height=900))
+    go(tab, (site / "choice.html").as_uri())
+    boxes = tab.locator(".cell-output-stdout pre")
+    assert boxes.count() >= 4
+    for number in range(boxes.count()):
+        assert boxes.nth(number).evaluate("box => box.scrollWidth <= box.clientWidth + 1")
+
+
 def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
     tables = read_tables(ROOT / "results" / "resnet50_pooled-cifar100")  # one seed per recipe
     explorer.locator('select[name="network"]').select_option("resnet50_pooled on cifar100")

@@ -98,6 +98,7 @@ def as_html(path: Path, *, fold: bool = False) -> str:
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
     asked = ["--mathml", "--columns=10000"]  # with fewer columns a long row would spread over the page
     html = pypandoc.convert_text(json.dumps(notebook), "html5", format="ipynb", extra_args=asked)
+    html = html.replace('<div class="output stream stdout"', '<div class="cell-output cell-output-stdout"')
     html = re.sub(r'<div class="output [^"]*"', '<div class="cell-output cell-output-display"', html)
     html = EMPTY.sub("", html)
     return SOURCE.sub(r'<details class="code"><summary>Code</summary>\1</details>', html) if fold else html
