@@ -58,8 +58,10 @@ class Data:
                  *,
                  flip: bool = True,  # may training mirror an image?
     ):
+        if not isinstance(name, str): raise TypeError(f"a data set is named by a text, got {name!r:.80}")
         self.name, self.train, self.calibration, self.test = name, train, calibration, test
-        self.classes, self.flip, self.size = list(classes), flip, train.images.shape[1]
+        self.classes = [str(own) if isinstance(own, str) else own for own in classes]  # NumPy's texts too
+        self.flip, self.size = bool(flip), train.images.shape[1]
         for part in (train, calibration, test):
             if part.images.shape[1] != self.size or not set(part.labels) <= set(range(len(classes))) or not len(part):
                 raise ValueError(f"each part of {name!r} holds images {self.size} pixels wide, "

@@ -18,6 +18,7 @@ from torch import nn
 
 # %% ../nbs/31_pack.ipynb #b308f97f
 from ._compression.channels import coherent, shrink
+from ._compression.entry import made_plain
 from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
 from ._packing.coder import order0_bytes
@@ -131,7 +132,8 @@ def unpack(path: str | Path,  # as `pack` wrote it
     header, sections = read(path)
     try:
         check_header(header, sections, Path(path).stat().st_size)
-        model = empty_network(header, module and copy.deepcopy(module).cpu(), path)
+        if module: made_plain(module := copy.deepcopy(module).cpu())
+        model = empty_network(header, module, path)
         read_layers(model, header, sections)
     except CONTRADICTIONS:
         raise ValueError(f"{path} is damaged: {MIXED}") from None

@@ -12,6 +12,7 @@ import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrize
 
 from robcomp._files.digest import tensors_sha256
 from robcomp._compression.norms import recalibrate
@@ -935,3 +936,17 @@ def test_a_layer_may_be_called_weight():
     model.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).append(nn.Linear(8, 2))
     artifact = compress(model_from(model, name="named", classes=2, contract=CONTRACT), "prune0.5+int8:weights")
     check_by_hand(artifact)
+
+
+def test_a_bias_with_a_parametrization_is_refused_and_the_network_stays():
+    class Square(nn.Module):
+        def forward(self, bias): return bias * bias
+    conv = nn.Conv2d(8, 8, 3)
+    parametrize.register_parametrization(conv, "bias", Square())
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    model = model_from(net, name="own", classes=2, contract=InputContract(32, (128.,) * 3, (64.,) * 3))
+    x = torch.zeros(1, 3, 32, 32)
+    before = model(x)
+    for recipe in ("cluster4", "int8:weights"):
+        with pytest.raises(ValueError, match="layer 2 has a parametrization of its own"): compress(model, recipe)
+    assert torch.equal(model(x), before)

@@ -1450,3 +1450,17 @@ def test_an_artifact_is_packed_as_its_module_is(tmp_path):
 def test_what_is_no_network_is_not_blamed_on_the_file(tmp_path, module):
     with pytest.raises(TypeError, match="module is a network of your own, as `model_from` gives it, got "):
         unpack(tmp_path / "absent.robcomp", module=module)
+
+
+def test_a_network_with_weight_normalisation_takes_its_file(tmp_path):
+    from torch.nn.utils.parametrizations import weight_norm
+    def make():
+        torch.manual_seed(0)
+        return nn.Sequential(weight_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                             nn.Linear(8, 2))
+    model = model_from(make(), name="own", classes=2, contract=InputContract(32, (128.,) * 3, (64.,) * 3))
+    artifact, given = compress(model, "cluster4"), make()
+    pack(artifact, tmp_path / "net.robcomp")
+    found = unpack(tmp_path / "net.robcomp", module=given)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(found(x), artifact.module(x)) and torch.nn.utils.parametrize.is_parametrized(given[0], "weight")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -35,7 +36,7 @@ from robcomp._store.shards import content_sha256, frame, read_deal, read_trial
 from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
-from robcomp.data import Images, InputContract, contract_of, load
+from robcomp.data import Data, Images, InputContract, contract_of, load
 from robcomp.models import model_from, weights_sha256
 from robcomp.results import summarise
 from robcomp.training import Training, fit
@@ -1019,3 +1020,52 @@ def test_files_whose_names_cannot_be_printed_are_no_trials(tmp_path, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(store_status(tmp_path)) == len(collect(tmp_path).trials) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign"])
+def test_a_data_file_of_a_store_is_held_against_its_name(tmp_path, damage):
+    from robcomp._store.pictures import read_data, write_data
+    data = study().data
+    path = write_data(tmp_path, data)
+    whole = path.read_bytes()
+    other = write_data(tmp_path / "other", with_data("test", "label").data)
+    path.write_bytes(whole[:1000] if damage == "cut" else other.read_bytes())
+    with pytest.raises(ValueError) as error: read_data(path)
+    assert "\n" not in str(error.value)
+    with pytest.warns(UserWarning, match="set aside"): assert write_data(tmp_path, data) == path
+    assert path.read_bytes() == whole and (read_data(path).test.labels == data.test.labels).all()
+
+
+def test_of_two_sweeps_at_once_on_other_images_one_is_refused(tmp_path):
+    wall, errors = threading.Barrier(2), []
+    def run(mine):
+        wall.wait()
+        try: sweep(mine, ["dense"], tmp_path, progress=False)
+        except ValueError as error: errors.append(str(error))
+    both = [threading.Thread(target=run, args=(mine,)) for mine in (with_data(), with_data("test", "label"))]
+    for thread in both: thread.start()
+    for thread in both: thread.join()
+    assert len(errors) == 1 and "holds results on 'noise'" in errors[0] and len(collect(tmp_path).trials) == 1
+
+
+@pytest.mark.parametrize("note", [None, "{"], ids=str)
+def test_other_labels_are_refused_where_the_note_is_lost(tmp_path, note):
+    sweep(with_data(), ["dense"], tmp_path, progress=False)
+    path, = (tmp_path / "datasets").iterdir()
+    path.unlink() if note is None else path.write_text(note)
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="holds results on 'noise' with other labels"):
+        warnings.simplefilter("ignore")
+        sweep(with_data("test", "label"), ["dense"], tmp_path, progress=False)
+    sweep(with_data(), ["dense"], tmp_path, progress=False)
+    assert path.exists()
+
+
+def test_the_same_classes_as_texts_of_numpy_are_the_same_data(tmp_path):
+    mine = study()
+    sweep(mine, ["dense"], tmp_path, progress=False)
+    data = mine.data
+    mine = study()
+    mine._data = Data(data.name, data.train, data.calibration, data.test, np.array(data.classes), flip=1)
+    sweep(mine, ["dense"], tmp_path, progress=False)
+    with pytest.raises(TypeError, match="a data set is named by a text, got None"):
+        Data(None, data.train, data.calibration, data.test, data.classes)

@@ -203,7 +203,8 @@ def check_float(model: nn.Module) -> None:
         if callable(weight) and not isinstance(weight, nn.Module):
             raise ValueError(f"layer {name} is quantized already ({type(module).__name__}): compress the float network")
         if not isinstance(module, COMPRESSIBLE): continue
-        if parametrize.is_parametrized(module, "weight") and state_of(module) is None:
+        own = [part for part in ("weight", "bias") if parametrize.is_parametrized(module, part)]
+        if own and (own != ["weight"] or state_of(module) is None):
             raise ValueError(f"layer {name} has a parametrization of its own: remove it before compressing")
 
 

@@ -7,9 +7,11 @@ apart.
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch import nn
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._files.pictures import Pictures
-from robcomp._store.shards import made_room, quarantine
+from robcomp._store.shards import made_room, quarantine, read_deal
 from robcomp.data import as_input
 from robcomp.images import Data
 from robcomp.models import weights_sha256
@@ -34,8 +36,13 @@ def opened(path: str | Path, study) -> Path:
     """A folder as a store for the results of a study, made where it is absent. ValueError in one line where it has
     results on other images of the same name, or of another network with the same name and weights."""
     store = writable_folder(path).absolute()
-    _held(store, "datasets", dataset_note(study.data))
-    if isinstance(study._model, nn.Module): _held(store, "networks", network_note(study._model))
+    notes = dict(datasets=dataset_note(study.data))
+    if isinstance(study._model, nn.Module): notes["networks"] = network_note(study._model)
+    for part, note in notes.items():
+        known = _noted(store / part / f"{_stem(note)}.json", note)
+        if known is None and part == "datasets": _check_deals(store, study.data)  # the note is lost, or never was
+        if known is None: known = _written(store / part / f"{_stem(note)}.json", note)
+        if other := difference(note, known): raise _other(store, note["name"], other)
     for part in ("trials", "artifacts"): writable_folder(store / part)
     return store
 
@@ -84,18 +91,40 @@ def read_note(path: Path) -> dict:
     raise ValueError(f"{path} is damaged: the next sweep writes it again")
 
 
-def _held(store: Path, part: str, note: Mapping) -> None:
-    """Note this, or hold it to what is noted."""
-    path = store / part / f"{_stem(note)}.json"
-    if path.exists():
-        try: known = read_note(path)
-        except ValueError as error: quarantine(path, str(error))
-        else:
-            if not (other := difference(note, known)): return
-            raise ValueError(f"{store} holds results on {note['name']!r} with {other}: give this one a name of its "
-                             "own, or use another folder")
+def _noted(path: Path, note: Mapping) -> dict | None:
+    """What is noted; a damaged note is set aside."""
+    if not path.exists(): return None
+    try: return read_note(path)
+    except ValueError as error: quarantine(path, str(error))
+
+
+def _written(path: Path, note: Mapping) -> Mapping:
+    """Write a note unless another process was first; the note that stands."""
     writable_folder(path.parent)
-    with replacing(made_room(path), "w") as file: file.write(canonical(dict(note, check=_check(note))))
+    draft = path.with_name(f"{path.stem}.{token_hex(4)}.partial")
+    with replacing(draft, "w") as file: file.write(canonical(dict(note, check=_check(note))))
+    try: os.link(draft, made_room(path))
+    except FileExistsError: return _noted(path, note) or note
+    except OSError: os.replace(draft, path)  # a disk without links
+    finally: draft.unlink(missing_ok=True)
+    return note
+
+
+def _check_deals(store: Path, data: Data) -> None:
+    """ValueError in one line where a suite of this data set's name has other labels."""
+    for path in (store / "deals").glob("*.parquet"):
+        try: deal = read_deal(path)
+        except ValueError: continue  # damaged: written again
+        for suite, positions, labels in zip(deal.suite, deal.positions, deal.labels):
+            if not suite.startswith(f"data={data.name} "): continue
+            there = max(positions, default=0) < len(data.test)
+            if there and (data.test.labels[positions] == labels).all(): continue
+            raise _other(store, data.name, "other labels")
+
+
+def _other(store: Path, name: str, what: str) -> ValueError:
+    return ValueError(f"{store} holds results on {name!r} with {what}: give this one a name of its own, or use another "
+                      "folder")
 
 
 def agreed_notes(part: str, units: Callable, stores: list[Path]) -> dict[str, list[Path]]:

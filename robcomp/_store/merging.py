@@ -24,6 +24,7 @@ from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.devices import computed_on
 from robcomp._store.identity import agreed_notes, read_note
+from robcomp._store.pictures import check_data
 from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
 from robcomp._store.tables import AGAIN
@@ -42,7 +43,7 @@ def check_notes(path: Path) -> None:
 # What is merged, in the order of copying: what says that work is done comes after the work
 CHECKS = {
     "datasets": {".json": read_note}, "networks": {".json": read_note}, "deals": {".parquet": read_deal},
-    "data": {".images": read_container}, "training": {".tune": check_training},
+    "data": {".images": check_data}, "training": {".tune": check_training},
     "baselines": {".pt": check_training, ".sha256": check_note},
     "beginnings": {".json": check_notes, ".robcomp": read_container}, "plans": {".json": read_plan},
     "requests": {".json": read_request},
