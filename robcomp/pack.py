@@ -130,9 +130,11 @@ def unpack(path: str | Path,  # as `pack` wrote it
     if not isinstance(module, (nn.Module, type(None))):
         raise TypeError(f"module is a network of your own, as `model_from` gives it, got {type(module).__name__}")
     header, sections = read(path)
+    if module is not None:
+        module = copy.deepcopy(module).cpu()
+        made_plain(module)
     try:
         check_header(header, sections, Path(path).stat().st_size)
-        if module: made_plain(module := copy.deepcopy(module).cpu())
         model = empty_network(header, module, path)
         read_layers(model, header, sections)
     except CONTRADICTIONS:

@@ -70,7 +70,7 @@ class Trial:
 
     @property
     def key(self) -> str:  # 16 hexadecimal characters
-        "The digest of everything that can change the result."
+        "The digest of the record: data stand in it by their name, a network by its name and the digest of its weights."
         return sha256(canonical(dict(self.record(), schema=KEY_VERSION)).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_schema.ipynb #74f18aab
@@ -100,7 +100,7 @@ def columns(text: str,  # a line per column: name | kind | unit | description
 
 # %% ../nbs/00_schema.ipynb #123057fa
 TRIAL_COLUMNS = columns("""
-key          | str   |          | digest of all that can change the result; the name of the trial's file
+key          | str   |          | digest of the trial's record; the name of the trial's file
 study        | str   |          | name under which the trial was run
 dataset      | str   |          | name of the data
 arch         | str   |          | name of the architecture

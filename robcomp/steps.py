@@ -54,7 +54,7 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
 
 def scores_in_bf16(model: nn.Module, x: Tensor) -> Tensor | None:
-    "Scores by products in bfloat16; None, with a warning, of a network with an operation that takes one format alone."
+    "Scores by products in bfloat16; None, with a warning, of a network that cannot mix number formats."
     try:
         with torch.autocast(x.device.type, torch.bfloat16): return model(x)
     except RuntimeError as error:

@@ -203,8 +203,9 @@ def check_float(model: nn.Module) -> None:
         if callable(weight) and not isinstance(weight, nn.Module):
             raise ValueError(f"layer {name} is quantized already ({type(module).__name__}): compress the float network")
         if not isinstance(module, COMPRESSIBLE): continue
-        own = [part for part in ("weight", "bias") if parametrize.is_parametrized(module, part)]
-        if own and (own != ["weight"] or state_of(module) is None):
+        parametrized = {part for part in ("weight", "bias") if parametrize.is_parametrized(module, part)}
+        by_stages = set() if state_of(module) is None else {"weight"}
+        if parametrized - by_stages:
             raise ValueError(f"layer {name} has a parametrization of its own: remove it before compressing")
 
 

@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 
 
-
 def is_store(path: Path) -> bool:
     """Has a folder the parts of a store? A sweep and a worker make them before the first trial is done."""
     return any((path / part).is_dir() for part in ("trials", "plans"))

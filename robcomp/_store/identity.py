@@ -8,7 +8,7 @@ apart.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -21,7 +21,7 @@ from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._files.pictures import Pictures
 from robcomp._store.shards import made_room, quarantine, read_deal
-from robcomp.data import as_input
+from robcomp.data import as_input, folder_digest
 from robcomp.images import Data
 from robcomp.models import weights_sha256
 from robcomp.schema import canonical
@@ -39,10 +39,12 @@ def opened(path: str | Path, study) -> Path:
     notes = dict(datasets=dataset_note(study.data))
     if isinstance(study._model, nn.Module): notes["networks"] = network_note(study._model)
     for part, note in notes.items():
-        known = _noted(store / part / f"{_stem(note)}.json", note)
-        if known is None and part == "datasets": _check_deals(store, study.data)  # the note is lost, or never was
-        if known is None: known = _written(store / part / f"{_stem(note)}.json", note)
-        if other := difference(note, known): raise _other(store, note["name"], other)
+        path = store / part / f"{_stem(note)}.json"
+        known = _noted(path)
+        if known is None:  # a new name, or its note is lost
+            if part == "datasets": _check_deals(store, study.data)
+            known = _written(path, note)
+        if other := contradiction(note, known): raise _other(store, note["name"], other)
     for part in ("trials", "artifacts"): writable_folder(store / part)
     return store
 
@@ -50,11 +52,11 @@ def opened(path: str | Path, study) -> Path:
 def dataset_note(data: Data) -> dict:
     """What a store notes of a data set. Pictures on the disk are not read: their name holds a digest of them."""
     parts = [data.train, data.calibration, data.test]
-    labels, pixels = sha256(repr((data.classes, data.flip)).encode()), sha256()
+    labels = sha256(repr((data.classes, data.flip)).encode())
     for part in parts: labels.update(part.labels.astype("<i8"))
     on_disk = any(isinstance(part.images, Pictures) for part in parts)
-    for part in [] if on_disk else parts: pixels.update(part.images)
-    return dict(name=data.name, labels=labels.hexdigest(), pixels="" if on_disk else pixels.hexdigest())
+    pixels = "" if on_disk else folder_digest(data.classes, *parts)
+    return dict(name=data.name, labels=labels.hexdigest(), pixels=pixels)
 
 
 @torch.no_grad()
@@ -70,7 +72,7 @@ def network_note(model: nn.Module) -> dict:
                 scores=scores.nan_to_num().tolist())
 
 
-def difference(mine: Mapping, theirs: Mapping) -> str:
+def contradiction(mine: Mapping, theirs: Mapping) -> str:
     """In what two notes of one name contradict each other; or nothing."""
     if "labels" in mine:
         if mine["labels"] != theirs["labels"]: return "other labels or classes, or mirrored otherwise"
@@ -91,7 +93,7 @@ def read_note(path: Path) -> dict:
     raise ValueError(f"{path} is damaged: the next sweep writes it again")
 
 
-def _noted(path: Path, note: Mapping) -> dict | None:
+def _noted(path: Path) -> dict | None:
     """What is noted; a damaged note is set aside."""
     if not path.exists(): return None
     try: return read_note(path)
@@ -104,7 +106,7 @@ def _written(path: Path, note: Mapping) -> Mapping:
     draft = path.with_name(f"{path.stem}.{token_hex(4)}.partial")
     with replacing(draft, "w") as file: file.write(canonical(dict(note, check=_check(note))))
     try: os.link(draft, made_room(path))
-    except FileExistsError: return _noted(path, note) or note
+    except FileExistsError: return _noted(path) or note
     except OSError: os.replace(draft, path)  # a disk without links
     finally: draft.unlink(missing_ok=True)
     return note
@@ -125,19 +127,6 @@ def _check_deals(store: Path, data: Data) -> None:
 def _other(store: Path, name: str, what: str) -> ValueError:
     return ValueError(f"{store} holds results on {name!r} with {what}: give this one a name of its own, or use another "
                       "folder")
-
-
-def agreed_notes(part: str, units: Callable, stores: list[Path]) -> dict[str, list[Path]]:
-    """The notes of several stores; ValueError in one line where two contradict each other."""
-    chosen = {}
-    for unit in (unit for store in stores for unit in units(store, part)):
-        path, = unit
-        held, = chosen.setdefault(path.stem, unit)
-        note = read_note(held)
-        if other := difference(note, read_note(path)):
-            raise ValueError(f"{held.parents[1]} and {path.parents[1]} hold results on {note['name']!r}, one with "
-                             f"{other}; nothing was merged")
-    return chosen
 
 
 def _check(note: Mapping) -> str: return sha256(canonical(dict(note)).encode()).hexdigest()[:16]

@@ -23,7 +23,7 @@ from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.devices import computed_on
-from robcomp._store.identity import agreed_notes, read_note
+from robcomp._store.identity import contradiction, read_note
 from robcomp._store.pictures import check_data
 from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
@@ -77,16 +77,16 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
     """What a merged store holds: place -> file, in the order of copying. ValueError in one line where stores
     disagree."""
     stores = [into, *stores]
-    agreed = {part: agreed_notes(part, units, stores) for part in ("datasets", "networks")}
+    agreed = {part: agreed_notes(stores, part) for part in ("datasets", "networks")}
     records, trials = agreed_trials(stores)
     agreed |= dict(deals=agreed_deals(stores), trials=trials)
-    chosen, others = {part: {} for part in CHECKS} | agreed, {}
+    chosen, unmatched = {part: {} for part in CHECKS} | agreed, {}
     for part in CHECKS:
         if part in agreed: continue
         for unit in (unit for store in stores for unit in units(store, part)):
             name = unit[0].stem
             if part == "artifacts" and not _belongs(unit[0], records.get(name, {}), trials.get(name)):
-                others[name] = unit[0]
+                unmatched[name] = unit[0]
                 continue
             held = chosen[part].get(name)
             # the same cells with other recipes: both are kept
@@ -94,7 +94,7 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
                 name, held = f"{name}-{sha256(unit[0].read_bytes()).hexdigest()[:8]}", None
             if held is None or len(unit) > len(held): chosen[part][name] = unit
             if part == "baselines" and held: compare_networks(held, unit)
-    for name, path in others.items():
+    for name, path in unmatched.items():
         if name in trials and name not in chosen["artifacts"]:
             warn(f"{path} is not the packed file of trial {name} ({records[name]['recipe']}): left out", stacklevel=3)
     return {
@@ -137,6 +137,19 @@ def difference(mine: Mapping, my_rows: Mapping, theirs: Mapping, their_rows: Map
         missing = mine[name] != mine[name] and theirs[name] != theirs[name]  # not a number, twice
         if name not in FREE and mine[name] != theirs[name] and not missing: return name
     return next((name for name in my_rows if not my_rows[name].equals(their_rows[name])), "")
+
+
+def agreed_notes(stores: Iterable[Path], part: str) -> dict[str, list[Path]]:
+    """The notes on data sets, or on networks."""
+    chosen = {}
+    for unit in (unit for store in stores for unit in units(store, part)):
+        path, = unit
+        held, = chosen.setdefault(path.stem, unit)
+        note = read_note(held)
+        if other := contradiction(note, read_note(path)):
+            raise ValueError(f"{held.parents[1]} and {path.parents[1]} hold results on {note['name']!r}, one with "
+                             f"{other}; nothing was merged")
+    return chosen
 
 
 def agreed_deals(stores: Iterable[Path]) -> dict[str, list[Path]]:
