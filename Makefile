@@ -27,6 +27,7 @@ study: $(READY)
 # The home page and the findings are executed by tests/test_pages.py, which holds them to their committed outputs.
 test: $(READY)
 	@$(BIN)/ruff check --quiet --isolated --no-cache --select E9,F --ignore F811 robcomp tests setup.py
+	@$(BIN)/ruff format --check --quiet --isolated --no-cache --line-length 120 robcomp/_*/ tests
 	@$(BIN)/mypy --no-error-summary --cache-dir=/dev/null --strict --follow-imports=silent --ignore-missing-imports tests/typed_road.py
 	@$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^[_.]|^analysis$$' --skip_file_re '^[_.]|^index'
 	@$(BIN)/python -m pytest tests -n 2 --dist loadfile

@@ -1,4 +1,5 @@
 """Networks that tests of several modules use."""
+
 import torch
 from torch import nn
 
@@ -15,8 +16,10 @@ class Attending(nn.Module):
     def __init__(self, bare, *, classes):
         super().__init__()
         self.stem, self.last = nn.Conv2d(3, 16, 3, 2), nn.Linear(16, classes)
-        if bare: self.mix = nn.Parameter(torch.randn(16, 16) / 4)
-        else: self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        if bare:
+            self.mix = nn.Parameter(torch.randn(16, 16) / 4)
+        else:
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
 
     def forward(self, x):
         x = self.stem(x).flatten(2).transpose(1, 2)

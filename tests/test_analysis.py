@@ -1,4 +1,5 @@
 """The analysis pages: what they are made of, and that each runs on whole tables, on poor ones and on none."""
+
 from __future__ import annotations
 
 import ast
@@ -16,8 +17,16 @@ from scipy.stats import false_discovery_control
 
 from robcomp.charts import notebook_bundle
 from robcomp.claims import CLAIMS, published, from_contrasts, from_figure, outcome_of_tests, verdict, verdicts
-from robcomp.contrasts import (by_class, by_network, condition_weights, contrasts, named_outcomes, profile, signed,
-                               with_means)
+from robcomp.contrasts import (
+    by_class,
+    by_network,
+    condition_weights,
+    contrasts,
+    named_outcomes,
+    profile,
+    signed,
+    with_means,
+)
 from robcomp.results import summarise
 from robcomp.tables import example, join, Tables, write_tables
 from robcomp.schema import GROUPS, STANDARD
@@ -28,15 +37,18 @@ PAGES = sorted((ROOT / "nbs" / "analysis").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
-def tables(): return example()
+def tables():
+    return example()
 
 
 @pytest.fixture(scope="module")
-def vgg(tables): return by_network(tables)["vgg19 on simulated"]
+def vgg(tables):
+    return by_network(tables)["vgg19 on simulated"]
 
 
 @pytest.fixture(scope="module")
-def measured(vgg): return profile(named_outcomes(vgg), dataset="simulated", draws=400)
+def measured(vgg):
+    return profile(named_outcomes(vgg), dataset="simulated", draws=400)
 
 
 def only(tables, recipes):
@@ -46,18 +58,24 @@ def only(tables, recipes):
 
 # ---- contrasts -------------------------------------------------------------------------------------------------------
 
+
 def test_profile_agrees_with_the_summary(measured, vgg):
     table = summarise(vgg).set_index("recipe").loc[measured.names]
     assert np.allclose(measured.point @ condition_weights("robust", measured.parts), table.robust)
     assert np.allclose(measured.point @ condition_weights("clean - robust", measured.parts), table["drop"])
-    assert np.allclose(measured.values.mean(0), measured.point, atol=.02)
+    assert np.allclose(measured.values.mean(0), measured.point, atol=0.02)
 
 
 def test_contrasts_are_linear(measured):
     found = contrasts(
         measured,
-        [("int4 - int8", "robust"), ("int8 - dense", "robust"), ("int4 - dense", "robust"), ("int4 - int4", "noise"),
-         *(("int4 - dense", group) for group in GROUPS)],
+        [
+            ("int4 - int8", "robust"),
+            ("int8 - dense", "robust"),
+            ("int4 - dense", "robust"),
+            ("int4 - int4", "noise"),
+            *(("int4 - dense", group) for group in GROUPS),
+        ],
     ).value
     assert abs(found[0] + found[1] - found[2]) < 1e-12 and found[3] == 0
     assert (
@@ -89,17 +107,22 @@ def test_missing_recipes_keep_their_rows(measured):
 @pytest.mark.parametrize(
     "text, weights",
     [
-        ("a", dict(a=1)), ("a - b", dict(a=1, b=-1)),
+        ("a", dict(a=1)),
+        ("a - b", dict(a=1, b=-1)),
         ("prune0.5+int8 - int8 + dense", {"prune0.5+int8": 1, "int8": -1, "dense": 1}),
-        ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}), ("a + a - b", dict(a=2, b=-1)),
-        ("a - a", dict(a=0))],
+        ("vgg19 int8 - vgg19 dense", {"vgg19 int8": 1, "vgg19 dense": -1}),
+        ("a + a - b", dict(a=2, b=-1)),
+        ("a - a", dict(a=0)),
+    ],
 )
-def test_signed(text, weights): assert signed(text) == weights
+def test_signed(text, weights):
+    assert signed(text) == weights
 
 
 def test_seeds_are_averaged(vgg):
     again = Tables(
-        vgg.trials.assign(seed=1, key="x" + vgg.trials.key), vgg.rows.assign(key="x" + vgg.rows.key), vgg.deals)
+        vgg.trials.assign(seed=1, key="x" + vgg.trials.key), vgg.rows.assign(key="x" + vgg.rows.key), vgg.deals
+    )
     one, two = named_outcomes(vgg), named_outcomes(join(vgg, again))
     assert (one[two.columns].astype(np.float32) == two).all(axis=None)
 
@@ -115,11 +138,12 @@ def test_classes_hold_the_same_outcomes(vgg):
 def test_means(measured):
     means = with_means(measured, dict(pair=["int8", "int4"], none=[]))
     assert means.names[-1] == "pair" and np.allclose(
-        means.values[:, -1], measured.values[:, [measured.names.index(name) for name in ("int8", "int4")]].mean(1))
+        means.values[:, -1], measured.values[:, [measured.names.index(name) for name in ("int8", "int4")]].mean(1)
+    )
 
 
 def test_holm_is_between_bonferroni_and_benjamini():
-    p = np.random.default_rng(0).uniform(0, .2, 40)
+    p = np.random.default_rng(0).uniform(0, 0.2, 40)
     adjusted = holm(p)
     assert (adjusted <= np.minimum(p * 40, 1) + 1e-12).all() and (adjusted >= false_discovery_control(p) - 1e-12).all()
     assert (np.argsort(adjusted, kind="stable")[:3] == np.argsort(p)[:3]).all()
@@ -127,26 +151,32 @@ def test_holm_is_between_bonferroni_and_benjamini():
 
 # ---- claims ----------------------------------------------------------------------------------------------------------
 
+
 def figures(*intervals, expected="above"):
     return pd.concat(
         [from_figure("C1a", f"t{at}", (sum(ends) / 2, *ends), expected) for at, ends in enumerate(intervals)],
-        ignore_index=True)
+        ignore_index=True,
+    )
 
 
-UP, DOWN, OPEN, NONE = (.1, .2), (-.2, -.1), (-.1, .1), (np.nan, np.nan)
+UP, DOWN, OPEN, NONE = (0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (np.nan, np.nan)
 
 
 @pytest.mark.parametrize(
     "intervals, all_, most, some",
     [
-        ([UP, UP, UP], "supported", "supported", "supported"), ([UP, UP, OPEN], "undecided", "supported", "supported"),
+        ([UP, UP, UP], "supported", "supported", "supported"),
+        ([UP, UP, OPEN], "undecided", "supported", "supported"),
         ([UP, UP, DOWN], "contradicted", "supported", "supported"),
         ([UP, DOWN], "contradicted", "undecided", "supported"),
         ([UP, DOWN, DOWN], "contradicted", "contradicted", "supported"),
         ([DOWN, DOWN], "contradicted", "contradicted", "contradicted"),
-        ([OPEN, OPEN, DOWN], "contradicted", "undecided", "undecided"), ([OPEN], "undecided", "undecided", "undecided"),
-        ([NONE], "not testable", "not testable", "not testable"), ([NONE, UP], "supported", "supported", "supported"),
-        ([], "not testable", "not testable", "not testable")],
+        ([OPEN, OPEN, DOWN], "contradicted", "undecided", "undecided"),
+        ([OPEN], "undecided", "undecided", "undecided"),
+        ([NONE], "not testable", "not testable", "not testable"),
+        ([NONE, UP], "supported", "supported", "supported"),
+        ([], "not testable", "not testable", "not testable"),
+    ],
 )
 def test_the_rule(intervals, all_, most, some):
     tests = figures(*intervals) if intervals else figures(UP)[:0]
@@ -158,21 +188,27 @@ def test_the_rule(intervals, all_, most, some):
 def test_the_deciding_test_bears_the_verdict_out():
     rng = np.random.default_rng(0)
     for _ in range(30):
-        middles = rng.normal(0, .2, rng.integers(1, 8))
-        tests = figures(*[(middle - width, middle + width) for middle, width in zip(middles, rng.uniform(0, .3, 8))])
+        middles = rng.normal(0, 0.2, rng.integers(1, 8))
+        tests = figures(*[(middle - width, middle + width) for middle, width in zip(middles, rng.uniform(0, 0.3, 8))])
         for need in ("all", "most", "some"):
             found = verdict(tests, need)
-            if found.verdict == "supported": assert found.low > 0
-            if found.verdict == "contradicted": assert found.high < 0
-            if found.verdict == "undecided": assert need == "most" or found.low < 0 < found.high
+            if found.verdict == "supported":
+                assert found.low > 0
+            if found.verdict == "contradicted":
+                assert found.high < 0
+            if found.verdict == "undecided":
+                assert need == "most" or found.low < 0 < found.high
 
 
-def test_a_bound_itself_decides_nothing(): assert outcome_of_tests(figures((0, 0))).tolist() == ["open"]
+def test_a_bound_itself_decides_nothing():
+    assert outcome_of_tests(figures((0, 0))).tolist() == ["open"]
 
 
 def test_every_claim_has_its_row(measured):
-    tests = [from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"),
-             from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19")]
+    tests = [
+        from_contrasts("C5a", measured, [("int4 - dense", "robust")], "below", network="vgg19"),
+        from_contrasts("C5b", measured, [("int2 - int4", "robust")], "below", network="vgg19"),
+    ]
     table = verdicts(tests, reasons=dict(C6="why not"))
     assert list(table.claim) == list(CLAIMS.claim)
     known = table.set_index("claim")
@@ -199,26 +235,32 @@ def test_published_figures():
 
 # ---- pages -----------------------------------------------------------------------------------------------------------
 
+
 def run_page(path, monkeypatch, *, draw=lambda spec: spec, **given):
     """Everything that a page shows, with some parameters replaced; `draw` turns the specs of its charts into what is
     shown."""
     shown, space = [], {}
     show = lambda *things: shown.extend(
-        draw(thing.to_dict()) if isinstance(thing, alt.TopLevelMixin) else thing for thing in things)
+        draw(thing.to_dict()) if isinstance(thing, alt.TopLevelMixin) else thing for thing in things
+    )
     monkeypatch.setattr(IPython.display, "display", show)
     monkeypatch.chdir(path.parent)
     for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] != "code": continue
+        if cell["cell_type"] != "code":
+            continue
         body = ast.parse("".join(cell["source"])).body
         last = body.pop() if isinstance(body[-1], ast.Expr) else None
         exec(compile(ast.Module(body, []), path.name, "exec"), space)
-        if "parameters" in cell["metadata"].get("tags", ()): space.update(given)
+        if "parameters" in cell["metadata"].get("tags", ()):
+            space.update(given)
         value = eval(compile(ast.Expression(last.value), path.name, "eval"), space) if last else None
-        if value is not None: show(value)
+        if value is not None:
+            show(value)
     return shown
 
 
-def said(shown): return "\n".join(thing.data if isinstance(thing, Markdown) else str(thing) for thing in shown)
+def said(shown):
+    return "\n".join(thing.data if isinstance(thing, Markdown) else str(thing) for thing in shown)
 
 
 def where(*folders):
@@ -236,7 +278,8 @@ def poor(tables, tmp_path_factory):
     foreign = only(one, ["dense", "prune0.5", "int8", "int8+tune1", "tune1"])
     write_tables(
         foreign._replace(trials=foreign.trials.assign(recipe=foreign.trials.recipe.replace("int8", "elsewhere:ort"))),
-        folder / "foreign")
+        folder / "foreign",
+    )
     return folder
 
 
@@ -272,7 +315,8 @@ def test_pages_say_when_nothing_was_measured(path, monkeypatch):
 def test_committed_pages_show_what_they_computed(path):
     code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert any(cell["outputs"] for cell in code) and not any(
-        output["output_type"] == "error" for cell in code for output in cell["outputs"])
+        output["output_type"] == "error" for cell in code for output in cell["outputs"]
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

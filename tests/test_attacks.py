@@ -1,4 +1,5 @@
 """The attacks of `tests/attacks.py` in small: nothing falls."""
+
 import os
 import subprocess
 import sys
@@ -27,7 +28,12 @@ def test_packed_files_behind_right_checksums():
     """In a process of its own, whose memory is measured."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.attacks", "packed", os.environ.get("ROBCOMP_FUZZ_SECONDS", "5")],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), timeout=600)
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | dict(PYTHONPATH=str(ROOT)),
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     table = pd.read_csv(StringIO(done.stdout))
     assert table.tried.sum() > 20 and not table.fell.any() and table.grown_kb.max() < 64_000, done.stdout
@@ -38,8 +44,10 @@ def test_the_attacks_do_attack(tmp_path):
     left = set()
     for after in range(1, 40, 3):
         try:
-            with Faulty(after, Killed): run(tmp_path / str(after))
-        except Killed: left.add(any(path.name.endswith(".partial") for path in (tmp_path / str(after)).rglob("*")))
+            with Faulty(after, Killed):
+                run(tmp_path / str(after))
+        except Killed:
+            left.add(any(path.name.endswith(".partial") for path in (tmp_path / str(after)).rglob("*")))
     assert left == {True, False}
 
 
@@ -49,7 +57,9 @@ READERS = [from_folder, ledger, unpack, collect, read_tables, store_status, from
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
 def test_what_names_no_file_is_one_line(reader):
     for name in (None, 3, b"bytes"):
-        with pytest.raises(TypeError, match="^a file or folder is named by a text or a Path, got"): reader(name)
+        with pytest.raises(TypeError, match="^a file or folder is named by a text or a Path, got"):
+            reader(name)
     for name in ("x" * 5000, "a\nb", "a\0b"):
-        with pytest.raises(ValueError) as caught: reader(name)
+        with pytest.raises(ValueError) as caught:
+            reader(name)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

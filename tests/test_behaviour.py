@@ -14,11 +14,13 @@ from robcomp.schema import BEHAVIOUR_COLUMNS, EXTRA, GROUPS, SEVERITIES, STANDAR
 
 
 @pytest.fixture(scope="module")
-def tables(): return example()
+def tables():
+    return example()
 
 
 @pytest.fixture(scope="module")
-def found(tables): return behaviour(tables, draws=200)
+def found(tables):
+    return behaviour(tables, draws=200)
 
 
 def only(tables, recipes, arch="vgg19"):
@@ -55,16 +57,21 @@ def test_values_against_plain_loops(tables, found):
                 lambda place: ((dense[place] == 1) & (own[place] == 0)).mean(),
                 lambda place: ((dense[place] == 0) & (own[place] == 1)).mean(),
                 lambda place: (named[place] != before[place]).mean(),
-                lambda place: own[place].mean() - dense[place].mean())
+                lambda place: own[place].mean() - dense[place].mean(),
+            )
         )
         row, clean = wide.loc[key], ("clean", 0)
         assert np.allclose(
-            [row.lost_clean, row.gained_clean, row.churn_clean], [lost[clean], gained[clean], churn[clean]])
-        assert np.allclose([row.lost_robust, row.gained_robust, row.churn_robust],
-                           [mean_over(lost), mean_over(gained), mean_over(churn)])
+            [row.lost_clean, row.gained_clean, row.churn_clean], [lost[clean], gained[clean], churn[clean]]
+        )
+        assert np.allclose(
+            [row.lost_robust, row.gained_robust, row.churn_robust],
+            [mean_over(lost), mean_over(gained), mean_over(churn)],
+        )
         for group, members in GROUPS.items():
             assert np.isclose(
-                row[group], np.mean([change[name, severity] for name in members for severity in SEVERITIES]))
+                row[group], np.mean([change[name, severity] for name in members for severity in SEVERITIES])
+            )
         by_level = [np.mean([change[name, severity] for name in STANDARD]) for severity in SEVERITIES]
         assert np.isclose(row.slope, linregress(SEVERITIES, by_level).slope)
 
@@ -97,7 +104,8 @@ def test_a_network_against_its_like_changes_nothing(tables):
     twin = Tables(one.trials.assign(recipe="int8", key="twin"), one.rows.assign(key="twin"), one.deals)
     found = in_columns(behaviour(join(one, twin), draws=50))
     assert (found.drop(columns=["calibration_clean", "calibration_robust"]).dropna(axis=1) == 0).all(axis=None) and len(
-        found) == 1
+        found
+    ) == 1
 
 
 def test_classes_are_changes_less_their_mean(tables, found):
@@ -131,7 +139,8 @@ def test_what_is_recorded_answers_beside_what_is_not(tables):
     old = few.trials.key[few.trials.recipe == "int4"].item()
     mixed = few._replace(
         rows=few.rows.assign(
-            **{name: few.rows[name].where(few.rows.key != old, b"") for name in ("predicted", "confidence")})
+            **{name: few.rows[name].where(few.rows.key != old, b"") for name in ("predicted", "confidence")}
+        )
     )
     found = behaviour(mixed, draws=50)
     churn = found[found.measure == "churn_robust"].set_index("recipe")
@@ -151,7 +160,8 @@ def test_the_control_is_asked_for_by_name(tables):
     with_control = join(again, tuned._replace(trials=tuned.trials.assign(recipe="tune1")))
     found = behaviour(with_control, "control", draws=20)
     assert set(found.recipe) == {"prune0.5+tune1"} and set(found.against) == {"tuned"}
-    with pytest.raises(ValueError, match="to is reference or control, got 'dense'"): behaviour(again, "dense")
+    with pytest.raises(ValueError, match="to is reference or control, got 'dense'"):
+        behaviour(again, "dense")
 
 
 def test_extra_corruptions_are_a_check_of_their_own(tables):
@@ -159,28 +169,34 @@ def test_extra_corruptions_are_a_check_of_their_own(tables):
     few = only(tables, ["dense", "int4"])
     renamed = dict(zip(STANDARD[:4], EXTRA))
     more = [table[table.corruption.isin(renamed)].replace(dict(corruption=renamed)) for table in (few.rows, few.deals)]
-    both = Tables(few.trials, pd.concat([few.rows, more[0]], ignore_index=True),
-                  pd.concat([few.deals, more[1]], ignore_index=True))
+    both = Tables(
+        few.trials,
+        pd.concat([few.rows, more[0]], ignore_index=True),
+        pd.concat([few.deals, more[1]], ignore_index=True),
+    )
     wide, change = in_columns(behaviour(both, draws=50)).iloc[0], accuracies(few)
     key = find(few.trials, "int4")
     change = (change.loc[key] - change.drop(index=key).iloc[0]).groupby("corruption").mean()
     assert np.isclose(wide.extra, change[list(STANDARD[:4])].mean()) and np.isclose(
-        wide.extra_excess, wide.extra - change[list(STANDARD)].mean())
+        wide.extra_excess, wide.extra - change[list(STANDARD)].mean()
+    )
 
 
 def test_a_slope_is_found_again():
     """Outcomes whose accuracy falls by five points a step."""
     numbers = np.arange(400)
-    shares = [.9 - .05 * severity for severity in SEVERITIES]
+    shares = [0.9 - 0.05 * severity for severity in SEVERITIES]
     index = pd.MultiIndex.from_tuples(
         [(name, severity, number, 0) for name in ("fog", "snow") for severity in SEVERITIES for number in numbers],
-        names=["corruption", "severity", "number", "label"])
+        names=["corruption", "severity", "number", "label"],
+    )
     falling = np.concatenate([numbers < 400 * share for _ in range(2) for share in shares])
     measured = profile(
         by_severity(pd.DataFrame(dict(falls=falling, stays=numbers[np.zeros(10, int)].repeat(400) < 1), index=index)),
-        draws=100)
+        draws=100,
+    )
     row = contrasts(measured, [("falls - stays", "slope")]).iloc[0]
-    assert np.isclose(row.value, -.05) and row.low <= row.value <= row.high
+    assert np.isclose(row.value, -0.05) and row.low <= row.value <= row.high
 
 
 def pairs_by_loop(sure, right, bins=15):
@@ -190,7 +206,8 @@ def pairs_by_loop(sure, right, bins=15):
         own = gap[place == at]
         if len(own) > 1:
             total += (
-                len(own) / len(gap) * np.mean([a * b for i, a in enumerate(own) for j, b in enumerate(own) if i != j]))
+                len(own) / len(gap) * np.mean([a * b for i, a in enumerate(own) for j, b in enumerate(own) if i != j])
+            )
     return total
 
 
@@ -216,13 +233,13 @@ def test_calibration_against_a_loop_over_pairs():
         assert np.isclose(doubled[study], total)
 
 
-@pytest.mark.parametrize("excess", [0, .05, .15])
+@pytest.mark.parametrize("excess", [0, 0.05, 0.15])
 def test_the_squared_calibration_error_has_no_bias(excess):
     rng, found = np.random.default_rng(1), []
     for _ in range(1500):
-        sure = rng.uniform(.6, 1, 200)
+        sure = rng.uniform(0.6, 1, 200)
         found.append(squared_calibration(sure, rng.random(200) < sure - excess, np.ones((200, 1)))[0])
-    assert abs(np.mean(found) - excess**2) < 4 * np.std(found) / 1500**.5
+    assert abs(np.mean(found) - excess**2) < 4 * np.std(found) / 1500**0.5
 
 
 def test_flips_name_both_directions():

@@ -1,4 +1,5 @@
 """Channels that a network takes apart: every part loses the same share, or the whole stays and the artifact says so."""
+
 import pytest
 import torch
 from torch import nn
@@ -34,8 +35,11 @@ class Partial(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.first, self.second = (nn.Conv2d(3, 64, 1), nn.Conv2d(32, 32, 3, padding=1),
-                                              nn.Conv2d(32, 32, 3, padding=1))
+        self.stem, self.first, self.second = (
+            nn.Conv2d(3, 64, 1),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, 32, 3, padding=1),
+        )
         self.norm, self.mix, self.last = nn.BatchNorm2d(96), nn.Conv2d(96, 32, 1), nn.Linear(32, 4)
 
     def forward(self, x):
@@ -49,8 +53,10 @@ class Gated(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.depthwise = (nn.Conv2d(3, 64, 1, bias=False),
-                                     nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False))
+        self.stem, self.depthwise = (
+            nn.Conv2d(3, 64, 1, bias=False),
+            nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False),
+        )
         self.mix, self.last = nn.Conv2d(32, 32, 1), nn.Linear(32, 4)
 
     def forward(self, x):
@@ -116,11 +122,16 @@ class Gates(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.wide, self.mix, self.last = (nn.Conv2d(3, 8, 3), nn.Linear(8, 128), nn.Linear(64, 32),
-                                                     nn.Linear(32, 4))
+        self.stem, self.wide, self.mix, self.last = (
+            nn.Conv2d(3, 8, 3),
+            nn.Linear(8, 128),
+            nn.Linear(64, 32),
+            nn.Linear(32, 4),
+        )
         self.gate = nn.GLU()
 
-    def forward(self, x): return self.last(self.mix(self.gate(self.wide(self.stem(x).mean((2, 3))))).relu())
+    def forward(self, x):
+        return self.last(self.mix(self.gate(self.wide(self.stem(x).mean((2, 3))))).relu())
 
 
 class Lines(nn.Module):
@@ -148,7 +159,8 @@ class Ending(nn.Module):
         super().__init__()
         self.stem, self.end, self.last = nn.Conv2d(3, 64, 3), end, nn.Linear(features, 4)
 
-    def forward(self, x): return self.last(self.end(*self.stem(x).chunk(2, 1)).mean((2, 3)))
+    def forward(self, x):
+        return self.last(self.end(*self.stem(x).chunk(2, 1)).mean((2, 3)))
 
 
 class Voting(nn.Module):
@@ -156,8 +168,13 @@ class Voting(nn.Module):
 
     def __init__(self, apart):
         super().__init__()
-        self.first, self.stem, self.apart, self.one, self.two = (nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), apart,
-                                                                 nn.Linear(32, 4), nn.Linear(32, 4))
+        self.first, self.stem, self.apart, self.one, self.two = (
+            nn.Conv2d(3, 32, 3),
+            nn.Conv2d(32, 64, 3),
+            apart,
+            nn.Linear(32, 4),
+            nn.Linear(32, 4),
+        )
 
     def forward(self, x):
         one, two = self.apart(self.stem(self.first(x).relu()).mean((2, 3)))
@@ -171,8 +188,11 @@ CUT = {  # the network, the layer whose outputs are taken apart, and how many of
     "split by shares": (lambda: Branches(quarter, 16, 48), "stem", 32),
     "tensor_split": (lambda: Branches(lambda x: torch.tensor_split(x, 2, dim=1)), "stem", 32),
     "slices": (lambda: Branches(lambda x: (x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :])), "stem", 32),
-    "slices from the end": (lambda: Branches(lambda x: (x[:, : -x.shape[1] // 2], x[:, -x.shape[1] // 2 :])), "stem",
-                            32),
+    "slices from the end": (
+        lambda: Branches(lambda x: (x[:, : -x.shape[1] // 2], x[:, -x.shape[1] // 2 :])),
+        "stem",
+        32,
+    ),
     "a half unread": (lambda: Branches(lambda x: (x.chunk(2, 1)[1],) * 2), "stem", 32),
     "the middle of four": (lambda: Branches(lambda x: x.chunk(4, 1)[1:3], 16, 16), "stem", 32),
     "partial": (Partial, "stem", 32),
@@ -195,7 +215,8 @@ WHOLE = {
     "split by a number": lambda: Branches(lambda x: x.split(32, 1)),
     "slices at numbers": lambda: Branches(lambda x: (x[:, :16], x[:, 16:]), 16, 48),
     "every other": lambda: Branches(lambda x: (x[:, ::2], x[:, 1::2])),
-    "unbind": lambda: Branches(lambda x: x.unflatten(1, (2, -1)).unbind(1))}
+    "unbind": lambda: Branches(lambda x: x.unflatten(1, (2, -1)).unbind(1)),
+}
 
 
 def model_of(network, name):
@@ -208,7 +229,8 @@ def silenced(model, removed):
     with torch.no_grad():
         for name, dimensions in removed.items():
             for tensor in (parts[name].weight, parts[name].bias):
-                if tensor is not None: tensor[sorted(dimensions.get(0, ()))] = 0
+                if tensor is not None:
+                    tensor[sorted(dimensions.get(0, ()))] = 0
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -218,10 +240,11 @@ def test_every_part_loses_the_same_share(name, tmp_path):
     model, x = model_of(make(), name), torch.randn(5, 3, 8, 8)
     artifact = compress(model, "prune0.5:channel")
     assert len(layers(artifact.module)[layer].weight) == stays and artifact.remarks() == []
-    with torch.no_grad(): found = artifact.module(x)
+    with torch.no_grad():
+        found = artifact.module(x)
     pack(artifact.module, tmp_path / "cut.robcomp")
     again = unpack(tmp_path / "cut.robcomp", module=model_of(make(), name))
-    removed, left_whole = doomed(model, .5, set())
+    removed, left_whole = doomed(model, 0.5, set())
     silenced(model, removed)
     with torch.no_grad():
         assert torch.allclose(model(x), found, atol=1e-5) and torch.equal(again(x), found) and not left_whole
@@ -240,7 +263,7 @@ def test_what_is_split_at_fixed_places_stays_and_is_said(name, capsys):
         and capsys.readouterr().err == f"robcomp: {remark}\n"
         and remark in artifact._repr_html_()
     )
-    removed, left_whole = doomed(model, .5, set())
+    removed, left_whole = doomed(model, 0.5, set())
     silenced(model, removed)
     with torch.no_grad():
         assert torch.allclose(model(x), artifact.module(x), atol=1e-5) and list(left_whole) == ["stem"]
@@ -248,22 +271,25 @@ def test_what_is_split_at_fixed_places_stays_and_is_said(name, capsys):
 
 @pytest.mark.parametrize(
     "apart",
-    [lambda x: x.split([32, 32], 1), lambda x: (x[:, :32], x[:, 32:]), lambda x: x.unflatten(1, (2, -1)).unbind(1)])
+    [lambda x: x.split([32, 32], 1), lambda x: (x[:, :32], x[:, 32:]), lambda x: x.unflatten(1, (2, -1)).unbind(1)],
+)
 def test_parts_that_go_to_classifiers_and_cannot_be_cut_are_said(apart):
     artifact = compress(model_of(Voting(apart), "voting"), "prune0.5:channel")
     assert (artifact.module.first.out_channels, artifact.module.stem.out_channels) == (16, 64)
     assert artifact.remarks() == [
-        "prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"]
+        "prune0.5:channel leaves stem whole: the network splits these channels and does not work with fewer"
+    ]
 
 
 def test_where_nothing_else_can_be_cut_the_split_is_named():
     class Fixed(Ending):
-        def forward(self, x): return self.last(torch.cat(self.stem(x).split([32, 32], 1), 1).mean((2, 3)))
+        def forward(self, x):
+            return self.last(torch.cat(self.stem(x).split([32, 32], 1), 1).mean((2, 3)))
 
     with pytest.raises(
         ValueError,
         match=r"no channel can go: .* or reaches a layer that cannot be cut \(it leaves stem whole: "
-              "the network splits these channels and does not work",
+        "the network splits these channels and does not work",
     ) as error:
         compress(model_of(Fixed(None, 64), "fixed"), "prune0.5:channel")
     assert "\n" not in str(error.value)
@@ -275,7 +301,8 @@ def test_one_split_that_works_and_one_that_does_not():
             super().__init__()
             self.good, self.bad = Branches(lambda x: x.chunk(2, 1)), Branches(lambda x: x.split(32, 1))
 
-        def forward(self, x): return self.bad(x) + self.good(x)
+        def forward(self, x):
+            return self.bad(x) + self.good(x)
 
     artifact = compress(model_of(Both(), "both"), "prune0.5:channel")
     assert artifact.module.good.stem.out_channels == 32 and artifact.module.bad.stem.out_channels == 64
@@ -284,6 +311,7 @@ def test_one_split_that_works_and_one_that_does_not():
 
 def test_parts_that_cannot_lose_the_same_share_are_said():
     """32 channels in three parts are 11, 11 and 10."""
+
     class Thirds(nn.Module):
         def __init__(self):
             super().__init__()
@@ -306,14 +334,15 @@ def test_channels_of_which_the_larger_is_taken_cannot_be_followed():
             super().__init__()
             self.stem, self.mix, self.last = nn.Conv2d(3, 32, 3), nn.Conv2d(16, 32, 1), nn.Linear(32, 4)
 
-        def forward(self, x): return self.last(self.mix(self.stem(x).unflatten(1, (16, 2)).amax(2)).relu().mean((2, 3)))
+        def forward(self, x):
+            return self.last(self.mix(self.stem(x).unflatten(1, (16, 2)).amax(2)).relu().mean((2, 3)))
 
     with pytest.raises(ValueError, match="prune weights instead, as prune0.5$") as error:
         compress(model_of(Largest(), "largest"), "prune0.5:channel")
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("amount, stays", [(.15, 64), (.25, 48), (.3, 48), (.75, 16), (.9, 16)])
+@pytest.mark.parametrize("amount, stays", [(0.15, 64), (0.25, 48), (0.3, 48), (0.75, 16), (0.9, 16)])
 def test_a_multiple_of_eight_stays_of_every_part(amount, stays):
     artifact = compress(model_of(Branches(lambda x: x.chunk(2, 1)), "chunk"), f"prune{amount}:channel")
     assert artifact.module.stem.out_channels == stays and artifact.remarks() == []
@@ -325,7 +354,8 @@ def test_kept_layers_keep_what_they_give_to_a_split():
 
 
 @pytest.mark.parametrize(
-    "recipe", ["prune0.3+cluster8+prune0.5:channel+int8:weights", "prune0.5:channel+prune0.5:channel"])
+    "recipe", ["prune0.3+cluster8+prune0.5:channel+int8:weights", "prune0.5:channel+prune0.5:channel"]
+)
 def test_in_recipes_and_in_onnx(recipe, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
@@ -334,4 +364,5 @@ def test_in_recipes_and_in_onnx(recipe, tmp_path):
     images = torch.randn(1, 3, 8, 8)
     session = onnxruntime.InferenceSession(tmp_path / "partial.onnx")
     scores = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-    with torch.no_grad(): assert torch.allclose(torch.from_numpy(scores), artifact.module(images), atol=1e-4)
+    with torch.no_grad():
+        assert torch.allclose(torch.from_numpy(scores), artifact.module(images), atol=1e-4)

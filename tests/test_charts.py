@@ -1,4 +1,5 @@
 """Charts: every one compiles, stays small, says what it shows, and hides no label under another."""
+
 from __future__ import annotations
 
 import json
@@ -15,8 +16,20 @@ import vl_convert
 from robcomp._display.look import FAMILIES, dressed, pixels, scale_of, ticks
 from robcomp._display.svg import Box, compact, described, figure, place_labels, svg_size, text_width, to_svg
 from robcomp.chart_tables import by_condition
-from robcomp.charts import (AXES, chart_bytes, chart_curve, chart_differences, chart_front, chart_heat,
-                            chart_severity, chart_spec, enable_charts, family, recipe_looks, save_chart)
+from robcomp.charts import (
+    AXES,
+    chart_bytes,
+    chart_curve,
+    chart_differences,
+    chart_front,
+    chart_heat,
+    chart_severity,
+    chart_spec,
+    enable_charts,
+    family,
+    recipe_looks,
+    save_chart,
+)
 from robcomp.explorer import chart_explorer
 from robcomp.goals import Goals
 from robcomp.pareto import pareto
@@ -28,25 +41,41 @@ from robcomp.uncertainty import intervals, resample
 
 
 @pytest.fixture(scope="module")
-def tables(): return example()
+def tables():
+    return example()
 
 
 @pytest.fixture(scope="module")
-def table(tables): return summarise(tables)
+def table(tables):
+    return summarise(tables)
 
 
 @pytest.fixture(scope="module")
 def drawn(tables, table):
     rows, one = by_condition(tables), table[table["arch"] == "vgg19"]
     mobile = rows[rows["arch"] == "mobilenetv2"]
-    seen = pd.DataFrame(dict(label=["a - b", "c - b"], difference=[.01, -.2], low=[-.01, -.3], high=[.03, -.1],
-                             verdict=["undecided", "worse"]))
-    history = pd.DataFrame(dict(epoch=[1, 2, 3], loss=[2, 1, .5], rate=[.1, .2, 0]))
+    seen = pd.DataFrame(
+        dict(
+            label=["a - b", "c - b"],
+            difference=[0.01, -0.2],
+            low=[-0.01, -0.3],
+            high=[0.03, -0.1],
+            verdict=["undecided", "worse"],
+        )
+    )
+    history = pd.DataFrame(dict(epoch=[1, 2, 3], loss=[2, 1, 0.5], rate=[0.1, 0.2, 0]))
     ledger = pd.DataFrame(dict(layer=["a", "a", "b"], kind=["codes", "scale", "weight"], bytes=[10, 2, 30]))
-    return dict(front=chart_front(one, intervals(tables, draws=50)), clean=chart_front(one, y="clean"),
-                both=chart_front(table), heat=chart_heat(mobile), change=chart_heat(mobile, value="change"),
-                severity=chart_severity(mobile), forest=chart_differences(seen), curve=chart_curve(history),
-                bytes=chart_bytes(ledger))
+    return dict(
+        front=chart_front(one, intervals(tables, draws=50)),
+        clean=chart_front(one, y="clean"),
+        both=chart_front(table),
+        heat=chart_heat(mobile),
+        change=chart_heat(mobile, value="change"),
+        severity=chart_severity(mobile),
+        forest=chart_differences(seen),
+        curve=chart_curve(history),
+        bytes=chart_bytes(ledger),
+    )
 
 
 NAMES = ["front", "clean", "both", "heat", "change", "severity", "forest", "curve", "bytes"]
@@ -100,6 +129,7 @@ def test_a_model_from_elsewhere_has_its_own_mark_and_only_then_a_place_in_the_le
     def legend(spec):
         scales = re.findall(r'"domain": (\[[^\]]*"dense"[^\]]*\])', json.dumps(spec))
         return {name for scale in scales for name in json.loads(scale)}
+
     theirs = table.assign(recipe=table["recipe"].replace("int8", "elsewhere:ort"))
     for chart in (chart_front, lambda table: chart_explorer(table[table["arch"] == table["arch"].iloc[0]])):
         assert legend(chart(theirs).to_dict()) == {*FAMILIES, "elsewhere"}
@@ -113,7 +143,8 @@ def test_labels_hit_no_point_and_no_label(seed):
     texts = ["x" * rng.integers(4, 30) for _ in points]
     boxes = []
     for (x, y), text, place in zip(points, texts, place_labels(points, texts, (600, 380))):
-        if place is None: continue
+        if place is None:
+            continue
         left = x + place["dx"] - (text_width(text) if place["align"] == "right" else 0)
         boxes.append(Box(left, y + place["dy"] - 5.5, left + text_width(text), y + place["dy"] + 5.5))
     assert len(boxes) > 5
@@ -125,9 +156,11 @@ def test_the_front_on_the_chart_is_the_best_at_no_more_than_the_size(table):
     one = table[table["arch"] == "vgg19"]
     data = next(iter(chart_spec(chart_front(one))["datasets"].values()))
     front = {row["recipe"] for row in data if row["front"]}
+
     def is_beaten(row):
         no_worse = (one["size_mb"] <= row["size_mb"]) & (one["robust"] >= row["robust"])
         return (no_worse & ((one["size_mb"] < row["size_mb"]) | (one["robust"] > row["robust"]))).any()
+
     assert front == {row["recipe"] for row in one.to_dict("records") if not is_beaten(row)}
 
 
@@ -149,8 +182,12 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
     one = table[table["arch"] == "vgg19"]
     low, high = one["robust"].min(), one["robust"].max()
     span = high - low
-    others = pd.DataFrame(dict(name=["far below", "near", "far above", "farther above"],
-                               robust=[low - 2 * span, high + .2 * span, high + span, high + 2 * span]))
+    others = pd.DataFrame(
+        dict(
+            name=["far below", "near", "far above", "farther above"],
+            robust=[low - 2 * span, high + 0.2 * span, high + span, high + 2 * span],
+        )
+    )
     spec = chart_spec(chart_front(one, references=others))
     axis = scale_up(spec)["domain"]
     assert axis[1] - axis[0] < 1.6 * span
@@ -164,16 +201,26 @@ def test_a_far_reference_stands_at_the_end_of_the_axis_and_squeezes_nothing(tabl
 
 def test_references_and_the_axis_up_belong_to_a_data_set(table):
     other = table.assign(dataset="harder", key="h" + table["key"], robust=table["robust"] / 2)
-    figures = pd.DataFrame(dict(dataset=["simulated", "harder"], name=["theirs", "theirs on harder images"],
-                                robust=[table["robust"].max(), other["robust"].max()]))
+    figures = pd.DataFrame(
+        dict(
+            dataset=["simulated", "harder"],
+            name=["theirs", "theirs on harder images"],
+            robust=[table["robust"].max(), other["robust"].max()],
+        )
+    )
     spec = chart_spec(chart_front(pd.concat([table, other], ignore_index=True), references=figures))
     shown = {}
     for panel in spec["concat"]:
-        rows = [row for layer in panel["layer"] for part in [layer, *layer.get("layer", [])]
-                for row in spec["datasets"].get(part.get("data", {}).get("name"), [])]
+        rows = [
+            row
+            for layer in panel["layer"]
+            for part in [layer, *layer.get("layer", [])]
+            for row in spec["datasets"].get(part.get("data", {}).get("name"), [])
+        ]
         shown[panel["title"]["text"]] = {row["words"] for row in rows if "words" in row}, scale_up(panel)["domain"]
     assert {frozenset(words) for name, (words, _) in shown.items() if "harder" in name} == {
-        frozenset({"theirs on harder images"})}
+        frozenset({"theirs on harder images"})
+    }
     assert {frozenset(words) for name, (words, _) in shown.items() if "simulated" in name} == {frozenset({"theirs"})}
     tops = {name: axis[1] for name, (_, axis) in shown.items()}
     assert tops["vgg19 on harder"] < tops["vgg19 on simulated"] == tops["mobilenetv2 on simulated"]
@@ -195,19 +242,23 @@ def test_every_axis_can_be_drawn(table, x):
 
 # ---- several seeds ---------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
-def three(): return join(*(example(seed=seed) for seed in range(3)))
+def three():
+    return join(*(example(seed=seed) for seed in range(3)))
 
 
 @pytest.fixture(scope="module")
-def trials(three): return summarise(three)
+def trials(three):
+    return summarise(three)
 
 
 def points_of(chart):
     return {(row["network"], row["recipe"]): row for row in next(iter(chart_spec(chart)["datasets"].values()))}
 
 
-def words_of(chart): return " ".join(chart.title.subtitle)
+def words_of(chart):
+    return " ".join(chart.title.subtitle)
 
 
 def test_a_recipe_is_one_point_the_mean_of_its_seeds_with_their_interval(three, trials):
@@ -218,7 +269,8 @@ def test_a_recipe_is_one_point_the_mean_of_its_seeds_with_their_interval(three, 
     assert "images and seeds." in words_of(chart) and "of 12 recipes." in chart.description
     own = trials.query("arch == 'vgg19' and recipe == 'int8'")
     point, row = points["vgg19 on simulated", "int8"], robust.loc[own["key"].iloc[0]]
-    for name in ("robust", "clean", "worst", "size_mb"): assert point[name] == pytest.approx(own[name].mean(), abs=1e-5)
+    for name in ("robust", "clean", "worst", "size_mb"):
+        assert point[name] == pytest.approx(own[name].mean(), abs=1e-5)
     assert [point["low"], point["high"]] == pytest.approx([row["low"], row["high"]], abs=1e-5) and point["seeds"] == 3
     assert point["each"] == ", ".join(f"{value:.3f} (seed {seed})" for seed, value in zip(own["seed"], own["robust"]))
     tips = json.dumps(chart.to_dict())
@@ -229,8 +281,8 @@ def test_the_front_of_means_is_not_the_front_of_the_luckiest_seeds(trials):
     """A recipe whose one lucky seed beats all others, and whose mean does not."""
     own = trials[trials["arch"] == "vgg19"].copy()
     lucky = (own["recipe"] == "int4") & (own["seed"] == 1)
-    own.loc[lucky, "robust"] = own["robust"].max() + .01
-    assert not own.loc[own["recipe"] == "int4", "robust"].mean() > own["robust"].quantile(.8), "the mean is low"
+    own.loc[lucky, "robust"] = own["robust"].max() + 0.01
+    assert not own.loc[own["recipe"] == "int4", "robust"].mean() > own["robust"].quantile(0.8), "the mean is low"
     front = {row["recipe"] for row in points_of(chart_front(own)).values() if row["front"]}
     assert front == set(own.loc[pareto(own, Goals("robust", "size_mb")), "recipe"])
 
@@ -286,32 +338,35 @@ def test_networks_and_changes_have_a_point_a_recipe(trials, table):
     assert "seeds" not in words_of(chart_changes(table)) + words_of(chart_networks(table))
 
 
-def test_a_single_trial_is_a_chart(table): assert to_svg(chart_spec(chart_front(table.head(1))))
+def test_a_single_trial_is_a_chart(table):
+    assert to_svg(chart_spec(chart_front(table.head(1))))
 
 
 def test_scales_hold_their_values():
     for log in (False, True):
-        values = [.3, 2, 40]
+        values = [0.3, 2, 40]
         at = pixels(values, scale_of(values, log), 100)
         assert (at > 0).all() and (at < 100).all() and (np.diff(at) > 0).all()
-    assert ticks(scale_of([.4, 12], True)) == [.5, 1, 2, 5, 10]
+    assert ticks(scale_of([0.4, 12], True)) == [0.5, 1, 2, 5, 10]
 
 
 def test_ticks_of_a_narrow_axis_are_told_apart(table):
-    close = table[table.arch == "vgg19"].assign(robust=.7 + .01 * table.robust)
+    close = table[table.arch == "vgg19"].assign(robust=0.7 + 0.01 * table.robust)
     labels = re.findall(r"<text[^>]*>(0\.7\d+)</text>", to_svg(chart_spec(chart_front(close))))
     assert len(labels) == len(set(labels)) > 2
 
 
 def test_the_renderer_needs_no_network_and_leaves_side_by_side_alone(drawn):
     import altair as alt
+
     before = alt.renderers.active
     try:
         enable_charts()
         shown = (drawn["clean"] | drawn["forest"])._repr_mimebundle_()
         shown = shown[0] if isinstance(shown, tuple) else shown
         assert set(shown) == {"text/html", "text/plain"} and "rc-chart" in shown["text/html"]
-    finally: alt.renderers.enable(before)
+    finally:
+        alt.renderers.enable(before)
 
 
 def test_dressing_keeps_what_a_chart_configures():
@@ -322,5 +377,6 @@ def test_dressing_keeps_what_a_chart_configures():
 def test_pictures_are_whole_or_absent(drawn, tmp_path):
     for end, magic in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")):
         assert save_chart(drawn["clean"], tmp_path / f"a{end}").read_bytes().startswith(magic)
-    with pytest.raises(ValueError, match="allowed: .svg, .png, .pdf"): save_chart(drawn["clean"], tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="allowed: .svg, .png, .pdf"):
+        save_chart(drawn["clean"], tmp_path / "a.jpg")
     assert not list(tmp_path.glob("*.partial"))

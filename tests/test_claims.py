@@ -1,4 +1,5 @@
 """Claims and hypotheses: combinations at equal training, and a page whose tests rest on what a table holds."""
+
 from functools import partial
 from pathlib import Path
 
@@ -17,35 +18,39 @@ PAGE = Path(__file__).parents[1] / "nbs/analysis/claims.ipynb"
 
 
 @pytest.fixture(scope="module")
-def vgg(): return by_network(example())["vgg19 on simulated"]
+def vgg():
+    return by_network(example())["vgg19 on simulated"]
 
 
 @pytest.fixture(scope="module")
-def drawn(vgg): return partial(paired, recipe_profile(vgg, draws=400), vgg.trials.set_index("key").recipe)
+def drawn(vgg):
+    return partial(paired, recipe_profile(vgg, draws=400), vgg.trials.set_index("key").recipe)
 
 
 def test_paired_is_the_comparison_of_the_two_trials(vgg, drawn):
     keys = vgg.trials.set_index("recipe").key
     known = compare(vgg, keys["int4"], keys["int8"], draws=400)
     found = drawn((keys["int4"], keys["int8"]))
-    assert np.isclose(found[0], known.difference) and np.allclose(found[1:3], [known.low, known.high], atol=.003)
+    assert np.isclose(found[0], known.difference) and np.allclose(found[1:3], [known.low, known.high], atol=0.003)
     assert found[3:] == (1, "left out")
-    wide = drawn((keys["int4"], keys["int8"]), level=.999)
+    wide = drawn((keys["int4"], keys["int8"]), level=0.999)
     assert wide[1] < found[1] and wide[2] > found[2]
 
 
 def test_pairs_have_the_same_training_and_intervals_allow_for_all_pairs(vgg, drawn):
     levels = []
+
     def asked(pair, level):
         levels.append(level)
         return drawn(pair, level)
+
     table = summarise(vgg)
     tests = pd.concat(at_equal_training(table, [2, 4, 6], asked, "ours"))
     for text in tests.test:
         a, b = text.split(", ")[0].split(" - ")
         assert training_alone(a) == training_alone(b) and combined(a) and not combined(b)
     pairs = sum(pairs_of_kinds(part.recipe) for _, part in table.groupby(table.recipe.map(training_alone)))
-    assert set(levels) == {1 - .05 / pairs} and pairs < pairs_of_kinds(table.recipe)
+    assert set(levels) == {1 - 0.05 / pairs} and pairs < pairs_of_kinds(table.recipe)
 
 
 def test_the_pair_is_the_best_of_each_kind_within_the_budget(vgg, drawn):

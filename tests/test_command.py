@@ -1,4 +1,5 @@
 """The command `robcomp` from the outside, and what an installed package carries."""
+
 import configparser
 import json
 import subprocess
@@ -79,8 +80,10 @@ def test_the_copy_differs_in_the_check_of_names_and_in_links_alone():
         (["new", "mine"], "mine/mobilenetv2.ipynb exists and is kept: name another folder"),
         (["new", "other", "--arch", "vgg91"], "unknown architecture 'vgg91': did you mean 'vgg19'?"),
         (["new", "other", "--own", "--arch", "vgg19"], "--arch and --own: give one of them"),
-        (["explore", "mine", "--no-open"],
-         "no results in mine: name the folder of a study (trials.parquet) or a store (trials/)"),
+        (
+            ["explore", "mine", "--no-open"],
+            "no results in mine: name the folder of a study (trials.parquet) or a store (trials/)",
+        ),
         (["study", "ARCH=absent.ipynb"], "no notebook absent.ipynb: `robcomp new FOLDER` makes one"),
     ],
 )
@@ -99,9 +102,12 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, monkeypatch, wor
 @pytest.mark.parametrize("kind", ["committed", "a study", "several studies"])
 def test_the_explorer_notebook_runs(tmp_path, monkeypatch, kind):
     from nbclient import NotebookClient
+
     monkeypatch.chdir(tmp_path)
-    if kind != "committed": write_tables(example(), tmp_path / "runs" / "one")
-    if kind == "several studies": write_tables(example(seed=1), tmp_path / "runs" / "two")
+    if kind != "committed":
+        write_tables(example(), tmp_path / "runs" / "one")
+    if kind == "several studies":
+        write_tables(example(seed=1), tmp_path / "runs" / "two")
     folder = {"committed": [], "a study": ["runs/one"], "several studies": ["runs"]}[kind]
     assert said("explore", *folder, "--no-open")[0] == 0
     path = Path(*folder) / "explorer.ipynb"
@@ -110,13 +116,15 @@ def test_the_explorer_notebook_runs(tmp_path, monkeypatch, kind):
     assert "application/vnd.jupyter.widget-view+json" in str(notebook.cells[-1].outputs)
     path.write_text("mine")
     assert said("explore", *folder, "--no-open")[0] == 0 and path.read_text() == "mine", (
-        "a notebook that exists is kept")
+        "a notebook that exists is kept"
+    )
 
 
 def test_explore_opens_jupyterlab(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(
-        subprocess, "run", lambda words, **_: started.append(words) or subprocess.CompletedProcess(words, 0))
+        subprocess, "run", lambda words, **_: started.append(words) or subprocess.CompletedProcess(words, 0)
+    )
     monkeypatch.chdir(tmp_path)
     assert said("explore")[0] == 0 and started == [[sys.executable, "-m", "jupyterlab", "explorer.ipynb"]]
 
@@ -127,11 +135,16 @@ def test_explore_opens_jupyterlab(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     from tests.release import tracked_copy
+
     pytest.importorskip("setuptools", reason="needs setuptools and wheel to build")
     folder = tmp_path_factory.mktemp("wheel")
     source = tracked_copy(folder / "source")
-    subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(folder)], cwd=source, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(folder)],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
     return next(folder.glob("*.whl"))
 
 
@@ -159,28 +172,39 @@ def test_the_package_of_a_wheel_finds_its_own_files(wheel, tmp_path):
         "print(EXPERIMENTS, experiment('vgg19'), with_file(dict(parameters='vgg19-cifar10'))['dataset'], "
         "*source_of(None)[1], sep='\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path,
-                          env=dict(PYTHONPATH=str(tmp_path / "site"), PATH=""), capture_output=True, text=True,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=dict(PYTHONPATH=str(tmp_path / "site"), PATH=""),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     lines = done.stdout.split("\n")
     assert (
         all(line.startswith(str(tmp_path / "site/robcomp/_shipped")) for line in (*lines[:2], *lines[3:-1]))
         and lines[2] == "cifar10"
     )
     assert len(lines[3:-1]) == len(
-        [path for path in (ROOT / "results").glob("*/trials.parquet") if path.parent.name != "paper"])
+        [path for path in (ROOT / "results").glob("*/trials.parquet") if path.parent.name != "paper"]
+    )
 
 
 def test_setup_and_the_package_ship_the_same_folders():
     import ast
-    found = [ast.literal_eval(node.value) for node in ast.parse((ROOT / "setup.py").read_text()).body
-             if isinstance(node, ast.Assign) and node.targets[0].id == "SHIPPED"]
+
+    found = [
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "setup.py").read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "SHIPPED"
+    ]
     assert found == [rooms.SHIPPED]
 
 
 def test_the_sources_hold_what_a_wheel_is_built_from():
     listed = (ROOT / "MANIFEST.in").read_text()
-    for folder in rooms.SHIPPED.values(): assert f"recursive-include {folder} " in listed
+    for folder in rooms.SHIPPED.values():
+        assert f"recursive-include {folder} " in listed
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
     assert "include settings.ini" in listed and settings["DEFAULT"]["lib_name"] == "robcomp"

@@ -28,7 +28,8 @@ CONDITIONS = [("clean", 0), ("gaussian_noise", 3), ("frost", 5), ("jpeg_compress
 class Part:
     """The first images of a few conditions of a suite."""
 
-    def __init__(self, suite): self.suite, self.data, self.adapt = suite, suite.data, False
+    def __init__(self, suite):
+        self.suite, self.data, self.adapt = suite, suite.data, False
 
     @property
     def conditions(self):
@@ -36,8 +37,11 @@ class Part:
             condition for condition in self.suite.conditions if (condition.corruption, condition.severity) in CONDITIONS
         ]
 
-    def __len__(self): return IMAGES * len(self.conditions)
-    def positions(self, condition): return self.suite.positions(condition)[:IMAGES]
+    def __len__(self):
+        return IMAGES * len(self.conditions)
+
+    def positions(self, condition):
+        return self.suite.positions(condition)[:IMAGES]
 
     def batch(self, condition, part=slice(None)):
         return tuple(found[:IMAGES][part] for found in self.suite.batch(condition))
@@ -48,38 +52,53 @@ class Part:
 @pytest.mark.parametrize("arch", ["mobilenetv2", "vgg19"])
 def test_a_committed_row_comes_out_again(arch, recipe):
     folder, file = RESULTS / f"{arch}-cifar10", WEIGHTS / f"{arch}_cifar10.safetensors"
-    if not folder.is_dir(): pytest.skip(f"no results of {arch}")
-    if not file.is_file(): pytest.skip(f"no trained weights at {file.name}: name their folder in ROBCOMP_WEIGHTS")
+    if not folder.is_dir():
+        pytest.skip(f"no results of {arch}")
+    if not file.is_file():
+        pytest.skip(f"no trained weights at {file.name}: name their folder in ROBCOMP_WEIGHTS")
     tables, data = read_tables(folder), load("cifar10")
     own = tables.trials[(tables.trials.recipe == recipe) & (tables.trials.status == "ok")]
-    if own.empty: pytest.skip(f"{recipe} is not among the results of {arch}")
+    if own.empty:
+        pytest.skip(f"{recipe} is not among the results of {arch}")
     key, suite = own.key.iloc[0], Suite(data, per_condition=200, frost="imagecorruptions")
     assert own.suite.iloc[0] == suite.text
     rows = evaluate(
-        {key: compress(load_weights(make_model(arch), file), recipe, data).module}, Part(suite), progress=False)
+        {key: compress(load_weights(make_model(arch), file), recipe, data).module}, Part(suite), progress=False
+    )
     committed = outcomes(tables, key)[key]
     for row in rows.itertuples():
         known = committed.xs((row.corruption, row.severity), level=("corruption", "severity")).to_numpy()[:IMAGES]
         assert (np.unpackbits(np.frombuffer(row.bits, np.uint8), count=IMAGES).astype(bool) == known).all(), (
-            row.corruption, row.severity)
+            row.corruption,
+            row.severity,
+        )
     assert len(rows) == len(CONDITIONS)
 
 
-TUNED = Training(1, peak=.01, batch=128, warmup=0.)  # as the parameter files of both studies say
+TUNED = Training(1, peak=0.01, batch=128, warmup=0.0)  # as the parameter files of both studies say
 
 
 @pytest.mark.parametrize("arch", ["mobilenetv2", "vgg19"])
 def test_committed_keys_come_out_of_trial_and_protocol(arch):
     file = RESULTS / f"{arch}-cifar10" / "trials.parquet"
-    if not file.is_file(): pytest.skip(f"no results of {arch}")
+    if not file.is_file():
+        pytest.skip(f"no results of {arch}")
     trials, protocol = pd.read_parquet(file), Study("cifar10", arch, weights="given", tune=TUNED).protocol()
     assert len(trials) >= 30
     for row in trials.itertuples():
         assert (
-            Trial(row.dataset, row.arch, str(parse(row.recipe)), seed=row.seed, protocol=protocol, weights=row.weights,
-                  suite=row.suite).key
+            Trial(
+                row.dataset,
+                row.arch,
+                str(parse(row.recipe)),
+                seed=row.seed,
+                protocol=protocol,
+                weights=row.weights,
+                suite=row.suite,
+            ).key
             == row.key
         )
     grown = Study(
-        "cifar10", arch, weights="given", tune=Training(1, peak=0.01, batch=128, warmup=0.0, sizes="16*1")).protocol()
+        "cifar10", arch, weights="given", tune=Training(1, peak=0.01, batch=128, warmup=0.0, sizes="16*1")
+    ).protocol()
     assert Trial("cifar10", arch, "dense", protocol=grown).key != Trial("cifar10", arch, "dense", protocol=protocol).key

@@ -27,8 +27,16 @@ from robcomp.data import Data, Images, load
 from robcomp.published_corruptions import NOISES, STRENGTH, STRENGTHS, byte_probabilities
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
-DETERMINED = ("brightness", "contrast", "defocus_blur", "gaussian_blur", "jpeg_compression", "pixelate", "saturate",
-              "zoom_blur")
+DETERMINED = (
+    "brightness",
+    "contrast",
+    "defocus_blur",
+    "gaussian_blur",
+    "jpeg_compression",
+    "pixelate",
+    "saturate",
+    "zoom_blur",
+)
 needs_cifar = pytest.mark.skipif(not os.environ.get("ROBCOMP_DATA"), reason="ROBCOMP_DATA names no folder with CIFAR")
 
 
@@ -100,10 +108,15 @@ def cifar_test(dataset):
 
 
 PINNED = dict(
-    brightness="bd55d2ffd7ec8367e831945ecddaa3af", contrast="750cd026a4752e784f6aa8957209c4f2",
-    defocus_blur="c856fa242ba99ff2f26074291abba353", gaussian_blur="51be000bf8b918b9f29e0000a859bf49",
-    jpeg_compression="e29ba205c636ada7d4a3d69cb2fb55a9", pixelate="8a2e9888a27f0e920a4533ac3d76f406",
-    saturate="75b4758dde0a05ceea0e80c39af52f1f", zoom_blur="544060e2e890371a6ac8b4233ae76089")
+    brightness="bd55d2ffd7ec8367e831945ecddaa3af",
+    contrast="750cd026a4752e784f6aa8957209c4f2",
+    defocus_blur="c856fa242ba99ff2f26074291abba353",
+    gaussian_blur="51be000bf8b918b9f29e0000a859bf49",
+    jpeg_compression="e29ba205c636ada7d4a3d69cb2fb55a9",
+    pixelate="8a2e9888a27f0e920a4533ac3d76f406",
+    saturate="75b4758dde0a05ceea0e80c39af52f1f",
+    zoom_blur="544060e2e890371a6ac8b4233ae76089",
+)
 
 
 @pytest.mark.parametrize("name", DETERMINED)
@@ -170,7 +183,8 @@ def defocus_blur(x, c):
     for axis in (1, 0):
         disk = ndimage.correlate1d(disk, taps, axis, mode="mirror", output=np.float32)
     return stored(
-        np.stack([ndimage.correlate(x[..., k] / 255.0, disk.astype(float), mode="mirror") for k in range(3)], -1))
+        np.stack([ndimage.correlate(x[..., k] / 255.0, disk.astype(float), mode="mirror") for k in range(3)], -1)
+    )
 
 
 def zoom_blur(x, stop):
@@ -192,8 +206,15 @@ def pixelate(x, c):
     return np.asarray(small.resize((len(x), len(x)), Image.Resampling.BOX))
 
 
-ORACLES = dict(brightness=brightness, saturate=saturate, contrast=contrast, gaussian_blur=gaussian_blur,
-               defocus_blur=defocus_blur, zoom_blur=zoom_blur, pixelate=pixelate)
+ORACLES = dict(
+    brightness=brightness,
+    saturate=saturate,
+    contrast=contrast,
+    gaussian_blur=gaussian_blur,
+    defocus_blur=defocus_blur,
+    zoom_blur=zoom_blur,
+    pixelate=pixelate,
+)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -204,10 +225,14 @@ def test_published_formula(name, severity, sample):
 
 
 FOR_224 = dict(
-    brightness=(0.1, 0.2, 0.3, 0.4, 0.5), saturate=((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
-    contrast=(0.4, 0.3, 0.2, 0.1, 0.05), gaussian_blur=(1, 2, 3, 4, 6),
-    defocus_blur=((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)), pixelate=(0.6, 0.5, 0.4, 0.3, 0.25),
-    zoom_blur=((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)))
+    brightness=(0.1, 0.2, 0.3, 0.4, 0.5),
+    saturate=((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    contrast=(0.4, 0.3, 0.2, 0.1, 0.05),
+    gaussian_blur=(1, 2, 3, 4, 6),
+    defocus_blur=((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    pixelate=(0.6, 0.5, 0.4, 0.3, 0.25),
+    zoom_blur=((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -215,8 +240,10 @@ FOR_224 = dict(
 def test_published_formula_at_224(name, severity):
     """A sum is added in another order here: where it ends at a whole level, the levels may differ by one."""
     image = scenes(1, 224)[0]
-    made, expected = (corrupt(image[None], name, severity)[0].astype(int),
-                      ORACLES[name](image, FOR_224[name][severity - 1]))
+    made, expected = (
+        corrupt(image[None], name, severity)[0].astype(int),
+        ORACLES[name](image, FOR_224[name][severity - 1]),
+    )
     apart = np.abs(made - expected)
     assert apart.max() <= 1 and (apart > 0).mean() < 0.01 and (made != image).any(), (apart.max(), (apart > 0).mean())
 
@@ -227,14 +254,17 @@ def test_strengths_tell_suites_apart_and_are_silent_where_nothing_changed(few):
     assert strong.text == usual.text + " strengths=imagenet"
     noisy = Condition("gaussian_noise", 5)
     assert (usual.batch(noisy)[0] == corrupt(few.test.images, "gaussian_noise", 5)).all() and (
-        strong.batch(noisy)[0] != usual.batch(noisy)[0]).any()
+        strong.batch(noisy)[0] != usual.batch(noisy)[0]
+    ).any()
     large = scenes(2, 64)
     for name in CORRUPTIONS:
         assert (corrupt(large, name, 3) == corrupt(large, name, 3, strengths="imagenet")).all()
         assert (corrupt(large, name, 3) != corrupt(large, name, 3, strengths="cifar")).any(), name
     assert STRENGTHS["imagenet"]["gaussian_noise"][4] == 0.38
-    for size, strengths, words in ((56, None, "pass strengths='cifar' or 'imagenet'"),
-                                   (32, "imagnet", "did you mean 'imagenet'?")):
+    for size, strengths, words in (
+        (56, None, "pass strengths='cifar' or 'imagenet'"),
+        (32, "imagnet", "did you mean 'imagenet'?"),
+    ):
         with pytest.raises(ValueError, match=words) as error:
             corrupt(np.zeros((1, size, size, 3), np.uint8), "fog", 1, strengths=strengths)
         one_line(error)
@@ -346,8 +376,13 @@ def test_any_number_of_threads(sample):
         "print([hashlib.md5(corrupt(images, name, 5).tobytes()).hexdigest() for name in CORRUPTIONS])"
     )
     found = [
-        subprocess.run([sys.executable, "-c", code.format(tests=str(Path(__file__).parent))], text=True, check=True,
-                       capture_output=True, env=os.environ | dict(NUMBA_NUM_THREADS=n)).stdout
+        subprocess.run(
+            [sys.executable, "-c", code.format(tests=str(Path(__file__).parent))],
+            text=True,
+            check=True,
+            capture_output=True,
+            env=os.environ | dict(NUMBA_NUM_THREADS=n),
+        ).stdout
         for n in ("1", "3")
     ]
     assert found[0] == found[1] and len(found[0]) > 600
@@ -398,8 +433,10 @@ def test_lengths_scale_with_the_size():
         (dict(name="gausian_noise"), ValueError, "unknown corruption 'gausian_noise': did you mean 'gaussian_noise'?"),
         (dict(name=3), ValueError, "unknown corruption 3"),
         (dict(severity=0), ValueError, "severity is a whole number from 1 to 5, got 0"),
-        (dict(severity=6), ValueError, "got 6"), (dict(severity=2.5), ValueError, "got 2.5"),
-        (dict(severity="3"), ValueError, "got '3'"), (dict(severity=True), ValueError, "got True"),
+        (dict(severity=6), ValueError, "got 6"),
+        (dict(severity=2.5), ValueError, "got 2.5"),
+        (dict(severity="3"), ValueError, "got '3'"),
+        (dict(severity=True), ValueError, "got True"),
         (dict(seed=1.5), ValueError, "seed is a whole number of 0 or more, got 1.5"),
         (dict(seed=-1), ValueError, "got -1"),
         (dict(images=np.zeros((2, 32, 32, 3), np.float32)), TypeError, "images are uint8 from 0 to 255, got float32"),
@@ -407,9 +444,11 @@ def test_lengths_scale_with_the_size():
         (dict(images=np.zeros((2, 32, 24, 3), np.uint8)), ValueError, "got (2, 32, 24, 3)"),
         (dict(images=np.zeros((2, 3, 32, 32), np.uint8)), ValueError, "got (2, 3, 32, 32)"),
         (dict(images=np.zeros((2, 4, 4, 3), np.uint8)), ValueError, "8 to 512 pixels a side, got 4"),
-        (dict(numbers=[1]), ValueError, "one whole number an image"), (dict(numbers=[-1, 0]), ValueError, "0 or more"),
+        (dict(numbers=[1]), ValueError, "one whole number an image"),
+        (dict(numbers=[-1, 0]), ValueError, "0 or more"),
         (dict(numbers=[0.5, 1]), ValueError, "one whole number an image"),
-        (dict(name="frost", frost="nowhere"), ValueError, "nowhere")],
+        (dict(name="frost", frost="nowhere"), ValueError, "nowhere"),
+    ],
 )
 def test_refused_in_one_line(change, kind, words):
     arguments = dict(images=np.zeros((2, 32, 32, 3), np.uint8), name="fog", severity=1) | change
@@ -468,7 +507,8 @@ def test_dealing_is_even(few):
     assert seen.min() >= 75 * 7 // 60 and seen.max() <= -(-75 * 7 // 60)
     assert all(len(set(suite.positions(condition))) == 7 for condition in suite.conditions[1:])
     assert (
-        np.concatenate(deal_positions(60, 5, 12, 0)).tolist() != np.concatenate(deal_positions(60, 5, 12, 1)).tolist())
+        np.concatenate(deal_positions(60, 5, 12, 0)).tolist() != np.concatenate(deal_positions(60, 5, 12, 1)).tolist()
+    )
     assert sorted(np.concatenate(deal_positions(60, 5, 12, 4))) == list(range(60))
 
 
@@ -486,17 +526,27 @@ def test_text_tells_suites_apart(few, tmp_path):
 
     for k in range(2):
         Image.fromarray(np.full((400, 400, 3), 50 * k, np.uint8)).save(tmp_path / f"{k}.png")
-    options = [dict(), dict(seed=1), dict(per_condition=5), dict(per_condition=6), dict(severities=[1]),
-               dict(corruptions=["fog"]), dict(corruptions=["snow"]), dict(corruptions=CORRUPTIONS),
-               dict(frost=tmp_path)]
+    options = [
+        dict(),
+        dict(seed=1),
+        dict(per_condition=5),
+        dict(per_condition=6),
+        dict(severities=[1]),
+        dict(corruptions=["fog"]),
+        dict(corruptions=["snow"]),
+        dict(corruptions=CORRUPTIONS),
+        dict(frost=tmp_path),
+    ]
     texts = [Suite(few, **option).text for option in options]
     assert len(set(texts)) == len(options) and all(
-        text == Suite(few, **option).text for text, option in zip(texts, options))
+        text == Suite(few, **option).text for text, option in zip(texts, options)
+    )
     assert "frost=own" in texts[0] and f"frost={tmp_path.name}-" in texts[-1] and "data=few" in texts[0]
     Image.fromarray(np.full((400, 400, 3), 9, np.uint8)).save(tmp_path / "2.png")
     code = "import sys, robcomp._corruptions.frost_pictures as f; print(f.fingerprint(sys.argv[1])[:8])"
     changed = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], text=True, capture_output=True, check=True).stdout.strip()
+        [sys.executable, "-c", code, str(tmp_path)], text=True, capture_output=True, check=True
+    ).stdout.strip()
     assert not texts[-1].endswith(changed)
 
 
@@ -504,11 +554,16 @@ def test_text_tells_suites_apart(few, tmp_path):
     "option, words",
     [
         (dict(corruptions=["foggy"]), "unknown corruption 'foggy'"),
-        (dict(severities=[0]), "severity is a whole number from 1 to 5"), (dict(corruptions=[]), "at least one"),
-        (dict(severities=[1, 1]), "named twice"), (dict(per_condition=61), "from 1 to 60, got 61"),
-        (dict(per_condition=0), "got 0"), (dict(source="offcial"), "did you mean 'official'?"),
-        (dict(seed=0.5), "seed is a whole number"), (dict(source="official"), "no official arrays for 'few'"),
-        (dict(frost="nowhere"), "nowhere")],
+        (dict(severities=[0]), "severity is a whole number from 1 to 5"),
+        (dict(corruptions=[]), "at least one"),
+        (dict(severities=[1, 1]), "named twice"),
+        (dict(per_condition=61), "from 1 to 60, got 61"),
+        (dict(per_condition=0), "got 0"),
+        (dict(source="offcial"), "did you mean 'official'?"),
+        (dict(seed=0.5), "seed is a whole number"),
+        (dict(source="official"), "no official arrays for 'few'"),
+        (dict(frost="nowhere"), "nowhere"),
+    ],
 )
 def test_suite_refuses(few, option, words):
     with pytest.raises(ValueError) as error:
@@ -560,7 +615,8 @@ def published(tmp_path, monkeypatch, few):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setitem(
-        _official.ARCHIVES, "cifar10", (f"http://127.0.0.1:{server.server_port}/c.tar", md5(served / "c.tar")))
+        _official.ARCHIVES, "cifar10", (f"http://127.0.0.1:{server.server_port}/c.tar", md5(served / "c.tar"))
+    )
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("ROBCOMP_DATA", str(tmp_path / "root"))
     yield Handler, served, tmp_path / "root"
@@ -577,7 +633,8 @@ def test_official_source(published, few):
     for condition in suite.conditions[1:]:
         images, labels, numbers = suite.batch(condition)
         assert (images == corrupt(few.test.images[numbers], *condition)).all() and (
-            labels == few.test.labels[numbers]).all()
+            labels == few.test.labels[numbers]
+        ).all()
     assert "source=official" in suite.text and "frost" not in suite.text
     assert isinstance(_official.official(published[2], "cifar10", "contrast"), np.memmap)
 
@@ -618,8 +675,10 @@ def test_download_of_something_else(published):
     [
         (lambda path: path.unlink(), "no official array .*contrast.npy.*download\\('cifar10'\\)"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged official file .*contrast.npy.* its md5 is"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
-         "damaged official file .*contrast.npy.* its md5 is"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+            "damaged official file .*contrast.npy.* its md5 is",
+        ),
     ],
 )
 def test_official_file_missing_truncated_or_changed(published, few, damage, words):
@@ -647,8 +706,13 @@ def test_no_network(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "name, kind",
-    [("../evil.npy", tarfile.REGTYPE), ("/tmp/robcomp-evil.npy", tarfile.REGTYPE),
-     ("a/../../evil.npy", tarfile.REGTYPE), ("link.npy", tarfile.SYMTYPE), ("hard.npy", tarfile.LNKTYPE)],
+    [
+        ("../evil.npy", tarfile.REGTYPE),
+        ("/tmp/robcomp-evil.npy", tarfile.REGTYPE),
+        ("a/../../evil.npy", tarfile.REGTYPE),
+        ("link.npy", tarfile.SYMTYPE),
+        ("hard.npy", tarfile.LNKTYPE),
+    ],
 )
 def test_archive_that_leaves_its_folder(tmp_path, name, kind):
     with tarfile.open(tmp_path / "c.tar", "w") as box:
@@ -721,10 +785,12 @@ def banding(images, severity, generator):
 def test_own_corruption_draws_for_the_image_and_enters_the_text(few):
     suite = Suite(few, corruptions=["fog", banding], severities=[2, 4], per_condition=7)
     assert "corruptions=fog,banding severities=2,4" in suite.text and suite.text.endswith(
-        f" own=banding-{banding.digest}")
+        f" own=banding-{banding.digest}"
+    )
     images, labels, numbers = suite.batch(Condition("banding", 4))
     assert (images == corrupt(few.test.images, banding, 4)[numbers]).all() and (
-        images != few.test.images[numbers]).any()
+        images != few.test.images[numbers]
+    ).any()
     assert (suite.batch(Condition("banding", 4), slice(3, 5))[0] == images[3:5]).all()
     assert (corrupt(few.test.images, banding, 4, seed=1) != corrupt(few.test.images, banding, 4)).any()
     assert (corrupt(few.test.images[5:6], banding, 4, numbers=[5]) == corrupt(few.test.images, banding, 4)[5:6]).all()
@@ -736,7 +802,8 @@ def test_own_corruption_of_another_source_is_another_suite(few, tmp_path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     for amount in (2, 3):
         (tmp_path / f"mine{amount}.py").write_text(
-            f"def dull(images, severity, generator): return images // {amount}\n")
+            f"def dull(images, severity, generator): return images // {amount}\n"
+        )
         texts.append(Suite(few, corruptions=[corruption(__import__(f"mine{amount}").dull)], severities=[1]).text)
     assert texts[0].rpartition("-")[0] == texts[1].rpartition("-")[0] and texts[0] != texts[1]
 
@@ -787,7 +854,8 @@ def test_own_corruption_without_a_source_is_refused(few):
     place = {}
     exec("def dull(images, severity, generator): return images // 2", place)
     with pytest.raises(
-        ValueError, match="the source of corruption 'dull' cannot be read: define it in a file or a notebook") as error:
+        ValueError, match="the source of corruption 'dull' cannot be read: define it in a file or a notebook"
+    ) as error:
         Suite(few, corruptions=[corruption(place["dull"])])
     one_line(error)
 
@@ -819,9 +887,13 @@ def restless(images, severity, generator):
 
 @pytest.mark.parametrize(
     "own, words",
-    [(floats, "'floats' returns float64, images are uint8 from 0 to 255"), (listed, "'listed' returns list"),
-     (halves, "returns images of \\(1, 16, 32, 3\\), it was given \\(1, 32, 32, 3\\)"),
-     (breaks, "'breaks' fails at severity 1 \\(KeyError"), (restless, "gives other pixels the second time")],
+    [
+        (floats, "'floats' returns float64, images are uint8 from 0 to 255"),
+        (listed, "'listed' returns list"),
+        (halves, "returns images of \\(1, 16, 32, 3\\), it was given \\(1, 32, 32, 3\\)"),
+        (breaks, "'breaks' fails at severity 1 \\(KeyError"),
+        (restless, "gives other pixels the second time"),
+    ],
 )
 def test_own_corruption_that_will_not_do(few, own, words):
     for call in (lambda: Suite(few, corruptions=own), lambda: corrupt(few.test.images, own, 1)):
@@ -853,20 +925,26 @@ def test_own_corruption_in_a_store(few, tmp_path):
     torch.manual_seed(0)
     net = model_from(
         torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(256, 3)),
+            torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(256, 3)
+        ),
         name="net",
         classes=3,
         contract=contract_of(few),
     )
-    sweep(Study(few, net, conditions=dict(corruptions=["contrast", banding], severities=[3])), ["dense", "prune0.5"],
-          tmp_path, progress=False)
+    sweep(
+        Study(few, net, conditions=dict(corruptions=["contrast", banding], severities=[3])),
+        ["dense", "prune0.5"],
+        tmp_path,
+        progress=False,
+    )
     tables = collect(tmp_path)
     assert len(tables.trials) == 2 and set(tables.rows.corruption) == {"clean", "contrast", "banding"}
     assert set(by_condition(tables).corruption) == {"clean", "contrast", "banding"}
     found = summarise(tables)
     contrast = tables.rows[tables.rows.corruption == "contrast"].set_index("key")
     assert np.allclose(found.set_index("key").robust, (contrast.correct / contrast.n)[found.key]), (
-        "only the standard corruptions count as robust")
+        "only the standard corruptions count as robust"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ arrays of a folder
@@ -889,7 +967,8 @@ def test_arrays_of_a_folder_are_read_as_they_lie(few, bar):
         for severity in SEVERITIES:
             images, labels, numbers = suite.batch(Condition(name, severity))
             assert (images == few.test.images[numbers] // (k + severity)).all() and (
-                labels == few.test.labels[numbers]).all()
+                labels == few.test.labels[numbers]
+            ).all()
     assert (suite.batch(Condition("clean", 0))[0] == few.test.images).all()
     assert (
         "source=CIFAR-10-C-Bar-" in suite.text
@@ -916,7 +995,8 @@ def test_strengths_belong_to_corruptions_that_have_them(few, tmp_path):
 def test_own_arrays_come_back_through_a_folder(few, tmp_path):
     write_arrays(few, tmp_path / "few-C", corruptions=["contrast", "saturate"])
     back, made = (
-        Suite(few, corruptions=["contrast", "saturate"], source=source) for source in (tmp_path / "few-C", "generated"))
+        Suite(few, corruptions=["contrast", "saturate"], source=source) for source in (tmp_path / "few-C", "generated")
+    )
     for condition in made.conditions:
         assert (back.batch(condition)[0] == made.batch(condition)[0]).all()
 
@@ -927,10 +1007,14 @@ def test_own_arrays_come_back_through_a_folder(few, tmp_path):
         (lambda folder: (folder / "labels.npy").unlink(), "holds no labels.npy"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros(300, int)), "other labels than the test images"),
         (lambda folder: np.save(folder / "labels.npy", np.zeros(30, int)), "other labels than the test images"),
-        (lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((300, 32, 32, 3))),
-         "holds float64 of shape \\(300, 32, 32, 3\\)"),
-        (lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((60, 32, 32, 3), np.uint8)),
-         "holds uint8 of shape \\(60, 32, 32, 3\\)"),
+        (
+            lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((300, 32, 32, 3))),
+            "holds float64 of shape \\(300, 32, 32, 3\\)",
+        ),
+        (
+            lambda folder: np.save(folder / f"{CBAR[0]}.npy", np.zeros((60, 32, 32, 3), np.uint8)),
+            "holds uint8 of shape \\(60, 32, 32, 3\\)",
+        ),
         (lambda folder: (folder / f"{CBAR[0]}.npy").write_bytes(b"no array"), "is no array of images"),
         (lambda folder: (folder / f"{CBAR[0]}.npy").unlink(), f"unknown corruption '{CBAR[0]}'"),
     ],
@@ -955,16 +1039,19 @@ def test_arrays_are_fetched_from_an_address_and_compared_with_the_test_images(pu
     assert folder == root / "bar" / bar.name and not list(root.glob("bar.*"))
     here, there = (Suite(few, corruptions=CBAR[:2], source=source) for source in (bar, folder))
     assert here.text == there.text and all(
-        (here.batch(each)[0] == there.batch(each)[0]).all() for each in here.conditions)
+        (here.batch(each)[0] == there.batch(each)[0]).all() for each in here.conditions
+    )
     asked = len(handler.ranges)
     assert download_arrays(url, few) == folder and len(handler.ranges) == asked, "what is there is not fetched again"
 
 
 @pytest.mark.parametrize(
     "damage, words",
-    [(lambda folder: np.save(folder / "labels.npy", np.zeros(300, int)), "other labels than the test images"),
-     (lambda folder: np.save(folder / f"{CBAR[1]}.npy", np.zeros((300, 32, 32, 3))), "holds float64 of shape"),
-     (lambda folder: (folder / "labels.npy").unlink(), "holds no labels.npy")],
+    [
+        (lambda folder: np.save(folder / "labels.npy", np.zeros(300, int)), "other labels than the test images"),
+        (lambda folder: np.save(folder / f"{CBAR[1]}.npy", np.zeros((300, 32, 32, 3))), "holds float64 of shape"),
+        (lambda folder: (folder / "labels.npy").unlink(), "holds no labels.npy"),
+    ],
 )
 def test_an_archive_of_other_arrays_leaves_no_folder(published, few, bar, damage, words):
     damage(bar)
@@ -975,7 +1062,8 @@ def test_an_archive_of_other_arrays_leaves_no_folder(published, few, bar, damage
         download_arrays(_official.ARCHIVES["cifar10"][0], few)
     one_line(error)
     assert [path.name for path in root.iterdir()] == ["c.tar"], (
-        "the archive is kept: another data set may be the right one")
+        "the archive is kept: another data set may be the right one"
+    )
 
 
 def test_an_address_that_gives_no_archive(published, few):

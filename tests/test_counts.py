@@ -1,4 +1,5 @@
 """Published counts: the printed figures of arXiv 2512.24971 come out, and what counts cannot answer is refused."""
+
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,14 @@ from robcomp.schema import STANDARD
 from robcomp.uncertainty import comparisons, intervals
 
 PAPER = Path(__file__).parents[1] / "results" / "paper"
-NETS = [("resnet50", "cifar10"), ("vgg19", "cifar10"), ("mobilenetv2", "cifar10"),
-        ("resnet50", "cifar100"), ("vgg19", "cifar100"), ("mobilenetv2", "cifar100")]
+NETS = [
+    ("resnet50", "cifar10"),
+    ("vgg19", "cifar10"),
+    ("mobilenetv2", "cifar10"),
+    ("resnet50", "cifar100"),
+    ("vgg19", "cifar100"),
+    ("mobilenetv2", "cifar100"),
+]
 # Clean accuracy in percent, mean corruption error, compression rate: as the authors print them.
 PRINTED = """
 Original | 88.4/100/1 | 72.2/100/1 | 89.8/100/1 | 76.1/100/1 | 55.9/100/1 | 71.9/100/1
@@ -33,13 +40,15 @@ PCQAT Int8 | 92.7/76.7/8.13 | 74.2/98.4/9.43 | 88.2/108.1/7.83 | 76.7/98.2/8.60 
 
 
 @pytest.fixture(scope="module")
-def paper(): return read_tables(PAPER)
+def paper():
+    return read_tables(PAPER)
 
 
 @pytest.fixture(scope="module")
 def given():
     return pd.read_csv(PAPER / "configurations.csv").drop(columns=["epochs_run", "epochs_kept"]), pd.read_csv(
-        PAPER / "counts.csv")
+        PAPER / "counts.csv"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def table(paper):
 def printed(number, text):
     """Is a printed figure the rounding of a number? Half a unit of its last place, and the float below it."""
     places = len(text.partition(".")[2])
-    return abs(number - float(text)) <= .5 * 10**-places + 1e-6
+    return abs(number - float(text)) <= 0.5 * 10**-places + 1e-6
 
 
 def test_printed_figures_come_out(table):
@@ -63,7 +72,8 @@ def test_printed_figures_come_out(table):
         configuration, *cells = (part.strip() for part in line.split("|"))
         for (arch, dataset), cell in zip(NETS, cells):
             row = table[
-                (table.configuration == configuration) & (table.arch == arch) & (table.dataset == dataset)].iloc[0]
+                (table.configuration == configuration) & (table.arch == arch) & (table.dataset == dataset)
+            ].iloc[0]
             for number, text in zip((100 * row.clean, row.mce_percent, row.rate), cell.split("/")):
                 assert printed(number, text), (configuration, arch, dataset, number, text)
                 checked += 1
@@ -78,7 +88,8 @@ def test_rounded_rates_against_plain_loops(given, table):
         .sort_index()
     )
     for (dataset, arch, configuration), row in (
-        table.reset_index().set_index(["dataset", "arch", "configuration"]).iterrows()):
+        table.reset_index().set_index(["dataset", "arch", "configuration"]).iterrows()
+    ):
         own, dense = (
             {(at.corruption, at.severity): at.error for at in counts.loc[(dataset, arch, name)].itertuples()}
             for name in (configuration, "Original")
@@ -133,14 +144,15 @@ def test_each_is_held_against_its_own_dense_network(paper):
         assert (named.loc[reference, name].to_numpy() == paper.trials[name].to_numpy()).all()
     alone = controls(paper.trials)
     assert (alone[named.recipe.str.contains("tune")] == "").all() and (
-        alone[~named.recipe.str.contains("tune")] != "").all()
+        alone[~named.recipe.str.contains("tune")] != ""
+    ).all()
 
 
 def test_front_and_budget_with_latency_and_energy(table):
     cell = table[(table.arch == "resnet50") & (table.dataset == "cifar10")].reset_index()
     assert pareto(cell, Goals("robust", "energy_j", "latency_s")).sum() > 0
     choice = choose(cell, where="energy_j < 140 and latency_s < 0.2", best="robust")
-    assert choice.row.energy_j < 140 and choice.row.latency_s < .2
+    assert choice.row.energy_j < 140 and choice.row.latency_s < 0.2
     ours = summarise(example())
     assert not choose(ours, where="energy_j < 1000", best="robust"), "what was not measured satisfies no budget"
 
@@ -156,10 +168,14 @@ def test_the_explorer_offers_energy_where_it_was_measured(table):
 @pytest.mark.parametrize(
     "ask, says",
     [
-        (lambda paper, mixed: comparisons(paper, [(paper.trials.key[1], paper.trials.key[0])]),
-         "not paired: only counts are known of"),
-        (lambda paper, mixed: comparisons(mixed, [(mixed.trials.key[1], mixed.trials.key.iloc[-1])]),
-         "not paired: only counts are known of"),
+        (
+            lambda paper, mixed: comparisons(paper, [(paper.trials.key[1], paper.trials.key[0])]),
+            "not paired: only counts are known of",
+        ),
+        (
+            lambda paper, mixed: comparisons(mixed, [(mixed.trials.key[1], mixed.trials.key.iloc[-1])]),
+            "not paired: only counts are known of",
+        ),
         (lambda paper, mixed: intervals(paper), "not paired: only counts are known of"),
         (lambda paper, mixed: outcomes(paper, paper.trials.key[0]), "not paired: only counts are known of"),
         (lambda paper, mixed: count_differences(paper, [], measure="worst"), "worst"),
@@ -167,12 +183,14 @@ def test_the_explorer_offers_energy_where_it_was_measured(table):
     ],
 )
 def test_what_counts_cannot_answer(paper, ask, says):
-    with pytest.raises(ValueError, match=says) as error: ask(paper, join(paper, example()))
+    with pytest.raises(ValueError, match=says) as error:
+        ask(paper, join(paper, example()))
     assert "\n" not in str(error.value)
 
 
 def test_a_store_takes_no_counts(paper, tmp_path):
-    with pytest.raises(ValueError, match="bits do not tell"): put_back(paper, tmp_path)
+    with pytest.raises(ValueError, match="bits do not tell"):
+        put_back(paper, tmp_path)
 
 
 def broken(name, given):
@@ -186,8 +204,10 @@ def broken(name, given):
         "no clean": (trials, rows[~(first & (rows.severity == 0))]),
         "unknown": (trials, rows.assign(configuration=rows.configuration.mask(first, "QTA"))),
         "no counts": (trials, rows[~first]),
-        "no dense": (trials[~((trials.arch == "vgg19") & (trials.recipe == "dense"))],
-                     rows[~((rows.arch == "vgg19") & (rows.configuration == "Original"))]),
+        "no dense": (
+            trials[~((trials.arch == "vgg19") & (trials.recipe == "dense"))],
+            rows[~((rows.arch == "vgg19") & (rows.configuration == "Original"))],
+        ),
         "twice": (pd.concat([trials, trials[3:4]]), rows),
         "recipe": (trials.replace("int8", "int9"), rows),
         "no number": (trials, rows.assign(correct=rows.correct.astype(float).where(rows.index != 7))),
@@ -201,19 +221,26 @@ def broken(name, given):
 @pytest.mark.parametrize(
     "name, says",
     [
-        ("above n", "10001 correct of 10000 images"), ("below zero", "-1 correct of 10000 images"),
-        ("clean 3", "clean 3, .* there is no such condition"), ("no number", "correct is a whole number, got nan"),
+        ("above n", "10001 correct of 10000 images"),
+        ("below zero", "-1 correct of 10000 images"),
+        ("clean 3", "clean 3, .* there is no such condition"),
+        ("no number", "correct is a whole number, got nan"),
         ("half an image", r"correct is a whole number, got \d+\.5"),
         ("misspelt", "unknown column of a published trial 'energy_J'"),
         ("no severity", "'QAT' of vgg19 on cifar10 lacks 15 of 76 conditions"),
         ("no corruption", r"lacks 5 of 76 conditions \(fog 1, fog 2, fog 3\)"),
-        ("no clean", r"lacks 1 of 76 conditions \(clean 0\)"), ("unknown", "unknown configuration 'QTA'"),
+        ("no clean", r"lacks 1 of 76 conditions \(clean 0\)"),
+        ("unknown", "unknown configuration 'QTA'"),
         ("no counts", "'QAT' of vgg19 on cifar10 has no counts"),
-        ("no dense", "vgg19 on cifar10 has no trials with the recipe dense"), ("twice", "is listed twice"),
-        ("recipe", "int9"), ("column", "lacks recipe")],
+        ("no dense", "vgg19 on cifar10 has no trials with the recipe dense"),
+        ("twice", "is listed twice"),
+        ("recipe", "int9"),
+        ("column", "lacks recipe"),
+    ],
 )
 def test_tables_that_are_not_whole(given, name, says):
-    with pytest.raises(ValueError, match=says) as error: from_counts(*broken(name, given), source="test")
+    with pytest.raises(ValueError, match=says) as error:
+        from_counts(*broken(name, given), source="test")
     assert "\n" not in str(error.value)
 
 
@@ -224,10 +251,14 @@ def test_another_table_of_the_same_names_has_other_keys(given):
         for table in (rows, rows.assign(correct=rows.correct - (rows.correct > 0)))
     )
     assert not set(first.trials.key) & set(second.trials.key) and len(join(first, second).trials) == 2 * len(trials)
-    seeds = from_counts(pd.concat([trials.assign(seed=seed) for seed in (0, 1)]),
-                        pd.concat([rows.assign(seed=seed) for seed in (0, 1)]), source="test")
+    seeds = from_counts(
+        pd.concat([trials.assign(seed=seed) for seed in (0, 1)]),
+        pd.concat([rows.assign(seed=seed) for seed in (0, 1)]),
+        source="test",
+    )
     assert seeds.trials.key.nunique() == 2 * len(trials) and (references(seeds.trials) != "").all()
-    with pytest.raises(ValueError, match="source is empty"): from_counts(trials, rows, source="")
+    with pytest.raises(ValueError, match="source is empty"):
+        from_counts(trials, rows, source="")
     for odd in (None, "rows.csv", [1, 2]):
         with pytest.raises(TypeError, match="a table \\(pandas.DataFrame\\) is needed, got"):
             from_counts(trials, odd, source="test")
@@ -243,7 +274,8 @@ def test_an_extra_corruption_of_one_trial_leaves_the_others_alone(given):
         summarise(tables).set_index(["dataset", "arch", "configuration"]).sort_index()
         for tables in (from_counts(trials, rows, source="test"), more)
     )
-    for name in ("clean", "robust", "worst", "mce", "relative_mce"): assert np.allclose(plain[name], wide[name]), name
+    for name in ("clean", "robust", "worst", "mce", "relative_mce"):
+        assert np.allclose(plain[name], wide[name]), name
     assert (wide.extra_robust.notna() == (wide.index.get_level_values("configuration") == "QAT")).all()
     assert rounded_rates(more).notna().all().all()
 
@@ -262,13 +294,14 @@ def test_intervals_at_the_edges_and_bad_levels(given, paper):
 def test_trials_answer_to_their_published_names(paper):
     key = find(paper.trials, "resnet50 Original on cifar10")
     assert paper.trials.set_index("key").loc[key, "configuration"] == "Original"
-    with pytest.raises(ValueError, match="resnet50 Original on cifar100"): find(paper.trials, "resnet50 Original")
+    with pytest.raises(ValueError, match="resnet50 Original on cifar100"):
+        find(paper.trials, "resnet50 Original")
 
 
 def test_the_spread_lies_between_its_bounds():
     rng = np.random.default_rng(0)
-    share, n = rng.uniform(.2, .9, (5, 75)), np.full(75, 10_000)
-    narrow, middle, wide = (spread_of_mean(share, n, correlation=value) for value in (0, .4, 1))
+    share, n = rng.uniform(0.2, 0.9, (5, 75)), np.full(75, 10_000)
+    narrow, middle, wide = (spread_of_mean(share, n, correlation=value) for value in (0, 0.4, 1))
     assert (narrow < middle).all() and (middle < wide).all()
     deviation = np.sqrt(share * (1 - share) / n)
     assert np.allclose(narrow, np.sqrt((deviation**2).sum(1)) / 75) and np.allclose(wide, deviation.mean(1))
@@ -276,11 +309,12 @@ def test_the_spread_lies_between_its_bounds():
 
 def test_image_correlation_of_known_outcomes():
     rng = np.random.default_rng(0)
-    easy = rng.random(20_000) < .5
-    right = np.stack([np.where(rng.random(20_000) < .7, easy, rng.random(20_000) < .5) for _ in range(2)])
+    easy = rng.random(20_000) < 0.5
+    right = np.stack([np.where(rng.random(20_000) < 0.7, easy, rng.random(20_000) < 0.5) for _ in range(2)])
     index = pd.MultiIndex.from_product(
-        [["fog", "snow"], [1], range(20_000)], names=["corruption", "severity", "number"])
+        [["fog", "snow"], [1], range(20_000)], names=["corruption", "severity", "number"]
+    )
     found = image_correlation(pd.DataFrame(dict(net=right.ravel()), index=index))
-    assert abs(found["net"] - .49) < .03
+    assert abs(found["net"] - 0.49) < 0.03
     with pytest.raises(ValueError, match="no image is seen under two conditions"):
         image_correlation(pd.DataFrame(dict(net=right[0]), index=index[:20_000]))

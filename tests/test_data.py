@@ -25,8 +25,18 @@ from robcomp.evaluate import evaluate
 from robcomp.models import model_from
 from robcomp.steps import augment
 from robcomp.training import Training, fit
-from robcomp.data import (CIFAR_CONTRACT, Data, Images, InputContract, as_input, contract_of, from_folder, load,
-                          shuffled, split)
+from robcomp.data import (
+    CIFAR_CONTRACT,
+    Data,
+    Images,
+    InputContract,
+    as_input,
+    contract_of,
+    from_folder,
+    load,
+    shuffled,
+    split,
+)
 
 CIFAR = Path(os.environ.get("ROBCOMP_DATA", "/nowhere"))
 needs_cifar = pytest.mark.skipif(not (CIFAR / "cifar-10-batches-py").is_dir(), reason="ROBCOMP_DATA holds no CIFAR-10")
@@ -115,30 +125,45 @@ def test_contract_of_is_mean_and_deviation_and_never_divides_by_zero():
     assert contract_of(Data("x", grey, grey, grey, ["a"])).std == (1, 1, 1)
 
 
-@pytest.mark.parametrize("mean, std", [
-    ((0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1)), ((0, 0, 0), (1, float("nan"), 1)), ((1e308,) * 3, (1,) * 3),
-    ((0,) * 3, (1e-300, 1, 1)), ((0, -1e9, 0), (1,) * 3), ((0,) * 3, (1, 1, 1e9)), (None, (1,) * 3),
-    ((0,) * 3, [[1], 2, 3]), ((0, "x", 0), (1,) * 3)])
+@pytest.mark.parametrize(
+    "mean, std",
+    [
+        ((0, 0), (1, 1, 1)),
+        ((0, 0, 0), (1, 0, 1)),
+        ((0, 0, 0), (1, float("nan"), 1)),
+        ((1e308,) * 3, (1,) * 3),
+        ((0,) * 3, (1e-300, 1, 1)),
+        ((0, -1e9, 0), (1,) * 3),
+        ((0,) * 3, (1, 1, 1e9)),
+        (None, (1,) * 3),
+        ((0,) * 3, [[1], 2, 3]),
+        ((0, "x", 0), (1,) * 3),
+    ],
+)
 def test_contracts_that_cannot_be(mean, std):
-    with pytest.raises(ValueError) as error: InputContract(32, mean, std)
+    with pytest.raises(ValueError) as error:
+        InputContract(32, mean, std)
     said = str(error.value)
     assert "a contract is a size, 3 means and 3 standard deviations" in said and "\n" not in said
 
 
 def test_a_contract_for_values_from_0_to_1_is_noticed():
     with pytest.raises(ValueError, match="is in pixel units 0 to 255, .*: multiply them by 255") as error:
-        InputContract(224, (.485, .456, .406), (.229, .224, .225))
+        InputContract(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert "\n" not in str(error.value)
-    for mean, std in (((0, 0, 0), (1, 1, 1)), ((0, 0, 0), (.5, .5, .5)), ((.2, .1, .3), (1, 1, 1))):
+    for mean, std in (((0, 0, 0), (1, 1, 1)), ((0, 0, 0), (0.5, 0.5, 0.5)), ((0.2, 0.1, 0.3), (1, 1, 1))):
         assert InputContract(32, mean, std).std == std
 
 
 @pytest.mark.parametrize("size", [0, -8, 32.5, "32", True, None, 1 << 60, [32], float("nan")])
 def test_sizes_that_cannot_be(tmp_path, size):
     said = "^a size is a whole number of pixels from 1 to 16,384, got"
-    with pytest.raises(ValueError, match=said): InputContract(size, (0,) * 3, (1,) * 3)
-    if size is None: return  # of a folder: the commonest
-    with pytest.raises(ValueError, match=said): from_folder(fruit(tmp_path / "f"), size=size)
+    with pytest.raises(ValueError, match=said):
+        InputContract(size, (0,) * 3, (1,) * 3)
+    if size is None:
+        return  # of a folder: the commonest
+    with pytest.raises(ValueError, match=said):
+        from_folder(fruit(tmp_path / "f"), size=size)
 
 
 @pytest.mark.parametrize("share", ["half", None, [0.2], 0, 1, 7.5, float("nan")])
@@ -254,7 +279,8 @@ class Evil:
 
 @pytest.mark.parametrize(
     "content",
-    [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q", pickle.dumps(np.array([Evil()], object))])
+    [pickle.dumps(Evil()), b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}q", pickle.dumps(np.array([Evil()], object))],
+)
 def test_pickles_run_nothing(content):
     with pytest.raises(ValueError, match="not a pickle of arrays") as error:
         read_arrays(content)
@@ -271,8 +297,11 @@ def tiny_cifar(tmp_path, monkeypatch):
     served.mkdir()
     pixels = lambda n: np.arange(n * 3072, dtype=np.uint64).astype(np.uint8).reshape(n, 3072)
     batch = lambda n: pickle.dumps(dict(data=pixels(n), labels=[i % 2 for i in range(n)]))
-    files = {"data_batch_1": batch(20), "test_batch": batch(4),
-             "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"]))}
+    files = {
+        "data_batch_1": batch(20),
+        "test_batch": batch(4),
+        "batches.meta": pickle.dumps(dict(label_names=["cat", "dog"])),
+    }
     with tarfile.open(served / "c.tar.gz", "w:gz") as box:
         for name, content in files.items():
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
@@ -354,9 +383,11 @@ def test_what_is_hidden_or_a_pipe_is_passed_over(tmp_path, capsys):
     name, classes, size = (data := from_folder(folder)).name, data.classes, data.size
     for place in (folder / ".cache", folder / classes[0] / ".cache"):
         place.mkdir()
-        for n in range(40): Image.new("RGB", (9, 9)).save(place / f"{n}.png")
+        for n in range(40):
+            Image.new("RGB", (9, 9)).save(place / f"{n}.png")
     Image.new("RGB", (9, 9)).save(folder / classes[0] / "._photo.png")
-    for n in range(40): Image.new("RGB", (9, 9)).save(folder / f"loose{n}.png")
+    for n in range(40):
+        Image.new("RGB", (9, 9)).save(folder / f"loose{n}.png")
     os.mkfifo(folder / classes[0] / "pipe.png")
     again = from_folder(folder)
     assert (again.name, again.classes, again.size) == (name, classes, size)
@@ -368,8 +399,11 @@ def test_pictures_below_the_folder_of_a_class_are_named(tmp_path):
     deep = folder / "pear" / "session 1" / "left"
     deep.mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(deep / "x.PNG")
-    with pytest.raises(ValueError, match="class folder '.*/f/pear' has images in a folder of its own, '.*left/x.PNG': "
-                                         "put all images of a class right into its folder") as error:
+    with pytest.raises(
+        ValueError,
+        match="class folder '.*/f/pear' has images in a folder of its own, '.*left/x.PNG': "
+        "put all images of a class right into its folder",
+    ) as error:
         from_folder(folder)
     one_line(error)
 
@@ -377,12 +411,15 @@ def test_pictures_below_the_folder_of_a_class_are_named(tmp_path):
 @pytest.mark.parametrize("first, second", [("bin", "usr"), ("usr", "var")])
 def test_a_folder_that_holds_no_classes_is_not_walked(first, second, tmp_path, monkeypatch):
     """As the root of a disk: it ends at the first folder without pictures, and looks at some names of that one only."""
-    for name in (first, second): (tmp_path / name).mkdir()
-    for n in range(300): (tmp_path / "usr" / str(n) / "deeper").mkdir(parents=True)
+    for name in (first, second):
+        (tmp_path / name).mkdir()
+    for n in range(300):
+        (tmp_path / "usr" / str(n) / "deeper").mkdir(parents=True)
     seen, look = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda *given: seen.append(given) or look(*given))
     monkeypatch.setattr(pictures, "LOOKED_AT", 200, raising=False)
-    with pytest.raises(ValueError, match=f"^class folder '.*/{first}' has no images ") as error: from_folder(tmp_path)
+    with pytest.raises(ValueError, match=f"^class folder '.*/{first}' has no images ") as error:
+        from_folder(tmp_path)
     one_line(error)
     assert len(seen) < 20
 
@@ -416,9 +453,11 @@ def test_sixteen_bits_keep_their_range(tmp_path):
 
 def write_png(path, pixels, bits, transparent):
     """A PNG of any depth, grey (h, w) or in colour (h, w, 3), one colour of which is transparent."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = np.unpackbits(pixels.astype(">u2").view(np.uint8).reshape(len(pixels), -1, 2), axis=2)[..., 16 - bits:]
+
+    rows = np.unpackbits(pixels.astype(">u2").view(np.uint8).reshape(len(pixels), -1, 2), axis=2)[..., 16 - bits :]
     lines = b"".join(b"\0" + np.packbits(row).tobytes() for row in rows.reshape(len(pixels), -1))
     head = struct.pack(">IIBBBBB", pixels.shape[1], len(pixels), bits, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
     colour = np.atleast_1d(transparent).astype(">u2").tobytes()
@@ -442,14 +481,25 @@ def write_tiff(path, levels, bits, meaning):
     packed = np.packbits([[int(bit) for level in row for bit in f"{level:0{bits}b}"] for row in levels], axis=1)
     content = levels.astype("<u2").tobytes() if bits == 16 else packed.tobytes()
     (height, width), place = levels.shape, 8 + 2 + 9 * 12 + 4
-    fields = {256: width, 257: height, 258: bits, 259: 1, 262: meaning, 273: place, 277: 1, 278: height,
-              279: len(content)}
+    fields = {
+        256: width,
+        257: height,
+        258: bits,
+        259: 1,
+        262: meaning,
+        273: place,
+        277: 1,
+        278: height,
+        279: len(content),
+    }
     entries = b"".join(struct.pack("<HHII", name, 4, 1, value) for name, value in fields.items())
     path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, 9) + entries + bytes(4) + content)
 
 
-@pytest.mark.parametrize("bits, meaning", [
-    (bits, meaning) for bits in (1, 2, 4, 8, 12, 16) for meaning in (0, 1) if (bits, meaning) != (12, 0)])  # no reader
+@pytest.mark.parametrize(
+    "bits, meaning",
+    [(bits, meaning) for bits in (1, 2, 4, 8, 12, 16) for meaning in (0, 1) if (bits, meaning) != (12, 0)],
+)  # no reader
 def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_path):
     top = 2**bits - 1
     grey = np.linspace(0, top, 64).round().astype(int).reshape(8, 8)
@@ -458,8 +508,10 @@ def test_greys_of_every_depth_are_read_from_black_to_white(bits, meaning, tmp_pa
     assert abs(read[..., 0] - grey * 255 / top).max() <= 1
 
 
-@pytest.mark.parametrize("bits, meaning, said", [
-    (12, 0, "12 bits and white at zero"), (14, 1, "14 bits"), (10, 0, "10 bits and white at zero")])
+@pytest.mark.parametrize(
+    "bits, meaning, said",
+    [(12, 0, "12 bits and white at zero"), (14, 1, "14 bits"), (10, 0, "10 bits and white at zero")],
+)
 def test_a_tiff_without_a_reader_is_named_by_its_kind(bits, meaning, said, tmp_path):
     write_tiff(tmp_path / "x.tif", np.zeros((8, 8), int), bits, meaning)
     match = f"^unreadable image .*there is no reader for a TIFF of {said} in its order of bytes: save it as PNG"
@@ -467,8 +519,7 @@ def test_a_tiff_without_a_reader_is_named_by_its_kind(bits, meaning, said, tmp_p
         read_picture(tmp_path / "x.tif", 8)
 
 
-@pytest.mark.parametrize("kind, said", [
-    (np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
+@pytest.mark.parametrize("kind, said", [(np.int32, "whole numbers of 32 bits"), (np.float32, "floating-point pixels")])
 @pytest.mark.parametrize("largest", [255, 65535, 2**31 - 1])
 def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
     Image.fromarray(np.linspace(0, largest, 256).reshape(16, 16).astype(kind)).save(tmp_path / "a.tif")
@@ -481,8 +532,16 @@ def test_pixels_of_unknown_range_are_one_line(kind, said, largest, tmp_path):
 def test_every_orientation_is_turned_upright(turn, tmp_path):
     upright = np.zeros((8, 8, 3), np.uint8)
     upright[:4, :4, 0], upright[:4, 4:, 1], upright[4:, :4, 2] = 255, 255, 255
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
-              6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[turn]
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[turn]
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
@@ -492,8 +551,11 @@ def test_every_orientation_is_turned_upright(turn, tmp_path):
 def test_what_becomes_of_pictures_that_are_not_square_is_said_and_done(tmp_path):
     """The middle of the longer side is kept, nothing is squeezed."""
     said = " ".join(from_folder.__doc__.split())
-    for words in ("not square is cropped: the middle of its longer side is kept, nothing is squeezed",
-                  "EXIF orientation", "16-bit greys keep their range"):
+    for words in (
+        "not square is cropped: the middle of its longer side is kept, nothing is squeezed",
+        "EXIF orientation",
+        "16-bit greys keep their range",
+    ):
         assert words in said
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = np.arange(8)[None, :, None] * 30
@@ -534,10 +596,16 @@ def noise_folder(tmp_path):
 def small_net(data):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = (torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
-                  torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+        layers = (
+            torch.nn.Conv2d(3, 4, 3, stride=4),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(2),
+            torch.nn.Flatten(),
+        )
         return model_from(
-            torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data))
+            torch.nn.Sequential(*layers, torch.nn.Linear(16, 2)), name="net", classes=2, contract=contract_of(data)
+        )
 
 
 def test_on_disk_and_in_memory_are_the_same_data_set_to_the_bit(noise_folder):
@@ -562,10 +630,16 @@ def test_no_more_than_a_block_of_pictures_is_held(noise_folder, monkeypatch):
     data, asked = from_folder(noise_folder, size=64, keep=False, test=0.8), []
     net, read = small_net(data), Pictures.__getitem__
     monkeypatch.setattr(
-        rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1])
+        rooms.Pictures, "__getitem__", lambda self, positions: asked.append(read(self, positions)) or asked[-1]
+    )
     monkeypatch.setattr("robcomp.evaluate.BLOCK", 10 * 64 * 64 * 3)
-    rows = evaluate(dict(net=net), Suite(data, corruptions=["contrast"], severities=[1], adapt=True), batch=5,
-                    progress=False, device="cpu")
+    rows = evaluate(
+        dict(net=net),
+        Suite(data, corruptions=["contrast"], severities=[1], adapt=True),
+        batch=5,
+        progress=False,
+        device="cpu",
+    )
     # the first 32 are seen once, to choose the engine
     assert len(data.test) == 48 == rows.n.iloc[0] and max(len(part) for part in asked[2:]) == 10
 
@@ -575,12 +649,22 @@ def test_pictures_are_indexed_like_an_array(noise_folder):
     pictures = Pictures(files, 32)
     whole = np.asarray(pictures)
     assert pictures.shape == whole.shape == (60, 32, 32, 3) and pictures.dtype == whole.dtype == np.uint8
-    for positions in (3, -1, slice(2, 9, 3), slice(5, 5), [4, 4, 0], np.array([], int), np.arange(60) % 7 == 0,
-                      torch.tensor([1, 2])):
+    for positions in (
+        3,
+        -1,
+        slice(2, 9, 3),
+        slice(5, 5),
+        [4, 4, 0],
+        np.array([], int),
+        np.arange(60) % 7 == 0,
+        torch.tensor([1, 2]),
+    ):
         assert np.array_equal(
-            pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions])
+            pictures[positions], whole[np.asarray(positions) if not isinstance(positions, (int, slice)) else positions]
+        )
     assert np.array_equal(pictures.take([5, 2]).take([1])[:], whole[[2]]) and np.array_equal(
-        pickle.loads(pickle.dumps(pictures))[7], whole[7])
+        pickle.loads(pickle.dumps(pictures))[7], whole[7]
+    )
     with pytest.raises(IndexError, match="pictures are read whole"):
         pictures[..., 0]
 
@@ -598,8 +682,10 @@ def test_a_picture_that_changed_after_its_folder_was_read_is_named(noise_folder,
 
 
 def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny_cifar, tmp_path, monkeypatch):
-    images, labels = (np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
-                      np.array([0, 1, 1, 0, 1, 0], np.int32))
+    images, labels = (
+        np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+        np.array([0, 1, 1, 0, 1, 0], np.int32),
+    )
     for name, array in dict(data=images, labels=labels).items():
         np.save(tiny_cifar / f"cifar10.1_v6_{name}.npy", array)
     md5 = {name: hashlib.md5((tiny_cifar / name).read_bytes()).hexdigest() for name in rooms.NEW_TEST_MD5}
@@ -607,7 +693,8 @@ def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny
 
     monkeypatch.setattr(rooms, "NEW_TEST", CIFAR10.url.rpartition("/")[0] + "/")
     with pytest.raises(
-        ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file") as error:
+        ValueError, match="what http://127.0.0.1.*cifar10.1_v6_data.npy gave is not the official file"
+    ) as error:
         load("cifar10.1", root=tmp_path / "root")
     one_line(error)
     assert not [path for path in (tmp_path / "root" / "CIFAR-10.1").iterdir()]
@@ -629,16 +716,18 @@ def test_new_test_images_are_fetched_checked_and_judged_by_their_own_labels(tiny
 
 def test_a_picture_that_another_program_would_read_is_refused(tmp_path):
     from robcomp._files.pictures import read_picture
+
     path = tmp_path / "drawing.png"
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
-    with pytest.raises(ValueError) as error: read_picture(path, 8)
+    with pytest.raises(ValueError) as error:
+        read_picture(path, 8)
     assert "\n" not in str(error.value) and "drawing.png" in str(error.value)
 
 
-@pytest.mark.parametrize("labels", [[.5, 1.5], ["a", "b"], [np.nan, 1], [True, False], [2**70, 1], [1j, 2]])
+@pytest.mark.parametrize("labels", [[0.5, 1.5], ["a", "b"], [np.nan, 1], [True, False], [2**70, 1], [1j, 2]])
 def test_labels_that_are_no_whole_numbers_are_one_line(labels):
     """Cut off, 1.5 would be another class."""
     with pytest.raises(ValueError, match="^labels are whole numbers, positions in the list of classes, got ") as error:
         Images(np.zeros((2, 8, 8, 3), np.uint8), labels)
     one_line(error)
-    assert Images(np.zeros((2, 8, 8, 3), np.uint8), [0., 1.]).labels.dtype == np.int64
+    assert Images(np.zeros((2, 8, 8, 3), np.uint8), [0.0, 1.0]).labels.dtype == np.int64

@@ -1,4 +1,5 @@
 """Everything of a trial on its device, devices that are absent, and bits of several devices in one comparison."""
+
 import json
 import warnings
 from contextlib import ExitStack
@@ -32,9 +33,11 @@ ABSENT = "device 'cuda:99' is not on this machine: it has cpu"
 def moves(monkeypatch):
     """Devices that networks are sent to."""
     seen, own = [], nn.Module.to
+
     def recorded(module, *given, **options):
         seen.extend(str(value) for value in given if isinstance(value, torch.device))
         return own(module, *given, **options)
+
     monkeypatch.setattr(nn.Module, "to", recorded)
     return seen
 
@@ -62,11 +65,14 @@ def test_the_processor_by_name_gives_the_same_bits(recipe):
 
 def test_a_trial_is_made_and_evaluated_on_the_device_of_its_study(monkeypatch, tmp_path):
     seen = {}
+
     def watched(name, function):
         def call(*given, device=None, **options):
             seen[name] = str(device)
             return function(*given, device=device, **options)
+
         return call
+
     monkeypatch.setattr("robcomp.stages.fit", watched("fit", fit))
     monkeypatch.setattr("robcomp.filing.evaluate", watched("evaluate", evaluate))
     study = small_study(device=ONE)
@@ -90,47 +96,65 @@ def test_a_network_is_brought_back_whatever_happens(moves):
 def test_an_absent_device_is_one_line_and_no_failed_trial(tmp_path):
     study = small_study(device="cuda:99")
     data, net = study.data, study._model
-    for use in (lambda: Means(data, device="cuda:99"), lambda: fit(net, data, Training(1), device="cuda:99"),
-                lambda: evaluate(dict(net=net), study.suite, device="cuda:99"),
-                lambda: compress(net, "recal", data, device="cuda:99"),
-                lambda: Worker(study, tmp_path, Claims(tmp_path)), lambda: sweep(study, ["dense"], tmp_path / "store")):
-        with pytest.raises(ValueError, match=ABSENT) as error: use()
+    for use in (
+        lambda: Means(data, device="cuda:99"),
+        lambda: fit(net, data, Training(1), device="cuda:99"),
+        lambda: evaluate(dict(net=net), study.suite, device="cuda:99"),
+        lambda: compress(net, "recal", data, device="cuda:99"),
+        lambda: Worker(study, tmp_path, Claims(tmp_path)),
+        lambda: sweep(study, ["dense"], tmp_path / "store"),
+    ):
+        with pytest.raises(ValueError, match=ABSENT) as error:
+            use()
         assert "\n" not in str(error.value)
     assert not (tmp_path / "store").exists() and devices()[0] == "cpu" and pick_device("cpu").type == "cpu"
 
 
 def test_a_dense_network_that_cannot_be_made_ends_the_work(monkeypatch, tmp_path):
     """It is no failure of a beginning, which would be tried again for ever."""
-    def broken(*_, **__): raise ValueError("the loss is nan")
+
+    def broken(*_, **__):
+        raise ValueError("the loss is nan")
+
     monkeypatch.setattr("robcomp.jobs.baseline", broken)
     claims = Claims(tmp_path)
     worker = Worker(small_study(), tmp_path, claims, kept={"tune1"}, progress=False)
     tree = jobs([parse("tune1"), parse("tune1+int8")])
     assert tree[0].length == 1
-    with pytest.raises(ValueError, match="the loss is nan"): drain([(worker, job) for job in tree])
+    with pytest.raises(ValueError, match="the loss is nan"):
+        drain([(worker, job) for job in tree])
 
 
 def test_a_sweep_can_name_another_device_than_its_study(monkeypatch, tmp_path):
     seen = []
+
     def watched(*given, device=None, **options):
         seen.append(str(device))
         return evaluate(*given, device=device, **options)
+
     monkeypatch.setattr("robcomp.filing.evaluate", watched)
     study = small_study()
     sweep(study, ["dense"], tmp_path, device=ONE, progress=False)
     assert seen == [ONE] and study.device is None
-    with pytest.raises(ValueError, match=ABSENT): sweep(study, ["dense"], tmp_path, device="cuda:99")
+    with pytest.raises(ValueError, match=ABSENT):
+        sweep(study, ["dense"], tmp_path, device="cuda:99")
 
 
 # -- a GPU for each worker --
+
 
 class Box:
     """A machine with two GPUs, in the place of torch.cuda.
 
     `order`: how CUDA_VISIBLE_DEVICES shows them to a process."""
-    def __init__(self, monkeypatch): self.patch, self.current = monkeypatch, None
+
+    def __init__(self, monkeypatch):
+        self.patch, self.current = monkeypatch, None
+
     def seen_as(self, order):
-        def properties(gpu): return SimpleNamespace(uuid=f"uuid-{order[int(gpu[-1])]}")
+        def properties(gpu):
+            return SimpleNamespace(uuid=f"uuid-{order[int(gpu[-1])]}")
+
         self.patch.setattr("robcomp.jobs.devices", lambda: ["cpu", *(f"cuda:{number}" for number in range(len(order)))])
         self.patch.setattr("robcomp.jobs.pick_device", lambda device=None: torch.device(device or "cuda"))
         self.patch.setattr(torch.cuda, "get_device_properties", properties)
@@ -138,7 +162,8 @@ class Box:
 
 
 @pytest.fixture
-def box(monkeypatch): return Box(monkeypatch)
+def box(monkeypatch):
+    return Box(monkeypatch)
 
 
 def test_workers_that_name_no_device_take_a_gpu_each(box, tmp_path):
@@ -175,13 +200,18 @@ def test_one_gpu_or_a_named_one_is_not_claimed(box, tmp_path, order, device):
 
 def test_every_experiment_notebook_takes_a_device():
     from robcomp.parameters import EXPERIMENTS, allowed_parameters, check_values
-    for path in EXPERIMENTS.glob("*.ipynb"): assert "device" in allowed_parameters(path)
-    for device in ("", "cpu", "cuda", "cuda:1"): check_values(dict(device=device))
+
+    for path in EXPERIMENTS.glob("*.ipynb"):
+        assert "device" in allowed_parameters(path)
+    for device in ("", "cpu", "cuda", "cuda:1"):
+        check_values(dict(device=device))
     for device in ("gpu", 1, None, "cuda:x"):
-        with pytest.raises(ValueError, match="device is cpu, cuda"): check_values(dict(device=device))
+        with pytest.raises(ValueError, match="device is cpu, cuda"):
+            check_values(dict(device=device))
 
 
 # -- bits of several devices --
+
 
 def with_devices(**devices):
     """The simulated study with a device for each recipe that is named."""
@@ -213,19 +243,25 @@ def test_bits_of_one_device_need_no_words():
     assert not said_of(lambda: outcomes(example(), list(example().trials.key)))
 
 
-@pytest.mark.parametrize("told, mixed", [
-    (["cpu AVX2", "cpu AVX512"], True),
-    (["cpu AVX2", "cpu AVX2"], False),
-    (["cpu", "cpu AVX2"], False),
-    (["NVIDIA H100", "cpu"], True),
-    (["NVIDIA H100 AVX2", "NVIDIA H100 AVX512"], False)])
+@pytest.mark.parametrize(
+    "told, mixed",
+    [
+        (["cpu AVX2", "cpu AVX512"], True),
+        (["cpu AVX2", "cpu AVX2"], False),
+        (["cpu", "cpu AVX2"], False),
+        (["NVIDIA H100", "cpu"], True),
+        (["NVIDIA H100 AVX2", "NVIDIA H100 AVX512"], False),
+    ],
+)
 def test_processors_with_other_instructions_are_other_devices(told, mixed):
     """A table that does not tell the instructions may have had any; those of a GPU's host are no matter."""
     tables = example()
     trials = tables.trials[tables.trials.recipe.isin(["dense", "int8"]) & (tables.trials.arch == "vgg19")]
+
     def versions(text):
         device, _, instructions = text.rpartition(" ") if "AVX" in text else (text, "", "")
         return json.dumps(dict(device=device) | (dict(instructions=instructions) if instructions else {}))
+
     tables = tables._replace(trials=trials.assign(versions=list(map(versions, told))))
     lines = said_of(lambda: outcomes(tables, ["int8", "dense"]))
     assert bool(lines) == mixed and all("losses differ in their last digits" in line for line in lines)
@@ -233,4 +269,5 @@ def test_processors_with_other_instructions_are_other_devices(told, mixed):
 
 def test_a_trial_tells_the_instructions_of_its_processor():
     from robcomp.filing import versions
+
     assert versions("cpu")["instructions"] == torch.backends.cpu.get_cpu_capability()

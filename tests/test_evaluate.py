@@ -17,40 +17,58 @@ from robcomp.compress import compress
 from robcomp.corruptions import Suite
 from robcomp.data import Data, InputContract, as_input, load
 from robcomp.elsewhere import from_predict
-from robcomp.evaluate import (scores_agree, kept_answers, deployed, doubtful_lead, evaluate, multiplies_integers,
-                              condition_row, exact_where_close)
+from robcomp.evaluate import (
+    scores_agree,
+    kept_answers,
+    deployed,
+    doubtful_lead,
+    evaluate,
+    multiplies_integers,
+    condition_row,
+    exact_where_close,
+)
 from robcomp.models import load_weights, make_model, model_from
 
 missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
-    bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'")
+    bool(missing), reason=f"{' and '.join(missing)} not installed: pip install 'robcomp[onnx]'"
+)
 WEIGHTS = Path(os.environ.get("ROBCOMP_WEIGHTS") or "weights")
 IMAGES = Path(os.environ.get("ROBCOMP_DATA") or Path.home() / ".cache/robcomp")
 
 
 @pytest.fixture(scope="module")
-def suite(): return Suite(load("digits"), corruptions=("gaussian_noise", "fog"), per_condition=20)
+def suite():
+    return Suite(load("digits"), corruptions=("gaussian_noise", "fog"), per_condition=20)
 
 
 @pytest.fixture(scope="module")
 def small():
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        body = nn.Sequential(nn.Conv2d(3, 12, 3, stride=2, padding=1), nn.BatchNorm2d(12), nn.ReLU(),
-                             nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2),
-                             nn.Flatten(), nn.Linear(96, 10))
+        body = nn.Sequential(
+            nn.Conv2d(3, 12, 3, stride=2, padding=1),
+            nn.BatchNorm2d(12),
+            nn.ReLU(),
+            nn.Conv2d(12, 24, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(96, 10),
+        )
     return model_from(body, name="small", classes=10, contract=InputContract(32, (78,) * 3, (95,) * 3))
 
 
 @pytest.fixture(scope="module")
-def rounded(small): return compress(small, "cluster16+int8", load("digits"), progress=False).module
+def rounded(small):
+    return compress(small, "cluster16+int8", load("digits"), progress=False).module
 
 
 @needs_onnx
 def test_a_small_network_has_the_same_bits_in_both_engines(rounded, suite):
     fast, exact = (evaluate(dict(int8=rounded), suite, engine=engine, progress=False) for engine in ("auto", "torch"))
     assert fast.engine.str.startswith("onnxruntime").all() and (exact.engine == "torch").all()
-    assert fast.bits.equals(exact.bits) and np.allclose(fast.loss, exact.loss, atol=.01)
+    assert fast.bits.equals(exact.bits) and np.allclose(fast.loss, exact.loss, atol=0.01)
 
 
 @needs_onnx
@@ -58,7 +76,8 @@ def test_a_small_network_has_the_same_bits_in_both_engines(rounded, suite):
 @pytest.mark.parametrize("arch", ["mobilenetv2", "vgg19"])
 def test_trained_networks_have_the_same_bits_in_both_engines(arch, recipe):
     file = WEIGHTS / f"{arch}_cifar10.safetensors"
-    if not file.is_file(): pytest.skip(f"no {file}: name the folder of trained networks in ROBCOMP_WEIGHTS")
+    if not file.is_file():
+        pytest.skip(f"no {file}: name the folder of trained networks in ROBCOMP_WEIGHTS")
     if not (IMAGES / "cifar-10-batches-py").is_dir():
         pytest.skip(f"no CIFAR-10 in {IMAGES}: name its folder in ROBCOMP_DATA")
     data = load("cifar10", root=IMAGES)
@@ -72,7 +91,7 @@ def test_trained_networks_have_the_same_bits_in_both_engines(arch, recipe):
         and fast.predicted.equals(exact.predicted)
         and exact.n.sum() >= 300
     )
-    assert (bytes_of(fast.confidence) == bytes_of(exact.confidence)).mean() > .9
+    assert (bytes_of(fast.confidence) == bytes_of(exact.confidence)).mean() > 0.9
 
 
 @needs_onnx
@@ -84,15 +103,20 @@ def test_float_networks_are_asked_in_torch(small, suite):
 
 class Followed(nn.Module):
     """A network and what is done to its scores."""
+
     def __init__(self, body, then):
         super().__init__()
         self.body, self.then = body, then
 
-    def forward(self, x): return self.then(self.body(x))
+    def forward(self, x):
+        return self.then(self.body(x))
 
 
-@pytest.mark.parametrize("mix", [lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0)],
-                         ids=["mean of each class", "mean of all", "softmax"])
+@pytest.mark.parametrize(
+    "mix",
+    [lambda y: y - y.mean(0), lambda y: y - y.mean(), lambda y: y.softmax(0)],
+    ids=["mean of each class", "mean of all", "softmax"],
+)
 @pytest.mark.parametrize("recipe", ["dense", "int8"])
 def test_a_network_that_mixes_the_images_of_a_batch_is_refused(small, suite, mix, recipe):
     honest = model_from(Followed(copy.deepcopy(small), lambda y: y), name="net", classes=10, contract=small.contract)
@@ -112,7 +136,9 @@ def test_scores_that_are_no_numbers_are_one_line(small, suite):
 
 
 def test_a_model_from_elsewhere_that_mixes_images_is_refused(small, suite):
-    def mixing(x): return torch.from_numpy(x).mean((2, 3)).repeat(1, 4)[:, :10].softmax(0)
+    def mixing(x):
+        return torch.from_numpy(x).mean((2, 3)).repeat(1, 4)[:, :10].softmax(0)
+
     model = from_predict(mixing, small.contract, size_bytes=1)
     with pytest.raises(ValueError, match="^theirs gives an image other scores"):
         evaluate(dict(theirs=model), suite, progress=False)
@@ -121,7 +147,8 @@ def test_a_model_from_elsewhere_that_mixes_images_is_refused(small, suite):
 @pytest.mark.parametrize("name", ["onnx", "onnxruntime"])
 def test_without_onnxruntime_one_line_and_torch(rounded, suite, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.warns(UserWarning) as said: found = evaluate(dict(int8=rounded), suite, progress=False)
+    with pytest.warns(UserWarning) as said:
+        found = evaluate(dict(int8=rounded), suite, progress=False)
     lines = [str(warning.message) for warning in said if "evaluated in torch" in str(warning.message)]
     assert (found.engine == "torch").all() and len(lines) == 1 and "\n" not in lines[0] and "robcomp[onnx]" in lines[0]
 
@@ -129,10 +156,10 @@ def test_without_onnxruntime_one_line_and_torch(rounded, suite, monkeypatch, nam
 def test_only_moves_that_cannot_turn_a_clear_answer_are_taken():
     """Scores moved by as much as `scores_agree` lets pass never change a settled answer."""
     rng = np.random.default_rng(0)
-    for scale in (1e-3, 1., 50.):
+    for scale in (1e-3, 1.0, 50.0):
         exact = torch.from_numpy(rng.normal(0, scale, (4000, 10))).float()
         moved = exact.clone()
-        moved[:300] += torch.from_numpy(rng.choice([-.499, .499], (300, 10))).float() * doubtful_lead(exact)
+        moved[:300] += torch.from_numpy(rng.choice([-0.499, 0.499], (300, 10))).float() * doubtful_lead(exact)
         assert scores_agree(exact, moved) and not torch.equal(exact.argmax(1), moved.argmax(1))
         answer = exact_where_close(lambda x: moved[x].clone(), lambda x: exact[x], doubtful_lead(exact))
         assert torch.equal(answer(torch.arange(4000)).argmax(1), exact.argmax(1))
@@ -150,7 +177,8 @@ def test_a_larger_move_or_many_moves_are_refused():
     )
 
 
-def bytes_of(column): return np.frombuffer(b"".join(column), np.uint8)
+def bytes_of(column):
+    return np.frombuffer(b"".join(column), np.uint8)
 
 
 def confidence_and_lead(network, suite):
@@ -171,14 +199,14 @@ def test_both_engines_name_the_same_class_and_are_equally_sure_where_no_score_mo
     )
     sure, lead = confidence_and_lead(rounded, suite)
     one, two = (bytes_of(table.confidence) for table in (fast, exact))
-    assert (two == np.minimum(sure * 256, 255).astype(np.uint8)).mean() > .999
+    assert (two == np.minimum(sure * 256, 255).astype(np.uint8)).mean() > 0.999
     odds = sure / (1 - sure)
     low, high = (np.floor(256 * (o / (1 + o))).clip(max=255) for o in (odds * np.exp(-lead), odds * np.exp(lead)))
-    assert ((one >= low - 1) & (one <= high + 1)).all() and (one == two).mean() > .9
+    assert ((one >= low - 1) & (one <= high + 1)).all() and (one == two).mean() > 0.9
 
 
 def test_what_is_kept_of_an_answer():
-    scores = torch.tensor([[2., 0., 1.], [0., 9., 0.], [1., 1., 1.5]])
+    scores = torch.tensor([[2.0, 0.0, 1.0], [0.0, 9.0, 0.0], [1.0, 1.0, 1.5]])
     found = condition_row(kept_answers(scores, torch.tensor([0, 1, 1])).numpy(), classes=3)
     assert found["correct"] == 2 and list(found["predicted"]) == [0, 1, 2]
     assert np.allclose(
@@ -190,6 +218,7 @@ def test_what_is_kept_of_an_answer():
 
 # ------------------------------------------------------------------------------------------------ networks that adapt
 
+
 def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(small):
     data = load("digits")
     data = Data(data.name, data.train, data.calibration, data.test.take(range(90)), data.classes)
@@ -197,7 +226,8 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
     before = {name: value.clone() for name, value in small.state_dict().items()}
     rows = evaluate(dict(net=small), suite, batch=50, progress=False, device="cpu")
     assert (rows.engine == "torch, adapted").all() and all(
-        torch.equal(value, before[name]) for name, value in small.state_dict().items())
+        torch.equal(value, before[name]) for name, value in small.state_dict().items()
+    )
     for condition, answered in zip(suite.conditions, rows.itertuples()):
         x = as_input(suite.batch(condition)[0], small.contract)
         norm, conv = small[1], small[0]
@@ -206,7 +236,8 @@ def test_adapted_networks_take_their_statistics_from_the_condition_and_say_so(sm
             mean = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0)
             var = torch.stack([part.var((0, 2, 3)) for part in parts]).mean(0)
             seen = (conv(x) - mean.view(-1, 1, 1)) / (var + norm.eps).sqrt().view(-1, 1, 1) * norm.weight.view(
-                -1, 1, 1) + norm.bias.view(-1, 1, 1)
+                -1, 1, 1
+            ) + norm.bias.view(-1, 1, 1)
             right = small[2:](seen).argmax(1).numpy() == data.test.labels
         assert answered.correct == right.sum()
 
@@ -215,9 +246,12 @@ def test_adapting_is_refused_where_it_cannot_be(small):
     data = load("digits")
     suite = Suite(data, corruptions=["fog"], severities=[1], per_condition=20, adapt=True)
     flat = model_from(
-        nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract)
-    for models, engine, words in ((dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"),
-                                  (dict(net=small), "onnxruntime", "pass engine='torch'")):
+        nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), name="flat", classes=10, contract=small.contract
+    )
+    for models, engine, words in (
+        (dict(flat=flat), "auto", "flat has no batch normalisation with running statistics"),
+        (dict(net=small), "onnxruntime", "pass engine='torch'"),
+    ):
         with pytest.raises(ValueError, match=words) as error:
             evaluate(models, suite, engine=engine, progress=False, device="cpu")
         assert "\n" not in str(error.value)

@@ -1,4 +1,5 @@
 """The explorer: its decisions as functions, and the widget in JupyterLab, driven in Chromium without network."""
+
 from __future__ import annotations
 
 import json
@@ -26,8 +27,15 @@ from robcomp.uncertainty import comparisons
 ROOT = Path(__file__).resolve().parents[1]
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +73,30 @@ def test_each_chart_listens_to_its_brush(table):
 
 def test_every_axis_that_is_offered_draws(table):
     for name, options in ((menu, Explorer(table).menus[menu].options) for menu in ("x", "y")):
-        for _, column in options: assert chart_explorer(table, **{name: column}).to_dict()
+        for _, column in options:
+            assert chart_explorer(table, **{name: column}).to_dict()
 
 
-SPREAD = dict(recipe=["dense", "int8", "cluster32", "prune0.7+tune1", "prune0.7+int8", "int2"],
-              size_mb=[8, 4, 2, 1, .5, .25], clean=[.93, .92, .91, .88, .8, .7], robust=[.7, .69, .66, .6, .5, .4],
-              worst=[.6, .6, .5, .5, .4, .3],
-              key=list("abcdef"), arch="small", dataset="spread")
+SPREAD = dict(
+    recipe=["dense", "int8", "cluster32", "prune0.7+tune1", "prune0.7+int8", "int2"],
+    size_mb=[8, 4, 2, 1, 0.5, 0.25],
+    clean=[0.93, 0.92, 0.91, 0.88, 0.8, 0.7],
+    robust=[0.7, 0.69, 0.66, 0.6, 0.5, 0.4],
+    worst=[0.6, 0.6, 0.5, 0.5, 0.4, 0.3],
+    key=list("abcdef"),
+    arch="small",
+    dataset="spread",
+)
 
 
 @pytest.fixture(scope="module")
-def digits(): return read_tables(ROOT / "results" / "digits")
+def digits():
+    return read_tables(ROOT / "results" / "digits")
 
 
 @pytest.fixture(scope="module")
-def opened(digits): return Explorer(digits)
+def opened(digits):
+    return Explorer(digits)
 
 
 def test_it_opens_on_networks_that_work_and_counts_the_others(opened, digits):
@@ -123,6 +140,7 @@ def test_a_chosen_dense_network_is_not_compared_with_itself(opened):
 
 # ---- several seeds ---------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def three():
     """Three seeds of every recipe; of int8 on MobileNetV2 the second failed."""
@@ -134,7 +152,8 @@ def three():
 
 
 @pytest.fixture(scope="module")
-def several(three): return Explorer(three)
+def several(three):
+    return Explorer(three)
 
 
 def test_points_are_recipes_with_the_intervals_over_images_and_seeds(several, three):
@@ -164,8 +183,9 @@ def test_the_chosen_recipe_opens_into_its_seeds(several):
 def test_recipes_are_compared_over_images_and_seeds(several):
     names = several.pair["b"].options
     several.pair["a"].value, several.pair["b"].value = names["int8"], names["cluster16"]
-    row = recipe_comparisons(several.evidence.tables, [(names["int8"], names["cluster16"])],
-                             draws=several.evidence.drawn).iloc[0]
+    row = recipe_comparisons(
+        several.evidence.tables, [(names["int8"], names["cluster16"])], draws=several.evidence.drawn
+    ).iloc[0]
     assert several.compared.value.startswith(f"int8 against cluster16: robust accuracy {points(row)}, {row['verdict']}")
     assert several.compared.value.endswith("Intervals over images and seeds (2 and 3 seeds).")
     several.pair["a"].value, several.pair["b"].value = "", names["dense"]
@@ -182,7 +202,7 @@ table = pd.DataFrame({SPREAD!r})
 explore(table)"""
 STUDY = f"""from robcomp.explorer import explore
 from robcomp.tables import read_tables
-explore(read_tables({str(ROOT / 'results' / 'digits')!r}))"""
+explore(read_tables({str(ROOT / "results" / "digits")!r}))"""
 
 
 @pytest.fixture(scope="module")
@@ -199,23 +219,43 @@ def lab(tmp_path_factory):
     quiet.parent.mkdir(parents=True)
     news = dict(fetchNews="false", checkForUpdates=False)
     quiet.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": news}))
-    places = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTERLAB_SETTINGS_DIR="settings",
-                  JUPYTERLAB_WORKSPACES_DIR="workspaces", IPYTHONDIR="ipython", JUPYTER_RUNTIME_DIR="runtime")
+    places = dict(
+        JUPYTER_CONFIG_DIR="config",
+        JUPYTER_DATA_DIR="data",
+        JUPYTERLAB_SETTINGS_DIR="settings",
+        JUPYTERLAB_WORKSPACES_DIR="workspaces",
+        IPYTHONDIR="ipython",
+        JUPYTER_RUNTIME_DIR="runtime",
+    )
     env = os.environ | {name: str(home / place) for name, place in places.items()}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = open(home / "log.txt", "w")
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
-               "--IdentityProvider.token=", "--allow-root", f"--ServerApp.root_dir={home / 'work'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        f"--port={port}",
+        "--ip=127.0.0.1",
+        "--IdentityProvider.token=",
+        "--allow-root",
+        f"--ServerApp.root_dir={home / 'work'}",
+    ]
     server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     try:
         for _ in range(120):
-            try: urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=2).close()
-            except OSError: time.sleep(.5)
-            else: break
-        else: pytest.fail("JupyterLab did not start:\n" + (home / "log.txt").read_text()[-2000:])
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=2).close()
+            except OSError:
+                time.sleep(0.5)
+            else:
+                break
+        else:
+            pytest.fail("JupyterLab did not start:\n" + (home / "log.txt").read_text()[-2000:])
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -248,9 +288,13 @@ def test_in_jupyterlab(lab, tmp_path):
     requests, errors = [], []
     shots = Path(os.environ.get("ROBCOMP_SHOTS", tmp_path))
     with sync_api.sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(str(tmp_path / "profile"), executable_path=str(CHROMIUM),
-                                                          headless=True, args=FLAGS,
-                                                          viewport=dict(width=1280, height=1150))
+        context = play.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=str(CHROMIUM),
+            headless=True,
+            args=FLAGS,
+            viewport=dict(width=1280, height=1150),
+        )
         page = context.pages[0]
         page.set_default_timeout(60_000)
         page.on("request", lambda request: requests.append(request.url))
@@ -271,7 +315,7 @@ def test_in_jupyterlab(lab, tmp_path):
         page.get_by_text("size_mb <= 2.").wait_for()
         page.screenshot(path=shots / "explorer-slider.png")
 
-        drag(page, chart.bounding_box(), (.12, .3), (.95, .89))
+        drag(page, chart.bounding_box(), (0.12, 0.3), (0.95, 0.89))
         sync_api.expect(recipe).to_have_value("prune0.7+tune1")
         sync_api.expect(rows).to_have_count(3)
         page.screenshot(path=shots / "explorer-brush.png")
@@ -280,7 +324,7 @@ def test_in_jupyterlab(lab, tmp_path):
         page.get_by_text("Draw a rectangle in the chart").wait_for()
         sync_api.expect(recipe).to_have_value("cluster32")
         page.wait_for_timeout(500)
-        drag(page, chart.bounding_box(), (.12, .4), (.95, .89))
+        drag(page, chart.bounding_box(), (0.12, 0.4), (0.95, 0.89))
         sync_api.expect(rows).to_have_count(2)
         sync_api.expect(recipe).to_have_value("prune0.7+int8")
         page.screenshot(path=shots / "explorer-axis.png")

@@ -1,4 +1,5 @@
 """The public API: light, lazy, at most 80 names, explained by `help` and the site alike, its page made from it."""
+
 import ast
 import importlib
 import inspect
@@ -41,7 +42,8 @@ def test_a_name_leads_to_what_its_module_exports(word):
     assert name in home.__all__, f"export {name} of {module} with #| export"
     found = getattr(robcomp, name)
     assert found is (home if name == module else getattr(home, name))
-    if callable(found) and name != module: assert inspect.getdoc(found)
+    if callable(found) and name != module:
+        assert inspect.getdoc(found)
 
 
 def test_import_robcomp_loads_nothing_of_others():
@@ -57,9 +59,16 @@ assert "Returns:" in robcomp.{0}.{0}.__doc__
 """
 
 
-@pytest.mark.parametrize("first", [
-    "import robcomp", "import robcomp.{0}", "from robcomp.{0} import __all__", "from robcomp import {0}",
-    "import robcomp.{0} as other; assert other.{0}"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import robcomp",
+        "import robcomp.{0}",
+        "from robcomp.{0} import __all__",
+        "from robcomp import {0}",
+        "import robcomp.{0} as other; assert other.{0}",
+    ],
+)
 def test_a_verb_and_its_module_agree_whatever_is_imported_first(first):
     python((first + AGREE).format("pareto"))  # quick to import; the next test looks at all
 
@@ -70,7 +79,8 @@ def test_a_verb_is_a_module_that_can_be_called(verb):
     assert module is sys.modules[f"robcomp.{verb}"] and module.__name__ == f"robcomp.{verb}" and module.__all__
     assert inspect.signature(module) == inspect.signature(function)
     assert pickle.loads(pickle.dumps(module)) is module, "an executor sends it to another process"
-    with pytest.raises(TypeError, match=rf"{verb}\(\)"): module()
+    with pytest.raises(TypeError, match=rf"{verb}\(\)"):
+        module()
 
 
 def test_calling_the_module_is_calling_the_function():
@@ -88,7 +98,8 @@ def test_other_modules_stay_as_they_are():
 def test_nbdev_keeps_the_list(tmp_path):
     """nbdev writes the version into __init__.py when it exports; the rest of the file stays to the byte."""
     left_out = shutil.ignore_patterns("runs", "__pycache__")
-    for name in ("nbs", "robcomp"): shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
+    for name in ("nbs", "robcomp"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     settings = (ROOT / "settings.ini").read_text()
     (tmp_path / "settings.ini").write_text(settings.replace("version = 0.1.0", "version = 9.9.9"))
     for command in ("nbdev_export", "nbdev_clean"):
@@ -121,8 +132,10 @@ def test_nothing_else_is_public(module):
 
 def stub() -> str:
     """What robcomp/__init__.pyi has to say: every name of the face, from its module."""
-    lines = ['"""The public API for type checkers and editors: the names of robcomp.FACE, '
-             'which are loaded when they are first used."""']
+    lines = [
+        '"""The public API for type checkers and editors: the names of robcomp.FACE, '
+        'which are loaded when they are first used."""'
+    ]
     for words in robcomp.FACE.values():
         homes: dict[str, list[str]] = {}
         for word in words.split():
@@ -142,10 +155,12 @@ def test_type_checkers_see_the_face():
 def test_every_parameter_and_answer_of_the_face_has_a_type(word):
     module, name = word.split(".")
     found = getattr(importlib.import_module(f"robcomp.{module}"), name)
-    if not callable(found): return
+    if not callable(found):
+        return
     signature = inspect.signature(found)
     untyped = [own.name for own in signature.parameters.values() if own.annotation is own.empty]
-    if not inspect.isclass(found) and signature.return_annotation is signature.empty: untyped.append("return")
+    if not inspect.isclass(found) and signature.return_annotation is signature.empty:
+        untyped.append("return")
     assert not untyped
 
 
@@ -174,8 +189,11 @@ def test_help_and_the_site_say_the_same(word):
 def test_meanings_are_the_comments_that_fastcore_finds_too(word):
     """It finds none of options and fields."""
     found = of_face(word)
-    theirs = {name: part["docment"] for name, part in docments(found, full=True, returns=True).items()
-              if part.get("docment") and not (inspect.isclass(found) and name in ("self", "return"))}
+    theirs = {
+        name: part["docment"]
+        for name, part in docments(found, full=True, returns=True).items()
+        if part.get("docment") and not (inspect.isclass(found) and name in ("self", "return"))
+    }
     assert theirs.items() <= meanings(found).items()
 
 
@@ -184,7 +202,8 @@ def test_every_parameter_and_answer_of_the_face_is_explained(word):
     found = of_face(word)
     signature, said = inspect.signature(found), meanings(found)
     asked = list(signature.parameters)
-    if not inspect.isclass(found) and signature.return_annotation not in (None, "None"): asked.append("return")
+    if not inspect.isclass(found) and signature.return_annotation not in (None, "None"):
+        asked.append("return")
     assert [name for name in asked if len(said.get(name, "")) < 4] == []
 
 
@@ -192,15 +211,20 @@ def refuses(function, deep=1):
     """Does a function raise ValueError itself, or one of the project's functions that it calls by name?"""
     code = ast.parse(dedent(inspect.getsource(function)))
     raised = [getattr(node.exc, "func", None) for node in ast.walk(code) if isinstance(node, ast.Raise)]
-    if any(getattr(kind, "id", "") == "ValueError" for kind in raised): return True
+    if any(getattr(kind, "id", "") == "ValueError" for kind in raised):
+        return True
     names = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)} if deep else set()
     called = [inspect.unwrap(function).__globals__.get(name) for name in names]
-    return any(refuses(other, deep - 1) for other in called
-               if inspect.isfunction(other) and other.__module__.startswith("robcomp."))
+    return any(
+        refuses(other, deep - 1)
+        for other in called
+        if inspect.isfunction(other) and other.__module__.startswith("robcomp.")
+    )
 
 
 @pytest.mark.parametrize("word", CALLED)
 def test_what_raises_a_value_error_says_so(word):
     found = of_face(word)
     maker = found.__init__ if inspect.isclass(found) else found
-    if inspect.isfunction(maker) and refuses(maker): assert "ValueError" in inspect.getdoc(found)
+    if inspect.isfunction(maker) and refuses(maker):
+        assert "ValueError" in inspect.getdoc(found)

@@ -1,4 +1,5 @@
 """What a network weighs, counted by hand: parameters, operations, bytes; shared weights once, masked weights not."""
+
 import copy
 import gzip
 
@@ -54,15 +55,22 @@ def test_a_network_counted_by_hand(net):
 
 @pytest.mark.parametrize(
     "recipe, distinct",
-    [("prune0.5", None), ("cluster4", 4), ("prune0.5+cluster4", 4), ("int2:weights", 3),
-     ("prune0.5+cluster4+int8:weights", 4)],
+    [
+        ("prune0.5", None),
+        ("cluster4", 4),
+        ("prune0.5+cluster4", 4),
+        ("int2:weights", 3),
+        ("prune0.5+cluster4+int8:weights", 4),
+    ],
 )
 def test_what_compression_changes_and_what_it_does_not(net, recipe, distinct):
     dense, made = measure(net), measure(compress(net, recipe).module)
     assert (made["params"], made["macs"], made["dense_bytes"]) == (dense["params"], dense["macs"], dense["dense_bytes"])
     assert made["gzip_bytes"] < dense["gzip_bytes"]
-    if distinct: assert made["distinct_codes"] <= distinct
-    if "prune" in recipe: assert dense["nonzero"] - made["nonzero"] >= WEIGHTS // 2 - 1
+    if distinct:
+        assert made["distinct_codes"] <= distinct
+    if "prune" in recipe:
+        assert dense["nonzero"] - made["nonzero"] >= WEIGHTS // 2 - 1
 
 
 def test_the_network_stays_as_it_is(net):
@@ -101,13 +109,18 @@ def _known(module, like):
 
 @pytest.mark.parametrize(
     "arch, params, operations",
-    [("resnet50", 23_520_842, 1.30e9), ("resnet50_pooled", 23_520_842, 330e6), ("vgg19", 20_040_522, 398e6),
-     ("mobilenetv2", 2_236_682, 88e6)],
+    [
+        ("resnet50", 23_520_842, 1.30e9),
+        ("resnet50_pooled", 23_520_842, 330e6),
+        ("vgg19", 20_040_522, 398e6),
+        ("mobilenetv2", 2_236_682, 88e6),
+    ],
 )
 def test_the_three_networks(arch, params, operations):
-    with torch.device("meta"): shapes = make_model(arch)
+    with torch.device("meta"):
+        shapes = make_model(arch)
     assert sum(tensor.numel() for tensor in shapes.parameters()) == params
-    assert abs(macs(make_model(arch)) / operations - 1) < .02
+    assert abs(macs(make_model(arch)) / operations - 1) < 0.02
 
 
 def test_latency_is_a_time(net):

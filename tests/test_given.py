@@ -1,4 +1,5 @@
 """Numbers that somebody gives to a public function: of Python or NumPy in their range, or one line that names them."""
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +10,26 @@ from robcomp._text.given import number, real, share, shown, whole
 from robcomp.data import Data, InputContract
 from robcomp.parameters import ParameterError, check_values
 
-NOTHING = [True, np.True_, float("nan"), float("inf"), 2.5, "3", b"3", [1], np.array([1, 2]), 1 + 1j, -1, 10**400,
-           10**5000]
+NOTHING = [
+    True,
+    np.True_,
+    float("nan"),
+    float("inf"),
+    2.5,
+    "3",
+    b"3",
+    [1],
+    np.array([1, 2]),
+    1 + 1j,
+    -1,
+    10**400,
+    10**5000,
+]
 CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 
 
-def net(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
 
 
 def images(n):
@@ -42,44 +57,55 @@ WHOLE = dict(
     repeats=("repeats", lambda value: robcomp.latency(MODEL, repeats=value)),
     evaluate=("batch", lambda value: robcomp.evaluate(dict(net=MODEL), robcomp.Suite(DATA), batch=value)),
     study=("seed", lambda value: robcomp.Study(DATA, MODEL, seed=value)),
-    together=("together",
-              lambda value: robcomp.sweep(robcomp.Study(DATA, MODEL), ["dense"], "no/where", together=value)),
+    together=(
+        "together",
+        lambda value: robcomp.sweep(robcomp.Study(DATA, MODEL), ["dense"], "no/where", together=value),
+    ),
     example=("seed", lambda value: robcomp.example(seed=value)),
     draws=("draws", lambda value: robcomp.intervals(robcomp.example(), draws=value)),
     drawn=("seed", lambda value: robcomp.intervals(robcomp.example(), draws=5, seed=value)),
     choose=("draws", lambda value: robcomp.choose(robcomp.example(), draws=value)),
-    report=("draws", lambda value: robcomp.write_report(robcomp.example(), "no/where", draws=value)))
+    report=("draws", lambda value: robcomp.write_report(robcomp.example(), "no/where", draws=value)),
+)
 REAL = dict(
     epochs=("epochs", lambda value: robcomp.Training(value)),
     peak=("peak", lambda value: robcomp.Training(1, peak=value)),
     warmup=("warmup", lambda value: robcomp.Training(1, warmup=value)),
     level=("level", lambda value: robcomp.intervals(robcomp.example(), draws=5, level=value)),
     mean=("a contract", lambda value: InputContract(8, (value, 2, 3), (9, 9, 9))),
-    prune=("prune", robcomp.Prune), cluster=("cluster", robcomp.Cluster), quantize=("int", robcomp.Quantize),
-    tune=("tune", robcomp.Tune))
+    prune=("prune", robcomp.Prune),
+    cluster=("cluster", robcomp.Cluster),
+    quantize=("int", robcomp.Quantize),
+    tune=("tune", robcomp.Tune),
+)
 
 
 def refused(name, call, value):
-    with pytest.raises(ValueError, match=f"^{name}") as error: call(value)
+    with pytest.raises(ValueError, match=f"^{name}") as error:
+        call(value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize("name, call", WHOLE.values(), ids=WHOLE)
 def test_what_is_no_whole_number_is_one_line(name, call):
-    for value in NOTHING: refused(name, call, value)
+    for value in NOTHING:
+        refused(name, call, value)
 
 
 @pytest.mark.parametrize("name, call", REAL.values(), ids=REAL)
 def test_what_is_no_number_is_one_line(name, call):
     odd = [value for value in NOTHING if type(value) is not float and value is not NOTHING[-3]]
-    for value in [*odd, float("nan"), float("inf")]: refused(name, call, value)
+    for value in [*odd, float("nan"), float("inf")]:
+        refused(name, call, value)
 
 
 @pytest.mark.parametrize("value", [10**400, 10**5000, True, "x", float("nan"), -1, 2.5], ids=shown)
 @pytest.mark.parametrize("name", ["epochs", "batch", "together", "size", "seed", "per_condition", "seeds"])
 def test_a_parameter_that_is_no_number_is_one_line(name, value):
-    if name == "epochs" and value == 2.5: return
-    with pytest.raises(ParameterError, match=f"^{name}") as error: check_values({name: value})
+    if name == "epochs" and value == 2.5:
+        return
+    with pytest.raises(ParameterError, match=f"^{name}") as error:
+        check_values({name: value})
     assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
@@ -87,9 +113,9 @@ def test_numbers_of_numpy_are_numbers():
     assert [type(whole("n", value)) for value in (np.int64(2), np.uint8(2), 2)] == [int] * 3
     plain = robcomp.Training(2, batch=32, warmup=0)
     assert robcomp.Training(np.int64(2), batch=np.int64(32), warmup=np.float32(0)).record() == plain.record()
-    assert robcomp.Training(2, batch=32, warmup=-0.).record() == plain.record() and str(plain.warmup) == "0.0"
-    assert str(InputContract(8, (-0., 2, 3), (9, 9, 9))) == str(InputContract(8, (0, 2, 3), (9, 9, 9)))
-    assert number("n", np.float32(.5), 0, 1) == share("n", .5, .1) == real("n", .5) == .5
+    assert robcomp.Training(2, batch=32, warmup=-0.0).record() == plain.record() and str(plain.warmup) == "0.0"
+    assert str(InputContract(8, (-0.0, 2, 3), (9, 9, 9))) == str(InputContract(8, (0, 2, 3), (9, 9, 9)))
+    assert number("n", np.float32(0.5), 0, 1) == share("n", 0.5, 0.1) == real("n", 0.5) == 0.5
 
 
 def test_a_value_in_a_message_is_short_and_in_one_line():
@@ -97,17 +123,26 @@ def test_a_value_in_a_message_is_short_and_in_one_line():
         assert len(shown(value)) <= 40 and "\n" not in shown(value)
 
 
-@pytest.mark.parametrize("call", [
-    lambda value: robcomp.compress(value, "int8"), lambda value: robcomp.latency(value),
-    lambda value: robcomp.fit(value, DATA, robcomp.Training(1), progress=False),
-    lambda value: robcomp.export_onnx(value, "a.onnx"), lambda value: robcomp.pack(value, "a.robcomp"),
-    lambda value: robcomp.measure(value), lambda value: robcomp.ledger(value),
-    lambda value: robcomp.accuracy(value, DATA.test),
-    lambda value: robcomp.evaluate(dict(net=value), robcomp.Suite(DATA), progress=False),
-    lambda value: robcomp.weights_sha256(value), lambda value: robcomp.save_weights(value, "x.safetensors")],
-    ids=["compress", "latency", "fit", "export", "pack", "measure", "ledger", "accuracy", "evaluate", "digest", "save"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: robcomp.compress(value, "int8"),
+        lambda value: robcomp.latency(value),
+        lambda value: robcomp.fit(value, DATA, robcomp.Training(1), progress=False),
+        lambda value: robcomp.export_onnx(value, "a.onnx"),
+        lambda value: robcomp.pack(value, "a.robcomp"),
+        lambda value: robcomp.measure(value),
+        lambda value: robcomp.ledger(value),
+        lambda value: robcomp.accuracy(value, DATA.test),
+        lambda value: robcomp.evaluate(dict(net=value), robcomp.Suite(DATA), progress=False),
+        lambda value: robcomp.weights_sha256(value),
+        lambda value: robcomp.save_weights(value, "x.safetensors"),
+    ],
+    ids=["compress", "latency", "fit", "export", "pack", "measure", "ledger", "accuracy", "evaluate", "digest", "save"],
+)
 @pytest.mark.parametrize("value", [3, None, [1]], ids=["number", "nothing", "list"])
 def test_what_is_no_network_is_one_line(tmp_path, monkeypatch, call, value):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((TypeError, ValueError)) as caught: call(value)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(value)
     assert "\n" not in str(caught.value) and type(value).__name__ in str(caught.value)

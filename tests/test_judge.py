@@ -1,4 +1,5 @@
 """Models from elsewhere in a study's store: paired with ours image by image, and marked in charts."""
+
 import json
 
 import numpy as np
@@ -26,16 +27,27 @@ def filed(tmp_path_factory):
     data = load("digits")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = (nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
-                  nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 10))
+        layers = (
+            nn.Conv2d(3, 16, 3, stride=4, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(256, 10),
+        )
         net = model_from(nn.Sequential(*layers), name="small", classes=10, contract=contract_of(data))
-        fit(net, data, Training(5, peak=.1), progress=False)
+        fit(net, data, Training(5, peak=0.1), progress=False)
     study, store = (
         Study(data, net, conditions=dict(corruptions=["contrast", "fog"], severities=[2], per_condition=100)),
-        tmp_path_factory.mktemp("filed"))
+        tmp_path_factory.mktemp("filed"),
+    )
     sweep(study, ["dense", "int8"], store, progress=False)
+
     def answer(x):
-        with torch.no_grad(): return net(torch.from_numpy(x))
+        with torch.no_grad():
+            return net(torch.from_numpy(x))
+
     same = from_predict(answer, net.contract, size_bytes=5000)
     wrong = from_predict(lambda x: -answer(x), net.contract, size_bytes=4000)
     judge(dict(same=same), study, store, progress=False)
@@ -73,17 +85,23 @@ def test_the_key_covers_all_that_a_function_answers(tmp_path):
     few = data.calibration.take(range(60))
     right = torch.nn.functional.one_hot(torch.from_numpy(few.labels), 10).float()
     contract, shown = contract_of(data), torch.from_numpy(few.images[:, ::8, ::8, 0].reshape(60, -1)).float()
+
     def scored(scale, tilt):
         def answer(x):
-            if len(x) != len(few): return torch.zeros(len(x), 10)
+            if len(x) != len(few):
+                return torch.zeros(len(x), 10)
             return scale * (10 * right + tilt * shown[:, :10] / 255)
+
         return answer
+
     study = Study(data, "vgg19", conditions=dict(corruptions=["contrast"], severities=[2], per_condition=10))
+
     def key(scale=1, tilt=1, size=1000):
         model = from_predict(scored(scale, tilt), contract, size_bytes=size)
         return trial_of("m", model, study, arch="a", weights="", few=few).key
+
     assert key() == key()
-    assert len({key(), key(size=1001), key(scale=.3), key(tilt=-1)}) == 4
+    assert len({key(), key(size=1001), key(scale=0.3), key(tilt=-1)}) == 4
 
 
 def test_what_is_judged_is_a_mapping_and_a_study(tmp_path):
@@ -112,16 +130,20 @@ def test_a_model_added_to_a_study_is_judged_by_its_sweep(tmp_path):
     """The trial is the one that `judge` files; resumed, it is done; what cannot be added is one line."""
     study = small_study()
     net = study._model
-    fit(net, study.data, Training(4, peak=.1, batch=20), progress=False)
+    fit(net, study.data, Training(4, peak=0.1, batch=20), progress=False)
     net.eval()
     theirs = from_predict(lambda x: net(torch.from_numpy(x)).detach().numpy(), net.contract, size_bytes=100)
     study.add("file", theirs)
     trials = sweep(study, ["dense"], tmp_path, progress=False)
     assert [trial.recipe for trial in trials] == ["dense", "elsewhere:file"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
-    assert sweep(study, ["dense"], tmp_path, progress=False) == trials == [
-        trials[0], *judge(dict(file=theirs), study, tmp_path, progress=False)]
+    assert (
+        sweep(study, ["dense"], tmp_path, progress=False)
+        == trials
+        == [trials[0], *judge(dict(file=theirs), study, tmp_path, progress=False)]
+    )
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == before
     with pytest.raises(TypeError, match="net is a Flatten: pass what from_onnx or from_predict gives"):
         study.add("net", nn.Flatten())
-    with pytest.raises(ValueError, match="named by one word of letters"): study.add("two words", theirs)
+    with pytest.raises(ValueError, match="named by one word of letters"):
+        study.add("two words", theirs)

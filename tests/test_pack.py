@@ -35,9 +35,26 @@ CONTRACT = InputContract(8, (128,) * 3, (64,) * 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 NOISE = Data("noise", *[Images(PIXELS, np.arange(40) % 4)] * 3, ["a", "b", "c", "d"])
 RECIPES = (
-    "dense", "prune0.5", "cluster8", "int8", "int4:weights", "prune0.5+int4", "prune0.6+cluster5",
-    "prune0.5+cluster16+int8", "cluster2", "prune0.5:2of4+cluster4", "cluster300", "prune0.5:2of4", "int2:weights",
-    "half", "prune0.5+half", "half+cluster8", "cluster8:channel+half", "half+cluster16+int8", "int4+half")
+    "dense",
+    "prune0.5",
+    "cluster8",
+    "int8",
+    "int4:weights",
+    "prune0.5+int4",
+    "prune0.6+cluster5",
+    "prune0.5+cluster16+int8",
+    "cluster2",
+    "prune0.5:2of4+cluster4",
+    "cluster300",
+    "prune0.5:2of4",
+    "int2:weights",
+    "half",
+    "prune0.5+half",
+    "half+cluster8",
+    "cluster8:channel+half",
+    "half+cluster16+int8",
+    "int4+half",
+)
 
 
 class Net(nn.Module):
@@ -46,11 +63,14 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.depthwise, self.grouped, self.point = (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2),
-                                                    nn.Conv2d(8, 12, 1))
+        self.depthwise, self.grouped, self.point = (
+            nn.Conv2d(8, 8, 3, groups=8),
+            nn.Conv2d(8, 8, 1, groups=2),
+            nn.Conv2d(8, 12, 1),
+        )
         self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 4)
         self.second.weight = self.first.weight
-        nn.init.constant_(self.grouped.weight, .2)  # one value: a layer with one code
+        nn.init.constant_(self.grouped.weight, 0.2)  # one value: a layer with one code
 
     def forward(self, x):
         x = self.point(self.grouped(self.depthwise(self.norm(self.stem(x)))).relu()).mean((2, 3))
@@ -79,6 +99,7 @@ def files(tmp_path_factory):
 
 # -- the oracle: nothing of robcomp below this line, only the specification at the end of nbs/31_pack.ipynb --
 
+
 def coded_symbols(data, count, depth):
     frequencies, seen, symbols = [[1 << 27] * (1 << depth) for _ in range(2)], [0] * (1 << depth), []
     position, width, code = 4, 2**32 - 1, int.from_bytes((data + bytes(4))[:4], "big")
@@ -88,16 +109,22 @@ def coded_symbols(data, count, depth):
             chance = 65536 - (frequencies[0][node] + frequencies[1][node] >> 13)
             bound = (width >> 16) * min(max(chance, 16), 65520)
             bit = int(code >= bound)
-            if bit: code, width = code - bound, width - bound
-            else: width = bound
+            if bit:
+                code, width = code - bound, width - bound
+            else:
+                width = bound
             for which, limit in enumerate((250, 4000)):
                 f = frequencies[which][node]
                 frequencies[which][node] = f + (
-                    ((2**28 if bit else 0) - f) * (131072 // (2 * min(seen[node], limit) + 3)) >> 16)
+                    ((2**28 if bit else 0) - f) * (131072 // (2 * min(seen[node], limit) + 3)) >> 16
+                )
             seen[node], node = min(seen[node] + 1, 4000), 2 * node + bit
             while width < 1 << 24:
-                width, code, position = (width << 8, code << 8 | (data[position] if position < len(data) else 0),
-                                         position + 1)
+                width, code, position = (
+                    width << 8,
+                    code << 8 | (data[position] if position < len(data) else 0),
+                    position + 1,
+                )
         symbols.append(node - (1 << depth))
     return symbols
 
@@ -119,7 +146,8 @@ class Decisions:
 
 
 POWERS = [1 << 60]
-for _ in range(2047): POWERS.append(POWERS[-1] * 1157450773355096064 >> 60)
+for _ in range(2047):
+    POWERS.append(POWERS[-1] * 1157450773355096064 >> 60)
 UPPER = [(x << 16) // (x + (1 << 60)) for x in POWERS]
 
 
@@ -131,7 +159,8 @@ def chance_of(odds):
 ALL_CHANCES = [chance_of(odds) for odds in range(-2047, 2047)]
 
 
-def odds_of(p): return bisect.bisect_left(ALL_CHANCES, 16 * (p >> 10) + 8) - 2047
+def odds_of(p):
+    return bisect.bisect_left(ALL_CHANCES, 16 * (p >> 10) + 8) - 2047
 
 
 def level(mean):
@@ -140,13 +169,15 @@ def level(mean):
     return min(4 * e + (n >> e) - 4, 31)
 
 
-def moved(value, target, n): return value + ((target - value) * (131072 // (2 * n + 3)) >> 16)
+def moved(value, target, n):
+    return value + ((target - value) * (131072 // (2 * n + 3)) >> 16)
 
 
 class Model:
     """Slots and weights, by name."""
 
-    def __init__(self): self.slots, self.weights = {}, {}
+    def __init__(self):
+        self.slots, self.weights = {}, {}
 
     def learn(self, names, bit):
         for name in names:
@@ -157,9 +188,11 @@ class Model:
         self.slots.setdefault(parent, (1 << 21, 0))
         names = [parent]
         own = odds_of(self.slots[parent][0])
-        if alone and abs(own) > 1536: bit = decisions.bit(chance_of(own))
+        if alone and abs(own) > 1536:
+            bit = decisions.bit(chance_of(own))
         else:
-            for name, above in others: self.slots.setdefault(name, (self.slots[above][0], 10))
+            for name, above in others:
+                self.slots.setdefault(name, (self.slots[above][0], 10))
             names += [name for name, _ in others]
             odds = [odds_of(self.slots[name][0]) for name in names]
             weights = self.weights.setdefault(parent, [65536 - 3 * 18000] + [18000] * (len(names) - 1))
@@ -173,26 +206,42 @@ class Model:
 def symbols_in_context(data, shape, values):
     order = sorted(range(len(values)), key=lambda symbol: values[symbol])
     home = min(range(len(values)), key=lambda place: abs(values[order[place]]))
-    last, filters, channels, kernel, row = (len(values) - 1, shape[0], shape[1], int(np.prod(shape[2:])),
-                                            shape[-1] if len(shape) > 2 else 1)
+    last, filters, channels, kernel, row = (
+        len(values) - 1,
+        shape[0],
+        shape[1],
+        int(np.prod(shape[2:])),
+        shape[-1] if len(shape) > 2 else 1,
+    )
     bits = (max(home, last - home) - 1).bit_length()
     decisions, model, symbols = Decisions(data), Model(), []
     layer, channel, sign = 2 << 16, [2 << 16] * channels, [1 << 15] * channels
     for f in range(filters):
         mean, n = layer, 4
         for c in range(channels):
-            if c % 4 == 0: kept, held = [0] * kernel, [0] * kernel
+            if c % 4 == 0:
+                kept, held = [0] * kernel, [0] * kernel
             at_start, side = level(channel[c]), [1] * kernel
             for k in range(kernel):
                 own, g, j, size = level(mean), c % 4 * (c % 4 + 1) // 2 + kept[k], min(k, 8), 0
                 flag, narrow = ("flag", g), ("flag", g, own)
-                if model.decide(decisions, flag, (narrow, flag), (("both", g, own, at_start >> 1), narrow),
-                                (("place", g, j, at_start), flag), alone=True):
+                if model.decide(
+                    decisions,
+                    flag,
+                    (narrow, flag),
+                    (("both", g, own, at_start >> 1), narrow),
+                    (("place", g, j, at_start), flag),
+                    alone=True,
+                ):
                     above = int(home < last)
                     if 0 < home < last:
                         v = 3 * (side[k - 1] if k % row else 1) + (side[k - row] if k >= row else 1)
-                        above = model.decide(decisions, ("sign", v), (("sign", v, j), ("sign", v)),
-                                             (("lean", v, sign[c] >> 12), ("sign", v)))
+                        above = model.decide(
+                            decisions,
+                            ("sign", v),
+                            (("sign", v, j), ("sign", v)),
+                            (("lean", v, sign[c] >> 12), ("sign", v)),
+                        )
                         sign[c] += (above << 16) - sign[c] >> 5
                     node = 1
                     for _ in range(bits):
@@ -212,38 +261,43 @@ def symbols_in_context(data, shape, values):
 
 
 def weight_symbols(part, kind, shape, values):
-    if kind in part: return coded_symbols(part[kind], int(np.prod(shape)), max(len(values) - 1, 0).bit_length())
+    if kind in part:
+        return coded_symbols(part[kind], int(np.prod(shape)), max(len(values) - 1, 0).bit_length())
     return symbols_in_context(part[kind + ":contexts"], shape, values)
 
 
 def plane_numbers(data, count, form):
     planes, size = [], struct.calcsize(form)
     for _ in range(size):
-        coded, = struct.unpack_from("<I", data)
-        part, data = data[4:4 + (coded - 1 if coded else count)], data[4 + (coded - 1 if coded else count):]
+        (coded,) = struct.unpack_from("<I", data)
+        part, data = data[4 : 4 + (coded - 1 if coded else count)], data[4 + (coded - 1 if coded else count) :]
         planes.append(coded_symbols(part, count, 8) if coded else part)
     assert not data
     return [struct.unpack(form, bytes(plane[i] for plane in planes))[0] for i in range(count)]
 
 
 def float_numbers(part, kind, count):
-    if kind in part: return plane_numbers(part[kind], count, "<f")
+    if kind in part:
+        return plane_numbers(part[kind], count, "<f")
     return plane_numbers(part[kind + ":half"], count, "<e")
 
 
-def single(value): return struct.unpack("<f", struct.pack("<f", value))[0]
+def single(value):
+    return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
 def read_by_specification(path):
     """Header, weights by layer (flat lists), everything else by name."""
     data = path.read_bytes()
     magic, version, stored, length, checksum = struct.unpack_from("<8sHIII", data)
-    assert magic == bytes.fromhex("8972636f6d700d0a") and version == 4 and zlib.crc32(data[22:22 + stored]) == checksum
-    text = zlib.decompress(data[22:22 + stored])
+    assert (
+        magic == bytes.fromhex("8972636f6d700d0a") and version == 4 and zlib.crc32(data[22 : 22 + stored]) == checksum
+    )
+    text = zlib.decompress(data[22 : 22 + stored])
     header, at, parts = json.loads(text), 22 + stored, {}
     assert len(text) == length
     for name, kind, size, checksum in header["sections"]:
-        parts[name, kind] = data[at:at + size]
+        parts[name, kind] = data[at : at + size]
         assert zlib.crc32(parts[name, kind]) == checksum
         at += size
     assert at == len(data)
@@ -251,7 +305,8 @@ def read_by_specification(path):
     for layer in header["layers"]:
         part = {kind: data for (name, kind), data in parts.items() if name == layer["name"]}
         count = 1
-        for n in layer["shape"]: count *= n
+        for n in layer["shape"]:
+            count *= n
         state, inner = layer.get("state"), count // layer["shape"][0]
         scale = (
             plane_numbers(part["scale"], layer["shape"][0], "<f")
@@ -262,7 +317,8 @@ def read_by_specification(path):
             k, own = layer["k"], layer.get("own", False)
             form = "b" if layer["bits"] else "f" if "codebook" in part else "e"
             values = struct.unpack(
-                f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half")))
+                f"<{k * (layer['shape'][0] if own else 1)}{form}", part.get("codebook", part.get("codebook:half"))
+            )
             codes = weight_symbols(part, "codes", layer["shape"], range(k) if own else values)
             places = [i // inner * k * own + code for i, code in enumerate(codes)]
             weights[layer["name"]] = [
@@ -276,10 +332,14 @@ def read_by_specification(path):
             kept = [symbol - limit for symbol in coded_symbols(part["integers"], sum(mask), (2 * limit).bit_length())]
         elif limit:
             kept = [
-                symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))]
-        else: kept = float_numbers(part, "weights", sum(mask))
+                symbol - limit for symbol in weight_symbols(part, "integers", layer["shape"], range(-limit, limit + 1))
+            ]
+        else:
+            kept = float_numbers(part, "weights", sum(mask))
         kept = iter(kept)
-        weights[layer["name"]] = [single(scale[i // inner] * next(kept)) if keep else 0. for i, keep in enumerate(mask)]
+        weights[layer["name"]] = [
+            single(scale[i // inner] * next(kept)) if keep else 0.0 for i, keep in enumerate(mask)
+        ]
     others = {}
     for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]):
         listed = [(name, int(np.prod(shape))) for name, own, shape in header["tensors"] if own == dtype]
@@ -289,9 +349,11 @@ def read_by_specification(path):
             if dtype == "float32"
             else plane_numbers(own["tensors"], count, {"int64": "<q"}[dtype])
         )
-        for name, n in listed: others[name] = [next(numbers) for _ in range(n)]
+        for name, n in listed:
+            others[name] = [next(numbers) for _ in range(n)]
     others |= {name: struct.unpack_from("<fB", parts["", "ranges"], 5 * i) for i, name in enumerate(header["ranged"])}
     return header, weights, others
+
 
 # -- end of the oracle --
 
@@ -330,28 +392,37 @@ SHAPES = st.one_of(
     st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 4)),
     st.tuples(st.integers(1, 40), st.just(1), st.just(3), st.just(3)),
     st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 4), st.integers(1, 5)),
-    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 2), st.integers(1, 3), st.integers(1, 3)))
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 2), st.integers(1, 3), st.integers(1, 3)),
+)
 
 
 @st.composite
 def layers_of_symbols(draw):
     """Symbols in the shape of a layer, of filters and channels that differ, and what they stand for."""
-    shape, k, rng = (draw(SHAPES), draw(st.one_of(st.integers(2, 8), st.integers(2, MOST))),
-                     np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    shape, k, rng = (
+        draw(SHAPES),
+        draw(st.one_of(st.integers(2, 8), st.integers(2, MOST))),
+        np.random.default_rng(draw(st.integers(0, 2**32 - 1))),
+    )
     kind = draw(st.sampled_from(["floats", "zero first", "positive", "negative", "integers", "equal"]))
     values = np.sort(rng.normal(size=k)).astype(np.float32)
     if kind == "zero first":
         values = np.concatenate([[0], np.delete(values, np.argmin(abs(values)))]).astype(np.float32)
-    if kind in ("positive", "negative"): values = abs(values) * (1 if kind == "positive" else -1)
-    if kind == "integers": values = rng.choice(np.arange(-127, 128), k, replace=False).astype(np.int8)
-    if kind == "equal": values[:] = values[0]
+    if kind in ("positive", "negative"):
+        values = abs(values) * (1 if kind == "positive" else -1)
+    if kind == "integers":
+        values = rng.choice(np.arange(-127, 128), k, replace=False).astype(np.int8)
+    if kind == "equal":
+        values[:] = values[0]
     loud = np.exp(draw(st.sampled_from([0, 1, 3])) * rng.normal(size=shape[:1] + (1,) * (len(shape) - 1)))
     nearest = abs((rng.normal(size=shape) * loud)[..., None] * draw(st.sampled_from([0, 0.01, 1, 30])) - values).argmin(
-        -1)
+        -1
+    )
     if draw(st.booleans()) and len(shape) > 1 and shape[1] % 4 == 0 and nearest.size:
         groups = np.moveaxis(nearest, 1, -1).reshape(-1, 4)
         groups[np.arange(len(groups))[:, None], rng.random(groups.shape).argsort(1)[:, :2]] = abs(
-            values.astype(float)).argmin()
+            values.astype(float)
+        ).argmin()
         nearest = np.moveaxis(groups.reshape(*np.moveaxis(nearest, 1, -1).shape), -1, 1)
     return nearest.astype(np.uint16), values
 
@@ -368,8 +439,12 @@ def test_any_symbols_come_back_from_a_stream_in_context_by_either_reader(case):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=60), st.sampled_from([(3, 5), (2, 4, 3, 3), (6, 1, 3, 3), (1, 1)]), st.integers(2, MOST),
-       st.integers(0, 99))
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([(3, 5), (2, 4, 3, 3), (6, 1, 3, 3), (1, 1)]),
+    st.integers(2, MOST),
+    st.integers(0, 99),
+)
 def test_any_bytes_give_the_same_symbols_to_either_reader(data, shape, k, seed):
     values = np.random.default_rng(seed).normal(size=k).astype(np.float32)
     symbols = decode_in_context(data, shape, values, exact=False)
@@ -378,19 +453,22 @@ def test_any_bytes_give_the_same_symbols_to_either_reader(data, shape, k, seed):
 
 def as_taken(read):
     """What a reader makes of a stream; None where it refuses it."""
-    try: return read()
-    except ValueError as error: assert "is another than is written" in str(error)
+    try:
+        return read()
+    except ValueError as error:
+        assert "is another than is written" in str(error)
 
 
 def changes(stream, rng):
     """A stream, and what it becomes with bytes changed, added, taken away."""
     yield stream
-    for junk in (b"\0", b"\1", rng.bytes(9)): yield stream + junk
+    for junk in (b"\0", b"\1", rng.bytes(9)):
+        yield stream + junk
     for _ in range(6 if stream else 0):
         other = bytearray(stream)
         other[rng.integers(max(len(stream) - 6, 0), len(stream))] ^= 1 << rng.integers(8)
         yield bytes(other)
-    yield from (stream[:-1], stream[:len(stream) // 2], b"", rng.bytes(5))
+    yield from (stream[:-1], stream[: len(stream) // 2], b"", rng.bytes(5))
 
 
 @settings(max_examples=100, deadline=None)
@@ -405,19 +483,20 @@ def test_a_stream_is_taken_if_and_only_if_it_is_what_is_written_for_its_symbols(
     for data in changes(encode_in_context(symbols, values), rng):
         found = decode_in_context(data, symbols.shape, values, exact=False)
         assert (as_taken(lambda: decode_in_context(data, symbols.shape, values)) is not None) == (
-            encode_in_context(found, values) == data)
+            encode_in_context(found, values) == data
+        )
 
 
 def test_long_streams_agree_with_the_second_reader():
     """Counts at their limits, weights far from where they began, means of many weights."""
     rng = np.random.default_rng(0)
-    values = np.array([0, -3, -2, -1, -.5, .5, 1, 2, 3], np.float32)
-    loud = np.exp(rng.normal(size=(24, 1, 1, 1))) * np.exp(.5 * rng.normal(size=(1, 40, 1, 1)))
+    values = np.array([0, -3, -2, -1, -0.5, 0.5, 1, 2, 3], np.float32)
+    loud = np.exp(rng.normal(size=(24, 1, 1, 1))) * np.exp(0.5 * rng.normal(size=(1, 40, 1, 1)))
     symbols = abs((rng.normal(size=(24, 40, 3, 3)) * loud)[..., None] - values).argmin(-1).astype(np.uint16)
     symbols[12:, :, 1] = 0
     stream = encode_in_context(symbols, values)
     assert symbols_in_context(stream, symbols.shape, values.tolist()) == symbols.reshape(-1).tolist()
-    assert len(stream) < .9 * order0_bytes(symbols)
+    assert len(stream) < 0.9 * order0_bytes(symbols)
 
 
 def test_two_of_four_costs_what_its_patterns_cost():
@@ -425,7 +504,8 @@ def test_two_of_four_costs_what_its_patterns_cost():
     for shape in ((64, 128), (64, 64, 3, 3)):
         keep = np.moveaxis(
             rng.permuted(np.tile([0, 0, 1, 1], (np.prod(shape) // 4, 1)), axis=1).reshape(
-                shape[0], *shape[2:], shape[1]),
+                shape[0], *shape[2:], shape[1]
+            ),
             -1,
             1,
         )
@@ -446,15 +526,16 @@ def test_each_kind_of_stream_in_context_is_read_back(tmp_path):
     for recipe, kind in (("prune0.5:2of4", "mask"), ("prune0.5:2of4+cluster4", "codes"), ("int2:weights", "integers")):
         start = net()
         with torch.no_grad():
-            start.first.weight[:, ::2] *= .01
-            start.point.weight[:, ::2] *= .01
+            start.first.weight[:, ::2] *= 0.01
+            start.point.weight[:, ::2] *= 0.01
         module = compress(start, recipe, NOISE).module
         pack(module, tmp_path / "model", recipe=recipe)
         header, weights, _ = read_by_specification(tmp_path / "model")
         assert any(own == kind + ":contexts" for _, own, *_ in header["sections"]), recipe
         assert {name: layer.weight.reshape(-1).tolist() for name, layer in layers(module).items()} == weights
         assert tensors_sha256(unpack(tmp_path / "model", module=LIKE_IT).state_dict()) == tensors_sha256(
-            module.state_dict())
+            module.state_dict()
+        )
         account = ledger(tmp_path / "model")
         assert (
             set(account.coder[account.kind == kind]) <= {"contexts", "plain"}
@@ -468,10 +549,12 @@ def test_what_comes_back_is_what_was_packed(files, recipe):
     again, images = unpack(path, module=LIKE_IT), torch.randn(3, 3, 8, 8)
     mine, theirs = module.state_dict(), again.state_dict()
     assert list(mine) == list(theirs) and all(
-        mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine)
+        mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name]) for name in mine
+    )
     for before, after in zip(layers(module).values(), layers(again).values()):
         assert (before.state is None) == (after.state is None)
-        if before.state: assert (before.state.bits, before.state.clusters) == (after.state.bits, after.state.clusters)
+        if before.state:
+            assert (before.state.bits, before.state.clusters) == (after.state.bits, after.state.clusters)
     assert torch.equal(module(images), again(images))
     assert (
         again.first.weight is again.second.weight
@@ -484,7 +567,8 @@ def test_what_comes_back_is_what_was_packed(files, recipe):
 
 @pytest.mark.parametrize(
     "arch, recipe",
-    [("mobilenetv2", "prune0.7:layer+cluster16"), ("vgg19", "int8:weights"), ("resnet50", "prune0.7:layer")])
+    [("mobilenetv2", "prune0.7:layer+cluster16"), ("vgg19", "int8:weights"), ("resnet50", "prune0.7:layer")],
+)
 def test_the_three_networks_come_back(tmp_path, arch, recipe):
     artifact, images = compress(make_model(arch, seed=1), recipe), torch.randn(2, 3, 32, 32)
     size = pack(artifact.module, tmp_path / "model.robcomp", recipe=recipe)
@@ -514,8 +598,12 @@ def test_the_same_network_makes_the_same_bytes(files, tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     here, threads = files["prune0.5+cluster16+int8"][0].read_bytes(), 1 if torch.get_num_threads() > 1 else 2
     environment = os.environ | dict(PYTHONHASHSEED="7", PYTHONPATH=root)
-    subprocess.run([sys.executable, "-c", PACKED_ELSEWHERE, str(threads), str(tmp_path / "there")], env=environment,
-                   cwd=root, check=True)
+    subprocess.run(
+        [sys.executable, "-c", PACKED_ELSEWHERE, str(threads), str(tmp_path / "there")],
+        env=environment,
+        cwd=root,
+        check=True,
+    )
     assert (tmp_path / "there").read_bytes() == here
 
 
@@ -523,23 +611,27 @@ def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
     pack(net(), tmp_path / "model")
     before = (tmp_path / "model").read_bytes()
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError): pack(net(seed=1), tmp_path / "model")
+    with pytest.raises(OSError):
+        pack(net(seed=1), tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == before and os.listdir(tmp_path) == ["model"]
 
 
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
     """A pipe stands for every device: a rename over it would take its place."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="names no file"): pack(net(), tmp_path / "pipe")
+    with pytest.raises(ValueError, match="names no file"):
+        pack(net(), tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
 
 
 # -- damage --
 
+
 def refused(path, data):
     """The one line that `unpack` refuses a file of these bytes with."""
     path.write_bytes(bytes(data))
-    with pytest.raises(ValueError) as error: unpack(path, module=LIKE_IT)
+    with pytest.raises(ValueError) as error:
+        unpack(path, module=LIKE_IT)
     said = str(error.value)
     assert "\n" not in said and str(path) in said and len(said) < 300 + len(str(path))
     if not any(words in said for words in OF_A_NETWORK):
@@ -553,17 +645,23 @@ def refused(path, data):
 
 
 # and nothing that a file alone tells
-OF_A_NETWORK = ("holds a network of other layers", "do not fit each other", "holds narrower layers", "of your own",
-                "promised half precision in")
+OF_A_NETWORK = (
+    "holds a network of other layers",
+    "do not fit each other",
+    "holds narrower layers",
+    "of your own",
+    "promised half precision in",
+)
 
 
 @pytest.fixture
-def packed(files): return files["prune0.5+cluster16+int8"][0].read_bytes()
+def packed(files):
+    return files["prune0.5+cluster16+int8"][0].read_bytes()
 
 
 def opened(data):
     stored = int.from_bytes(data[10:14], "little")
-    return json.loads(zlib.decompress(data[22:22 + stored])), data[22 + stored:]
+    return json.loads(zlib.decompress(data[22 : 22 + stored])), data[22 + stored :]
 
 
 def closed(header, body, **prefix):
@@ -571,8 +669,14 @@ def closed(header, body, **prefix):
     text = json.dumps(header).encode()
     stored = zlib.compress(text)
     return (
-        struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), prefix.get("version", 4),
-                    prefix.get("stored", len(stored)), prefix.get("length", len(text)), zlib.crc32(stored))
+        struct.pack(
+            "<8sHIII",
+            bytes.fromhex("8972636f6d700d0a"),
+            prefix.get("version", 4),
+            prefix.get("stored", len(stored)),
+            prefix.get("length", len(text)),
+            zlib.crc32(stored),
+        )
         + stored
         + body
     )
@@ -587,7 +691,8 @@ def test_a_flipped_bit_in_each_section_is_named(packed, tmp_path):
     header, body = opened(packed)
     at = len(packed) - len(body)
     for name, kind, size, _ in header["sections"]:
-        if not size: continue
+        if not size:
+            continue
         for place in {at, at + size // 2, at + size - 1}:
             data = bytearray(packed)
             data[place] ^= 16
@@ -610,9 +715,12 @@ def test_files_of_other_kinds_are_refused(packed, tmp_path):
     assert "install a newer one" in refused(tmp_path / "x", closed(header, body, version=5))
     assert "there is no format 3" in refused(tmp_path / "x", closed(header, body, version=3))
     assert "2 bytes follow" in refused(tmp_path / "x", packed + b"ab")
-    with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path / "absent")
-    with pytest.raises(ValueError, match="cannot read"): unpack(tmp_path)
-    with pytest.raises(ValueError, match="own: pass module="): unpack(write(tmp_path / "x", packed))
+    with pytest.raises(ValueError, match="cannot read"):
+        unpack(tmp_path / "absent")
+    with pytest.raises(ValueError, match="cannot read"):
+        unpack(tmp_path)
+    with pytest.raises(ValueError, match="own: pass module="):
+        unpack(write(tmp_path / "x", packed))
 
 
 @pytest.mark.parametrize("version, recipe", [(1, "int8"), (2, "int8"), (2, "prune0.5:2of4+cluster4"), (2, "prune0.5")])
@@ -627,8 +735,11 @@ def test_files_of_earlier_formats_are_still_read(files, tmp_path, version, recip
 
 @pytest.mark.parametrize(
     "recipe, kinds",
-    [("half", ["weights:half"]), ("prune0.5+half", ["mask", "weights:half"]),
-     ("half+cluster8", ["codebook:half", "codes"])],
+    [
+        ("half", ["weights:half"]),
+        ("prune0.5+half", ["mask", "weights:half"]),
+        ("half+cluster8", ["codebook:half", "codes"]),
+    ],
 )
 def test_what_is_in_half_precision_takes_two_bytes(files, recipe, kinds):
     header, _ = opened(files[recipe][0].read_bytes())
@@ -647,10 +758,12 @@ def test_what_is_in_half_precision_takes_two_bytes(files, recipe, kinds):
 def test_one_number_too_many_and_all_take_four_bytes(tmp_path, value):
     module = plain(compress(net(), "half").module)
     pack(module, tmp_path / "all")
-    with torch.no_grad(): module.norm.bias[0] = value
+    with torch.no_grad():
+        module.norm.bias[0] = value
     pack(module, tmp_path / "model")
     kinds = lambda name: {
-        section[1] for section in opened((tmp_path / name).read_bytes())[0]["sections"] if section[0] == "float32"}
+        section[1] for section in opened((tmp_path / name).read_bytes())[0]["sections"] if section[0] == "float32"
+    }
     assert kinds("all") == {"tensors:half"} and kinds("model") == {"tensors"}
     assert unpack(tmp_path / "model", module=LIKE_IT).norm.bias[0] == module.norm.bias[0]
 
@@ -660,7 +773,8 @@ def test_a_network_in_half_precision_by_nature_needs_no_stage(tmp_path):
     model = model_from(net().half(), name="net", classes=4, contract=CONTRACT)
     staged = compress(model, "half").module
     assert {section[1] for section in opened(write_packed(model, tmp_path))[0]["sections"] if section[0] == "stem"} == {
-        "weights:half"}
+        "weights:half"
+    }
     assert all(torch.equal(layer.weight, layers(model)[name].weight) for name, layer in layers(staged).items())
 
 
@@ -672,10 +786,12 @@ def write_packed(module, folder):
 def test_a_stream_in_context_where_none_can_be_is_refused(files, tmp_path):
     for recipe, kind in (("cluster300", "codes"), ("int8", "integers")):
         header, body = opened(files[recipe][0].read_bytes())
-        for section in header["sections"]: section[1] += ":contexts" if section[1] == kind else ""
+        for section in header["sections"]:
+            section[1] += ":contexts" if section[1] == kind else ""
         said = refused(tmp_path / "lie", closed(header, body))
         assert "a stream in context of" in said and f"allowed are 2 to {MOST}" in said
-        with pytest.raises(ValueError, match="is damaged: a stream in context of"): ledger(tmp_path / "lie")
+        with pytest.raises(ValueError, match="is damaged: a stream in context of"):
+            ledger(tmp_path / "lie")
 
 
 def write(path, data):
@@ -712,9 +828,11 @@ LIES = {
     "a section's kind": lambda header: header["sections"][0].__setitem__(1, "codes"),
     "a section's checksum": lambda header: header["sections"][0].__setitem__(3, 0),
     "another coder": lambda header: [
-        section.__setitem__(1, "codes") for section in header["sections"] if section[1] == "codebook"],
+        section.__setitem__(1, "codes") for section in header["sections"] if section[1] == "codebook"
+    ],
     "an unknown coder": lambda header: [
-        section.__setitem__(1, "codes:lzma") for section in header["sections"] if section[1].startswith("codes")],
+        section.__setitem__(1, "codes:lzma") for section in header["sections"] if section[1].startswith("codes")
+    ],
     "sections": lambda header: header.update(sections={}),
     "a section too few": lambda header: header["sections"].pop(),
     "ranged": lambda header: header.update(ranged=["nowhere"]),
@@ -736,13 +854,25 @@ def test_lies_with_right_checksums_are_refused(packed, tmp_path, lie):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4_000_000
-    try: ledger(tmp_path / "lie")
-    except ValueError as error: assert "\n" not in str(error) and str(tmp_path) in str(error)
+    try:
+        ledger(tmp_path / "lie")
+    except ValueError as error:
+        assert "\n" not in str(error) and str(tmp_path) in str(error)
 
 
 def test_a_header_that_is_no_object_is_refused(tmp_path):
-    for text in (b"[]", b"7", b"{", b"null", b'"x"', b"{}", b"[" * 100_000, b"\xff\xfe", b'{"sections": NaN}',
-                 b" " * 1000):
+    for text in (
+        b"[]",
+        b"7",
+        b"{",
+        b"null",
+        b'"x"',
+        b"{}",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"sections": NaN}',
+        b" " * 1000,
+    ):
         stored = zlib.compress(text)
         refused(
             tmp_path / "x",
@@ -770,7 +900,8 @@ def test_a_known_architecture_does_not_grow_by_what_a_file_claims(tmp_path):
     header, body = opened((tmp_path / "honest").read_bytes())
     for classes in (10**9, 10**6, 0, -1, True, 11):
         (tmp_path / "lie").write_bytes(closed(header | dict(classes=classes), body))
-        with pytest.raises(ValueError) as error: unpack(tmp_path / "lie")
+        with pytest.raises(ValueError) as error:
+            unpack(tmp_path / "lie")
         assert "\n" not in str(error.value)
 
 
@@ -801,37 +932,59 @@ def announcing(shapes, size, kind="mask"):
         for name in names
         for own, length in ((kind, size), ("weights", 16))
     ]
-    header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="prune0.5",
-                  layers=[entry | dict(name=name, shape=shape) for name, shape in zip(names, shapes)], tensors=[],
-                  ranged=[], sections=[*sections, ["", "ranges", 0, 0]])
+    header = dict(
+        arch="net",
+        classes=4,
+        contract=CONTRACT.record(),
+        recipe="prune0.5",
+        layers=[entry | dict(name=name, shape=shape) for name, shape in zip(names, shapes)],
+        tensors=[],
+        ranged=[],
+        sections=[*sections, ["", "ranges", 0, 0]],
+    )
     return closed(header, bytes(sum(section[2] for section in sections)))
 
 
 def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
     claims = {
-        "many symbols": announcing([[320_000, 1000]], 9_000), "more": announcing([[1 << 16, 1 << 14]], 99_000),
-        "layers": announcing([[2000, 1000]] * 2000, 1), "small layers": announcing([[1, 1]] * 20_000, 0),
+        "many symbols": announcing([[320_000, 1000]], 9_000),
+        "more": announcing([[1 << 16, 1 << 14]], 99_000),
+        "layers": announcing([[2000, 1000]] * 2000, 1),
+        "small layers": announcing([[1, 1]] * 20_000, 0),
         "in context": announcing([[1, 20_000_000]], 9_000, "mask:contexts"),
-        "what may be": announcing([[2000, 10_000]], 9_000)}
-    for name, data in claims.items(): write(tmp_path / name, data)
+        "what may be": announcing([[2000, 10_000]], 9_000),
+    }
+    for name, data in claims.items():
+        write(tmp_path / name, data)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     run = subprocess.run(
-        [sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)], cwd=root,
-        capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=root), timeout=120)
+        [sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=os.environ | dict(PYTHONPATH=root),
+        timeout=120,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     grown, longest = map(float, run.stdout.split())
     assert grown < 200_000, f"memory grew by {grown:.0f} kB"
     print(f"memory grew by {grown:.0f} kB, longest {longest:.2f} s")
     for name in ("many symbols", "more", "layers", "in context"):
-        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"): ledger(tmp_path / name)
+        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"):
+            ledger(tmp_path / name)
     assert len(ledger(tmp_path / "small layers")) == 2 * 20_000 + 2
 
 
 def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
     """A layer of one value in ten million places would be written in no bytes at all."""
-    model = model_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 40_000, bias=False), nn.Linear(40_000, 4)),
-                       name="wide", classes=4, contract=CONTRACT)
-    with torch.no_grad(): model[1].weight.zero_(), model[2].weight.zero_()
+    model = model_from(
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 40_000, bias=False), nn.Linear(40_000, 4)),
+        name="wide",
+        classes=4,
+        contract=CONTRACT,
+    )
+    with torch.no_grad():
+        model[1].weight.zero_(), model[2].weight.zero_()
     with pytest.raises(ValueError, match="decisions in"):
         pack(compress(model, "cluster2").module, tmp_path / "x", recipe="cluster2")
     assert not (tmp_path / "x").exists()
@@ -839,22 +992,27 @@ def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
 
 # -- files that say what no writer writes, every checksum right --
 
+
 def parts_of(header, body):
     """The sections' bytes by name and kind, in order."""
     found, at = {}, 0
-    for name, kind, size, _ in header["sections"]: found[name, kind], at = body[at:at + size], at + size
+    for name, kind, size, _ in header["sections"]:
+        found[name, kind], at = body[at : at + size], at + size
     return found
 
 
 def rewritten(header, parts):
     """A file of these sections; `parts` may be a list to hold one twice."""
     parts = list(parts.items()) if isinstance(parts, dict) else parts
-    return closed(header | dict(sections=[[name, kind, len(data), zlib.crc32(data)] for (name, kind), data in parts]),
-                  b"".join(data for _, data in parts))
+    return closed(
+        header | dict(sections=[[name, kind, len(data), zlib.crc32(data)] for (name, kind), data in parts]),
+        b"".join(data for _, data in parts),
+    )
 
 
 def with_floats(parts, key, change):
     from robcomp._packing.streams import decode_planes, encode_planes
+
     count = next(n for n in range(1, 1 << 14) if _holds(parts[key], n))
     values = decode_planes(parts[key], count, "<f4").copy()
     change(values)
@@ -866,7 +1024,8 @@ def _holds(data, count):
 
     try:
         return len(decode_planes(data, count, "<f4")) == count and bool(
-            np.isfinite(decode_planes(data, count, "<f4")).all())
+            np.isfinite(decode_planes(data, count, "<f4")).all()
+        )
     except ValueError:
         return False
 
@@ -877,7 +1036,8 @@ FLOATS = {
     "a scale that is not a number": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.nan)),
     "an infinite scale": ("int8", ("stem", "scale"), lambda v: v.__setitem__(0, np.inf)),
     "a weight that is not a number": ("dense", ("stem", "weights"), lambda v: v.__setitem__(3, np.nan)),
-    "a kept weight that is infinite": ("prune0.5", ("stem", "weights"), lambda v: v.__setitem__(3, -np.inf))}
+    "a kept weight that is infinite": ("prune0.5", ("stem", "weights"), lambda v: v.__setitem__(3, -np.inf)),
+}
 
 
 @pytest.mark.parametrize("lie", FLOATS)
@@ -896,28 +1056,39 @@ def test_codebooks_ranges_and_norms_are_looked_at(files, tmp_path):
         book = np.frombuffer(parts["stem", "codebook"], "<f4").copy()
         book[2] = value
         assert "codebook of layer stem" in refused(
-            tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+            tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()})
+        )
     header, body = opened(files["prune0.5+cluster16+int8"][0].read_bytes())
     parts = parts_of(header, body)
     book = np.frombuffer(parts["stem", "codebook"], np.int8).copy()
     assert "out of range" in refused(
         tmp_path / "lie",
         rewritten(
-            header, parts | {("stem", "codebook"): np.where(book == book.max(), -128, book).astype(np.int8).tobytes()}),
+            header, parts | {("stem", "codebook"): np.where(book == book.max(), -128, book).astype(np.int8).tobytes()}
+        ),
     )
     book[0] = 5
     assert "promised are no zeros" in refused(
-        tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()}))
+        tmp_path / "lie", rewritten(header, parts | {("stem", "codebook"): book.tobytes()})
+    )
     for scale in (np.nan, np.inf, 0, -1):
         ranges = np.frombuffer(parts["", "ranges"], [("scale", "<f4"), ("zero", "u1")]).copy()
         ranges["scale"][0] = scale
         assert "input ranges" in refused(
-            tmp_path / "lie", rewritten(header, parts | {("", "ranges"): ranges.tobytes()}))
-    for name, value in (("running_var", -1.0), ("running_var", np.nan), ("running_mean", np.inf), ("weight", np.nan),
-                        ("bias", np.nan)):
+            tmp_path / "lie", rewritten(header, parts | {("", "ranges"): ranges.tobytes()})
+        )
+    for name, value in (
+        ("running_var", -1.0),
+        ("running_var", np.nan),
+        ("running_mean", np.inf),
+        ("weight", np.nan),
+        ("bias", np.nan),
+    ):
         module = net()
-        with torch.no_grad(): getattr(module.norm, name)[0] = value
-        with pytest.raises(ValueError, match=f"norm.{name} holds"): pack(module, tmp_path / "x")
+        with torch.no_grad():
+            getattr(module.norm, name)[0] = value
+        with pytest.raises(ValueError, match=f"norm.{name} holds"):
+            pack(module, tmp_path / "x")
 
 
 def test_integers_off_the_grid_are_refused(files, tmp_path):
@@ -926,7 +1097,8 @@ def test_integers_off_the_grid_are_refused(files, tmp_path):
     symbols = np.zeros(8 * 3 * 9, np.uint16)
     symbols[5] = 255  # 128, and the grid ends at 127
     assert "out of range" in refused(
-        tmp_path / "lie", rewritten(header, parts | {("stem", "integers"): encode(symbols, 8)}))
+        tmp_path / "lie", rewritten(header, parts | {("stem", "integers"): encode(symbols, 8)})
+    )
 
 
 def test_sections_are_those_of_the_header_once_and_in_order(files, tmp_path):
@@ -936,14 +1108,18 @@ def test_sections_are_those_of_the_header_once_and_in_order(files, tmp_path):
         for place in range(len(parts)):
             (name, kind), data = parts[place]
             others = {
-                "twice": parts[: place + 1] + parts[place:], "twice, elsewhere": [*parts, parts[place]],
-                "another value": [*parts, ((name, kind), data[::-1])], "left out": parts[:place] + parts[place + 1 :],
+                "twice": parts[: place + 1] + parts[place:],
+                "twice, elsewhere": [*parts, parts[place]],
+                "another value": [*parts, ((name, kind), data[::-1])],
+                "left out": parts[:place] + parts[place + 1 :],
                 "moved": parts[:place] + parts[place + 1 :] + [parts[place]] if place < len(parts) - 1 else parts[::-1],
                 "unknown": [*parts[:place], ((name, "notes"), b"x"), *parts[place:]],
-                "of no layer": [*parts, (("nowhere", "weights"), b"x")]}
+                "of no layer": [*parts, (("nowhere", "weights"), b"x")],
+            }
             for what, changed in others.items():
                 refused(tmp_path / "lie", rewritten(header, changed))
-                with pytest.raises(ValueError): ledger(tmp_path / "lie")
+                with pytest.raises(ValueError):
+                    ledger(tmp_path / "lie")
 
 
 SAYINGS = {
@@ -986,7 +1162,8 @@ SAYINGS = {
     "a contract with more": lambda header: header["contract"].update(note=1),
     "a contract of texts": lambda header: header["contract"].update(size="8"),
     "tensors in another order": lambda header: header["tensors"].reverse(),
-    "ranged in another order": lambda header: header["ranged"].reverse()}
+    "ranged in another order": lambda header: header["ranged"].reverse(),
+}
 
 
 @pytest.mark.parametrize("saying", SAYINGS)
@@ -994,14 +1171,16 @@ def test_headers_that_no_writer_writes_are_refused(packed, tmp_path, saying):
     header, body = opened(packed)
     SAYINGS[saying](header)
     refused(tmp_path / "lie", closed(header, body))
-    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "lie"))) as error: ledger(tmp_path / "lie")
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "lie"))) as error:
+        ledger(tmp_path / "lie")
     assert "\n" not in str(error.value)
 
 
 def without_masks(module):
     """The same weights, of which none is known to be kept at zero."""
     for layer in layers(module).values():
-        if layer.state: layer.state.mask = None
+        if layer.state:
+            layer.state.mask = None
 
 
 @pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "prune" in recipe and ":channel" not in recipe])
@@ -1009,7 +1188,8 @@ def test_a_file_that_forgets_its_zeros_is_refused(files, tmp_path, recipe):
     """By header alone, as a writer would write it, and for a single layer that is clustered."""
     path, module = files[recipe]
     header, body = opened(path.read_bytes())
-    if not any(entry["mask"] for entry in header["layers"]): pytest.skip("channels went, and took all zeros along")
+    if not any(entry["mask"] for entry in header["layers"]):
+        pytest.skip("channels went, and took all zeros along")
     if all(entry["form"] == "codes" for entry in header["layers"]):
         none = [entry | dict(mask=False) for entry in header["layers"]]
         said = refused(tmp_path / "lie", closed(header | dict(layers=none), body))
@@ -1019,13 +1199,16 @@ def test_a_file_that_forgets_its_zeros_is_refused(files, tmp_path, recipe):
                 one = header["layers"][:place] + none[place : place + 1] + header["layers"][place + 1 :]
                 book = layers(module)[one[place]["name"]].codebook
                 # zero before values above it may be a layer's own: such a one cannot be told
-                if one == header["layers"] or (book.diff() > 0).all(): continue
+                if one == header["layers"] or (book.diff() > 0).all():
+                    continue
                 said = refused(tmp_path / "lie", closed(header | dict(layers=one), body))
                 assert f"layer {one[place]['name']} says that it keeps no zeros" in said
-                with pytest.raises(ValueError, match="says that it keeps no zeros"): ledger(tmp_path / "lie")
+                with pytest.raises(ValueError, match="says that it keeps no zeros"):
+                    ledger(tmp_path / "lie")
     bare = copy.deepcopy(module)
     without_masks(bare)
-    with pytest.raises(ValueError, match="keeps (no )?zeros"): pack(bare, tmp_path / "x", recipe=recipe)
+    with pytest.raises(ValueError, match="keeps (no )?zeros"):
+        pack(bare, tmp_path / "x", recipe=recipe)
 
 
 @pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "cluster" in recipe])
@@ -1035,7 +1218,8 @@ def test_codes_have_the_width_that_their_number_takes(files, tmp_path, recipe):
         assert entry["wide"] == (entry["clusters"] > 256)
         entry["wide"] = not entry["wide"]
         assert "has codes of another width than" in refused(tmp_path / "lie", closed(header, body))
-        with pytest.raises(ValueError, match="another width"): ledger(tmp_path / "lie")
+        with pytest.raises(ValueError, match="another width"):
+            ledger(tmp_path / "lie")
         entry["wide"] = not entry["wide"]
 
 
@@ -1049,48 +1233,77 @@ def test_honest_files_without_kept_zeros_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "recipe, other",
-    [("dense", "prune0.5"), ("dense", "cluster8"), ("dense", "int8"), ("prune0.5", "dense"),
-     ("cluster8", "cluster8+int8"), ("int8", "dense"), ("int4:weights", "int2:weights"), ("half", "dense"),
-     ("cluster8:channel+half", "cluster8+half")],
+    [
+        ("dense", "prune0.5"),
+        ("dense", "cluster8"),
+        ("dense", "int8"),
+        ("prune0.5", "dense"),
+        ("cluster8", "cluster8+int8"),
+        ("int8", "dense"),
+        ("int4:weights", "int2:weights"),
+        ("half", "dense"),
+        ("cluster8:channel+half", "cluster8+half"),
+    ],
 )
 def test_a_recipe_that_cannot_have_made_the_weights_is_refused_by_reader_ledger_and_writer(
-    files, tmp_path, recipe, other):
+    files, tmp_path, recipe, other
+):
     path, module = files[recipe]
     header, body = opened(path.read_bytes())
     assert f"its recipe {other}" in refused(tmp_path / "lie", closed(header | dict(recipe=other), body))
-    with pytest.raises(ValueError, match="its recipe"): ledger(tmp_path / "lie")
-    with pytest.raises(ValueError, match="^its recipe"): pack(module, tmp_path / "x", recipe=other)
+    with pytest.raises(ValueError, match="its recipe"):
+        ledger(tmp_path / "lie")
+    with pytest.raises(ValueError, match="^its recipe"):
+        pack(module, tmp_path / "x", recipe=other)
 
 
 @pytest.mark.parametrize(
     "recipe, other",
-    [("prune0.5", "prune0.5:2of4"), ("prune0.5:layer+cluster4", "prune0.5:2of4+cluster4"),
-     ("prune0.5:layer", "prune0.3+prune0.5:2of4"), ("prune0.5:layer", "prune0.5:channel+prune0.5:2of4")],
+    [
+        ("prune0.5", "prune0.5:2of4"),
+        ("prune0.5:layer+cluster4", "prune0.5:2of4+cluster4"),
+        ("prune0.5:layer", "prune0.3+prune0.5:2of4"),
+        ("prune0.5:layer", "prune0.5:channel+prune0.5:2of4"),
+    ],
 )
 def test_zeros_elsewhere_than_in_every_four_are_refused(tmp_path, recipe, other):
     module = compress(net(), recipe, NOISE).module
     # a whole filter is kept
     for state in (layer.state for layer in layers(module).values() if layer.state.mask is not None):
         state.mask[0].fill_(True)
-        if state.codes is not None: state.codes[0].fill_(1)
+        if state.codes is not None:
+            state.codes[0].fill_(1)
     pack(module, tmp_path / "made")
     header, body = opened((tmp_path / "made").read_bytes())
     said = refused(tmp_path / "lie", closed(header | dict(recipe=other), body))
     assert f"its recipe {other} promises two zeros in every four, which layer" in said
-    with pytest.raises(ValueError, match="promises two zeros in every four"): ledger(tmp_path / "lie")
-    with pytest.raises(ValueError, match="promises two zeros in every four"): pack(module, tmp_path / "x", recipe=other)
+    with pytest.raises(ValueError, match="promises two zeros in every four"):
+        ledger(tmp_path / "lie")
+    with pytest.raises(ValueError, match="promises two zeros in every four"):
+        pack(module, tmp_path / "x", recipe=other)
 
 
 @pytest.mark.parametrize(
     "recipe",
-    ["prune0.3+prune0.5:2of4", "prune0.5:2of4+prune0.8", "cluster8+prune0.5:2of4", "prune0.5:2of4+prune0.5:channel",
-     "prune0.5:2of4+tune1+int8"],
+    [
+        "prune0.3+prune0.5:2of4",
+        "prune0.5:2of4+prune0.8",
+        "cluster8+prune0.5:2of4",
+        "prune0.5:2of4+prune0.5:channel",
+        "prune0.5:2of4+tune1+int8",
+    ],
 )
 def test_two_zeros_in_every_four_beside_other_stages_are_read(tmp_path, recipe):
     module = compress(
         model_from(
-            torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3),
-                                torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 4)),
+            torch.nn.Sequential(
+                torch.nn.Conv2d(3, 32, 3),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(32, 32, 3),
+                torch.nn.AdaptiveAvgPool2d(1),
+                torch.nn.Flatten(),
+                torch.nn.Linear(32, 4),
+            ),
             name="row",
             classes=4,
             contract=net().contract,
@@ -1113,11 +1326,14 @@ def test_half_precision_is_held_against_the_numbers(files, tmp_path):
     kept = compress(net(), "half", keep=["stem"]).module
     pack(kept, tmp_path / "kept")
     assert tensors_sha256(unpack(tmp_path / "kept", module=LIKE_IT).state_dict()) == tensors_sha256(kept.state_dict())
-    for module, said in ((norm, "half promised half precision in norm.running_mean, 8 numbers have more digits"),
-                         (everything, "its recipe half halves, none of its layers is in half precision")):
+    for module, said in (
+        (norm, "half promised half precision in norm.running_mean, 8 numbers have more digits"),
+        (everything, "its recipe half halves, none of its layers is in half precision"),
+    ):
         header, sections = file_contents(module, "half")
         assert said in refused(
-            tmp_path / "lie", beginning(header, sections) + b"".join(section.data for section in sections))
+            tmp_path / "lie", beginning(header, sections) + b"".join(section.data for section in sections)
+        )
         with pytest.raises(ValueError, match="^half promised half precision in"):
             pack(module, tmp_path / "x", recipe="half")
 
@@ -1144,9 +1360,11 @@ def test_names_that_cannot_be_printed_stay_one_line(packed, tmp_path):
     for place, change in ((0, "stem\nroot"), (1, "scale\n\x1b[31m"), (0, "\u2028")):
         for more in ({}, {3: 0}, {2: 1 << 40}):
             header, body = opened(packed)
-            for at, value in ({place: change} | more).items(): header["sections"][1][at] = value
+            for at, value in ({place: change} | more).items():
+                header["sections"][1][at] = value
             assert len(refused(tmp_path / "lie", closed(header, body)).splitlines()) == 1
-            with pytest.raises(ValueError) as error: ledger(tmp_path / "lie")
+            with pytest.raises(ValueError) as error:
+                ledger(tmp_path / "lie")
             assert len(str(error.value).splitlines()) == 1
 
 
@@ -1163,7 +1381,7 @@ def test_own_buffers_hold_numbers_or_infinities(tmp_path):
     """The mask of an attention is minus infinity; what is not a number is refused where it is written, and where it is
     read."""
     model = net()
-    model.register_buffer("own", torch.tensor([0., -np.inf, np.inf]))
+    model.register_buffer("own", torch.tensor([0.0, -np.inf, np.inf]))
     pack(model, tmp_path / "model")
     assert torch.equal(unpack(tmp_path / "model", module=model).own, model.own)
     header, body = opened((tmp_path / "model").read_bytes())
@@ -1175,7 +1393,8 @@ def test_own_buffers_hold_numbers_or_infinities(tmp_path):
         unpack(tmp_path / "lie", module=model)
     model.own[0] = np.nan
     with pytest.raises(
-        ValueError, match="^own holds values that are no numbers: set them, or register it with persistent=False$"):
+        ValueError, match="^own holds values that are no numbers: set them, or register it with persistent=False$"
+    ):
         pack(model, tmp_path / "x")
 
 
@@ -1185,7 +1404,8 @@ def test_truth_values_are_zero_and_one(tmp_path):
     pack(model, tmp_path / "model")
     header, body = opened((tmp_path / "model").read_bytes())
     lie = rewritten(header, parts_of(header, body) | {("bool", "tensors"): encode_planes(np.uint8([1, 0, 7]))})
-    with pytest.raises(ValueError, match="truth values"): unpack(write(tmp_path / "lie", lie), module=model)
+    with pytest.raises(ValueError, match="truth values"):
+        unpack(write(tmp_path / "lie", lie), module=model)
 
 
 def test_weights_that_overflow_as_they_are_deployed_are_refused(files, tmp_path):
@@ -1198,47 +1418,70 @@ def test_weights_that_overflow_as_they_are_deployed_are_refused(files, tmp_path)
 
 class Counted(str):
     """A name that counts how often it is looked up."""
+
     looked = 0
+
     def __hash__(self):
         Counted.looked += 1
         return super().__hash__()
-    def __eq__(self, other): return super().__eq__(other)
+
+    def __eq__(self, other):
+        return super().__eq__(other)
 
 
 def test_a_header_is_checked_in_proportion_to_its_length():
     def looked(count):
         names = [Counted(f"layer{n}") for n in range(count)]
         entry = dict(shape=[1, 1], form="grid", mask=False, bits=8, scale=True, state=True)
-        header = dict(arch="net", classes=4, contract=CONTRACT.record(), recipe="int8",
-                      layers=[entry | dict(name=name) for name in names], tensors=[], ranged=names)
+        header = dict(
+            arch="net",
+            classes=4,
+            contract=CONTRACT.record(),
+            recipe="int8",
+            layers=[entry | dict(name=name) for name in names],
+            tensors=[],
+            ranged=names,
+        )
         sections = [Section(name, kind, b"") for name in names for kind in ("scale", "integers")]
         Counted.looked = 0
         check_header(header, [*sections, Section("", "ranges", bytes(5 * count))], 100_000)
         return Counted.looked
+
     assert looked(2000) <= 2.1 * looked(1000)
 
 
 def test_a_tensor_beside_a_weight_is_packed(tmp_path):
     """Its name only begins as the weight's."""
+
     class Scaled(nn.Conv2d):
         def __init__(self, *sizes):
             super().__init__(*sizes)
-            self.weight_factor = nn.Parameter(torch.full((1,), 2.))
+            self.weight_factor = nn.Parameter(torch.full((1,), 2.0))
+
     model = model_from(nn.Sequential(Scaled(3, 4, 8), nn.Flatten()), name="scaled", classes=4, contract=CONTRACT)
     other = copy.deepcopy(model)
-    with torch.no_grad(): other[0].weight_factor.zero_()
+    with torch.no_grad():
+        other[0].weight_factor.zero_()
     pack(model, tmp_path / "model")
     assert unpack(tmp_path / "model", module=other)[0].weight_factor == 2
 
 
 def test_json_that_says_something_twice_is_refused(packed, tmp_path):
     header, body = opened(packed)
-    for text in (json.dumps(header)[:-1] + ', "recipe": "int8"}',
-                 json.dumps(header).replace("125", "NaN", 1).replace('"size": 8', '"size": NaN')):
+    for text in (
+        json.dumps(header)[:-1] + ', "recipe": "int8"}',
+        json.dumps(header).replace("125", "NaN", 1).replace('"size": 8', '"size": NaN'),
+    ):
         stored = zlib.compress(text.encode())
         for more in (b"", b"tail"):
-            head = struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 2, len(stored + more), len(text),
-                               zlib.crc32(stored + more))
+            head = struct.pack(
+                "<8sHIII",
+                bytes.fromhex("8972636f6d700d0a"),
+                2,
+                len(stored + more),
+                len(text),
+                zlib.crc32(stored + more),
+            )
             refused(tmp_path / "lie", head + stored + more + body)
 
 
@@ -1247,7 +1490,8 @@ def test_the_origin_comes_back_and_costs_nothing_where_there_is_none(files, tmp_
     assert unpack(path, module=LIKE_IT).origin == "" and "origin" not in opened(path.read_bytes())[0]
     pack(module, tmp_path / "known", recipe="prune0.5", origin="ab12")
     assert unpack(tmp_path / "known", module=LIKE_IT).origin == "ab12"
-    with pytest.raises(ValueError, match="origin"): pack(module, tmp_path / "bad", recipe="prune0.5", origin="a\nb")
+    with pytest.raises(ValueError, match="origin"):
+        pack(module, tmp_path / "bad", recipe="prune0.5", origin="a\nb")
 
 
 # -- fuzz --
@@ -1280,7 +1524,7 @@ print(count, peak() - before, longest)
 def mutated(data, rng):
     """Bytes changed, cut, repeated or moved; or a header changed with every checksum made right."""
     data = bytearray(data)
-    if rng.random() < .5:
+    if rng.random() < 0.5:
         for _ in range(rng.choice([1, 1, 2, 8])):
             place = rng.randrange(len(data))
             kind = rng.randrange(5)
@@ -1288,34 +1532,57 @@ def mutated(data, rng):
                 data[place] ^= 1 << rng.randrange(8)
             elif kind == 1:
                 data[place : place + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, rng.getrandbits(32)]))
-            elif kind == 2: del data[place:place + rng.randrange(1, 64)]
-            elif kind == 3: data[place:place] = rng.randbytes(rng.randrange(1, 64))
-            else: data[place:place + 16] = data[-16:]
-            if not data: return b""
+            elif kind == 2:
+                del data[place : place + rng.randrange(1, 64)]
+            elif kind == 3:
+                data[place:place] = rng.randbytes(rng.randrange(1, 64))
+            else:
+                data[place : place + 16] = data[-16:]
+            if not data:
+                return b""
         return bytes(data)
     header, body = opened(bytes(data))
-    if rng.random() < .25: return _exchanged(header, parts_of(header, body), rng)
-    if rng.random() < .4: return _resectioned(header, body, rng)
+    if rng.random() < 0.25:
+        return _exchanged(header, parts_of(header, body), rng)
+    if rng.random() < 0.4:
+        return _resectioned(header, body, rng)
     header, body = _changed(header, rng), bytearray(body)
-    if rng.random() < .5:
+    if rng.random() < 0.5:
         body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
         at = 0
         for section in (
             header.get("sections", []) if isinstance(header, dict) and isinstance(header.get("sections"), list) else []
         ):
-            try: section[3], at = zlib.crc32(body[at:at + section[2]]), at + section[2]
-            except Exception: break
+            try:
+                section[3], at = zlib.crc32(body[at : at + section[2]]), at + section[2]
+            except Exception:
+                break
     return closed(header, bytes(body))
 
 
-OTHER_RECIPES = ("dense", "int8", "int4", "prune0.5", "prune0.5+int8", "cluster4", "cluster16+int8", "half", "recal",
-                 "prune0.5+half", "cluster4:channel", "tune1", "prune0.5:channel", "prune0.5:gradual+tune3")
+OTHER_RECIPES = (
+    "dense",
+    "int8",
+    "int4",
+    "prune0.5",
+    "prune0.5+int8",
+    "cluster4",
+    "cluster16+int8",
+    "half",
+    "recal",
+    "prune0.5+half",
+    "cluster4:channel",
+    "tune1",
+    "prune0.5:channel",
+    "prune0.5:gradual+tune3",
+)
 COUNTS = (0, 1, 2, 255, 256, 2**15, 2**16, 2**24, 2**31, 2**39, 2**40)
 
 
 def _exchanged(header, parts, rng):
     """Two sections of a kind or two layers exchanged, another recipe, a table of codes cut, a count that is huge, or
     several of these, behind right checksums."""
+
     def sections():
         pairs = [(one, other) for one in parts for other in parts if one != other and one[1] == other[1]]
         one, other = rng.choice(pairs or [tuple(rng.sample(list(parts), 2))])
@@ -1325,20 +1592,25 @@ def _exchanged(header, parts, rng):
         one, other = rng.sample(header["layers"], 2)
         one["name"], other["name"] = other["name"], one["name"]
 
-    def recipe(): header["recipe"] = rng.choice(OTHER_RECIPES)
+    def recipe():
+        header["recipe"] = rng.choice(OTHER_RECIPES)
 
     def table():
         key = rng.choice([key for key in parts if key[1].startswith(("codebook", "scale"))] or list(parts))
-        parts[key] = parts[key][:rng.choice([0, 1, len(parts[key]) // 2, max(len(parts[key]) - 4, 0)])]
+        parts[key] = parts[key][: rng.choice([0, 1, len(parts[key]) // 2, max(len(parts[key]) - 4, 0)])]
 
     def count():
         entry = rng.choice(header["layers"])
         name = rng.choice(["shape", "shape", "k", "clusters", "bits"])
-        if name == "shape": entry["shape"][rng.randrange(len(entry["shape"]))] = rng.choice(COUNTS)
-        elif name in entry: entry[name] = rng.choice(COUNTS)
-        else: header["classes"] = rng.choice(COUNTS)
+        if name == "shape":
+            entry["shape"][rng.randrange(len(entry["shape"]))] = rng.choice(COUNTS)
+        elif name in entry:
+            entry[name] = rng.choice(COUNTS)
+        else:
+            header["classes"] = rng.choice(COUNTS)
 
-    for _ in range(rng.choice([1, 1, 2])): rng.choice([sections, names, recipe, table, count])()
+    for _ in range(rng.choice([1, 1, 2])):
+        rng.choice([sections, names, recipe, table, count])()
     return rewritten(header, parts)
 
 
@@ -1354,36 +1626,65 @@ def _resectioned(header, body, rng):
     changed = rng.choice(
         [[(name, kind), bytes(other)]] * 4
         + [
-            [(name, kind), part[: len(part) // 2]], [(name, kind), part + rng.randbytes(9)],
+            [(name, kind), part[: len(part) // 2]],
+            [(name, kind), part + rng.randbytes(9)],
             [(name, kind), np.full(max(len(part) // 4, 1), np.nan, "<f4").tobytes()],
             [(rng.choice(["", "stem", "x"]), kind), part],
-            [(name, rng.choice(["scale", "mask", "codes", "weights", "codes:contexts"])), part]]
+            [(name, rng.choice(["scale", "mask", "codes", "weights", "codes:contexts"])), part],
+        ]
     )
     roll = rng.random()
-    if roll < .1: parts.insert(rng.randrange(len(parts)), parts[place])
-    elif roll < .2: parts.append(parts.pop(place))
-    elif roll < .25: parts.pop(place)
-    else: parts[place] = tuple(changed)
+    if roll < 0.1:
+        parts.insert(rng.randrange(len(parts)), parts[place])
+    elif roll < 0.2:
+        parts.append(parts.pop(place))
+    elif roll < 0.25:
+        parts.pop(place)
+    else:
+        parts[place] = tuple(changed)
     return rewritten(header, parts)
 
 
 def _changed(node, rng, depth=0):
     """The same JSON with, now and then, one value replaced, dropped or doubled."""
-    if isinstance(node, dict) and node and (depth < 1 or rng.random() < .8):
+    if isinstance(node, dict) and node and (depth < 1 or rng.random() < 0.8):
         key = rng.choice(list(node))
         return {
             k: _changed(v, rng, depth + 1) if k == key else v
             for k, v in node.items()
             if k != key or rng.random() > 0.05
         }
-    if isinstance(node, list) and node and rng.random() < .9:
+    if isinstance(node, list) and node and rng.random() < 0.9:
         place, roll = rng.randrange(len(node)), rng.random()
-        if roll < .05: return node[:place] + node[place + 1:]
-        if roll < .1: return node + [node[place]]
-        return node[:place] + [_changed(node[place], rng, depth + 1)] + node[place + 1:]
+        if roll < 0.05:
+            return node[:place] + node[place + 1 :]
+        if roll < 0.1:
+            return node + [node[place]]
+        return node[:place] + [_changed(node[place], rng, depth + 1)] + node[place + 1 :]
     return rng.choice(
-        [0, 1, -1, 2, 7, 255, 2**31, 2**63, 10**30, 1.5, None, True, "", "x", "codes", "grid", "float", [], {},
-         [1 << 40], node]
+        [
+            0,
+            1,
+            -1,
+            2,
+            7,
+            255,
+            2**31,
+            2**63,
+            10**30,
+            1.5,
+            None,
+            True,
+            "",
+            "x",
+            "codes",
+            "grid",
+            "float",
+            [],
+            {},
+            [1 << 40],
+            node,
+        ]
     )
 
 
@@ -1395,8 +1696,15 @@ def test_fuzz(files, tmp_path):
         for recipe in ("prune0.5+cluster16+int8", "prune0.5+int4", "prune0.5:2of4+cluster4", "dense")
     ]
     run = subprocess.run(
-        [sys.executable, "-c", FUZZ, str(seconds), os.environ.get("ROBCOMP_FUZZ_SEED", "0"), str(tmp_path / "fuzzed"),
-         *honest],
+        [
+            sys.executable,
+            "-c",
+            FUZZ,
+            str(seconds),
+            os.environ.get("ROBCOMP_FUZZ_SEED", "0"),
+            str(tmp_path / "fuzzed"),
+            *honest,
+        ],
         capture_output=True,
         text=True,
         cwd=root,
@@ -1417,7 +1725,7 @@ def test_a_tensor_that_no_file_holds_is_named(kind, tmp_path):
     with pytest.raises(
         ValueError,
         match="^odd is a tensor of .*, a packed file holds float32, .*: convert it, "
-                             "or register it with persistent=False$",
+        "or register it with persistent=False$",
     ):
         pack(model, tmp_path / "odd.robcomp")
     assert not list(tmp_path.iterdir())
@@ -1433,7 +1741,8 @@ def test_tensors_that_are_no_layers_have_the_same_budget(files, tmp_path, kind, 
     changed = rewritten(header | dict(tensors=[["other.values", kind, [count]]]), parts | {(kind, "tensors"): few})
     (tmp_path / "large").write_bytes(changed)
     for reader in (ledger, lambda path: unpack(path, module=LIKE_IT)):
-        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"): reader(tmp_path / "large")
+        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"):
+            reader(tmp_path / "large")
 
 
 def test_an_artifact_is_packed_as_its_module_is(tmp_path):
@@ -1443,7 +1752,8 @@ def test_an_artifact_is_packed_as_its_module_is(tmp_path):
     first, second = tmp_path / "artifact.robcomp", tmp_path / "module.robcomp"
     assert pack(artifact, first) == pack(artifact.module, second) and first.read_bytes() == second.read_bytes()
     for wrong in ("net.pt", None, model.state_dict()):
-        with pytest.raises(TypeError, match="^pack takes an Artifact or a network, got "): pack(wrong, first)
+        with pytest.raises(TypeError, match="^pack takes an Artifact or a network, got "):
+            pack(wrong, first)
 
 
 @pytest.mark.parametrize("module", ["x", 3, [nn.Linear(2, 2)]])
@@ -1454,11 +1764,14 @@ def test_what_is_no_network_is_not_blamed_on_the_file(tmp_path, module):
 
 def test_a_network_with_weight_normalisation_takes_its_file(tmp_path):
     from torch.nn.utils.parametrizations import weight_norm
+
     def make():
         torch.manual_seed(0)
-        return nn.Sequential(weight_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                             nn.Linear(8, 2))
-    model = model_from(make(), name="own", classes=2, contract=InputContract(32, (128.,) * 3, (64.,) * 3))
+        return nn.Sequential(
+            weight_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+        )
+
+    model = model_from(make(), name="own", classes=2, contract=InputContract(32, (128.0,) * 3, (64.0,) * 3))
     artifact, given = compress(model, "cluster4"), make()
     pack(artifact, tmp_path / "net.robcomp")
     found = unpack(tmp_path / "net.robcomp", module=given)

@@ -24,10 +24,12 @@ def texts(cells):
 
 def alike(then, now):
     """Are two texts the same, but for the last digit of a number? Another processor may round another way."""
-    if NUMBER.split(then) != NUMBER.split(now): return False
+    if NUMBER.split(then) != NUMBER.split(now):
+        return False
     for old, new in zip(NUMBER.findall(then), NUMBER.findall(now)):
         step = 10.0 ** -len(old.partition(".")[2])
-        if abs(float(old) - float(new)) > 1.01 * step * ("." in old): return False
+        if abs(float(old) - float(new)) > 1.01 * step * ("." in old):
+            return False
     return True
 
 

@@ -1,4 +1,5 @@
 """Fronts against their definition, conditions against pandas, choices against plain filters."""
+
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +21,29 @@ from robcomp.uncertainty import resample
 quick = settings(deadline=None, max_examples=150)
 WAYS = dict(a="max", b="min", c="max", d="min")
 cells = st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=25).map(
-    lambda rows: pd.DataFrame(rows, columns=list(WAYS)))
+    lambda rows: pd.DataFrame(rows, columns=list(WAYS))
+)
 goals = st.sets(st.sampled_from(list(WAYS)), min_size=1).map(
-    lambda names: Goals(**{name: WAYS[name] for name in sorted(names)}))
+    lambda names: Goals(**{name: WAYS[name] for name in sorted(names)})
+)
 
 
 @pytest.fixture(scope="module")
-def table(): return summarise(example())
+def table():
+    return summarise(example())
 
 
 @pytest.fixture(scope="module")
-def draws(): return resample(example(), draws=120)
+def draws():
+    return resample(example(), draws=120)
 
 
 def dominated(values):
     return np.array([any((other >= one).all() and (other > one).any() for other in values) for one in values], bool)
 
 
-def gains(table, goals): return table[goals.names].to_numpy() * np.where(goals.maximise, 1, -1)
+def gains(table, goals):
+    return table[goals.names].to_numpy() * np.where(goals.maximise, 1, -1)
 
 
 @quick
@@ -62,7 +68,8 @@ def test_hypervolume_by_counting_cells(table, goals):
     """On a grid of integers the volume is a number of unit cells."""
     bounds = {name: (4, -1) if WAYS[name] == "max" else (-1, 4) for name in goals.names}
     below = np.stack(np.meshgrid(*[np.arange(5)] * len(goals.names), indexing="ij"), axis=-1).reshape(
-        -1, len(goals.names))
+        -1, len(goals.names)
+    )
     height = gains(table, goals) + np.where(goals.maximise, 1, 4)
     beaten = [(height > cell).all(1).any() for cell in below]
     assert np.isclose(hypervolume(table, goals, bounds=bounds), np.mean(beaten))
@@ -71,19 +78,20 @@ def test_hypervolume_by_counting_cells(table, goals):
 @quick
 @given(cells, goals)
 def test_losses_and_knee(table, goals):
-    if table.empty: return
+    if table.empty:
+        return
     front, loss = pareto(table, goals), goal_losses(table, goals)
     assert (loss >= 0).all(axis=None) and (loss[front] <= 1).all(axis=None)
     bend = knee(table, goals)
     assert front[bend.name] and np.isclose(loss.loc[bend.name].sum(), loss[front].sum(axis=1).min())
-    scaled = table * [3., 10., .5, 7.] + [1, 2, 3, 4]
+    scaled = table * [3.0, 10.0, 0.5, 7.0] + [1, 2, 3, 4]
     assert np.isclose(goal_losses(scaled, goals).loc[knee(scaled, goals).name].sum(), loss.loc[bend.name].sum())
 
 
 def test_knee_of_a_curve_with_an_elbow():
-    x = np.linspace(.05, 1, 20)
-    curve = pd.DataFrame(dict(robust=1 - .05 / x, size_mb=x))
-    assert np.isclose(knee(curve, Goals("robust", "size_mb")).size_mb, np.sqrt(.05), atol=.06)
+    x = np.linspace(0.05, 1, 20)
+    curve = pd.DataFrame(dict(robust=1 - 0.05 / x, size_mb=x))
+    assert np.isclose(knee(curve, Goals("robust", "size_mb")).size_mb, np.sqrt(0.05), atol=0.06)
 
 
 @quick
@@ -93,8 +101,10 @@ def test_topsis_respects_dominance(table, goals):
     better = gains(table, goals)
     for i in range(len(table)):
         for j in range(len(table)):
-            if (better[i] >= better[j]).all(): assert score[i] >= score[j] - 1e-12
-    if len(table): assert np.isclose(stability(table, goals, draws=20).sum(), 1)
+            if (better[i] >= better[j]).all():
+                assert score[i] >= score[j] - 1e-12
+    if len(table):
+        assert np.isclose(stability(table, goals, draws=20).sum(), 1)
 
 
 def test_failed_trials_and_gaps(table):
@@ -111,17 +121,21 @@ def test_failed_trials_and_gaps(table):
         with pytest.raises(ValueError, match=f"{table.arch[5]} .* has robust = nan: leave the trial out") as error:
             call(gap)
         assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="has robust = nan"): choose(gap, best="robust")
+    with pytest.raises(ValueError, match="has robust = nan"):
+        choose(gap, best="robust")
     assert choose(gap, where="robust > 0", best="robust")
-    with pytest.raises(ValueError, match="has robust = inf"): pareto(table.assign(robust=np.inf))
-    with pytest.raises(ValueError, match="no trial has ended well"): knee(table.assign(status="failed"))
+    with pytest.raises(ValueError, match="has robust = inf"):
+        pareto(table.assign(robust=np.inf))
+    with pytest.raises(ValueError, match="no trial has ended well"):
+        knee(table.assign(status="failed"))
     assert "nothing to choose from" in str(choose(table.assign(status="failed")))
     assert hypervolume(table[:0]) == 0 and pareto(table[:0]).empty
 
 
 def test_goals():
     assert Goals("worst", price="min").ways == dict(worst="max", price="min")
-    with pytest.raises(ValueError, match="did you mean 'robust'"): Goals("robst")
+    with pytest.raises(ValueError, match="did you mean 'robust'"):
+        Goals("robst")
     with pytest.raises(ValueError, match="unknown column 'price'"):
         pareto(pd.DataFrame(dict(clean=[1.0])), Goals(price="min"))
 
@@ -133,15 +147,19 @@ def test_front_probability_by_hand(table, draws):
         one = pd.DataFrame({name: draws.column(name)[study] for name in goals.names})
         mean += ~dominated(gains(one, goals)) / 120
     np.testing.assert_allclose(front_probability(draws, goals), mean)
-    with pytest.raises(ValueError, match="extra_robust = nan"): front_probability(draws, Goals("extra_robust"))
+    with pytest.raises(ValueError, match="extra_robust = nan"):
+        front_probability(draws, Goals("extra_robust"))
 
 
 # conditions
 
 COLUMNS = dict(size_mb=True, robust=True, arch=False)
 FRAME = pd.DataFrame(
-    dict(size_mb=[0.5, 1, 2, 3, np.nan], robust=[0.6, 0.7, 0.5, np.nan, 0.6],
-         arch=["vgg19", "vgg19", "resnet50", "it's", "x"])
+    dict(
+        size_mb=[0.5, 1, 2, 3, np.nan],
+        robust=[0.6, 0.7, 0.5, np.nan, 0.6],
+        arch=["vgg19", "vgg19", "resnet50", "it's", "x"],
+    )
 )
 VALUES = {name: FRAME[name].to_numpy(object if name == "arch" else float) for name in FRAME}
 number = st.sampled_from(["0.6", "1", "-2", ".5", "1e0", "+3.", "2.0E-1"])
@@ -171,7 +189,8 @@ def known(row, text):
 def test_conditions_read_as_python_reads_them(text):
     tree = parse_condition(text, COLUMNS)
     held = tree.holds(VALUES)
-    for position, row in FRAME.dropna().iterrows(): assert held[position] == known(row, text), (text, str(tree))
+    for position, row in FRAME.dropna().iterrows():
+        assert held[position] == known(row, text), (text, str(tree))
     short = tree.shortfall(VALUES)
     assert (short[held] == 0).all() and (short >= 0).all()
     assert (parse_condition(str(tree), COLUMNS).holds(VALUES) == held).all()
@@ -179,8 +198,11 @@ def test_conditions_read_as_python_reads_them(text):
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.text("sizembrout arch<>=!&|%()'\".0123456789e+-_\n,[]{}", max_size=30) | st.text(max_size=12)
-       | condition.flatmap(lambda text: st.integers(0, len(text)).map(lambda cut: text[:cut] + text[cut + 1:])))
+@given(
+    st.text("sizembrout arch<>=!&|%()'\".0123456789e+-_\n,[]{}", max_size=30)
+    | st.text(max_size=12)
+    | condition.flatmap(lambda text: st.integers(0, len(text)).map(lambda cut: text[:cut] + text[cut + 1 :]))
+)
 def test_any_text_is_read_or_refused_in_one_line(text):
     try:
         parse_condition(text, COLUMNS)
@@ -188,45 +210,70 @@ def test_any_text_is_read_or_refused_in_one_line(text):
         assert len(str(error).splitlines()) == 1 and ("character" in str(error) or "column" in str(error))
 
 
-@pytest.mark.parametrize("text, said", {
-    "size_bm <= 1": "unknown column 'size_bm': did you mean 'size_mb'?",
-    "size_mb <= ": "bad condition at character 12: expected a column, a number or 'text': size_mb <= ^",
-    "size_mb 1": "character 9: expected one of <= < >= > == != after size_mb: size_mb ^1",
-    "size_mb <= 1 robust > 1": "character 14: expected and, or, or the end: size_mb <= 1 ^robust > 1",
-    "size_mb = 1": "equality is written ==: size_mb ^= 1",
-    "robust >= 60%": "fractions are written 0 to 1, as 0.6: robust >= 60^%",
-    "size_mb <= 1MB": "units are not written, a number stands alone: size_mb <= 1^MB",
-    "0.5 < robust < 0.8": "one comparison at a time: join two with and: 0.5 < robust ^< 0.8",
-    "size_mb <= robust": "a comparison has one column and one number or 'text': size_mb <= ^robust",
-    "arch == vgg19": "unknown column 'vgg19'", "arch == 1": "arch holds text, written in quotes: arch == ^1",
-    "robust >= '1'": "robust holds numbers: robust >= ^'1'", "arch < 'b'": "text is compared by == or !=: arch ^< 'b'",
-    "arch == 'b": "a quotation that does not end: arch == ^'b", "(size_mb < 1": "expected ): (size_mb < 1^",
-    "size_mb < 1 & robust > 1": "write and: size_mb < 1 ^& robust > 1",
-    "not": "expected a column, a number or 'text': not^", "(" * 400: "nested more than 50 deep",
-    "not " * 400 + "size_mb < 1": "nested more than 50 deep",
-    "__import__('os').system('true')": "'.' has no meaning here: __import__('os')^.system('true')",
-    "exit() == 1": "unknown column 'exit'",
-    "size_mb < 1e999": "an infinite number, which nothing reaches: write a smaller one, or leave the comparison out: "
-    "size_mb < ^1e999", "-1e999 < robust": "an infinite number",
-    "size_mb < 1 and P(robust > 1e400) > .5": "an infinite number"}.items())
+@pytest.mark.parametrize(
+    "text, said",
+    {
+        "size_bm <= 1": "unknown column 'size_bm': did you mean 'size_mb'?",
+        "size_mb <= ": "bad condition at character 12: expected a column, a number or 'text': size_mb <= ^",
+        "size_mb 1": "character 9: expected one of <= < >= > == != after size_mb: size_mb ^1",
+        "size_mb <= 1 robust > 1": "character 14: expected and, or, or the end: size_mb <= 1 ^robust > 1",
+        "size_mb = 1": "equality is written ==: size_mb ^= 1",
+        "robust >= 60%": "fractions are written 0 to 1, as 0.6: robust >= 60^%",
+        "size_mb <= 1MB": "units are not written, a number stands alone: size_mb <= 1^MB",
+        "0.5 < robust < 0.8": "one comparison at a time: join two with and: 0.5 < robust ^< 0.8",
+        "size_mb <= robust": "a comparison has one column and one number or 'text': size_mb <= ^robust",
+        "arch == vgg19": "unknown column 'vgg19'",
+        "arch == 1": "arch holds text, written in quotes: arch == ^1",
+        "robust >= '1'": "robust holds numbers: robust >= ^'1'",
+        "arch < 'b'": "text is compared by == or !=: arch ^< 'b'",
+        "arch == 'b": "a quotation that does not end: arch == ^'b",
+        "(size_mb < 1": "expected ): (size_mb < 1^",
+        "size_mb < 1 & robust > 1": "write and: size_mb < 1 ^& robust > 1",
+        "not": "expected a column, a number or 'text': not^",
+        "(" * 400: "nested more than 50 deep",
+        "not " * 400 + "size_mb < 1": "nested more than 50 deep",
+        "__import__('os').system('true')": "'.' has no meaning here: __import__('os')^.system('true')",
+        "exit() == 1": "unknown column 'exit'",
+        "size_mb < 1e999": "an infinite number, which nothing reaches: write a smaller one, or leave the comparison "
+        "out: size_mb < ^1e999",
+        "-1e999 < robust": "an infinite number",
+        "size_mb < 1 and P(robust > 1e400) > .5": "an infinite number",
+    }.items(),
+)
 def test_what_is_said_of_bad_conditions(table, text, said):
-    with pytest.raises(ValueError) as error: parse_condition(text, COLUMNS)
+    with pytest.raises(ValueError) as error:
+        parse_condition(text, COLUMNS)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name, meant", dict(
-    accuracy="'clean' or 'robust'", size="'size_mb' or 'size_bytes'", latency="'latency_s'", energy="'energy_j'",
-    size_bm="'size_mb'", robst="'robust'", Clean="'clean'").items())
+@pytest.mark.parametrize(
+    "name, meant",
+    dict(
+        accuracy="'clean' or 'robust'",
+        size="'size_mb' or 'size_bytes'",
+        latency="'latency_s'",
+        energy="'energy_j'",
+        size_bm="'size_mb'",
+        robst="'robust'",
+        Clean="'clean'",
+    ).items(),
+)
 def test_a_column_that_is_not_there_is_answered_with_the_one_that_is_meant(table, draws, name, meant):
-    for ask in (lambda: choose(table, where=f"{name} > 1"), lambda: choose(table, best=name), lambda: Goals(name),
-                lambda: choice_probability(draws, best=name), lambda: pareto(table, Goals(**{name: "max"}))):
-        with pytest.raises(ValueError, match=rf"^unknown (column|column to optimise|goal) '{name}': ") as error: ask()
+    for ask in (
+        lambda: choose(table, where=f"{name} > 1"),
+        lambda: choose(table, best=name),
+        lambda: Goals(name),
+        lambda: choice_probability(draws, best=name),
+        lambda: pareto(table, Goals(**{name: "max"})),
+    ):
+        with pytest.raises(ValueError, match=rf"^unknown (column|column to optimise|goal) '{name}': ") as error:
+            ask()
         assert f": did you mean {meant}? allowed: clean, robust, worst" in str(error.value)
         assert " more" in str(error.value) and len(str(error.value)) < 240
 
 
 def test_of_a_table_without_the_usual_columns_all_are_named():
-    own = pd.DataFrame(dict(recipe=["a"], clean=[.5], price=[1.]))
+    own = pd.DataFrame(dict(recipe=["a"], clean=[0.5], price=[1.0]))
     with pytest.raises(ValueError, match="allowed: recipe, clean, price, seeds, failed$"):
         choose(own, where="latency > 1")
 
@@ -242,14 +289,20 @@ def test_a_number_as_large_or_small_as_they_get_is_compared_without_a_word(numbe
 def test_a_missing_value_satisfies_nothing():
     for text in ("robust > 0.1", "robust <= 0.1", "robust != 7", "not robust > 0.1", "not robust == 0.5"):
         assert not parse_condition(text, COLUMNS).holds(VALUES)[3]
-    with pytest.raises(TypeError, match="a condition is text"): parse_condition(None, COLUMNS)
+    with pytest.raises(TypeError, match="a condition is text"):
+        parse_condition(None, COLUMNS)
 
 
 # choices
 
+
 def test_choices_are_plain_filters(table):
-    for where in ("size_mb <= 10 and robust >= 0.75", "arch == 'vgg19' and (drop < .15 or mce <= 1)", "not size_mb > 1",
-                  ""):
+    for where in (
+        "size_mb <= 10 and robust >= 0.75",
+        "arch == 'vgg19' and (drop < .15 or mce <= 1)",
+        "not size_mb > 1",
+        "",
+    ):
         kept = table.query(where) if where and "not" not in where else table[table.size_mb <= 1] if where else table
         for best, way in dict(clean="max", mce="min", size_mb="min", compression_ratio="max").items():
             choice = choose(table, where=where, best=best)
@@ -258,15 +311,18 @@ def test_choices_are_plain_filters(table):
 
 
 def test_ties_go_to_the_smaller_file_then_to_the_text():
-    tied = pd.DataFrame(dict(recipe=["b", "a", "c", "d"], clean=[.9, .9, .9, .8], size_mb=[1., 1, 2, .1], arch="n"))
-    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]): assert choose(tied.iloc[order], best="clean").recipe == "a"
+    tied = pd.DataFrame(
+        dict(recipe=["b", "a", "c", "d"], clean=[0.9, 0.9, 0.9, 0.8], size_mb=[1.0, 1, 2, 0.1], arch="n")
+    )
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        assert choose(tied.iloc[order], best="clean").recipe == "a"
     assert list(choose(tied).candidates.recipe) == ["a", "b", "c", "d"]
 
 
 def test_the_nearest_lacks_least(table):
     choice = choose(table, where="size_mb <= 0.1 and robust >= 0.9")
     assert not choice and choice.row is None and choice.recipe is None
-    lacks = (table.size_mb / .1 - 1).clip(lower=0) + (1 - table.robust / .9).clip(lower=0)
+    lacks = (table.size_mb / 0.1 - 1).clip(lower=0) + (1 - table.robust / 0.9).clip(lower=0)
     assert choice.nearest.key == table.key[lacks.idxmin()]
     assert list(choice.excluded) == [24, 24] and "Nearest is mobilenetv2" in str(choice)
     assert "nothing satisfies" in choice._repr_html_()
@@ -282,14 +338,21 @@ def test_recipes_without_a_value_are_not_called_too_large(table):
     one = lacking.assign(onnx_bytes=lacking.size_bytes.mask(lacking.index == 3))
     assert "is not known for 1 recipe)" in str(choose(one, where="onnx_bytes < 1e12"))
     nobody = str(choose(lacking.assign(onnx_bytes=np.nan), where="onnx_bytes < 22000 and clean > .1"))
-    assert nobody == ("None of 24 recipes satisfies 'onnx_bytes < 22000 and clean > .1': "
-                      "onnx_bytes < 22000 is not known for 24 recipes. "
-                      "A sweep leaves onnx_bytes empty: judge fills it for ONNX files.")
+    assert nobody == (
+        "None of 24 recipes satisfies 'onnx_bytes < 22000 and clean > .1': "
+        "onnx_bytes < 22000 is not known for 24 recipes. "
+        "A sweep leaves onnx_bytes empty: judge fills it for ONNX files."
+    )
 
 
 def test_what_is_not_known_of_a_condition_neither_holds_nor_fails():
-    for text, unknown in {"robust > .1": True, "not robust > .1": True, "robust > .1 or size_mb < 1e9": False,
-                          "robust > .1 and size_mb > 1e9": False, "robust > .1 and size_mb < 1e9": True}.items():
+    for text, unknown in {
+        "robust > .1": True,
+        "not robust > .1": True,
+        "robust > .1 or size_mb < 1e9": False,
+        "robust > .1 and size_mb > 1e9": False,
+        "robust > .1 and size_mb < 1e9": True,
+    }.items():
         found = unknown_in(parse_condition(text, COLUMNS), VALUES)
         assert found[3] == unknown and not found[:3].any(), text
 
@@ -301,8 +364,10 @@ def test_where_every_trial_failed_the_choice_says_what_the_first_one_says(resamp
     trials = tables.trials.assign(status="failed", error=["the disk is full\nat line 3"] + 23 * [long])
     failed = tables._replace(trials=trials, rows=tables.rows[:0])
     said = str(choose(failed if resampled else summarise(failed), where="size_mb < 1"))
-    assert said == ("No trial has ended well: there is nothing to choose from. "
-                    f"The first error, of {trials.arch[0]} {trials.recipe[0]}: the disk is full at line 3")
+    assert said == (
+        "No trial has ended well: there is nothing to choose from. "
+        f"The first error, of {trials.arch[0]} {trials.recipe[0]}: the disk is full at line 3"
+    )
     failed.trials.loc[0, "error"] = long
     said = str(choose(failed if resampled else summarise(failed)))
     assert "no weights are left in conv1 Traceback" in said and len(said) < 320 and "\n" not in said
@@ -346,8 +411,15 @@ def test_choice_probability_by_hand(table, draws):
 
 def test_price_of_clean():
     two = pd.DataFrame(
-        dict(key=["k", "l"], arch="n", recipe=["a", "b"], clean=[0.9, 0.88], robust=[0.6, 0.7], worst=[0.4, 0.3],
-             size_mb=[1.0, 1.0])
+        dict(
+            key=["k", "l"],
+            arch="n",
+            recipe=["a", "b"],
+            clean=[0.9, 0.88],
+            robust=[0.6, 0.7],
+            worst=[0.4, 0.3],
+            size_mb=[1.0, 1.0],
+        )
     )
     price = price_of_clean(two)
     assert (
@@ -357,23 +429,25 @@ def test_price_of_clean():
         and np.isclose(price.clean_given_up, 0.02)
     )
     assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(
-        price_of_clean(two, "size_mb > 5").robust_lost)
+        price_of_clean(two, "size_mb > 5").robust_lost
+    )
 
 
 # ---- networks that do not work ---------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("study", ["mobilenetv2-cifar10", "vgg19-cifar10", "digits"])
 def test_the_front_does_not_depend_on_the_bound_of_what_works(study):
     table = summarise(read_tables(Path(__file__).parents[1] / "results" / study))
-    fronts = [pareto(table.assign(works=works(table, share=share))) for share in (.8, .85, .9)]
+    fronts = [pareto(table.assign(works=works(table, share=share))) for share in (0.8, 0.85, 0.9)]
     assert fronts[0].sum() > 3 and all(front.equals(fronts[0]) for front in fronts)
-    assert not table[fronts[-1]].clean.lt(.8 * table.clean.max()).any()
+    assert not table[fronts[-1]].clean.lt(0.8 * table.clean.max()).any()
 
 
 def test_a_network_at_chance_is_no_candidate():
     tables = example()
     table = summarise(tables)
-    tiny = table[:1].assign(key="tiny", recipe="int2", clean=.1, robust=.1, worst=.1, size_bytes=9e3, size_mb=.009)
+    tiny = table[:1].assign(key="tiny", recipe="int2", clean=0.1, robust=0.1, worst=0.1, size_bytes=9e3, size_mb=0.009)
     table = pd.concat([table, tiny], ignore_index=True)
     table = table.assign(works=works(table))
     assert not table.works.iloc[-1] and table.works[:-1].all()
@@ -404,4 +478,4 @@ def test_resampled_studies_leave_out_what_does_not_work():
 
 @pytest.mark.parametrize("best, ends", [("clean", "0.980 to 1.000"), ("size_mb", "0.980 to 1.01")])
 def test_the_interval_of_an_accuracy_ends_at_one(best, ends):
-    assert ends in reasons._interval_said(best, 6, pd.Series(dict(low=.98, high=1.008)), .001)
+    assert ends in reasons._interval_said(best, 6, pd.Series(dict(low=0.98, high=1.008)), 0.001)

@@ -1,4 +1,5 @@
 """Reports: one file without network, and tables as papers want them."""
+
 from __future__ import annotations
 
 import re
@@ -18,8 +19,16 @@ from robcomp.results import summarise
 from robcomp.tables import Tables, example, join
 from robcomp.replicates import by_recipe
 
-SMALL = pd.DataFrame(dict(recipe=["dense", "prune0.5:2of4+int8"], clean=[.9541, .9], robust=[.8293, float("nan")],
-                          worst=[.655, .5], size_mb=[8.457, .891], compression_ratio=[1.074, 10.19]))
+SMALL = pd.DataFrame(
+    dict(
+        recipe=["dense", "prune0.5:2of4+int8"],
+        clean=[0.9541, 0.9],
+        robust=[0.8293, float("nan")],
+        worst=[0.655, 0.5],
+        size_mb=[8.457, 0.891],
+        compression_ratio=[1.074, 10.19],
+    )
+)
 
 
 def test_markdown():
@@ -27,16 +36,31 @@ def test_markdown():
         "| recipe | clean | robust | worst | MB | times smaller |\n"
         "| :-- | --: | --: | --: | --: | --: |\n"
         "| `dense` | 0.954 | 0.829 | 0.655 | 8.46 | 1.1 |\n"
-        "| `prune0.5:2of4+int8` | 0.900 | – | 0.500 | 0.891 | 10.2 |\n")
+        "| `prune0.5:2of4+int8` | 0.900 | – | 0.500 | 0.891 | 10.2 |\n"
+    )
 
 
-@pytest.mark.parametrize("name, value, text", [
-    ("clean", .9, "0.900"), ("sparsity", .5, "0.500"), ("size_mb", 8.4, "8.40"), ("size_mb", .01234, "0.0123"),
-    ("size_mb", 80.12, "80.1"), ("size_mb", 1234., "1234"), ("size_mb", 9.996, "10.0"),
-    ("compression_ratio", 13.06, "13.1"), ("robust_vs_dense", .0051, "+0.5"),
-    ("robust_vs_control", -.0004, "0.0"), ("change", -.123, "-12.3"),
-    ("latency_s", .00414, "4.14"), ("macs", 1234567, "1,234,567"), ("seeds", 3, "3"), ("robust", float("nan"), "–"),
-    ("worst_corruption", "snow", "snow")])
+@pytest.mark.parametrize(
+    "name, value, text",
+    [
+        ("clean", 0.9, "0.900"),
+        ("sparsity", 0.5, "0.500"),
+        ("size_mb", 8.4, "8.40"),
+        ("size_mb", 0.01234, "0.0123"),
+        ("size_mb", 80.12, "80.1"),
+        ("size_mb", 1234.0, "1234"),
+        ("size_mb", 9.996, "10.0"),
+        ("compression_ratio", 13.06, "13.1"),
+        ("robust_vs_dense", 0.0051, "+0.5"),
+        ("robust_vs_control", -0.0004, "0.0"),
+        ("change", -0.123, "-12.3"),
+        ("latency_s", 0.00414, "4.14"),
+        ("macs", 1234567, "1,234,567"),
+        ("seeds", 3, "3"),
+        ("robust", float("nan"), "–"),
+        ("worst_corruption", "snow", "snow"),
+    ],
+)
 def test_one_format_for_a_number_in_every_table(name, value, text):
     assert numbers.cell(name, value) == text
     table = pd.DataFrame({"key": ["a"], name: [value]})
@@ -44,36 +68,51 @@ def test_one_format_for_a_number_in_every_table(name, value, text):
 
 
 def test_numbers_in_sentences():
-    row = pd.Series(dict(difference=.0051, low=-.001, high=.0123))
-    assert numbers.points(row) == "+0.5 points (-0.1 to +1.2)" and numbers.percent(.95) == "95 %"
-    assert numbers.percent(.9114, 1) == "91.1 %" and numbers.times(13.06) == "13.1"
-    assert numbers.interval_in_points(-.0004, -.016, .0002) == "0.0 (-1.6 to 0.0)", "a zero with a sign"
-    assert numbers.points(pd.Series(dict(value=.0003, low=-.001, high=-.0002))) == "0.0 points (-0.1 to 0.0)"
-    assert numbers.percent_interval(.0219, .014, .0341) == "2.2 % (1.4 to 3.4 %)"
-    assert numbers.percent_interval(0., -1e-17, .044) == "0.0 % (0.0 to 4.4 %)"
-    assert [numbers.p_value(p) for p in (9.3e-7, .031, 1.)] == ["p < 0.001", "p = 0.031", "p = 1.000"]
+    row = pd.Series(dict(difference=0.0051, low=-0.001, high=0.0123))
+    assert numbers.points(row) == "+0.5 points (-0.1 to +1.2)" and numbers.percent(0.95) == "95 %"
+    assert numbers.percent(0.9114, 1) == "91.1 %" and numbers.times(13.06) == "13.1"
+    assert numbers.interval_in_points(-0.0004, -0.016, 0.0002) == "0.0 (-1.6 to 0.0)", "a zero with a sign"
+    assert numbers.points(pd.Series(dict(value=0.0003, low=-0.001, high=-0.0002))) == "0.0 points (-0.1 to 0.0)"
+    assert numbers.percent_interval(0.0219, 0.014, 0.0341) == "2.2 % (1.4 to 3.4 %)"
+    assert numbers.percent_interval(0.0, -1e-17, 0.044) == "0.0 % (0.0 to 4.4 %)"
+    assert [numbers.p_value(p) for p in (9.3e-7, 0.031, 1.0)] == ["p < 0.001", "p = 0.031", "p = 1.000"]
 
 
 def test_latex():
     table = SMALL.assign(worst_corruption="snow_50%")
-    assert to_latex(table, ["recipe", "clean", "robust", "worst_corruption"]) == "\n".join([
-        r"\begin{tabular}{lrrl}", r"\toprule", r"recipe & clean & robust & worst corruption \\", r"\midrule",
-        r"\texttt{dense} & 0.954 & 0.829 & snow\_50\% \\", r"\texttt{prune0.5:2of4+int8} & 0.900 & -- & snow\_50\% \\",
-        r"\bottomrule", r"\end{tabular}", ""])
+    assert to_latex(table, ["recipe", "clean", "robust", "worst_corruption"]) == "\n".join(
+        [
+            r"\begin{tabular}{lrrl}",
+            r"\toprule",
+            r"recipe & clean & robust & worst corruption \\",
+            r"\midrule",
+            r"\texttt{dense} & 0.954 & 0.829 & snow\_50\% \\",
+            r"\texttt{prune0.5:2of4+int8} & 0.900 & -- & snow\_50\% \\",
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
 
 
 class Outline(HTMLParser):
     """Tags that are opened and closed, and what they refer to."""
+
     def __init__(self):
         super().__init__()
         self.open, self.bad, self.refers, self.seen = [], [], [], []
+
     def handle_starttag(self, tag, attributes):
         self.seen.append(tag)
         self.refers += [value for name, value in attributes if name in ("src", "href", "srcset")]
-        if tag == "img" and not dict(attributes).get("alt"): self.bad.append("img without alt")
-        if tag not in ("meta", "img", "br", "link", "hr"): self.open.append(tag)
+        if tag == "img" and not dict(attributes).get("alt"):
+            self.bad.append("img without alt")
+        if tag not in ("meta", "img", "br", "link", "hr"):
+            self.open.append(tag)
+
     def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag: self.bad.append(tag)
+        if not self.open or self.open.pop() != tag:
+            self.bad.append(tag)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +149,9 @@ def test_charts_come_alive_without_network(page, width):
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     requests, errors = [], []
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", headless=True,
-                                       args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path="/usr/bin/chromium", headless=True, args=["--no-sandbox", "--disable-gpu"]
+        )
         tab = browser.new_page(viewport=dict(width=width, height=900))
         tab.on("request", lambda request: requests.append(request.url))
         noisy = ("error", "warning")
@@ -136,10 +176,12 @@ def test_a_study_without_its_dense_network_has_a_report(tmp_path):
     page = write_report(part, tmp_path).read_text(encoding="utf-8")
     assert "By corruption" in page and "By severity" in page
     conditions = by_condition(part).query("arch == 'vgg19'")
-    with pytest.raises(ValueError, match="no change is known"): chart_heat(conditions, value="change")
+    with pytest.raises(ValueError, match="no change is known"):
+        chart_heat(conditions, value="change")
 
 
 # ---- several seeds ---------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def three():
@@ -155,7 +197,7 @@ def test_a_report_has_a_row_a_recipe_and_opens_it_into_its_seeds(three, tmp_path
     text = write_report(three, tmp_path, draws=100).read_text()
     recipes = by_recipe(summarise(three)).query("arch == 'vgg19'").set_index("recipe")
     assert "72 trials of mobilenetv2 on simulated, vgg19 on simulated. 24 recipes. A point is the mean" in text
-    fronts = re.findall(r'<section><h2>Front: (.*?)</section>', text, re.S)
+    fronts = re.findall(r"<section><h2>Front: (.*?)</section>", text, re.S)
     assert len(fronts) == 2 and all(front.count("<details") == 1 for front in fronts)
     table, _, opened = fronts[1].partition("<details")
     names = re.findall(r"<tr><td class=\"word\"><code>(.*?)</code>", table)
@@ -170,8 +212,14 @@ def test_with_one_seed_a_report_has_no_seeds_to_open(page):
     assert 'class="rc-seeds"' not in text and ">seeds</th>" not in text and "24 trials of mobilenetv2" in text
 
 
-@pytest.mark.parametrize("folders, said", [([], "**simulated outcomes**"), (["a/one"], "`one`"),
-                                           (["one", Path("b/two"), "c/three"], "`one`, `two` and `three`")])
+@pytest.mark.parametrize(
+    "folders, said",
+    [
+        ([], "**simulated outcomes**"),
+        (["a/one"], "`one`"),
+        (["one", Path("b/two"), "c/three"], "`one`, `two` and `three`"),
+    ],
+)
 def test_studies_that_a_page_reads_are_named_as_in_a_sentence(folders, said):
     assert studies_read(folders).split(", which")[0] == said
 

@@ -1,4 +1,5 @@
 """The repository itself: exports in step, notebooks clean and in style, arrows between modules one way."""
+
 import ast
 import configparser
 import json
@@ -13,49 +14,54 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))
-ALL_NOTEBOOKS = sorted(path for path in (ROOT / "nbs").rglob("*.ipynb")
-                       if not {"runs", ".ipynb_checkpoints"} & set(path.parts))
+ALL_NOTEBOOKS = sorted(
+    path for path in (ROOT / "nbs").rglob("*.ipynb") if not {"runs", ".ipynb_checkpoints"} & set(path.parts)
+)
 # Which modules import a sibling of their own decade
-SIBLINGS = {(name, other) for name, others in dict(
-    recipe="slips",
-    data="images",
-    arrays="images data",
-    conditions="images published_corruptions",
-    corruptions="images published_corruptions arrays conditions",
-    training="steps",
-    quantize="input_ranges",
-    stages="training prune cluster quantize half_precision",
-    compress="prune cluster quantize half_precision stages",
-    pack="packed_parts",
-    footprint="pack",
-    deploy="integers",
-    timing="integers deploy",
-    elsewhere="deploy",
-    evaluate="integers deploy",
-    sensitivity="evaluate",
-    workshop="baseline",
-    filing="baseline",
-    jobs="baseline workshop filing",
-    judge="baseline filing",
-    sweep="baseline workshop filing jobs judge",
-    plan="costs",
-    workers="baseline workshop jobs sweep plan",
-    results="tables",
-    uncertainty="tables results",
-    replicates="tables results",
-    counts="tables results",
-    goals="results replicates",
-    seeds="tables results uncertainty replicates",
-    contrasts="tables results uncertainty replicates seeds selection",
-    behaviour="tables results uncertainty selection contrasts",
-    hypotheses="choice count_intervals claims",
-    chart_tables="pareto",
-    limits="choice chart_tables",
-    explorer="charts",
-    report="charts",
-    study_charts="charts",
-    command="study many",
-).items() for other in others.split()}
+SIBLINGS = {
+    (name, other)
+    for name, others in dict(
+        recipe="slips",
+        data="images",
+        arrays="images data",
+        conditions="images published_corruptions",
+        corruptions="images published_corruptions arrays conditions",
+        training="steps",
+        quantize="input_ranges",
+        stages="training prune cluster quantize half_precision",
+        compress="prune cluster quantize half_precision stages",
+        pack="packed_parts",
+        footprint="pack",
+        deploy="integers",
+        timing="integers deploy",
+        elsewhere="deploy",
+        evaluate="integers deploy",
+        sensitivity="evaluate",
+        workshop="baseline",
+        filing="baseline",
+        jobs="baseline workshop filing",
+        judge="baseline filing",
+        sweep="baseline workshop filing jobs judge",
+        plan="costs",
+        workers="baseline workshop jobs sweep plan",
+        results="tables",
+        uncertainty="tables results",
+        replicates="tables results",
+        counts="tables results",
+        goals="results replicates",
+        seeds="tables results uncertainty replicates",
+        contrasts="tables results uncertainty replicates seeds selection",
+        behaviour="tables results uncertainty selection contrasts",
+        hypotheses="choice count_intervals claims",
+        chart_tables="pareto",
+        limits="choice chart_tables",
+        explorer="charts",
+        report="charts",
+        study_charts="charts",
+        command="study many",
+    ).items()
+    for other in others.split()
+}
 
 
 def cells(path):
@@ -105,10 +111,28 @@ def test_every_module_has_its_source():
 
 
 def test_top_level_is_as_designed():
-    allowed = {"nbs", "robcomp", "tests", "results", "settings.ini", "setup.py", "_quarto.yml", "Makefile",
-               "README.md", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "MANIFEST.in",
-               ".ci", ".github", ".gitignore", ".gitattributes"}
-    if not (ROOT / ".git").exists(): pytest.skip("not a git checkout")
+    allowed = {
+        "nbs",
+        "robcomp",
+        "tests",
+        "results",
+        "settings.ini",
+        "setup.py",
+        "_quarto.yml",
+        "Makefile",
+        "README.md",
+        "LICENSE",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "MANIFEST.in",
+        ".ci",
+        ".github",
+        ".gitignore",
+        ".gitattributes",
+    }
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {path.split("/")[0] for path in listed.split("\n") if path} <= allowed
 
@@ -134,13 +158,17 @@ def test_style(path):
     most = LONG_NOTEBOOKS.get(path.stem, 200)
     assert sum(lines) <= most, f"{sum(lines)} exported lines, above {most}: part it where a second idea begins"
     assert len(shown) >= len(exported), "fewer demo cells than export cells"
-    assert sum(kind == "markdown" for kind, _ in found) >= .8 * len(exported), "little prose"
+    assert sum(kind == "markdown" for kind, _ in found) >= 0.8 * len(exported), "little prose"
     assert re.match(r"# \w+\s+> .", found[0][1]), "starts with a title and one line that says what it is about"
 
 
 # All that is written by hand
-WRITTEN = [*ALL_NOTEBOOKS, ROOT / "robcomp/__init__.py", *sorted((ROOT / "robcomp").glob("_*/*.py")),
-           *sorted((ROOT / "tests").glob("*.py"))]
+WRITTEN = [
+    *ALL_NOTEBOOKS,
+    ROOT / "robcomp/__init__.py",
+    *sorted((ROOT / "robcomp").glob("_*/*.py")),
+    *sorted((ROOT / "tests").glob("*.py")),
+]
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -158,7 +186,8 @@ MANY_PARAMETERS = {
     *"training.fit sweep.sweep corruptions.corrupt".split(),
     # loops that numba compiles: they take arrays and numbers, and no values of ours
     *"""kmeans._lloyd draws._draw frost._frost_kernel kernels.sample snow._snow_kernel
-    spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split()}
+    spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split(),
+}
 
 
 def parameters(path):
@@ -166,7 +195,8 @@ def parameters(path):
     for node in ast.walk(ast.parse(path.read_text())):
         inside = node.body if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else []
         for own in inside:
-            if not isinstance(own, ast.FunctionDef): continue
+            if not isinstance(own, ast.FunctionDef):
+                continue
             name = node.name if own.name == "__init__" else own.name
             given = own.args
             taken = [part.arg for part in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
@@ -184,14 +214,16 @@ def test_experiments_hold_no_code_of_their_own(path):
     found = cells(path)
     assert len(found) <= 15
     for kind, text in found:
-        if kind == "code": assert not re.search(r"^\s*(def|class) |import torch", text, re.M)
+        if kind == "code":
+            assert not re.search(r"^\s*(def|class) |import torch", text, re.M)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "nbs/experiments").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_experiments_write_figures_as_they_are_written_everywhere(path):
     """Rounded to three decimals, the files of small networks all have one size."""
     for kind, text in cells(path):
-        if kind == "code" and '"size_mb", ' in text: assert ".round(" not in text and "written(" in text
+        if kind == "code" and '"size_mb", ' in text:
+            assert ".round(" not in text and "written(" in text
 
 
 # The lowest decade that enters a room of private mechanism
@@ -201,10 +233,14 @@ ROOMS = dict(_text=0, _files=0, _corruptions=10, _compression=20, _packing=30, _
 def imported_files(path):
     """The modules of robcomp that a file imports, as paths inside the package."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom): continue
-        if node.level: start = path.parents[node.level - 1]
-        elif (node.module or "").split(".")[0] == "robcomp": start = ROOT
-        else: continue
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            start = path.parents[node.level - 1]
+        elif (node.module or "").split(".")[0] == "robcomp":
+            start = ROOT
+        else:
+            continue
         place = start.joinpath(*(node.module or "").split("."))
         files = [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]
         yield from (found for found in files if found.exists())
@@ -215,9 +251,11 @@ def imports(module):
     seen, queue = set(), [ROOT / "robcomp" / f"{module}.py"]
     while queue:
         for path in imported_files(queue.pop()):
-            if path in seen: continue
+            if path in seen:
+                continue
             seen.add(path)
-            if path.parent.name.startswith("_"): queue.append(path)
+            if path.parent.name.startswith("_"):
+                queue.append(path)
     inside = {path.relative_to(ROOT / "robcomp").with_suffix("").parts for path in seen}
     return {parts[0] for parts in inside if not parts[-1].startswith("__")}
 
@@ -226,7 +264,8 @@ def test_every_file_of_mechanism_stands_in_a_room_with_a_sentence():
     others = {"__init__.py", "__init__.pyi", "_modidx.py", "__pycache__"}
     private = {path.name for path in (ROOT / "robcomp").iterdir() if path.name.startswith("_")} - others
     assert private == set(ROOMS)
-    for room in ROOMS: assert ast.get_docstring(ast.parse((ROOT / "robcomp" / room / "__init__.py").read_text()))
+    for room in ROOMS:
+        assert ast.get_docstring(ast.parse((ROOT / "robcomp" / room / "__init__.py").read_text()))
 
 
 def test_modules_import_lower_numbers_only():
@@ -266,8 +305,11 @@ def test_analysis_and_display_need_no_torch():
 def test_what_makes_the_table_needs_little():
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
-    names = {re.split(r"[<>=!\[]", word)[0].lower().replace("-", "_")
-             for key in ("requirements", "dev_requirements") for word in settings["DEFAULT"][key].split()}
+    names = {
+        re.split(r"[<>=!\[]", word)[0].lower().replace("-", "_")
+        for key in ("requirements", "dev_requirements")
+        for word in settings["DEFAULT"][key].split()
+    }
     few = {"torch", "torchvision", "numpy", "pandas", "pyarrow", "numba", "scipy"}
     blocked = (names - few) | {"sklearn", "PIL", "IPython"} - {"scikit_learn"}
     import_without(["data", "models", "training", "compress", "evaluate", "sweep"], blocked)

@@ -1,4 +1,5 @@
 """The store and the summary: damage, determinism, and every formula against plain loops."""
+
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from robcomp.uncertainty import resample
 
 
 @pytest.fixture(scope="module")
-def tables(): return example()
+def tables():
+    return example()
 
 
 @pytest.fixture
@@ -31,10 +33,12 @@ def store(tables, tmp_path):
     return tmp_path
 
 
-def only(tables, *keys): return Tables(*(table[table.key.isin(keys)] for table in tables[:2]), tables.deals)
+def only(tables, *keys):
+    return Tables(*(table[table.key.isin(keys)] for table in tables[:2]), tables.deals)
 
 
-def one_line(error): assert "\n" not in str(error.value)
+def one_line(error):
+    assert "\n" not in str(error.value)
 
 
 def test_a_store_gives_back_what_was_filed(tables, store):
@@ -44,8 +48,10 @@ def test_a_store_gives_back_what_was_filed(tables, store):
     expected = tables.trials.set_index("key").loc[keys].reset_index()[list(tables.trials)]
     pd.testing.assert_frame_equal(read.trials, expected)
     for key in keys:
-        pd.testing.assert_frame_equal(read.rows[read.rows.key == key].reset_index(drop=True),
-                                      tables.rows[tables.rows.key == key].reset_index(drop=True))
+        pd.testing.assert_frame_equal(
+            read.rows[read.rows.key == key].reset_index(drop=True),
+            tables.rows[tables.rows.key == key].reset_index(drop=True),
+        )
     assert all(np.array_equal(a, b) for a, b in zip(read.deals.positions, tables.deals.positions))
     pd.testing.assert_frame_equal(summarise(read), summarise(only(join(read, tables), *keys)).reset_index(drop=True))
 
@@ -65,9 +71,11 @@ def test_every_cut_of_a_file_is_noticed(store):
     whole = path.read_bytes()
     for size in [*range(0, len(whole), 397), len(whole) - 1]:
         path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=path.name) as error: read_trial(path)
+        with pytest.raises(ValueError, match=path.name) as error:
+            read_trial(path)
         one_line(error)
-        with pytest.warns(UserWarning, match=path.name): left = collect(store)
+        with pytest.warns(UserWarning, match=path.name):
+            left = collect(store)
         assert path.stem not in finished(store) and path.stem not in set(left.trials.key) and len(left.trials) == 2
 
 
@@ -75,12 +83,16 @@ def test_no_flipped_byte_changes_what_is_read(store):
     path = sorted((store / "trials").glob("*.parquet"))[0]
     whole, (record, rows) = path.read_bytes(), read_trial(path)
     for place in range(0, len(whole), 83):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1:])
-        try: read, table = read_trial(path)
-        except ValueError: continue
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
+        try:
+            read, table = read_trial(path)
+        except ValueError:
+            continue
         assert str(read) == str(record)
-        pd.testing.assert_frame_equal(table[["key", "corruption", "severity", "n", "correct", "bits"]],
-                                      rows[["key", "corruption", "severity", "n", "correct", "bits"]])
+        pd.testing.assert_frame_equal(
+            table[["key", "corruption", "severity", "n", "correct", "bits"]],
+            rows[["key", "corruption", "severity", "n", "correct", "bits"]],
+        )
 
 
 def test_files_that_are_no_trials(store):
@@ -108,12 +120,14 @@ def test_failed_trials(tables, store):
 
 def test_what_is_not_filed(tables, store):
     record, rows = tables.trials.iloc[0].to_dict(), tables.rows[tables.rows.key == tables.trials.key[0]]
-    with pytest.raises(ValueError, match="did you mean 'recipe'"): write_trial(store, dict(record, recip="int8"), rows)
+    with pytest.raises(ValueError, match="did you mean 'recipe'"):
+        write_trial(store, dict(record, recip="int8"), rows)
     with pytest.raises(ValueError, match="bits do not tell of"):
         write_trial(store, record, rows.assign(correct=rows.correct - 1))
     with pytest.raises(ValueError, match="a condition occurs twice"):
         write_trial(store, record, pd.concat([rows, rows]))
-    with pytest.raises(ValueError, match="it has no rows"): write_trial(store, record)
+    with pytest.raises(ValueError, match="it has no rows"):
+        write_trial(store, record)
     with pytest.raises(ValueError, match="a failed trial has no rows"):
         write_trial(store, dict(record, status="failed"), rows)
     with pytest.raises(ValueError, match="lacks n, correct"):
@@ -124,7 +138,7 @@ def test_what_is_not_filed(tables, store):
 
 def test_records_take_mappings_and_gaps(tmp_path, tables):
     rows = tables.rows[tables.rows.key == tables.trials.key[0]]
-    record = dict(key="a" * 16, recipe="dense", protocol=dict(b=1., a=2), size_bytes=None, versions=dict(torch="2"))
+    record = dict(key="a" * 16, recipe="dense", protocol=dict(b=1.0, a=2), size_bytes=None, versions=dict(torch="2"))
     read, _ = read_trial(write_trial(tmp_path, record, rows.drop(columns="key")))
     assert read["protocol"] == '{"a":2,"b":1}' and np.isnan(read["size_bytes"]) and read["status"] == "ok"
 
@@ -132,25 +146,36 @@ def test_records_take_mappings_and_gaps(tmp_path, tables):
 @pytest.mark.parametrize("read", [choose, summarise, explore, resample, pareto], ids=lambda read: read.__name__)
 def test_the_name_of_a_folder_is_no_study(tmp_path, read, tables):
     one_line = r"give tables: {}\('{}'\)$".format
-    with pytest.raises(TypeError, match=one_line("collect", "runs/x")): read("runs/x")
+    with pytest.raises(TypeError, match=one_line("collect", "runs/x")):
+        read("runs/x")
     (tmp_path / "store" / "trials").mkdir(parents=True)
-    with pytest.raises(TypeError, match=one_line("collect", tmp_path / "store")): read(tmp_path)
+    with pytest.raises(TypeError, match=one_line("collect", tmp_path / "store")):
+        read(tmp_path)
     write_tables(tables, tmp_path)
-    with pytest.raises(TypeError, match=one_line("read_tables", tmp_path)): read(str(tmp_path))
+    with pytest.raises(TypeError, match=one_line("read_tables", tmp_path)):
+        read(str(tmp_path))
 
 
 def test_a_folder_that_is_no_store_says_what_reads_it(tmp_path, tables):
-    for part in ("bare", "study/store/trials", "store/plans", "tables"): (tmp_path / part).mkdir(parents=True)
+    for part in ("bare", "study/store/trials", "store/plans", "tables"):
+        (tmp_path / part).mkdir(parents=True)
     write_tables(tables, tmp_path / "tables")
-    for place, said in dict(bare="name the folder that a sweep or a worker filled", tables="are read by read_tables",
-                            study=f"did you mean '{tmp_path / 'study' / 'store'}'?").items():
-        with pytest.raises(ValueError, match="is no store, it has no folder trials") as error: collect(tmp_path / place)
+    for place, said in dict(
+        bare="name the folder that a sweep or a worker filled",
+        tables="are read by read_tables",
+        study=f"did you mean '{tmp_path / 'study' / 'store'}'?",
+    ).items():
+        with pytest.raises(ValueError, match="is no store, it has no folder trials") as error:
+            collect(tmp_path / place)
         assert str(error.value).endswith(said) and "\n" not in str(error.value)
-    for place in ("study/store", "store"): assert not any(map(len, collect(tmp_path / place)))
+    for place in ("study/store", "store"):
+        assert not any(map(len, collect(tmp_path / place)))
     for place in ("study", "study/store"):
-        with pytest.raises(ValueError, match="which collect reads: collect") as error: read_tables(tmp_path / place)
+        with pytest.raises(ValueError, match="which collect reads: collect") as error:
+            read_tables(tmp_path / place)
         assert f"collect('{tmp_path / 'study' / 'store'}')" in str(error.value)
-    with pytest.raises(ValueError, match="trials.parquet is absent"): read_tables(tmp_path / "bare")
+    with pytest.raises(ValueError, match="trials.parquet is absent"):
+        read_tables(tmp_path / "bare")
     write_tables(tables, tmp_path / "study")
     assert len(read_tables(tmp_path / "study").trials) == len(tables.trials)
     with pytest.raises(ValueError, match=r"did you mean .*\? its tables are read by read_tables$"):
@@ -169,23 +194,37 @@ def test_every_measure_by_plain_loops(tables):
     summary = summarise(tables).set_index("key")
     rows = tables.rows.set_index(["key", "corruption", "severity"])
     for key, row in list(summary.iterrows())[::3]:
-        def error(of, name, s): return 1 - rows.correct[of, name, s] / rows.n[of, name, s]
+
+        def error(of, name, s):
+            return 1 - rows.correct[of, name, s] / rows.n[of, name, s]
+
         accuracy = {c: np.mean([1 - error(key, c, s) for s in SEVERITIES]) for c in STANDARD}
         clean = 1 - error(key, "clean", 0)
         ratios, gaps = [], []
         for c in STANDARD:
             own, dense = (sum(error(of, c, s) for s in SEVERITIES) for of in (key, row.reference))
             own_gap, dense_gap = (
-                sum(error(of, c, s) - error(of, "clean", 0) for s in SEVERITIES) for of in (key, row.reference))
-            if dense / 5 >= .01: ratios.append(own / dense)
-            if dense_gap / 5 >= .01: gaps.append(own_gap / dense_gap)
+                sum(error(of, c, s) - error(of, "clean", 0) for s in SEVERITIES) for of in (key, row.reference)
+            )
+            if dense / 5 >= 0.01:
+                ratios.append(own / dense)
+            if dense_gap / 5 >= 0.01:
+                gaps.append(own_gap / dense_gap)
         robust = np.mean(list(accuracy.values()))
         expected = dict(
-            clean=clean, robust=robust, worst=min(accuracy.values()), drop=clean - robust, mce=np.mean(ratios),
-            relative_mce=np.mean(gaps), robust_over_clean=robust / clean,
+            clean=clean,
+            robust=robust,
+            worst=min(accuracy.values()),
+            drop=clean - robust,
+            mce=np.mean(ratios),
+            relative_mce=np.mean(gaps),
+            robust_over_clean=robust / clean,
             robust_over_dense=robust / summary.robust[row.reference],
-            compression_ratio=row.dense_bytes / row.size_bytes, size_mb=row.size_bytes / 1e6,
-            sparsity=1 - row.nonzero / row.params, n_images=3000)
+            compression_ratio=row.dense_bytes / row.size_bytes,
+            size_mb=row.size_bytes / 1e6,
+            sparsity=1 - row.nonzero / row.params,
+            n_images=3000,
+        )
         assert accuracy[row.worst_corruption] == min(accuracy.values())
         np.testing.assert_allclose([row[name] for name in expected], list(expected.values()), atol=1e-12)
 
@@ -231,7 +270,8 @@ def test_outcomes_find_the_image(tables):
     row = tables.rows.query("key == @key and corruption == 'fog' and severity == 3").iloc[0]
     deal = tables.deals.query("corruption == 'fog' and severity == 3").iloc[0]
     bits = np.unpackbits(np.frombuffer(row.bits, np.uint8))
-    for place in (0, 17, 39): assert hits["fog", 3, deal.positions[place], deal.labels[place]] == bits[place]
+    for place in (0, 17, 39):
+        assert hits["fog", 3, deal.positions[place], deal.labels[place]] == bits[place]
     with pytest.raises(ValueError, match="have 2"):
         outcomes(tables._replace(trials=tables.trials.assign(suite=["a"] + ["b"] * 23)), list(tables.trials.key[:2]))
 
@@ -239,8 +279,10 @@ def test_outcomes_find_the_image(tables):
 def test_example_looks_real(tables):
     summary = summarise(tables)
     for name, column in SUMMARY_COLUMNS.items():
-        if name in ("onnx_bytes", "extra_robust", "weights", "error", "note", *LATER_COLUMNS): continue
-        if "control" in name: continue  # the simulated study has no tuned dense network
+        if name in ("onnx_bytes", "extra_robust", "weights", "error", "note", *LATER_COLUMNS):
+            continue
+        if "control" in name:
+            continue  # the simulated study has no tuned dense network
         assert summary[name].notna().all() and (column.dtype != "str" or (summary[name] != "").all()), name
     pd.testing.assert_frame_equal(example().trials, tables.trials)
     assert not summarise(example(seed=1)).clean.equals(summary.clean)
@@ -248,12 +290,18 @@ def test_example_looks_real(tables):
 
 # ---- two things to be held against -----------------------------------------------------------------------------------
 
+
 def test_a_seed_that_tunes_the_same_weights_has_the_dense_network_of_another(tables):
     start = tables.trials[:5].assign(weights="f0", seed=[0, 1, 2, 3, 4], protocol=list("abcde"))
     assert set(references(start)) == {start.key[0]}
     assert list(references(start.assign(weights=""))) == [start.key[0], "", "", "", ""]
     assert list(controls(start.assign(recipe=["dense", "tune1", "int8+tune1", "int8", "tune1"]))) == [
-        start.key[0], start.key[1], "", start.key[0], start.key[4]]
+        start.key[0],
+        start.key[1],
+        "",
+        start.key[0],
+        start.key[4],
+    ]
 
 
 def test_differences_against_dense_and_against_equal_training():
@@ -287,7 +335,8 @@ def test_a_trial_that_is_there_twice_is_one_line(what, call):
     table = getattr(tables, what)
     doubled = tables._replace(**{what: pd.concat([table, table.iloc[:1]], ignore_index=True)})
     match = f"^{table.key[0]}.* is twice in the {what}: join"
-    with pytest.raises(ValueError, match=match) as caught: call(doubled)
+    with pytest.raises(ValueError, match=match) as caught:
+        call(doubled)
     assert "\n" not in str(caught.value)
     assert len(robcomp.summarise(robcomp.join(doubled))) == len(tables.trials)
 
@@ -300,5 +349,7 @@ def test_tables_where_a_summary_is_meant_are_one_line(call):
 
 def test_tables_that_pandas_has_written_again_are_read(tmp_path):
     write_tables(robcomp.example(), tmp_path)
-    for file in tmp_path.glob("*.parquet"): pd.read_parquet(file).to_parquet(file)
-    for one, other in zip(read_tables(tmp_path), robcomp.example()): pd.testing.assert_frame_equal(one, other)
+    for file in tmp_path.glob("*.parquet"):
+        pd.read_parquet(file).to_parquet(file)
+    for one, other in zip(read_tables(tmp_path), robcomp.example()):
+        pd.testing.assert_frame_equal(one, other)

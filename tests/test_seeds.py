@@ -19,38 +19,52 @@ from robcomp.results import MEASURES, accuracies, summarise
 from robcomp.tables import Tables, example, find, join, read_tables
 from robcomp.replicates import by_recipe, seeds_of
 from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, widened
-from robcomp.selection import (optimism, other_studies, own_noise, regrets, simultaneous, true_figure_odds,
-                               true_figures, winners)
+from robcomp.selection import (
+    optimism,
+    other_studies,
+    own_noise,
+    regrets,
+    simultaneous,
+    true_figure_odds,
+    true_figures,
+    winners,
+)
 from robcomp.uncertainty import comparisons, intervals, remeasure, resample
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def three(): return join(*(example(seed=seed) for seed in range(3)))
+def three():
+    return join(*(example(seed=seed) for seed in range(3)))
 
 
 @pytest.fixture(scope="module")
-def table(three): return summarise(three)
+def table(three):
+    return summarise(three)
 
 
 @pytest.fixture(scope="module")
-def draws(three): return resample(three, draws=200)
+def draws(three):
+    return resample(three, draws=200)
 
 
 def one_line(call, match):
-    with pytest.raises(ValueError, match=match) as error: call()
+    with pytest.raises(ValueError, match=match) as error:
+        call()
     assert "\n" not in str(error.value)
 
 
 # ---- means -----------------------------------------------------------------------------------------------------------
+
 
 def test_a_recipe_is_the_mean_of_its_seeds(table):
     recipes = by_recipe(table).set_index(["arch", "recipe"])
     assert len(recipes) == 24 and (recipes.seeds == 3).all() and (recipes.failed == 0).all()
     for (arch, recipe), part in table.groupby(["arch", "recipe"]):
         row = recipes.loc[arch, recipe]
-        for name in ("clean", "robust", "worst", "mce", "size_mb"): assert np.isclose(row[name], part[name].mean())
+        for name in ("clean", "robust", "worst", "mce", "size_mb"):
+            assert np.isclose(row[name], part[name].mean())
         assert row["keys"].split() == list(part.key) and row.key == part.key.iloc[0]
         assert row.reference == recipes.key[arch, "dense"]
         assert np.isclose(row.robust_vs_dense, row.robust - recipes.robust[arch, "dense"])
@@ -59,7 +73,7 @@ def test_a_recipe_is_the_mean_of_its_seeds(table):
 def test_one_seed_stays_as_it_is():
     single = summarise(example())
     assert by_recipe(single)[list(single)].equals(single)
-    assert by_recipe(pd.DataFrame(dict(clean=[.9, .8]))).seeds.tolist() == [1, 1]
+    assert by_recipe(pd.DataFrame(dict(clean=[0.9, 0.8]))).seeds.tolist() == [1, 1]
 
 
 def test_failed_seeds_are_counted(table):
@@ -83,15 +97,22 @@ def test_failed_seeds_are_known_to_the_draws(three):
 
 def test_what_may_not_be_averaged(table):
     peak = table.assign(
-        protocol=[text.replace("0.01", "0.001") if seed else text for text, seed in zip(table.protocol, table.seed)])
+        protocol=[text.replace("0.01", "0.001") if seed else text for text, seed in zip(table.protocol, table.seed)]
+    )
     one_line(lambda: by_recipe(peak), r"mobilenetv2 dense ran under different protocols \(tune_peak 0.01 and 0.001\)")
     one_line(lambda: choose(peak), "different protocols")
-    one_line(lambda: by_recipe(table.assign(suite=table.seed.astype(str))),
-             "saw the images of 3 suites: summarise one suite at a time")
-    one_line(lambda: by_recipe(table.assign(reference=table.reference.where(table.seed != 2, ""))),
-             "with seed 2 has no dense reference and other seeds have")
-    one_line(lambda: by_recipe(table.assign(seed=0, weights=table.seed.astype(str))),
-             "with seed 0 start from different weights")
+    one_line(
+        lambda: by_recipe(table.assign(suite=table.seed.astype(str))),
+        "saw the images of 3 suites: summarise one suite at a time",
+    )
+    one_line(
+        lambda: by_recipe(table.assign(reference=table.reference.where(table.seed != 2, ""))),
+        "with seed 2 has no dense reference and other seeds have",
+    )
+    one_line(
+        lambda: by_recipe(table.assign(seed=0, weights=table.seed.astype(str))),
+        "with seed 0 start from different weights",
+    )
     assert (by_recipe(table.assign(weights=table.seed.astype(str))).seeds == 3).all()
 
 
@@ -102,6 +123,7 @@ def test_a_seed_can_be_opened(table):
 
 # ---- intervals -------------------------------------------------------------------------------------------------------
 
+
 def test_one_seed_has_the_interval_of_its_images():
     drawn = resample(example(), draws=100)
     pd.testing.assert_frame_equal(recipe_intervals(drawn).drop(columns="seeds"), intervals(drawn))
@@ -109,8 +131,10 @@ def test_one_seed_has_the_interval_of_its_images():
     pairs = [("vgg19 int8", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")]
     for measure in ("clean", "robust"):
         found = recipe_comparisons(example(), pairs, measure=measure, draws=drawn)
-        pd.testing.assert_frame_equal(found.drop(columns=["seeds_a", "seeds_b", "seed_variation"]),
-                                      comparisons(example(), pairs, measure=measure, draws=drawn))
+        pd.testing.assert_frame_equal(
+            found.drop(columns=["seeds_a", "seeds_b", "seed_variation"]),
+            comparisons(example(), pairs, measure=measure, draws=drawn),
+        )
         assert not found.seed_variation.any()
 
 
@@ -119,13 +143,15 @@ def test_seeds_without_images_give_students_interval(draws):
     still = draws._replace(values=np.broadcast_to(draws.table[list(MEASURES)].to_numpy(float), draws.values.shape))
     found = recipe_intervals(still).set_index(["key", "measure"])
     part = draws.table.query("arch == 'vgg19' and recipe == 'int8'")
-    row, half = found.loc[(part.key.iloc[0], "robust")], student.ppf(.975, 2) * part.robust.std() / np.sqrt(3)
+    row, half = found.loc[(part.key.iloc[0], "robust")], student.ppf(0.975, 2) * part.robust.std() / np.sqrt(3)
     np.testing.assert_allclose([row.low, row.high], [part.robust.mean() - half, part.robust.mean() + half])
 
 
 def test_too_few_seeds(draws):
-    one_line(lambda: recipe_intervals(resample(example(), draws=20), least=2),
-             "mobilenetv2 dense has 1 seed, asked for are 2: run more or ask for fewer")
+    one_line(
+        lambda: recipe_intervals(resample(example(), draws=20), least=2),
+        "mobilenetv2 dense has 1 seed, asked for are 2: run more or ask for fewer",
+    )
     assert (recipe_intervals(draws, least=3).seeds == 3).all()
     one_line(lambda: recipe_intervals(draws, least=4), "has 3 seeds, asked for are 4")
 
@@ -133,20 +159,23 @@ def test_too_few_seeds(draws):
 def test_recipes_of_two_suites_are_not_compared(three):
     other = example(seed=5)
     other = Tables(other.trials.assign(suite="b", arch="late"), other.rows, other.deals.assign(suite="b"))
-    one_line(lambda: recipe_comparisons(join(three, other), [("vgg19 int8", other.trials.key[0])], draws=20),
-             "only trials of one suite saw the same images")
+    one_line(
+        lambda: recipe_comparisons(join(three, other), [("vgg19 int8", other.trials.key[0])], draws=20),
+        "only trials of one suite saw the same images",
+    )
 
 
 def test_draws_of_recipes_have_the_variance_of_images_and_seeds():
     """Two equal seeds and two far apart: no luck in the first, and in the second the variance of their mean."""
     drawn = resample(join(example(), example(seed=1)), draws=4000)
-    shifted = drawn.table.assign(robust=np.where(drawn.table.seed == 0, .7, .8))
+    shifted = drawn.table.assign(robust=np.where(drawn.table.seed == 0, 0.7, 0.8))
     still = drawn._replace(
-        table=shifted, values=np.broadcast_to(shifted[list(MEASURES)].to_numpy(float), drawn.values.shape))
+        table=shifted, values=np.broadcast_to(shifted[list(MEASURES)].to_numpy(float), drawn.values.shape)
+    )
     spread = recipe_draws(still).column("robust").std(0)
     # standard deviation .0707 over seeds, two of them
     assert np.allclose(spread, 0.1 / np.sqrt(2) / np.sqrt(2), rtol=0.05)
-    assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), .05, rtol=.05)
+    assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), 0.05, rtol=0.05)
     gap = recipe_draws(still).column("robust")
     assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its variation
 
@@ -158,8 +187,8 @@ def test_the_spread_of_seeds(draws):
 
 
 DEAL = simulated.deal(1000, 40)
-LEVELS = strength_of(1 - .09 - .25 * simulated.strengths(DEAL) / simulated.strengths(DEAL).max())
-KINDS = {"dense": Kind(0), "int8": Kind(-.05), "tune1": Kind(-.02, .05, 3), "cluster16+tune1": Kind(.03, .15, 3)}
+LEVELS = strength_of(1 - 0.09 - 0.25 * simulated.strengths(DEAL) / simulated.strengths(DEAL).max())
+KINDS = {"dense": Kind(0), "int8": Kind(-0.05), "tune1": Kind(-0.02, 0.05, 3), "cluster16+tune1": Kind(0.03, 0.15, 3)}
 WORLDS = 120
 
 
@@ -191,7 +220,7 @@ def holds(held):
 
 
 def test_the_tolerance_can_fail():
-    assert holds(np.arange(WORLDS) >= .05 * WORLDS) and not holds(np.arange(WORLDS) >= .17 * WORLDS)
+    assert holds(np.arange(WORLDS) >= 0.05 * WORLDS) and not holds(np.arange(WORLDS) >= 0.17 * WORLDS)
     assert not holds(np.ones(300, bool))
 
 
@@ -230,33 +259,40 @@ def test_a_dense_network_serves_every_seed_that_starts_from_it(worlds):
 
 # ---- selection -------------------------------------------------------------------------------------------------------
 
+
 def test_winners_optimism_and_regret_by_hand():
-    values, point = np.array([[1., 2, 0], [3, 1, 0], [0, 1, 0]]), np.array([1.5, 1., 0])
+    values, point = np.array([[1.0, 2, 0], [3, 1, 0], [0, 1, 0]]), np.array([1.5, 1.0, 0])
     assert list(winners(values)) == [1, 0, 1] and list(winners(values, values > 1.5)) == [1, 0, -1]
     np.testing.assert_allclose(regrets(values), [(1 + 0 + 1) / 3, (0 + 2 + 0) / 3, (2 + 3 + 1) / 3])
     assert list(winners(np.full((2, 3), np.nan))) == [-1, -1]
-    truths, every = np.array([[1.5, 1, 0], [1., 1, 0]]), np.ones(3, bool)
-    assert optimism(point, truths, every) == .25 and optimism(point, truths, np.array([False, True, True])) == 0
+    truths, every = np.array([[1.5, 1, 0], [1.0, 1, 0]]), np.ones(3, bool)
+    assert optimism(point, truths, every) == 0.25 and optimism(point, truths, np.array([False, True, True])) == 0
     assert optimism(point, truths, ~every) == 0 and optimism(point, truths, np.array([True, False, False])) == 0
 
 
 def test_true_figures_by_hand():
     """Two recipes at one unit of luck from one another: the first step of the mixture, and what luck does not touch."""
-    odds = true_figure_odds(np.array([0., 1.]), np.ones(2))
-    near = 1 / (1 + np.exp(-.5))
+    odds = true_figure_odds(np.array([0.0, 1.0]), np.ones(2))
+    near = 1 / (1 + np.exp(-0.5))
     np.testing.assert_allclose(odds, [[near, 1 - near], [1 - near, near]])
-    truths = true_figures(np.array([0., 1., 7., np.nan]), np.array([1., 1., 0., 1.]), draws=4000)
-    assert (truths[:, 2] == 7).all() and np.isnan(truths[:, 3]).all() and abs(truths[:, 0].mean() - (1 - near)) < .03
+    truths = true_figures(np.array([0.0, 1.0, 7.0, np.nan]), np.array([1.0, 1.0, 0.0, 1.0]), draws=4000)
+    assert (truths[:, 2] == 7).all() and np.isnan(truths[:, 3]).all() and abs(truths[:, 0].mean() - (1 - near)) < 0.03
     values = np.random.default_rng(0).standard_normal((4000, 3)) * [1, 1, 0]
-    assert np.allclose(own_noise(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=.03)
+    assert np.allclose(own_noise(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=0.03)
     values[0, 1] = np.nan
     assert own_noise(values)[1] == 0 and own_noise(values)[0] > 0 and (own_noise(values[:, :1]) == 0).all()
 
 
-@pytest.mark.parametrize("name, skill", [
-    ("alike", lambda rng: np.zeros(20)), ("as far as noise", lambda rng: rng.standard_normal(20)),
-    ("far", lambda rng: 3 * rng.standard_normal(20)), ("two ahead", lambda rng: np.r_[20., 20, 9 * rng.random(10)]),
-    ("a long tail", lambda rng: -6 * np.abs(rng.standard_t(2, size=40)))])
+@pytest.mark.parametrize(
+    "name, skill",
+    [
+        ("alike", lambda rng: np.zeros(20)),
+        ("as far as noise", lambda rng: rng.standard_normal(20)),
+        ("far", lambda rng: 3 * rng.standard_normal(20)),
+        ("two ahead", lambda rng: np.r_[20.0, 20, 9 * rng.random(10)]),
+        ("a long tail", lambda rng: -6 * np.abs(rng.standard_t(2, size=40))),
+    ],
+)
 def test_a_winner_wins_again_as_often_as_is_said(name, skill):
     """In 200 simulated studies what is said is within 12 points of the truth, and always nearer to it than resampling
     alone is."""
@@ -273,8 +309,8 @@ def test_a_winner_wins_again_as_often_as_is_said(name, skill):
             [*((winners(one) == point.argmax()).mean() for one in ways), lead, optimism(point, truths, point > -np.inf)]
         )
     truth, alone, said, lead, estimated = np.mean(found, axis=0)
-    assert abs(said - truth) < .12 and abs(said - truth) < abs(alone - truth)
-    assert abs(estimated - lead) < .35 * lead + .1
+    assert abs(said - truth) < 0.12 and abs(said - truth) < abs(alone - truth)
+    assert abs(estimated - lead) < 0.35 * lead + 0.1
 
 
 def test_simultaneous_intervals_hold_all_truths_at_once():
@@ -282,8 +318,8 @@ def test_simultaneous_intervals_hold_all_truths_at_once():
     held, alone = [], []
     for _ in range(count):
         shared, own = rng.standard_normal(), rng.standard_normal(recipes)
-        point = .5 * shared + own
-        values = point + .5 * rng.standard_normal((400, 1)) + rng.standard_normal((400, recipes))
+        point = 0.5 * shared + own
+        values = point + 0.5 * rng.standard_normal((400, 1)) + rng.standard_normal((400, recipes))
         low, high = simultaneous(values, point).T
         held.append(((low <= 0) & (0 <= high)).all())
         alone.append((np.abs(point) <= 1.96 * np.sqrt(1.25)).all())
@@ -292,9 +328,10 @@ def test_simultaneous_intervals_hold_all_truths_at_once():
 
 # ---- choices ---------------------------------------------------------------------------------------------------------
 
+
 def test_the_luckiest_seed_is_not_chosen(table):
     """One seed of a mediocre recipe is the best trial of all; the recipe is not."""
-    lucky = table.assign(robust=np.where((table.recipe == "int4") & (table.seed == 1), .99, table.robust))
+    lucky = table.assign(robust=np.where((table.recipe == "int4") & (table.seed == 1), 0.99, table.robust))
     assert lucky.loc[lucky.robust.idxmax(), "recipe"] == "int4"
     choice = choose(lucky, best="robust")
     assert choice.recipe != "int4" and choice.candidates.groupby(["arch", "recipe"]).size().max() == 1
@@ -330,16 +367,21 @@ def test_probabilities_are_of_recipes(table, draws):
 def test_a_choice_says_what_selection_does(three, draws):
     for study in (three, draws):
         said = str(choose(study, where="size_mb <= 10", best="robust", draws=200))
-        for part in ("On other images and with other seeds (200 resampled studies) it is chosen in ",
-                     "; the expected loss against the best of each study is ",
-                     "is biased by selection, by ", " at once (95 %) is "):
+        for part in (
+            "On other images and with other seeds (200 resampled studies) it is chosen in ",
+            "; the expected loss against the best of each study is ",
+            "is biased by selection, by ",
+            " at once (95 %) is ",
+        ):
             assert part in said
         assert "variation between seeds" not in said
     single = str(choose(example(), best="robust", draws=100))
     assert "On other images (100 resampled studies)" in single and single.endswith(
-        "It has one seed: variation between seeds is left out.")
+        "It has one seed: variation between seeds is left out."
+    )
     assert str(choose(summarise(example()))).endswith(
-        "Whether other images would choose otherwise, choose(tables) says.")
+        "Whether other images would choose otherwise, choose(tables) says."
+    )
     assert choose(three, best="size_mb", draws=50).selection.table.chosen.max() == 1
 
 
@@ -363,20 +405,30 @@ def test_conditions_with_confidence(draws, table):
     share = sure.candidates.set_index("key")["P(robust > 0.8)"]
     values = recipe_draws(draws, tails=True)
     for key, own in share.items():
-        assert np.isclose(own, (values.column("robust")[:, list(values.table.key).index(key)] > .8).mean())
-    one_line(lambda: choose(table, where="P(robust > 0.6) >= 0.95"),
-             r"P\(robust > 0.6\) is asked of resampled studies: choose from the tables")
+        assert np.isclose(own, (values.column("robust")[:, list(values.table.key).index(key)] > 0.8).mean())
+    one_line(
+        lambda: choose(table, where="P(robust > 0.6) >= 0.95"),
+        r"P\(robust > 0.6\) is asked of resampled studies: choose from the tables",
+    )
     assert "P(robust > 0.8) >= 0.95 excludes" in str(sure)
     assert np.isclose(choice_probability(draws, where="P(robust > 0.8) >= 0.95", best="robust").sum(), 1)
 
 
-@pytest.mark.parametrize("text, said", {
-    "P(robust > .6) > 95": "a probability is from 0 to 1: P(robust > .6) > ^95",
-    "P(P(robust > .6) > .5) > .5": "a probability of a probability", "P(robust > .6": "expected )",
-    "P(robst > .6) > .5": "did you mean 'robust'", "P > 1": "unknown column 'P'",
-    "P(robust > .6)": "expected one of <= < >= > == !=", "P(robust > .6) == 'a'": "holds numbers"}.items())
+@pytest.mark.parametrize(
+    "text, said",
+    {
+        "P(robust > .6) > 95": "a probability is from 0 to 1: P(robust > .6) > ^95",
+        "P(P(robust > .6) > .5) > .5": "a probability of a probability",
+        "P(robust > .6": "expected )",
+        "P(robst > .6) > .5": "did you mean 'robust'",
+        "P > 1": "unknown column 'P'",
+        "P(robust > .6)": "expected one of <= < >= > == !=",
+        "P(robust > .6) == 'a'": "holds numbers",
+    }.items(),
+)
 def test_what_is_said_of_bad_probabilities(text, said):
-    with pytest.raises(ValueError) as error: parse_condition(text, dict(robust=True, size_mb=True))
+    with pytest.raises(ValueError) as error:
+        parse_condition(text, dict(robust=True, size_mb=True))
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
@@ -408,21 +460,33 @@ def test_every_verb_says_what_it_leaves_out(table, draws):
     broken = table.assign(works=table.recipe != "int4")
     sentence = "2 recipes do not work (clean accuracy below 90 % of dense): left out"
     drawn = draws._replace(table=draws.table.assign(works=draws.table.recipe != "int4"))
-    for found in (pareto(broken), rank(broken), topsis(broken), stability(broken, draws=20), regret(broken, draws=20),
-                  knee(broken), front_probability(drawn), choice_probability(drawn)):
+    for found in (
+        pareto(broken),
+        rank(broken),
+        topsis(broken),
+        stability(broken, draws=20),
+        regret(broken, draws=20),
+        knee(broken),
+        front_probability(drawn),
+        choice_probability(drawn),
+    ):
         assert found.attrs["left_out"] == sentence
     assert price_of_clean(broken).left_out == left_out(broken) == sentence and left_out(table) == ""
 
 
 # ---- the committed studies -------------------------------------------------------------------------------------------
 
+
 def test_the_column_that_was_asked_for_is_shown():
     paper = read_tables(ROOT / "results/paper")
-    choice = choose(paper,
-                    where="arch == 'vgg19' and dataset == 'cifar10' and compression_ratio >= 6 and latency_s <= 2",
-                    best="energy_j")
+    choice = choose(
+        paper,
+        where="arch == 'vgg19' and dataset == 'cifar10' and compression_ratio >= 6 and latency_s <= 2",
+        best="energy_j",
+    )
     assert {"energy_j", "compression_ratio", "latency_s", "clean"} <= set(
-        choice.table) and choice.row.compression_ratio >= 6
+        choice.table
+    ) and choice.row.compression_ratio >= 6
     assert "energy_j" in choice._repr_html_() and "compression 6." in str(choice) and "latency_s" in str(choice)
     assert str(choice).endswith("Only counts are known: whether other images would choose otherwise cannot be said.")
     assert not choose(paper, best="robust").candidates.duplicated(["dataset", "arch", "configuration"]).any()
@@ -433,8 +497,10 @@ def test_trials_of_other_seeds_join_a_committed_study():
     study = read_tables(ROOT / "results/vgg19-cifar10")
     study = study._replace(trials=study.trials[study.trials.seed == 0])
     first = find(study.trials, "tune1")
-    again = study._replace(trials=study.trials[study.trials.key == first].assign(seed=1, key="f" * 16),
-                           rows=study.rows[study.rows.key == first].assign(key="f" * 16))
+    again = study._replace(
+        trials=study.trials[study.trials.key == first].assign(seed=1, key="f" * 16),
+        rows=study.rows[study.rows.key == first].assign(key="f" * 16),
+    )
     both = join(study, again)
     table = summarise(both)
     assert table.reference.iloc[-1] == find(study.trials, "dense") and np.isfinite(table.mce.iloc[-1])
@@ -449,10 +515,10 @@ def test_intervals_hold_their_level_whatever_the_ratio_of_the_variances(free):
     """Counted over simulated means and variances, beside the coverage that the module computes; 95 % with an error of
     0.3 points."""
     rng = np.random.default_rng(free)
-    for ratio in (.1, 1., 10.):
+    for ratio in (0.1, 1.0, 10.0):
         mean = rng.standard_normal(20_000) * np.sqrt(1 + ratio)
-        reach = widened(np.full(20_000, 1.959964), 1, ratio * rng.chisquare(free, 20_000) / free, free, level=.95)
-        assert .93 <= (np.abs(mean) <= reach).mean() <= .97
+        reach = widened(np.full(20_000, 1.959964), 1, ratio * rng.chisquare(free, 20_000) / free, free, level=0.95)
+        assert 0.93 <= (np.abs(mean) <= reach).mean() <= 0.97
 
 
 def small_world(kinds, number=0):
@@ -461,7 +527,7 @@ def small_world(kinds, number=0):
 
 
 def test_a_recipe_with_one_seed_borrows_and_one_that_is_not_trained_does_not():
-    kinds = {"dense": Kind(0), "int8": Kind(0), "tune1": Kind(0, .2, 3), "tune2": Kind(0, .2)}
+    kinds = {"dense": Kind(0), "int8": Kind(0), "tune1": Kind(0, 0.2, 3), "tune2": Kind(0, 0.2)}
     drawn = resample(small_world(kinds), draws=200)
     table = recipe_draws(drawn).table.set_index("recipe")
     assert list(table.seed_variation) == ["none", "none", "its seeds", "borrowed from 1 recipe with several seeds"]
@@ -473,10 +539,11 @@ def test_a_recipe_with_one_seed_borrows_and_one_that_is_not_trained_does_not():
 
 
 def test_a_recipe_is_the_mean_over_its_seeds_in_a_contrast():
-    kinds = {"dense": Kind(0), "tune1": Kind(0, .2, 3)}
+    kinds = {"dense": Kind(0), "tune1": Kind(0, 0.2, 3)}
     tables = small_world(kinds)
     table = summarise(tables).set_index("key")
     found = contrasts(recipe_profile(tables, draws=20), [("tune1 - dense", "robust")]).iloc[0]
     assert np.isclose(
-        found.value, table.robust[table.recipe == "tune1"].mean() - table.robust[table.recipe == "dense"].item())
+        found.value, table.robust[table.recipe == "tune1"].mean() - table.robust[table.recipe == "dense"].item()
+    )
     assert found.seeds == 3 and found.seed_variation == "its seeds"

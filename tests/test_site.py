@@ -1,4 +1,5 @@
 """The site: its configuration, its finishing step, the README, and whole pages built without Quarto."""
+
 from __future__ import annotations
 
 import ast
@@ -24,12 +25,16 @@ from robcomp.site import SCRIPT, Page, cell_text, finish, finished_page, main, p
 from robcomp.uncertainty import compare
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted(path.relative_to(ROOT / "nbs").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")
-                   if not {"runs", ".ipynb_checkpoints"} & set(path.parts) and not path.name.startswith("_"))
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT / "nbs").as_posix()
+    for path in (ROOT / "nbs").rglob("*.ipynb")
+    if not {"runs", ".ipynb_checkpoints"} & set(path.parts) and not path.name.startswith("_")
+)
 CHROMIUM = Path("/usr/bin/chromium")
 
 
-def config() -> dict: return yaml.safe_load((ROOT / "_quarto.yml").read_text())
+def config() -> dict:
+    return yaml.safe_load((ROOT / "_quarto.yml").read_text())
 
 
 def test_configuration_names_what_exists():
@@ -76,7 +81,8 @@ def outside(line):
     """The nodes of a statement that are not inside a function or class that it defines."""
     yield line
     if not isinstance(line, (ast.FunctionDef, ast.ClassDef)):
-        for child in ast.iter_child_nodes(line): yield from outside(child)
+        for child in ast.iter_child_nodes(line):
+            yield from outside(child)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -84,13 +90,16 @@ def test_cells_with_imports_stand_by_themselves(name):
     """To make the pages nbdev runs the cells that import or export, and no others: they use only their names."""
     cells = json.loads((ROOT / "nbs" / name).read_text())["cells"]
     found = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
-    if "skip_exec: true" in found[0][1]: return
+    if "skip_exec: true" in found[0][1]:
+        return
     known = set(dir(builtins)) | {"display", "get_ipython"}
     for kind, text in found:
-        if kind != "code" or re.search(r"^#\|\s*eval: false", text, re.M) or re.match(r"\s*[%!]", text): continue
+        if kind != "code" or re.search(r"^#\|\s*eval: false", text, re.M) or re.match(r"\s*[%!]", text):
+            continue
         lines, exported = ast.parse(text).body, re.search(r"^#\|\s*export", text, re.M)
         nodes = [node for line in lines for node in ast.walk(line)]
-        if not exported and not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes): continue
+        if not exported and not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes):
+            continue
         known |= bound([node for line in lines for node in outside(line)])
         loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         unknown = ", ".join(sorted(loaded - bound(nodes) - known))
@@ -99,30 +108,32 @@ def test_cells_with_imports_stand_by_themselves(name):
 
 
 RAW = ROOT.parent / "shared" / "quarto"
-ROW = ('<tr><td><code>prune0.5+tune1+int8</code></td>'
-       '<td style="text-align: right;">-0.010 (-0.020 to -0.001)</td></tr>')
+ROW = '<tr><td><code>prune0.5+tune1+int8</code></td><td style="text-align: right;">-0.010 (-0.020 to -0.001)</td></tr>'
 SHAPES = dict(  # as Quarto writes them: a caption without a text, the remains of require.js, tables
     caption='<figure class="figure"><p><img src="front.svg" class="img-fluid figure-img"></p>\n'
-            '<figcaption>Size &amp; a <em>stair</em></figcaption></figure>',
+    "<figcaption>Size &amp; a <em>stair</em></figcaption></figure>",
     require='<head><script src="https://cdn.x/require.min.js" integrity="sha384-x" crossorigin="anonymous">'
-            '</script>\n\n<script type="text/javascript">'
-            "define('jquery', [],function() {return window.jQuery;})</script>\n</head>",
+    '</script>\n\n<script type="text/javascript">'
+    "define('jquery', [],function() {return window.jQuery;})</script>\n</head>",
     check='<div class="code-copy-outer-scaffold"><div class="sourceCode cell-code" id="cb1">'
-          '<pre class="sourceCode python"><code>f(1)\nf(2)\nassert f(1)</code></pre></div>'
-          '<button title="Copy to Clipboard" class="code-copy-button"><i class="bi"></i></button></div>'
-          "<pre><code>robcomp: compiling fog, once on this machine\n"
-          "robcomp: compiling frost, once on this machine\n</code></pre>"
-          '<div class="sourceCode cell-code" id="cb2"><pre class="sourceCode python">'
-          "<code>assert f(1) == 2</code></pre></div>",
+    '<pre class="sourceCode python"><code>f(1)\nf(2)\nassert f(1)</code></pre></div>'
+    '<button title="Copy to Clipboard" class="code-copy-button"><i class="bi"></i></button></div>'
+    "<pre><code>robcomp: compiling fog, once on this machine\n"
+    "robcomp: compiling frost, once on this machine\n</code></pre>"
+    '<div class="sourceCode cell-code" id="cb2"><pre class="sourceCode python">'
+    "<code>assert f(1) == 2</code></pre></div>",
     table='<table class="table"><thead><tr><th>recipe</th><th>robust</th></tr></thead><tbody>\n'
-          + ROW * 20 + "</tbody></table>")
+    + ROW * 20
+    + "</tbody></table>",
+)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_that_quarto_makes(shape):
     page = finished_page(SHAPES[shape])
     assert finished_page(page) == page and "define(" not in page and "cdn.x" not in page and not Page(page).mute
-    if shape == "caption": assert 'alt="Size &amp; a stair"' in page
+    if shape == "caption":
+        assert 'alt="Size &amp; a stair"' in page
     if shape == "check":
         assert page.count('<details class="rc-check">') == 1 and "compiling" not in page
         assert page.index("rc-check") > page.index("f(1)")
@@ -133,8 +144,9 @@ def test_shapes_that_quarto_makes(shape):
 
 
 def test_a_text_that_a_picture_has_is_kept():
-    given = ('<figure><img src="a.svg" alt="mine"><figcaption>other</figcaption></figure>'
-             '<figure><img src="b.svg"></figure>')
+    given = (
+        '<figure><img src="a.svg" alt="mine"><figcaption>other</figcaption></figure><figure><img src="b.svg"></figure>'
+    )
     assert finished_page(given) == given and Page(given).mute == ["b.svg"]
 
 
@@ -155,7 +167,8 @@ def test_a_fault_fails_the_command_and_not_quarto(tmp_path, monkeypatch, capsys)
     (tmp_path / "_docs").mkdir()
     (tmp_path / "_docs" / "a.html").write_text('<a href="gone.html">x</a>')
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="gone.html"): main([])
+    with pytest.raises(SystemExit, match="gone.html"):
+        main([])
     monkeypatch.setenv("QUARTO_PROJECT_OUTPUT_DIR", "_docs")
     main([])
     assert "gone.html" in capsys.readouterr().err and (tmp_path / "_docs" / "a.html").exists()
@@ -170,30 +183,43 @@ def test_a_build_with_a_fault_keeps_its_pages_and_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="gone.html"): main(["build"])
+    with pytest.raises(SystemExit, match="gone.html"):
+        main(["build"])
     assert (tmp_path / "_docs" / "a.html").exists()
 
 
 def test_numbers_keep_their_interval_and_per_cent_and_have_a_minus():
     text = "<p>glass blur -5.0 (-7.6 to -2.4), 99.6 %</p><code>-5 %</code><td>CIFAR-10 1e-5 2026-11-27</td>"
     page = finished_page(text)
-    assert page == ("<p>glass blur \u22125.0 (\u22127.6\u00a0to\u00a0\u22122.4), 99.6\u00a0%</p>"
-                    "<code>-5 %</code><td>CIFAR-10 1e-5 2026-11-27</td>") == finished_page(page)
+    assert (
+        page
+        == (
+            "<p>glass blur \u22125.0 (\u22127.6\u00a0to\u00a0\u22122.4), 99.6\u00a0%</p>"
+            "<code>-5 %</code><td>CIFAR-10 1e-5 2026-11-27</td>"
+        )
+        == finished_page(page)
+    )
 
 
 def test_results_stay_in_their_order_in_the_preview():
     said = lambda text: dict(output_type="display_data", data={"text/markdown": text})
     drawn = lambda text: dict(output_type="display_data", data={"text/html": text})
     cells = plain_cells(code("show()", said("a"), drawn("1"), said("b"), drawn("2")) | dict(metadata={}))
-    shown = [cell["source"] if cell["cell_type"] == "markdown" else
-             [output["data"]["text/html"] for output in cell["outputs"]] for cell in cells]
+    shown = [
+        cell["source"]
+        if cell["cell_type"] == "markdown"
+        else [output["data"]["text/html"] for output in cell["outputs"]]
+        for cell in cells
+    ]
     assert shown == [[], "a", ["1"], "b", ["2"]]
 
 
 def test_answers_move_under_the_title_once():
     answers = '<section class="rc-answers"><ul><li>6 of 9</li></ul></section>'
-    for title in ('<h1>A</h1><div class="description">b</div>',
-                  '<header id="title-block-header"><h1 class="title">A</h1></header>'):
+    for title in (
+        '<h1>A</h1><div class="description">b</div>',
+        '<header id="title-block-header"><h1 class="title">A</h1></header>',
+    ):
         page = finished_page(f"{title}<p>how</p>{answers}<p>end</p>")
         assert page == f"{title}{answers}<p>how</p><p>end</p>" == finished_page(page)
 
@@ -201,10 +227,12 @@ def test_answers_move_under_the_title_once():
 @pytest.mark.parametrize("left, heading", [("", False), ("<p>more</p>", True)])
 def test_a_heading_that_answers_leave_empty_goes_with_them(left, heading):
     answers = '<section class="rc-answers"><ul><li>6 of 9</li></ul></section>'
-    page = finished_page('<nav><ul><li><a href="#in-short" id="toc-in-short">In short</a></li></ul></nav><main>'
-                         '<h1>A</h1><h2 id="how">How</h2><p>so</p><section id="in-short"><h2 class="anchored" '
-                         f'data-anchor-id="in-short">In short</h2>\n<div class="cell">{answers}</div>{left}</section>'
-                         "</main>")
+    page = finished_page(
+        '<nav><ul><li><a href="#in-short" id="toc-in-short">In short</a></li></ul></nav><main>'
+        '<h1>A</h1><h2 id="how">How</h2><p>so</p><section id="in-short"><h2 class="anchored" '
+        f'data-anchor-id="in-short">In short</h2>\n<div class="cell">{answers}</div>{left}</section>'
+        "</main>"
+    )
     assert page.count("In short") == 2 * heading and '<h2 id="how">How</h2><p>so</p>' in page
     assert page.index(answers) < page.index("How") and finished_page(page) == page
 
@@ -220,11 +248,14 @@ def test_a_function_is_shown_with_a_table_of_its_parameters():
 def test_finishing_twice_changes_nothing(tmp_path):
     (tmp_path / "sub").mkdir()
     front, below = tmp_path / "index.html", tmp_path / "sub" / "a.html"
-    front.write_text('<head><script src="https://cdn.x/require.min.js" crossorigin="y"></script>\n'
-                     '<link href="https://fonts.x/a.css" rel="stylesheet">'
-                     '</head><body><a href="sub/a.html">a</a></body>')
-    below.write_text('<body><div class="rc-chart"><img alt="x" src="data:,"></div>'
-                     '<a href="/index.html">home</a></body>')
+    front.write_text(
+        '<head><script src="https://cdn.x/require.min.js" crossorigin="y"></script>\n'
+        '<link href="https://fonts.x/a.css" rel="stylesheet">'
+        '</head><body><a href="sub/a.html">a</a></body>'
+    )
+    below.write_text(
+        '<body><div class="rc-chart"><img alt="x" src="data:,"></div><a href="/index.html">home</a></body>'
+    )
     content = lambda: {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert finish(tmp_path).empty
     first = content()
@@ -233,19 +264,33 @@ def test_finishing_twice_changes_nothing(tmp_path):
     assert finish(tmp_path).empty and first == content()
 
 
-@pytest.mark.parametrize("html, problem", [
-    ('<a href="b.html">', "broken link"), ('<a href="#x">', "no such place"),
-    ('<img src="data:,">', "image without a text"),
-    ('<img alt="a" src="https://x.org/a.png">', "fetched from elsewhere"),
-    ('<script src="//x.org/a.js"></script>', "fetched from elsewhere")])
+@pytest.mark.parametrize(
+    "html, problem",
+    [
+        ('<a href="b.html">', "broken link"),
+        ('<a href="#x">', "no such place"),
+        ('<img src="data:,">', "image without a text"),
+        ('<img alt="a" src="https://x.org/a.png">', "fetched from elsewhere"),
+        ('<script src="//x.org/a.js"></script>', "fetched from elsewhere"),
+    ],
+)
 def test_what_is_wrong_is_found(tmp_path, html, problem):
     (tmp_path / "a.html").write_text(html)
     assert list(site_faults(tmp_path)["problem"]) == [problem]
 
 
-@pytest.mark.parametrize("html", [
-    '<a href="https://x.org">', '<a href="mailto:a@b.c">', '<a href="a.html#p"><p id="p">', '<a href="b%20c/">',
-    '<a href="">', '<a href="/project/a.html">', '<a href="/b%20c/">'])
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a href="https://x.org">',
+        '<a href="mailto:a@b.c">',
+        '<a href="a.html#p"><p id="p">',
+        '<a href="b%20c/">',
+        '<a href="">',
+        '<a href="/project/a.html">',
+        '<a href="/b%20c/">',
+    ],
+)
 def test_what_is_right_passes(tmp_path, html):
     (tmp_path / "a.html").write_text(html)
     (tmp_path / "b c").mkdir()
@@ -253,7 +298,8 @@ def test_what_is_right_passes(tmp_path, html):
     assert site_faults(tmp_path).empty
 
 
-def code(source, *outputs): return dict(cell_type="code", source=source, outputs=list(outputs))
+def code(source, *outputs):
+    return dict(cell_type="code", source=source, outputs=list(outputs))
 
 
 def test_readme_cells():
@@ -281,7 +327,8 @@ def test_readme_check_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "nbs").mkdir()
     (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source=["# a"])])))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="out of step with nbs/index.ipynb: run"): main(["readme", "--check"])
+    with pytest.raises(SystemExit, match="out of step with nbs/index.ipynb: run"):
+        main(["readme", "--check"])
     assert not (tmp_path / "README.md").exists()
     main(["readme"])
     main(["readme", "--check"])
@@ -290,15 +337,18 @@ def test_readme_check_says_what_to_do(tmp_path, monkeypatch):
 
 def test_without_quarto_one_line(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit, match="Quarto is not installed"): main(["build"])
+    with pytest.raises(SystemExit, match="Quarto is not installed"):
+        main(["build"])
 
 
 def repository_copy(folder):
     """A copy of what the site is made from."""
     leave = shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints", "*.partial")
     for name in ("nbs", "robcomp", "results"):
-        if (ROOT / name).exists(): shutil.copytree(ROOT / name, folder / name, ignore=leave)
-    for name in ("settings.ini", "setup.py", "_quarto.yml"): shutil.copyfile(ROOT / name, folder / name)
+        if (ROOT / name).exists():
+            shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    for name in ("settings.ini", "setup.py", "_quarto.yml"):
+        shutil.copyfile(ROOT / name, folder / name)
     return folder
 
 
@@ -321,7 +371,8 @@ def rendered(tmp_path_factory):
 @pytest.fixture(params=["preview", *["quarto"] * bool(shutil.which("quarto"))])
 def site(request):
     """The folder of the site as a reader gets it: plain pages, and those of Quarto where it is installed."""
-    if request.param == "quarto": return request.getfixturevalue("rendered")
+    if request.param == "quarto":
+        return request.getfixturevalue("rendered")
     return request.getfixturevalue("previewed")[0]
 
 
@@ -374,10 +425,12 @@ LOOK_AT = """() => {
 @pytest.fixture(scope="module")
 def chromium():
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-    if not CHROMIUM.exists(): pytest.skip(f"needs {CHROMIUM} (apt-get install chromium)")
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM} (apt-get install chromium)")
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), headless=True,
-                                       args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path=str(CHROMIUM), headless=True, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield browser
         browser.close()
 
@@ -468,7 +521,8 @@ def test_checks_are_folded_and_compilers_are_silent(previewed):
         text = (previewed[0] / f"{name}.html").read_text()
         # the source that makes a message of the compiler may stand on a page, the message itself may not
         assert not re.search(r"robcomp: compiling \w+, once", text)
-        if "/" not in name: assert '<details class="rc-check">' in text
+        if "/" not in name:
+            assert '<details class="rc-check">' in text
 
 
 def test_pages_can_be_made_by_name(previewed, monkeypatch, capsys):
@@ -477,9 +531,11 @@ def test_pages_can_be_made_by_name(previewed, monkeypatch, capsys):
     assert preview(folder, only=["nbs/explore.ipynb"]).empty
     assert {path.name for path, made in before.items() if path.stat().st_mtime_ns != made} == {"explore.html"}
     monkeypatch.chdir(folder)
-    with pytest.raises(SystemExit): main(["preview", "nbs/nothing.ipynb"])
+    with pytest.raises(SystemExit):
+        main(["preview", "nbs/nothing.ipynb"])
     assert "no notebook nbs/nothing.ipynb" in capsys.readouterr().err
-    with pytest.raises(SystemExit): main(["build", "nbs/explore.ipynb"])
+    with pytest.raises(SystemExit):
+        main(["build", "nbs/explore.ipynb"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -491,6 +547,7 @@ def test_the_preview_has_the_widths_of_quarto(previewed, tab, width):
 
 # ---- the explorer of the site ---------------------------------------------------------------------
 
+
 @pytest.fixture
 def explorer(site, tab):
     tab.address = (site / "explore.html").as_uri()
@@ -499,15 +556,24 @@ def explorer(site, tab):
     return tab
 
 
-def answer(tab): return tab.locator(".rcx-answer").inner_text()
-def left(tab): return int(re.search(r"The (\d+) recipes", tab.locator(".rcx-rows summary").inner_text())[1])
-def chosen(tab): return tab.locator(".rcx-answer code").first.inner_text()
+def answer(tab):
+    return tab.locator(".rcx-answer").inner_text()
+
+
+def left(tab):
+    return int(re.search(r"The (\d+) recipes", tab.locator(".rcx-rows summary").inner_text())[1])
+
+
+def chosen(tab):
+    return tab.locator(".rcx-answer code").first.inner_text()
 
 
 def written(tab, where, words):
     """Wait until some words are there."""
-    tab.wait_for_function("([where, words]) => [...document.querySelectorAll(where)].some(node => "
-                          "node.textContent.includes(words))", arg=[where, words])
+    tab.wait_for_function(
+        "([where, words]) => [...document.querySelectorAll(where)].some(node => node.textContent.includes(words))",
+        arg=[where, words],
+    )
 
 
 @pytest.fixture
@@ -516,8 +582,10 @@ def seeds(tab, tmp_path):
     tables = join(*(example(seed=seed) for seed in range(3)))
     trials = tables.trials
     lost = (trials["recipe"] == "int8") & (trials["seed"] == 1)
-    tables = tables._replace(trials=trials.assign(status=trials["status"].mask(lost, "failed")),
-                             rows=tables.rows[~tables.rows["key"].isin(trials["key"][lost])])
+    tables = tables._replace(
+        trials=trials.assign(status=trials["status"].mask(lost, "failed")),
+        rows=tables.rows[~tables.rows["key"].isin(trials["key"][lost])],
+    )
     page = shell("Explorer", "", "", explorer_html(tables, draws=60), head="")
     path = tmp_path / "seeds.html"
     path.write_text(page.replace("</body>", f"<script>{live_script()}</script></body>"), encoding="utf-8")
@@ -544,8 +612,12 @@ def test_the_explorer_has_a_point_a_recipe_and_opens_it_into_its_seeds(seeds):
 def test_failed_seeds_are_counted_in_the_explorer(seeds):
     seeds.locator(".rcx-rows summary").click()
     assert seeds.locator(".rcx-rows th").last.inner_text() == "seeds"
-    counts = dict(zip(seeds.locator(".rcx-rows td code").all_inner_texts(),
-                      seeds.locator(".rcx-rows td:last-child").all_inner_texts()))
+    counts = dict(
+        zip(
+            seeds.locator(".rcx-rows td code").all_inner_texts(),
+            seeds.locator(".rcx-rows td:last-child").all_inner_texts(),
+        )
+    )
     assert counts["int8"] == "2" and counts[chosen(seeds)] == "3"
     seeds.goto(f"{seeds.url.partition('#')[0]}#size_mb=2.1&clean=any&best=robust&brush=2,2.1,0,1")
     seeds.wait_for_function("document.querySelector('.rcx-answer code').textContent === 'int8'")
@@ -569,17 +641,19 @@ def test_the_explorer_starts_with_networks_that_work(explorer):
     table = explorer.locator(".rcx-rows")
     table.locator("summary").click()
     clean = [float(text) for text in table.locator("tbody tr td:nth-child(2)").all_inner_texts()]
-    assert len(clean) == left(explorer) > 5 and min(clean) >= .86
+    assert len(clean) == left(explorer) > 5 and min(clean) >= 0.86
 
 
 def test_a_slider_obeys_the_keyboard_and_excludes(explorer):
     before = left(explorer)
     slider = explorer.locator('input[name="size_mb"]')
     slider.focus()
-    for _ in range(40): explorer.keyboard.press("ArrowLeft")
+    for _ in range(40):
+        explorer.keyboard.press("ArrowLeft")
     assert left(explorer) < before and "by file size" in answer(explorer)
     assert slider.get_attribute("aria-valuetext").endswith("MB") and "size_mb=" in explorer.url
-    for _ in range(200): explorer.keyboard.press("ArrowLeft")
+    for _ in range(200):
+        explorer.keyboard.press("ArrowLeft")
     explorer.locator('input[name="clean"]').press("End")
     assert "No recipe is left." in answer(explorer)
 
@@ -599,7 +673,7 @@ def test_a_brush_narrows_the_choice_and_the_address_brings_it_back(explorer):
     every, box = left(explorer), explorer.locator(".rcx-chart svg.marks").bounding_box()
     explorer.mouse.move(box["x"] + 70, box["y"] + 60)
     explorer.mouse.down()
-    explorer.mouse.move(box["x"] + .35 * box["width"], box["y"] + .7 * box["height"], steps=6)
+    explorer.mouse.move(box["x"] + 0.35 * box["width"], box["y"] + 0.7 * box["height"], steps=6)
     explorer.mouse.up()
     explorer.wait_for_function("location.hash.includes('brush=')")
     few, picked, address = left(explorer), chosen(explorer), explorer.url
@@ -634,7 +708,7 @@ def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
     found = re.search(rf"clean accuracy {number} points \({number} to {number}\)", text)
     said = [float(part) for part in found.groups()]
     row = compare(tables, find(tables.trials, "int4"), find(tables.trials, "dense"), measure="clean", draws=2)
-    assert said == pytest.approx([100 * row[name] for name in ("difference", "low", "high")], abs=.06)
+    assert said == pytest.approx([100 * row[name] for name in ("difference", "low", "high")], abs=0.06)
     back = explorer.locator('select[name="a"]')
     back.select_option("dense")
     explorer.locator('select[name="b"]').select_option("int4")
@@ -651,7 +725,8 @@ def test_published_figures_and_intervals_can_be_shown_and_hidden(explorer):
 
 
 def test_what_is_left_can_be_taken_away_as_csv(explorer, tmp_path):
-    with explorer.expect_download() as download: explorer.locator('button[name="csv"]').click()
+    with explorer.expect_download() as download:
+        explorer.locator('button[name="csv"]').click()
     download.value.save_as(tmp_path / "shown.csv")
     table = pd.read_csv(tmp_path / "shown.csv")
     assert len(table) == left(explorer) and table["label"][0] == chosen(explorer)
@@ -676,6 +751,7 @@ def test_every_control_has_a_name(explorer):
     assert not nameless
     slider = explorer.get_by_label("file at most")
     assert slider.get_attribute("type") == "range" and slider.get_attribute("name") == "size_mb"
+
 
 def test_an_address_from_elsewhere_breaks_nothing(explorer):
     for given in ("network=no&x=none&size_mb=abc", "brush=1,2&best=sin&a=zzz&clean=any", "%%%"):

@@ -1,4 +1,5 @@
 """Ctrl-C and SIGTERM end a sweep, a worker and a command alike: what is finished is kept, and one sentence says so."""
+
 import os
 import signal
 import subprocess
@@ -43,13 +44,20 @@ def hears_an_interrupt():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("number, code, last", [
-    (signal.SIGTERM, 143, "robcomp: "), (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt: ")],
-    ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    "number, code, last",
+    [(signal.SIGTERM, 143, "robcomp: "), (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt: ")],
+    ids=["SIGTERM", "SIGINT"],
+)
 def test_a_script_that_sweeps_ends_with_one_sentence(tmp_path, number, code, last):
     """Of an interrupt, Python shows where it came up: in the script's own line, and in one of ours."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(number=int(number)), str(tmp_path)], cwd=ROOT, text=True,
-                          capture_output=True, env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(number=int(number)), str(tmp_path)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env=os.environ | dict(PYTHONPATH=str(ROOT)),
+    )
     lines = done.stderr.strip().splitlines()
     said = f"interrupted: what is finished is kept in {tmp_path}, and the same call goes on from there"
     assert done.returncode == code and lines[-1] == last + said, done.stderr
@@ -58,7 +66,9 @@ def test_a_script_that_sweeps_ends_with_one_sentence(tmp_path, number, code, las
 
 
 def stopping(number):
-    def stop(*given, **options): os.kill(os.getpid(), number)
+    def stop(*given, **options):
+        os.kill(os.getpid(), number)
+
     return stop
 
 
@@ -79,11 +89,14 @@ def test_whoever_handles_the_signal_already_is_left_alone():
     asked, before = [], signal.signal(signal.SIGTERM, lambda *given: asked.append(given))
     try:
         resumable(stopping(signal.SIGTERM))()
-        with terminable() as ours: assert not ours
-    finally: signal.signal(signal.SIGTERM, before)
+        with terminable() as ours:
+            assert not ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert len(asked) == 1
 
 
 def test_a_call_within_a_command_leaves_the_end_to_it():
     with pytest.raises(Terminated, match="and the same call goes on from there$"):
-        with terminable(): resumable(stopping(signal.SIGTERM))()
+        with terminable():
+            resumable(stopping(signal.SIGTERM))()

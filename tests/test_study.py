@@ -1,4 +1,5 @@
 """The one command, from the outside: a tiny study, its files, its second run, and what it says to mistakes."""
+
 import ast
 import json
 import re
@@ -50,7 +51,8 @@ def test_what_it_leaves(done):
 def test_what_it_prints(done):
     folder, _, first = done
     assert "Front of clean and robust accuracy and size" in first.stdout and "size_mb < 5" in first.stdout
-    for name in ("mobilenetv2.ipynb", "trials.parquet", "summary.csv", "report.html"): assert name in first.stdout
+    for name in ("mobilenetv2.ipynb", "trials.parquet", "summary.csv", "report.html"):
+        assert name in first.stdout
     assert "sweep mobilenetv2 digits" in first.stderr, "no progress was shown"
 
 
@@ -70,24 +72,33 @@ def test_second_run_repeats_nothing(done):
 def test_every_data_set_that_loads_is_a_data_set_of_a_study():
     from robcomp.data import DATASETS
     from robcomp.parameters import VALUES
+
     allowed, words = VALUES["dataset"]
     assert all(allowed(name) and name in words for name in DATASETS) and not allowed("cifar11")
 
 
-@pytest.mark.parametrize("words, said", [
-    (["EPOCH=3"], "unknown parameter 'epoch': did you mean 'epochs'?"),
-    (["ARCH=resnet"], "unknown architecture 'resnet': did you mean 'resnet50'?"),
-    (["epochs"], "'epochs' is not a parameter: write NAME=VALUE"),
-    (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
-    (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
-    (["ARCH=vgg19", "WEIGHTS=absent.safetensors"],
-     "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'"),
-    (["WEIGHTS='{arhc}.safetensors'"], "weights '{arhc}.safetensors': what stands in braces is arch, dataset or seed"),
-    (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
-    (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
-    (["RECIPES=[dense, prune0.5:gradual]"], "write prune0.5:gradual+tune3"),
-    (["DEVICE=cuda0"], "device is cpu, cuda, cuda:1, or nothing"),
-])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["EPOCH=3"], "unknown parameter 'epoch': did you mean 'epochs'?"),
+        (["ARCH=resnet"], "unknown architecture 'resnet': did you mean 'resnet50'?"),
+        (["epochs"], "'epochs' is not a parameter: write NAME=VALUE"),
+        (["SEED=1"], "unknown parameter 'seed': did you mean 'seeds'?"),
+        (["SEEDS=[0, 0]"], "seeds is a list of different whole numbers from 0 on, such as [0, 1, 2], got [0, 0]"),
+        (
+            ["ARCH=vgg19", "WEIGHTS=absent.safetensors"],
+            "weights is auto, a safetensors file that exists, or nothing: train, got 'absent.safetensors'",
+        ),
+        (
+            ["WEIGHTS='{arhc}.safetensors'"],
+            "weights '{arhc}.safetensors': what stands in braces is arch, dataset or seed",
+        ),
+        (["DATASET=cifar11"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifar11'"),
+        (["RECIPES=[prone0.5]", "EPOCHS=1"], "unknown stage 'prone': did you mean 'prune'?"),
+        (["RECIPES=[dense, prune0.5:gradual]"], "write prune0.5:gradual+tune3"),
+        (["DEVICE=cuda0"], "device is cpu, cuda, cuda:1, or nothing"),
+    ],
+)
 def test_mistakes_are_one_line(tmp_path, words, said):
     refused = study(tmp_path, *words)
     assert refused.returncode == 1
@@ -95,17 +106,21 @@ def test_mistakes_are_one_line(tmp_path, words, said):
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("words, said", [
-    (["DATASET=cifr"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifr'"),
-    (["EPOCHS=010"], "epochs is a whole number from 1 on, got '010'"),
-    (["EPOCHS=1:30"], "epochs is a whole number from 1 on, got '1:30'"),
-    (["EPOCHS=1", "epochs=2"], "'epochs=2': epochs stands twice: write it once"),
-    (["RECIPES=[&a [1, 2], *a]"], "a * refers to another value: write it out, or quote it"),
-    (["PARAMETERS=5"], "parameters is the name of a file, got 5"),
-    (["PARAMETERS=twice.yaml"], "twice.yaml: epochs stands twice: write it once"),
-    (["PARAMETERS=octal.yaml"], "epochs is a whole number from 1 on, got '010'"),
-    (["ARCH=own.ipynb", "FOLDER=5"], "folder is the name of a folder, got 5"),
-    (["FOLDER=5"], "folder is the name of a folder, got 5")])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["DATASET=cifr"], "dataset is digits, cifar10, cifar100 or cifar10.1, got 'cifr'"),
+        (["EPOCHS=010"], "epochs is a whole number from 1 on, got '010'"),
+        (["EPOCHS=1:30"], "epochs is a whole number from 1 on, got '1:30'"),
+        (["EPOCHS=1", "epochs=2"], "'epochs=2': epochs stands twice: write it once"),
+        (["RECIPES=[&a [1, 2], *a]"], "a * refers to another value: write it out, or quote it"),
+        (["PARAMETERS=5"], "parameters is the name of a file, got 5"),
+        (["PARAMETERS=twice.yaml"], "twice.yaml: epochs stands twice: write it once"),
+        (["PARAMETERS=octal.yaml"], "epochs is a whole number from 1 on, got '010'"),
+        (["ARCH=own.ipynb", "FOLDER=5"], "folder is the name of a folder, got 5"),
+        (["FOLDER=5"], "folder is the name of a folder, got 5"),
+    ],
+)
 def test_mistakes_are_heard_before_a_kernel_starts(tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("robcomp.study.execute", lambda *_: pytest.fail("a kernel was started"))
@@ -119,6 +134,7 @@ def test_mistakes_are_heard_before_a_kernel_starts(tmp_path, monkeypatch, words,
 
 def test_braces_in_the_name_of_a_folder_are_part_of_it(tmp_path, monkeypatch):
     from robcomp.study import execute
+
     asked = []
     monkeypatch.setattr("papermill.execute_notebook", lambda *names, **_: asked.extend(names))
     notebook = tmp_path / "a{b}.ipynb"
@@ -129,83 +145,115 @@ def test_braces_in_the_name_of_a_folder_are_part_of_it(tmp_path, monkeypatch):
 
 def test_a_number_with_an_exponent_is_one_and_a_day_is_a_text():
     from robcomp.parameters import parameters
-    assert parameters(["PEAK=1e-3", "FOLDER=2026-01-01", "EPOCHS=1_000", "SEEDS=[0, -1]", "WARMUP=.1", "EXTRA=true"]) \
-        == dict(peak=.001, folder="2026-01-01", epochs=1000, seeds=[0, -1], warmup=.1, extra=True)
+
+    assert parameters(
+        ["PEAK=1e-3", "FOLDER=2026-01-01", "EPOCHS=1_000", "SEEDS=[0, -1]", "WARMUP=.1", "EXTRA=true"]
+    ) == dict(peak=0.001, folder="2026-01-01", epochs=1000, seeds=[0, -1], warmup=0.1, extra=True)
 
 
-@pytest.mark.parametrize("given, said", [
-    (dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
-    (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
-    (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"),
-    (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"), (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
-    (dict(where="size_bm < 1"), "size_bm"), (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
-    (dict(frost="/etc"), "frost='/etc': allowed are"),
-    (dict(device="cuda:99"), "device 'cuda:99' is not on this machine")])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (dict(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
+        (dict(EPOCHS=3), "unknown parameter 'EPOCHS': did you mean 'epochs'"),
+        (dict(_epochs=3), "unknown parameter '_epochs': did you mean 'epochs'"),
+        (dict(sizes="nonsense"), "sizes='nonsense' cannot be read"),
+        (dict(recipes=["prone0.5"]), "did you mean 'prune'"),
+        (dict(where="size_bm < 1"), "size_bm"),
+        (dict(frost="nowhere"), "frost is own, imagecorruptions or a folder"),
+        (dict(frost="/etc"), "frost='/etc': allowed are"),
+        (dict(device="cuda:99"), "device 'cuda:99' is not on this machine"),
+    ],
+)
 def test_plain_papermill_stops_at_the_first_cell_in_one_line(tmp_path, given, said):
     """No library's inside is shown, no data are loaded, nothing is trained."""
     import nbformat
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
     from robcomp.parameters import experiment
+
     notebook, out = str(experiment("mobilenetv2")), str(tmp_path / "out.ipynb")
     asked = given | dict(folder=str(tmp_path / "runs"))
     with pytest.raises(PapermillExecutionError) as caught:
         execute_notebook(notebook, out, parameters=asked, progress_bar=False)
     assert said in caught.value.evalue and caught.value.ename == "ParameterError"
     outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
-    error, = [output for output in outputs if output.output_type == "error"]
+    (error,) = [output for output in outputs if output.output_type == "error"]
     assert len(error.traceback) == 1 and "\n" not in error.traceback[0]
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("given, said", [
-    (dict(frost=""), "frost is own, imagecorruptions or a folder of pictures, got ''"),
-    (dict(frost="FOLDER"), "a folder with pictures"),
-    (dict(recipes=["dense", "prune0.5:gradual"]), "write prune0.5:gradual[+]tune3"),
-    (dict(recipes=["cluster4+prune0.5:gradual+tune1"]), "cannot follow cluster4"),
-    (dict(weights="FOLDER"), "weights is auto, a safetensors file that exists"),
-    (dict(weights="FOLDER/notes.txt"), "no whole safetensors file"),
-    (dict(weights="FOLDER/a.pt"), "holds no plain tensors"),
-    (dict(weights="FOLDER/{seed}.safetensors", seeds=[3]), "there is no file"),
-    *[(dict(weights=text), "what stands in braces is arch, dataset or seed")
-      for text in ("{seed:99999999999}", "{seed!r:>9999999999}", "{arch:{seed}}", "{seed.real}", "{", "a}")],
-    *[(dict(device=text), "device is cpu, cuda")
-      for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")],
-    *[(dict(device=text), f"device '{text}' is not on this machine") for text in ("cuda:7", "mps", "xpu:3")],
-    (dict(images="FOLDER"), "make one per class"),
-    (dict(folder="FOLDER/notes.txt/runs"), "folder is the name of a folder"),
-    (dict(folder="FOLDER/read only"), "cannot write in .* [(]Read-only file system[)]"),
-])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (dict(frost=""), "frost is own, imagecorruptions or a folder of pictures, got ''"),
+        (dict(frost="FOLDER"), "a folder with pictures"),
+        (dict(recipes=["dense", "prune0.5:gradual"]), "write prune0.5:gradual[+]tune3"),
+        (dict(recipes=["cluster4+prune0.5:gradual+tune1"]), "cannot follow cluster4"),
+        (dict(weights="FOLDER"), "weights is auto, a safetensors file that exists"),
+        (dict(weights="FOLDER/notes.txt"), "no whole safetensors file"),
+        (dict(weights="FOLDER/a.pt"), "holds no plain tensors"),
+        (dict(weights="FOLDER/{seed}.safetensors", seeds=[3]), "there is no file"),
+        *[
+            (dict(weights=text), "what stands in braces is arch, dataset or seed")
+            for text in ("{seed:99999999999}", "{seed!r:>9999999999}", "{arch:{seed}}", "{seed.real}", "{", "a}")
+        ],
+        *[
+            (dict(device=text), "device is cpu, cuda")
+            for text in ("cuda:", "cuda0", ":0", "cuda:-1", "cuda: 1", "cuda:1000000")
+        ],
+        *[(dict(device=text), f"device '{text}' is not on this machine") for text in ("cuda:7", "mps", "xpu:3")],
+        (dict(images="FOLDER"), "make one per class"),
+        (dict(folder="FOLDER/notes.txt/runs"), "folder is the name of a folder"),
+        (dict(folder="FOLDER/read only"), "cannot write in .* [(]Read-only file system[)]"),
+    ],
+)
 def test_what_this_machine_cannot_run_with_is_one_line(tmp_path, monkeypatch, given, said):
     """The rules hold for every notebook; nothing is left in the folder of a study that does not begin."""
     from robcomp.parameters import ParameterError, check_parameters
+
     (tmp_path / "notes.txt").write_text("frost on the window")
     (tmp_path / "a.pt").write_bytes(b"PK\3\4 and no archive")
     made = Path.mkdir
 
     def mkdir(path, *args, **kwargs):
-        if path.name == "read only": raise OSError(30, "Read-only file system")
+        if path.name == "read only":
+            raise OSError(30, "Read-only file system")
         made(path, *args, **kwargs)
+
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    given = {name: value.replace("FOLDER", str(tmp_path)) if isinstance(value, str) else value
-             for name, value in given.items()}
+    given = {
+        name: value.replace("FOLDER", str(tmp_path)) if isinstance(value, str) else value
+        for name, value in given.items()
+    }
     with pytest.raises(ParameterError, match=said) as error:
         check_parameters(dict(folder=str(tmp_path / "runs")) | given, "a notebook of one's own")
     assert len(str(error.value).splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name, arch, said", [
-    ("network", "own_model", "it is one of baseline, not of own_model; allowed: images, size"),
-    ("network", "mobilenetv2", "did you mean 'arch'?"), ("arch", "baseline", "did you mean 'network'?"),
-    ("images", "vgg19", "it is one of own_model, not of vgg19; allowed"),
-    ("weight_decay", "mobilenetv2", "it is one of baseline, not of mobilenetv2; allowed"),
-    ("weights", "baseline", "it is one of mobilenetv2, resnet50, vgg19, not of baseline; allowed"),
-    ("os", "vgg19", "allowed: arch, dataset"), ("os", "own_model", "allowed: images, size"),
-    ("lr", "resnet50", "did you mean 'peak'?"), ("LR", "own_model", "did you mean 'peak'?"),
-    ("size", "vgg19", "did you mean 'sizes'?"), ("seed", "vgg19", "did you mean 'seeds'?"), ("x", "vgg19", "allowed:")])
+@pytest.mark.parametrize(
+    "name, arch, said",
+    [
+        ("network", "own_model", "it is one of baseline, not of own_model; allowed: images, size"),
+        ("network", "mobilenetv2", "did you mean 'arch'?"),
+        ("arch", "baseline", "did you mean 'network'?"),
+        ("images", "vgg19", "it is one of own_model, not of vgg19; allowed"),
+        ("weight_decay", "mobilenetv2", "it is one of baseline, not of mobilenetv2; allowed"),
+        ("weights", "baseline", "it is one of mobilenetv2, resnet50, vgg19, not of baseline; allowed"),
+        ("os", "vgg19", "allowed: arch, dataset"),
+        ("os", "own_model", "allowed: images, size"),
+        ("lr", "resnet50", "did you mean 'peak'?"),
+        ("LR", "own_model", "did you mean 'peak'?"),
+        ("size", "vgg19", "did you mean 'sizes'?"),
+        ("seed", "vgg19", "did you mean 'seeds'?"),
+        ("x", "vgg19", "allowed:"),
+    ],
+)
 def test_a_name_that_is_no_parameter_gets_no_silly_hint(name, arch, said):
     from robcomp.parameters import checked, experiment
-    with pytest.raises(ValueError) as error: checked({name: 3}, experiment(arch))
+
+    with pytest.raises(ValueError) as error:
+        checked({name: 3}, experiment(arch))
     assert str(error.value).startswith(f"unknown parameter {name!r}: {said}") and "\n" not in str(error.value)
 
 
@@ -214,12 +262,51 @@ def test_every_parameter_of_every_experiment_has_a_rule():
     from robcomp.costs import MACS
     from robcomp.models import ARCHITECTURES
     from robcomp.parameters import EXPERIMENTS, VALUES, ParameterError, check_values, parameter_lines
+
     odd = [
-        None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"), 10**30,
-        "", " ", "x", "a\nb", "a\0b", "a" * 5000, "{", "{0}", "{seed.x}", "{seed[0]}", "{arch!z}", "/",
-        "1*1", "8*1+", "9" * 400 + "*1", "size_mb <", "(",
-        [], [None], [[]], ["int8", 3], ["dense+int8"], [10**30], [True], [0.0],
-        {}, {"a": 1}, (), (1,), object(), b"x"]
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2.5,
+        1e308,
+        float("nan"),
+        float("inf"),
+        10**30,
+        "",
+        " ",
+        "x",
+        "a\nb",
+        "a\0b",
+        "a" * 5000,
+        "{",
+        "{0}",
+        "{seed.x}",
+        "{seed[0]}",
+        "{arch!z}",
+        "/",
+        "1*1",
+        "8*1+",
+        "9" * 400 + "*1",
+        "size_mb <",
+        "(",
+        [],
+        [None],
+        [[]],
+        ["int8", 3],
+        ["dense+int8"],
+        [10**30],
+        [True],
+        [0.0],
+        {},
+        {"a": 1},
+        (),
+        (1,),
+        object(),
+        b"x",
+    ]
     everything = {}
     for path in sorted(EXPERIMENTS.glob("*.ipynb")):
         defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in parameter_lines(path)}
@@ -227,16 +314,19 @@ def test_every_parameter_of_every_experiment_has_a_rule():
         check_values(defaults)
         everything |= defaults
     for name, value in [(name, value) for name in everything for value in odd]:
-        try: check_values(dict(epochs=1) | {name: value})
+        try:
+            check_values(dict(epochs=1) | {name: value})
         except ParameterError as error:
             assert len(str(error).splitlines()) == 1 and len(str(error)) < 1500, (name, value)
-        else: assert type(value) in (int, str, bool, float, list, type(None)), (name, value)
+        else:
+            assert type(value) in (int, str, bool, float, list, type(None)), (name, value)
     assert set(MACS) == set(ARCHITECTURES)
 
 
 def test_data_sets_have_as_many_test_images_as_the_rule_for_conditions_says():
     from robcomp.data import load
     from robcomp.parameters import SIDE, TEST_IMAGES
+
     assert (len(load("digits").test), load("digits").size) == (TEST_IMAGES["digits"], SIDE)
 
 
@@ -246,11 +336,16 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
     In a session that has run it to the end, too."""
     import nbformat
     from robcomp.parameters import ParameterError, check_parameters
-    code = ["import math as MATHS\nfrom math import pi as PI",
-            "%matplotlib inline\nwords = !ls",
-            "Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass"]
-    cells = [nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])),
-             *map(nbformat.v4.new_code_cell, code)]
+
+    code = [
+        "import math as MATHS\nfrom math import pi as PI",
+        "%matplotlib inline\nwords = !ls",
+        "Own, (two, *more) = 1, (2, 3)\nfor n in 1, 2: last = n\ndef known(): pass",
+    ]
+    cells = [
+        nbformat.v4.new_code_cell("epochs = 3", metadata=dict(tags=["parameters"])),
+        *map(nbformat.v4.new_code_cell, code),
+    ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
     made = dict(epochs=3, PI=3.1, MATHS=None, words=["a"], Own=1, two=2, more=[3], n=2, last=2)
     history = dict(_=1, __=2, _12="x", _i=" ", _i3="y", _ih=["epochs = 3"], _oh={}, _dh=[], In=[], Out={})
@@ -268,14 +363,26 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
 def test_a_name_of_a_megabyte_is_cut_where_it_is_said():
     from robcomp._text.columns import unknown_column
     from robcomp._text.suggest import unknown, unknown_parameter
+
     for say in (lambda name, allowed: unknown("stage", name, allowed), unknown_column, unknown_parameter):
         assert len(say("a" * 10**6, ["epochs", "batch"])) < 200
 
 
-@pytest.mark.parametrize("text", [
-    "", "{}", "[]", "7", '{"cells": 3}', '{"cells": [3]}',
-    '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}', "[" * 100_000, "\xff",
-    '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "7",
+        '{"cells": 3}',
+        '{"cells": [3]}',
+        '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
+        "[" * 100_000,
+        "\xff",
+        '{"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = "}]}',
+    ],
+)
 def test_a_notebook_that_cannot_be_read_is_one_line(tmp_path, text):
     (tmp_path / "mine.ipynb").write_text(text, encoding="latin1")
     refused = CliRunner().invoke(main, [f"ARCH={tmp_path / 'mine.ipynb'}", "EPOCHS=1", f"FOLDER={tmp_path / 'runs'}"])
@@ -298,6 +405,7 @@ def test_seeds_are_trials_of_one_recipe(tmp_path):
 
 def test_a_parameter_file_names_its_network():
     from robcomp.parameters import EXPERIMENTS, ParameterError, check_parameters, checked, experiment, with_file
+
     files = sorted((EXPERIMENTS / "parameters").glob("*.yaml"))
     for path in files:
         given = with_file(dict(parameters=path.stem))
@@ -312,8 +420,10 @@ def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
     from robcomp.many import read_parameters
     from robcomp.plan import Plan, cell_weights
     from robcomp.parameters import EXPERIMENTS
+
     for path in (EXPERIMENTS / "parameters").glob("*.yaml"):
-        if path.stem.startswith("baseline"): continue
+        if path.stem.startswith("baseline"):
+            continue
         plan = Plan(read_parameters(path.stem))
         arch, dataset = plan.cells[0]["arch"].replace("_", "-"), plan.cells[0]["dataset"]
         assert re.fullmatch(rf"{arch}-{dataset}(-seeds|-all|-peak0\.\d+)?", path.stem)
@@ -324,6 +434,7 @@ def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
 def test_the_network_that_comes_with_robcomp_is_the_one_of_the_committed_tables():
     from robcomp._files.shipped import starting_weights
     from robcomp.models import weights_sha256
+
     trials = pd.read_parquet(ROOT / "results" / "mobilenetv2-cifar10" / "trials.parquet")
     file = starting_weights("auto", arch="mobilenetv2", dataset="cifar10")
     assert file.stat().st_size < 5e6 and set(trials.weights) == {weights_sha256(file)}
@@ -332,13 +443,25 @@ def test_the_network_that_comes_with_robcomp_is_the_one_of_the_committed_tables(
 def test_a_network_of_ones_own_starts_alike_when_its_page_is_run_again():
     """So that an interrupted training goes on from its checkpoint, which belongs to the weights it began with."""
     cells = json.loads((ROOT / "nbs" / "experiments" / "own_model.ipynb").read_text())["cells"]
-    code, = (text for text in ("".join(cell["source"]) for cell in cells) if "checkpoint=" in text)
+    (code,) = (text for text in ("".join(cell["source"]) for cell in cells) if "checkpoint=" in text)
     starts = []
     for _ in range(2):
         data = load("digits")
-        names = dict(manual_seed=torch.manual_seed, resnet18=resnet18, data=data, seed=3, epochs=1, peak=.1,
-                     batch=8, folder="", device="", model_from=model_from, contract_of=contract_of, Training=Training,
-                     fit=lambda network, *_, **__: starts.append(weights_sha256(network)) or pd.DataFrame())
+        names = dict(
+            manual_seed=torch.manual_seed,
+            resnet18=resnet18,
+            data=data,
+            seed=3,
+            epochs=1,
+            peak=0.1,
+            batch=8,
+            folder="",
+            device="",
+            model_from=model_from,
+            contract_of=contract_of,
+            Training=Training,
+            fit=lambda network, *_, **__: starts.append(weights_sha256(network)) or pd.DataFrame(),
+        )
         exec(code, names)
     assert starts[0] == starts[1]
 
@@ -347,6 +470,7 @@ def test_a_corruption_in_the_place_of_a_column_is_told_where_it_is_found():
     from robcomp.choice import choose
     from robcomp.results import summarise
     from robcomp.tables import example
+
     for given in (dict(best="fog"), dict(where="jpeg_compression > 0.5")):
         with pytest.raises(ValueError, match=r"is a corruption and no column.*by_condition\(tables\)"):
             choose(summarise(example()), **given)

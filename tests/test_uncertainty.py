@@ -1,4 +1,5 @@
 """Resampled studies: the unit is the image, draws are paired, and nothing depends on how they are computed."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,21 +14,24 @@ from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar
 
 
 @pytest.fixture(scope="module")
-def tables(): return example()
+def tables():
+    return example()
 
 
 @pytest.fixture(scope="module")
-def draws(tables): return resample(tables, draws=250)
+def draws(tables):
+    return resample(tables, draws=250)
 
 
-def only(tables, keys): return Tables(*(table[table.key.isin(keys)] for table in tables[:2]), tables.deals)
+def only(tables, keys):
+    return Tables(*(table[table.key.isin(keys)] for table in tables[:2]), tables.deals)
 
 
 def study_of(hits, *, per=40, images=1000, key="a" * 16, recipe="dense"):
     """Tables of one trial with the given outcomes, one array a condition."""
     deal = _example.deal(images, per)
     uniform = [1.5 - right.astype(float) for right in hits]
-    rows = frame(_example.rows_of(key, deal, [np.ones(len(right)) * .99 for right in hits], uniform), ROW_COLUMNS)
+    rows = frame(_example.rows_of(key, deal, [np.ones(len(right)) * 0.99 for right in hits], uniform), ROW_COLUMNS)
     trials = example().trials.head(1).assign(key=key, recipe=recipe, suite=deal.suite[0])
     return Tables(trials, rows, deal)
 
@@ -39,7 +43,8 @@ def test_a_resampled_study_is_the_study_on_drawn_images(tables, draws):
     weight = times[hits.index.get_level_values("number")]
     weighted = hits.mul(weight, axis=0).groupby(["corruption", "severity"], observed=True).sum()
     accuracy = weighted.div(
-        pd.Series(weight, hits.index).groupby(["corruption", "severity"], observed=True).sum(), axis=0)
+        pd.Series(weight, hits.index).groupby(["corruption", "severity"], observed=True).sum(), axis=0
+    )
     robust = accuracy.drop("clean").groupby("corruption", observed=True).mean()
     np.testing.assert_allclose(draws.column("clean")[7, :3], accuracy.loc["clean"].iloc[0], atol=1e-6)
     np.testing.assert_allclose(draws.column("robust")[7, :3], robust.mean(), atol=1e-6)
@@ -64,45 +69,48 @@ def test_trials_of_several_suites_share_their_images(tables):
 
 def test_an_image_moves_with_all_its_conditions():
     """The same images right or wrong everywhere: the mean over 75 conditions is no surer than one of them."""
-    right = np.random.default_rng(0).random(1000) < .7
+    right = np.random.default_rng(0).random(1000) < 0.7
     deal = _example.deal(1000, 1000)
     together = resample(study_of([right[numbers] for numbers in deal.positions], per=1000), draws=400)
     spread = together.column("robust").std()
-    assert abs(spread / np.sqrt(.7 * .3 / 1000) - 1) < .15 and np.allclose(together.column("drop"), 0, atol=1e-5)
+    assert abs(spread / np.sqrt(0.7 * 0.3 / 1000) - 1) < 0.15 and np.allclose(together.column("drop"), 0, atol=1e-5)
     apart = resample(study_of([right[numbers] for numbers in _example.deal(1000, 40).positions]), draws=400)
-    assert abs(apart.column("robust").std() / np.sqrt(.7 * .3 / 1000) - 1) < .3
+    assert abs(apart.column("robust").std() / np.sqrt(0.7 * 0.3 / 1000) - 1) < 0.3
 
 
 def test_standard_errors_of_dealt_cells():
     deal, rng = _example.deal(3000, 40), np.random.default_rng(1)
-    drawn = resample(study_of([rng.random(len(numbers)) < .8 for numbers in deal.positions], images=3000), draws=600)
-    assert abs(drawn.column("robust").std() / np.sqrt(.8 * .2 / 3000) - 1) < .12
+    drawn = resample(study_of([rng.random(len(numbers)) < 0.8 for numbers in deal.positions], images=3000), draws=600)
+    assert abs(drawn.column("robust").std() / np.sqrt(0.8 * 0.2 / 3000) - 1) < 0.12
 
 
 def test_few_images_a_condition():
     deal, rng = _example.deal(60, 2), np.random.default_rng(2)
     drawn = resample(
-        study_of([rng.random(len(numbers)) < 0.8 for numbers in deal.positions], per=2, images=60), draws=200)
+        study_of([rng.random(len(numbers)) < 0.8 for numbers in deal.positions], per=2, images=60), draws=200
+    )
     assert np.isfinite(drawn.column("robust")).all() and np.isfinite(drawn.column("worst")).all()
 
 
 def test_intervals(tables, draws):
-    wide, narrow = intervals(draws, level=.99), intervals(draws, level=.8)
+    wide, narrow = intervals(draws, level=0.99), intervals(draws, level=0.8)
     assert ((wide.high - wide.low) >= (narrow.high - narrow.low)).all()
     pd.testing.assert_frame_equal(intervals(tables, draws=250), intervals(draws))
     summary = summarise(tables).set_index("key")
     sample = intervals(draws).set_index(["key", "measure"]).value
     for key in summary.index[:3]:
-        for measure in ("clean", "worst", "mce"): assert sample[key, measure] == summary.loc[key, measure]
+        for measure in ("clean", "worst", "mce"):
+            assert sample[key, measure] == summary.loc[key, measure]
     for level in (0, 1, 95):
-        with pytest.raises(ValueError, match="level is a share between 0 and 1"): intervals(draws, level=level)
+        with pytest.raises(ValueError, match="level is a share between 0 and 1"):
+            intervals(draws, level=level)
 
 
 def test_a_perfect_network_still_has_an_interval():
     deal = _example.deal(300, 40)
     perfect = study_of([np.ones(len(numbers), bool) for numbers in deal.positions], images=300)
     clean = intervals(perfect, draws=50).set_index("measure").loc["clean"]
-    assert clean.value == clean.high == 1 and .98 < clean.low < .99
+    assert clean.value == clean.high == 1 and 0.98 < clean.low < 0.99
     assert "mce leaves out" in summarise(perfect).note[0] and np.isnan(summarise(perfect).mce[0])
 
 
@@ -111,7 +119,8 @@ def test_failed_trials_are_left_out(tables):
     trials = tables.trials.assign(status=["failed" if one == key else "ok" for one in tables.trials.key])
     drawn = resample(tables._replace(trials=trials, rows=tables.rows[tables.rows.key != key]), draws=50)
     assert key not in set(drawn.table.key) and drawn.values.shape[1] == 23
-    with pytest.raises(ValueError, match="no trial"): compare(tables._replace(trials=trials), key, tables.trials.key[0])
+    with pytest.raises(ValueError, match="no trial"):
+        compare(tables._replace(trials=trials), key, tables.trials.key[0])
 
 
 def test_no_reference_no_relative_measures(tables):
@@ -133,8 +142,9 @@ def test_verdicts(tables, draws):
     alone = compare(tables, "vgg19 int4", "vgg19 dense", draws=250)
     assert np.isclose(alone.low, forth.low, atol=1e-6) and np.isclose(alone.high, forth.high, atol=1e-6)
     clean = comparisons(
-        tables, [("vgg19 dense", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")], measure="clean", draws=50)
-    assert clean.p[0] == 1 and clean.low[0] < 0 < clean.high[0] and clean.p[1] < .05
+        tables, [("vgg19 dense", "vgg19 dense"), ("vgg19 int4", "vgg19 dense")], measure="clean", draws=50
+    )
+    assert clean.p[0] == 1 and clean.low[0] < 0 < clean.high[0] and clean.p[1] < 0.05
     assert comparisons(tables, [], draws=draws).empty
 
 
@@ -148,7 +158,7 @@ def test_comparisons_need_the_same_images(tables):
 def test_mcnemar_against_scipy():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        a, b = rng.random((2, 60)) < .8
+        a, b = rng.random((2, 60)) < 0.8
         only_a, only_b = (a & ~b).sum(), (b & ~a).sum()
         assert mcnemar(a, b) == binomtest(int(only_a), int(only_a + only_b)).pvalue
 
@@ -156,14 +166,17 @@ def test_mcnemar_against_scipy():
 def test_newcombe_against_the_published_table():
     """Newcombe 1998, table II, method 10: 36, 12, 2, 0 gives 0.0569 to 0.3404 and 36, 14, 0, 0 gives 0.1528 to
     0.4167."""
-    for (both, only_a, only_b, neither), expected in {(36, 12, 2, 0): (0.0569, 0.3404),
-                                                      (36, 14, 0, 0): (0.1528, 0.4167)}.items():
+    for (both, only_a, only_b, neither), expected in {
+        (36, 12, 2, 0): (0.0569, 0.3404),
+        (36, 14, 0, 0): (0.1528, 0.4167),
+    }.items():
         a = np.repeat([True, True, False, False], [both, only_a, only_b, neither])
         b = np.repeat([True, False, True, False], [both, only_a, only_b, neither])
         np.testing.assert_allclose(newcombe(a, b), expected, atol=6e-5)
 
 
-def test_measures_are_in_the_summary(tables): assert set(MEASURES) <= set(summarise(tables))
+def test_measures_are_in_the_summary(tables):
+    assert set(MEASURES) <= set(summarise(tables))
 
 
 def test_draws_of_other_trials_are_refused(tables, draws):

@@ -43,8 +43,10 @@ def stored(x):
 def glass_blur(x, row, severity):
     size, (sigma, reach, rounds) = (
         len(x),
-        {32: [(0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)],
-         224: [(0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)]}[len(x)][severity - 1],
+        {
+            32: [(0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)],
+            224: [(0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)],
+        }[len(x)][severity - 1],
     )
     x = stored(gaussian_filter(x / 255.0, (sigma, sigma, 0), mode="nearest"))
     offsets = iter(np.floor(row * 2 * reach).astype(int) - reach)
@@ -57,8 +59,10 @@ def glass_blur(x, row, severity):
 
 
 def fog(x, row, severity):
-    amount, decay = {32: [(0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)],
-                     224: [(1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)]}[len(x)][severity - 1]
+    amount, decay = {
+        32: [(0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)],
+        224: [(1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)],
+    }[len(x)][severity - 1]
     side = {32: 32, 224: 256}[len(x)]
     height, noise, wibble, step = {(0, 0): 0.0}, iter(row), 100.0, side
     at = lambda y, column: height[y % side, column % side]
@@ -90,8 +94,10 @@ def streak(x, radius, sigma, degrees):
 
 
 def motion_blur(x, row, severity):
-    radius, sigma = {32: [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)],
-                     224: [(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)]}[len(x)][severity - 1]
+    radius, sigma = {
+        32: [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)],
+        224: [(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)],
+    }[len(x)][severity - 1]
     return streak(x, radius, sigma, -45 + 90 * row[0]).astype(np.uint8)
 
 
@@ -99,10 +105,20 @@ def snow(x, row, severity, constants=()):
     mean, deviation, factor, threshold, radius, sigma, colour = (
         constants
         or {
-            32: [(0.1, 0.2, 1, 0.6, 8, 3, 0.95), (0.1, 0.2, 1, 0.5, 10, 4, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-                 (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8)],
-            224: [(0.1, 0.3, 3, 0.5, 10, 4, 0.8), (0.2, 0.3, 2, 0.5, 12, 4, 0.7), (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-                  (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65), (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55)],
+            32: [
+                (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+                (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+                (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+                (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+                (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+            ],
+            224: [
+                (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+                (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+                (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+                (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+                (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+            ],
         }[len(x)][severity - 1]
     )
     size = len(x)
@@ -122,8 +138,10 @@ def snow(x, row, severity, constants=()):
 
 
 def frost(x, row, severity, pictures):
-    kept, added = {32: [(1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)],
-                   224: [(1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)]}[len(x)][severity - 1]
+    kept, added = {
+        32: [(1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)],
+        224: [(1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)],
+    }[len(x)][severity - 1]
     size = len(x)
     picture = pictures[int(row[0] * len(pictures))]
     top, left = int(row[1] * (picture.shape[0] - size)), int(row[2] * (picture.shape[1] - size))
@@ -194,7 +212,8 @@ def chamfer(edge):
         reached = far.copy()
         for y, x in steps:
             reached[2:end, 2:end] = np.minimum(
-                reached[2:end, 2:end], far[2 + y : end + y, 2 + x : end + x] + cost[y * y + x * x])
+                reached[2:end, 2:end], far[2 + y : end + y, 2 + x : end + x] + cost[y * y + x * x]
+            )
         if (reached == far).all():
             return far[2:end, 2:end]
         far = reached
@@ -202,10 +221,20 @@ def chamfer(edge):
 
 def spatter(x, row, severity):
     mean, deviation, sigma, threshold, last = {
-        32: [(0.62, 0.1, 0.7, 0.7, 0.5), (0.65, 0.1, 0.8, 0.7, 0.5), (0.65, 0.3, 1, 0.69, 0.5),
-             (0.65, 0.1, 0.7, 0.69, 0.6), (0.65, 0.1, 0.5, 0.68, 0.6)],
-        224: [(0.65, 0.3, 4, 0.69, 0.6), (0.65, 0.3, 3, 0.68, 0.6), (0.65, 0.3, 2, 0.68, 0.5),
-              (0.65, 0.3, 1, 0.65, 1.5), (0.67, 0.4, 1, 0.65, 1.5)],
+        32: [
+            (0.62, 0.1, 0.7, 0.7, 0.5),
+            (0.65, 0.1, 0.8, 0.7, 0.5),
+            (0.65, 0.3, 1, 0.69, 0.5),
+            (0.65, 0.1, 0.7, 0.69, 0.6),
+            (0.65, 0.1, 0.5, 0.68, 0.6),
+        ],
+        224: [
+            (0.65, 0.3, 4, 0.69, 0.6),
+            (0.65, 0.3, 3, 0.68, 0.6),
+            (0.65, 0.3, 2, 0.68, 0.5),
+            (0.65, 0.3, 1, 0.65, 1.5),
+            (0.67, 0.4, 1, 0.65, 1.5),
+        ],
     }[len(x)][severity - 1]
     x = x.astype(float32) / float32(255)
     liquid = gaussian_filter((mean + deviation * row).reshape(x.shape[:2]), sigma, mode="nearest")
@@ -305,7 +334,8 @@ def test_draws_keep_their_meaning():
     assert draws.word(0, 1, 1, 0, 0) == 4814374541660462225
     assert draws.word(5, 8, 3, 99, 1023) == 18124829729016779335
     np.testing.assert_array_equal(
-        draws.uniforms(3, "fog", 2, np.array([4]), 9, start=1), draws.uniforms(3, "fog", 2, np.array([4]), 10)[:, 1:])
+        draws.uniforms(3, "fog", 2, np.array([4]), 9, start=1), draws.uniforms(3, "fog", 2, np.array([4]), 10)[:, 1:]
+    )
     assert draws.normals(3, "snow", 2, np.array([4]), 1)[0, 0] == draws.normal(3, draws.CORRUPTION["snow"], 2, 4, 0)
 
 
@@ -334,8 +364,11 @@ def test_flakes_of_other_sizes_are_those_of_scipy(size, severity):
     first, near, far = _snow._zoomed(size, factor)
     assert first.min() >= 0 and first.max() < size - 1 and len(first) == size
     lines = near[:, None] * flakes[first] + far[:, None] * flakes[first + 1]
-    np.testing.assert_allclose(near * lines[:, first] + far * lines[:, first + 1],
-                               wanted[start : start + size, start : start + size], atol=1e-12)
+    np.testing.assert_allclose(
+        near * lines[:, first] + far * lines[:, first + 1],
+        wanted[start : start + size, start : start + size],
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("size", [8, 16, 24, 28, 31])
@@ -343,16 +376,22 @@ def test_flakes_of_other_sizes_are_those_of_scipy(size, severity):
 def test_snow_on_small_pictures(size, severity):
     """The arithmetic in plain NumPy and SciPy, constants in pixels times size / 32, no flake smaller than a pixel."""
     rng = np.random.default_rng(severity)
-    image, row = (rng.integers(0, 256, (size, size, 3)).astype(np.uint8),
-                  np.append(rng.standard_normal(size**2), rng.random()))
+    image, row = (
+        rng.integers(0, 256, (size, size, 3)).astype(np.uint8),
+        np.append(rng.standard_normal(size**2), rng.random()),
+    )
     mean, deviation, factor, threshold, radius, sigma, colour = _snow._SNOW["cifar"][severity - 1]
     wanted = snow(
-        image, row, severity,
-        (mean, deviation, max(factor * size / 32, 1), threshold, radius * size / 32, sigma * size / 32, colour))
+        image,
+        row,
+        severity,
+        (mean, deviation, max(factor * size / 32, 1), threshold, radius * size / 32, sigma * size / 32, colour),
+    )
     made = _snow._snow(image[None], row[None], severity)[0]
     np.testing.assert_array_equal(made, wanted)
     assert (made == _snow._snow(image[None].repeat(3, 0), row[None].repeat(3, 0), severity)).all(), (
-        "something outside the picture was read")
+        "something outside the picture was read"
+    )
 
 
 @pytest.mark.parametrize("size", [8, 16, 31, 48, 64])
@@ -402,7 +441,8 @@ def test_frost_pictures_that_are_none(tmp_path):
     """A pipe is not waited for, and whatever a decoder raises is one line."""
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "b.png").mkdir()
-    with pytest.raises(ValueError, match="a folder with pictures"): _frost.pictures(str(tmp_path), 32)
+    with pytest.raises(ValueError, match="a folder with pictures"):
+        _frost.pictures(str(tmp_path), 32)
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     with pytest.raises(ValueError, match="c.png cannot be read .*: mend it or take it out$") as error:
         _frost.pictures(str(tmp_path), 32)

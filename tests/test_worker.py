@@ -1,4 +1,5 @@
 """Which packages a compute worker imports: the list of the page, proved by a sweep without all others."""
+
 import configparser
 import re
 import subprocess
@@ -28,8 +29,12 @@ def test_a_sweep_runs_with_the_packages_of_a_worker_alone():
         if {name.lower().replace("_", "-") for name in found} & {name.replace("_", "-") for name in others}
     ]
     assert {"jupyterlab", "altair", "ipywidgets", "papermill", "sklearn", "nbdev"} <= {*blocked}
-    done = subprocess.run([sys.executable, "-m", "tests.worker", *blocked, "IPython", "matplotlib"], cwd=ROOT,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.worker", *blocked, "IPython", "matplotlib"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert {*done.stdout.split()} & named == {*WORKER}
 

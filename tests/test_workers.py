@@ -1,4 +1,5 @@
 """Workers that come, go and are killed: nothing is done twice to its end, nothing is lost, the table is the same."""
+
 import json
 import os
 import pickle
@@ -38,18 +39,25 @@ class ClaimProtocol(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.folder, self.time, self.dead, self.born = tempfile.TemporaryDirectory(), 0., set(), 4
+        self.folder, self.time, self.dead, self.born = tempfile.TemporaryDirectory(), 0.0, set(), 4
         self.written, self.finished = {}, {}
         self.workers = {n: self.worker(n) for n in range(4)}
 
-    def teardown(self): self.folder.cleanup()
+    def teardown(self):
+        self.folder.cleanup()
 
     def worker(self, number):
         """Odd ones cannot be asked whether they live: they are on another machine."""
-        made = Claims(self.folder.name, owner=Owner("here" if number % 2 == 0 else "there", number), patience=10,
-                      now=lambda: self.time, ended=lambda owner: owner.host == "here" and owner.pid in self.dead)
+        made = Claims(
+            self.folder.name,
+            owner=Owner("here" if number % 2 == 0 else "there", number),
+            patience=10,
+            now=lambda: self.time,
+            ended=lambda owner: owner.host == "here" and owner.pid in self.dead,
+        )
         made.beat = lambda: [
-            os.utime(made._path(name, number), (self.time, self.time)) for name, (number, _) in made.mine.items()]
+            os.utime(made._path(name, number), (self.time, self.time)) for name, (number, _) in made.mine.items()
+        ]
         return made
 
     def touch(self, claims, name):
@@ -60,7 +68,8 @@ class ClaimProtocol(RuleBasedStateMachine):
     @rule(slot=st.integers(0, 3), name=st.sampled_from(NODES))
     def take(self, slot, name):
         claims = self.workers[slot]
-        if name in self.finished or name in claims.mine: return
+        if name in self.finished or name in claims.mine:
+            return
         before = claims.current(name)
         if claims.take(name):
             self.touch(claims, name)
@@ -74,7 +83,8 @@ class ClaimProtocol(RuleBasedStateMachine):
     @rule(slot=st.integers(0, 3), name=st.sampled_from(NODES))
     def write(self, slot, name):
         claims = self.workers[slot]
-        if name not in claims.mine: return
+        if name not in claims.mine:
+            return
         if claims.holds(name):
             assert name not in self.finished, "done twice to the end"
             self.finished[name] = slot
@@ -90,11 +100,13 @@ class ClaimProtocol(RuleBasedStateMachine):
     def pass_time(self, seconds, alive):
         """Only some say that they are there: the others hang, or their disk does."""
         self.time += seconds
-        for slot in alive: self.workers[slot].beat()
+        for slot in alive:
+            self.workers[slot].beat()
 
     @invariant()
     def one_holder(self):
-        for name in NODES: assert sum(claims.holds(name) for claims in self.workers.values()) <= 1
+        for name in NODES:
+            assert sum(claims.holds(name) for claims in self.workers.values()) <= 1
 
     @invariant()
     def none_is_lost(self):
@@ -117,18 +129,22 @@ def test_processes_race_for_claims(tmp_path):
     )
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(4)
     ]
     taken = [process.stdout.readline().split() for process in running]
-    for process in running: process.communicate("")
+    for process in running:
+        process.communicate("")
     assert sorted(int(name) for names in taken for name in names) == list(range(200))
 
 
 def test_an_ended_process_is_told_from_a_live_one():
     process = subprocess.Popen(
         [sys.executable, "-c", "from robcomp._store.claims import myself\nprint(tuple(myself()))"],
-        stdout=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     owner = Owner(*eval(process.communicate()[0], {}))
     assert not has_ended(myself()) and (has_ended(owner) or not owner.space)
     assert not has_ended(owner._replace(space="another machine"))
@@ -186,8 +202,10 @@ def test_a_claim_of_another_time_is_silent(tmp_path, apart):
 
 def test_a_resume_waits_for_no_claim_that_cannot_be_read(whole, tmp_path):
     shutil.copytree(whole[1], tmp_path / "store")
-    for path in (tmp_path / "store" / "trials").iterdir(): path.unlink()
-    for path in (tmp_path / "store" / "claims").iterdir(): path.write_text("}{")
+    for path in (tmp_path / "store" / "trials").iterdir():
+        path.unlink()
+    for path in (tmp_path / "store" / "claims").iterdir():
+        path.write_text("}{")
     start = time.perf_counter()
     with pytest.warns(UserWarning, match="is no claim that can be read"):
         sweep(study(), RECIPES, tmp_path / "store", progress=False)
@@ -202,7 +220,7 @@ def test_random_kills_over_four_workers_leave_the_same_table(whole, tmp_path):
     command, draws = [sys.executable, script, tmp_path / "store", " ".join(RECIPES)], random.Random(0)
     running = [subprocess.Popen(command) for _ in range(4)]
     for _ in range(30):
-        time.sleep(draws.uniform(.2, 3))
+        time.sleep(draws.uniform(0.2, 3))
         slot = draws.randrange(4)
         running[slot].send_signal(signal.SIGKILL)
         running[slot].wait()
@@ -221,7 +239,8 @@ def test_two_processes_on_one_store_share_the_work(whole, tmp_path):
     running = [subprocess.Popen([sys.executable, script, tmp_path / "store", " ".join(RECIPES)]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert len(list((tmp_path / "store" / "claims").glob("trial-*.0"))) == len(RECIPES) and not list(
-        (tmp_path / "store" / "claims").glob("*.1"))
+        (tmp_path / "store" / "claims").glob("*.1")
+    )
     same(tmp_path / "store", whole)
 
 
@@ -230,7 +249,8 @@ def test_kept_beginnings_of_every_kind_give_the_same_table(tmp_path):
     recipes = ["recal", "recal+int4", "int8", "int8+prune0.5", "prune0.5+recal+cluster4", "prune0.5+recal"]
     sweep(study(), recipes, tmp_path / "shared", progress=False)
     assert len(list((tmp_path / "shared" / "beginnings").glob("*.robcomp"))) == 3
-    for recipe in recipes: sweep(study(), [recipe], tmp_path / "alone", progress=False)
+    for recipe in recipes:
+        sweep(study(), [recipe], tmp_path / "alone", progress=False)
     for mine, theirs in zip(comparable(tmp_path / "shared"), comparable(tmp_path / "alone")):
         pd.testing.assert_frame_equal(mine, theirs)
 
@@ -246,7 +266,8 @@ def test_data_travels_as_a_path(tmp_path):
     )
     assert len(pickle.dumps(path)) < 1_000 < len(pickle.dumps(own.data))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="truncated"): read_data(path)
+    with pytest.raises(ValueError, match="truncated"):
+        read_data(path)
 
 
 def test_what_was_read_whole_is_not_read_again(whole, monkeypatch):
@@ -258,16 +279,20 @@ def test_what_was_read_whole_is_not_read_again(whole, monkeypatch):
 
 # -- how a store stands --
 
-def everything(folder): return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+def everything(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def small_plan(monkeypatch, **given):
     """A plan whose network is small, trained for a moment where it is trained at all."""
     from test_sweep import vary
-    monkeypatch.setattr("robcomp.workers.study_of",
-                        lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+
+    monkeypatch.setattr(
+        "robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"])
+    )
     plan = Plan(dict(seeds=[0], recipes=["dense", "prune0.5+tune1", "prune0.5+tune1+int8", "prune0.9999"]) | given)
-    plan.nodes = [dict(node, seconds=3600. * len(node["recipes"] or [1])) for node in plan.nodes]  # an hour each
+    plan.nodes = [dict(node, seconds=3600.0 * len(node["recipes"] or [1])) for node in plan.nodes]  # an hour each
     return plan
 
 
@@ -302,7 +327,8 @@ def test_status_follows_a_plan(tmp_path, monkeypatch):
     next((tmp_path / "beginnings").glob("*.robcomp")).unlink()
     again = status(tmp_path).set_index(["kind", "what"])
     assert again.state["beginning", "prune0.5+tune1"] == again.state["trial", "prune0.5+tune1+int8"] == "open", (
-        "a trial waits for it")
+        "a trial waits for it"
+    )
     trial_files(tmp_path)[0].write_bytes(b"PAR1")
     assert "damaged" in set(status(tmp_path).state) and not (tmp_path / "damaged").exists()
 
@@ -313,7 +339,8 @@ def test_status_tells_what_a_sweep_left(tmp_path):
     said = CliRunner().invoke(main, ["status", str(tmp_path)]).output
     assert (
         "trials: 1 done, 1 failed" in said
-        and "left of what the last sweeps were asked for: 0" in said and "hours" not in said
+        and "left of what the last sweeps were asked for: 0" in said
+        and "hours" not in said
         and "failed: small noise 0 prune0.9999: ValueError: prune0.9999: nothing of" in said
     )
     assert everything(tmp_path) == before
@@ -332,9 +359,17 @@ def test_status_names_what_an_interrupted_sweep_has_still_to_do(tmp_path):
     assert set(status(tmp_path).state) == {"done"}
 
 
-@pytest.mark.parametrize("key, field", [
-    ("../../secret", {}), ("a" * 5000, {}), ("a\0b", {}), ("", {}), ("0" * 16, dict(seed="0")),
-     ("0" * 16, dict(arch=3))])
+@pytest.mark.parametrize(
+    "key, field",
+    [
+        ("../../secret", {}),
+        ("a" * 5000, {}),
+        ("a\0b", {}),
+        ("", {}),
+        ("0" * 16, dict(seed="0")),
+        ("0" * 16, dict(arch=3)),
+    ],
+)
 def test_a_request_of_what_is_no_trial_is_passed_over_and_written_again(tmp_path, key, field):
     sweep(study(), ["dense"], tmp_path, progress=False)
     path = next((tmp_path / "requests").glob("*.json"))
@@ -350,33 +385,46 @@ def test_a_folder_that_has_the_name_of_a_request_is_set_aside(tmp_path):
     path = next((tmp_path / "requests").glob("*.json"))
     path.unlink()
     path.mkdir()
-    with pytest.warns(UserWarning, match="is no file"): sweep(study(), ["dense"], tmp_path, progress=False)
+    with pytest.warns(UserWarning, match="is no file"):
+        sweep(study(), ["dense"], tmp_path, progress=False)
     assert path.is_file() and status(tmp_path).state.tolist() == ["done"]
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "merge"])
 @pytest.mark.parametrize(
     "kind, said",
-    [("results", "did you mean"), ("other", "is no store"), ("absent", "no store at"), ("file", "no store at")])
+    [("results", "did you mean"), ("other", "is no store"), ("absent", "no store at"), ("file", "no store at")],
+)
 def test_what_is_no_store_is_left_alone(tmp_path, command, kind, said):
     place = tmp_path / kind
-    if kind == "results": (place / "store" / "trials").mkdir(parents=True)
-    if kind == "other": place.mkdir()
-    if kind == "file": place.touch()
+    if kind == "results":
+        (place / "store" / "trials").mkdir(parents=True)
+    if kind == "other":
+        place.mkdir()
+    if kind == "file":
+        place.touch()
     before = everything(tmp_path)
     done = CliRunner().invoke(
-        main, [command, str(place), *(["--into", str(tmp_path / "into")] if command == "merge" else [])])
+        main, [command, str(place), *(["--into", str(tmp_path / "into")] if command == "merge" else [])]
+    )
     assert (
-        done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and everything(tmp_path) == before)
+        done.exit_code == 1 and said in done.output and done.output.count("\n") == 1 and everything(tmp_path) == before
+    )
 
 
 # -- merge --
 
+
 def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
     """The merged store goes on without training, tuning or looking at anything again."""
     one, other, into = (tmp_path / name for name in ("one", "other", "into"))
-    trained = Study("digits", "mobilenetv2", train=Training(0.01, batch=16), tune=Training(0.01, batch=16),
-                    conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5))
+    trained = Study(
+        "digits",
+        "mobilenetv2",
+        train=Training(0.01, batch=16),
+        tune=Training(0.01, batch=16),
+        conditions=dict(corruptions=("contrast",), severities=(1,), per_condition=5),
+    )
     sweep(trained, ["dense", "tune1", "tune1+int8"], one, progress=False)
     work(small_plan(monkeypatch), store=other, progress=False)
     merge([one], into)
@@ -386,11 +434,13 @@ def test_a_merge_takes_all_that_saves_work(tmp_path, monkeypatch):
         names = {path.name for store in (one, other) for path in (store / part).glob("*.*")}
         assert names <= {path.name for path in (into / part).glob("*.*")}, part
     assert {path.suffix for path in (into / "baselines").iterdir()} == {".pt", ".sha256"} and list(
-        (into / "beginnings").glob("*.json"))
+        (into / "beginnings").glob("*.json")
+    )
     assert len(list((into / "plans").iterdir())) == 2, "the same cells with other recipes are two plans"
     assert merge([one, other], into) == 0
     monkeypatch.setattr("robcomp.baseline.fit", lambda *_, **__: pytest.fail("the dense network was trained again"))
-    for path in trial_files(into): path.unlink()
+    for path in trial_files(into):
+        path.unlink()
     assert start_digest(trained, into) == start_digest(trained, one)
 
 
@@ -410,7 +460,8 @@ def test_a_worker_says_at_its_end_that_trials_have_failed(tmp_path, monkeypatch)
     assert failed_trials(plan, tmp_path / "store") == 0
     work(plan, store=tmp_path / "store", progress=False)
     done = CliRunner().invoke(
-        main, ["work", str(write_plan(plan, tmp_path / "plan.json")), "--store", str(tmp_path / "store")])
+        main, ["work", str(write_plan(plan, tmp_path / "plan.json")), "--store", str(tmp_path / "store")]
+    )
     count = failed_trials(plan, tmp_path / "store")
     assert (
         count > 0
@@ -421,12 +472,22 @@ def test_a_worker_says_at_its_end_that_trials_have_failed(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     "part, spoil",
-    [("baselines", "network.pt"), ("baselines", "network.sha256"), ("beginnings", "one.robcomp"),
-     ("beginnings", "one.json"), ("deals", "deal.parquet"), ("plans", "plan.json"), ("keys", "keys.json"),
-     ("training", "work.tune"), ("data", "set.images"), ("trials", "trial.parquet")],
+    [
+        ("baselines", "network.pt"),
+        ("baselines", "network.sha256"),
+        ("beginnings", "one.robcomp"),
+        ("beginnings", "one.json"),
+        ("deals", "deal.parquet"),
+        ("plans", "plan.json"),
+        ("keys", "keys.json"),
+        ("training", "work.tune"),
+        ("data", "set.images"),
+        ("trials", "trial.parquet"),
+    ],
 )
 def test_damaged_files_are_named_and_left_out(tmp_path, part, spoil):
-    for folder in (part, "trials"): (tmp_path / "store" / folder).mkdir(parents=True, exist_ok=True)
+    for folder in (part, "trials"):
+        (tmp_path / "store" / folder).mkdir(parents=True, exist_ok=True)
     for name in (
         [spoil]
         + ["network.pt"] * (spoil == "network.sha256")
@@ -434,13 +495,14 @@ def test_damaged_files_are_named_and_left_out(tmp_path, part, spoil):
         + ["one.robcomp"] * (spoil == "one.json")
     ):
         (tmp_path / "store" / part / name).write_bytes(b"not what it should be")
-    with pytest.warns(UserWarning, match="left out"): assert merge([tmp_path / "store"], tmp_path / "into") == 0
+    with pytest.warns(UserWarning, match="left out"):
+        assert merge([tmp_path / "store"], tmp_path / "into") == 0
     assert not (tmp_path / "into").exists()
 
 
 def test_deals_that_disagree_are_not_merged(whole, tmp_path):
     (tmp_path / "other" / "trials").mkdir(parents=True)
-    path, = (whole[1] / "deals").iterdir()
+    (path,) = (whole[1] / "deals").iterdir()
     deal = read_deal(path)
     deal["positions"] = [numbers[::-1].copy() for numbers in deal.positions]
     write_deal(tmp_path / "other", deal)
@@ -451,6 +513,7 @@ def test_deals_that_disagree_are_not_merged(whole, tmp_path):
 
 def test_dense_networks_with_other_weights_are_said(tmp_path):
     from robcomp._files.checkpoint import write_checkpoint
+
     for number, store in enumerate(("one", "other")):
         (tmp_path / store / "trials").mkdir(parents=True)
         write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
@@ -462,13 +525,15 @@ def test_dense_networks_with_other_weights_are_said(tmp_path):
 
 def test_a_network_that_is_trained_goes_before_one_under_way(tmp_path):
     from robcomp._files.checkpoint import write_checkpoint
+
     for number, store in enumerate(("one", "other")):
         (tmp_path / store / "trials").mkdir(parents=True)
         write_checkpoint(tmp_path / store / "baselines" / "net.pt", {}, dict(number=number))
     (tmp_path / "other" / "baselines" / "net.sha256").write_text("1" * 64)
     assert merge([tmp_path / "other"], tmp_path / "one") == 2
     assert (tmp_path / "one" / "baselines" / "net.pt").read_bytes() == (
-        tmp_path / "other" / "baselines" / "net.pt").read_bytes()
+        tmp_path / "other" / "baselines" / "net.pt"
+    ).read_bytes()
 
 
 def test_stores_of_other_processors_say_so_where_they_disagree(whole, tmp_path):
@@ -485,10 +550,11 @@ def test_stores_that_disagree_are_not_merged(whole, tmp_path):
     store = tmp_path / "other"
     path = trial_files(whole[1])[0]
     found, rows = read_trial(path)
-    rows = rows.assign(loss=rows.loss + .5)
+    rows = rows.assign(loss=rows.loss + 0.5)
     write_trial(store, found, rows)
     with pytest.raises(
-        ValueError, match=f"disagree: trial {path.stem} .* has another loss; nothing was merged") as error:
+        ValueError, match=f"disagree: trial {path.stem} .* has another loss; nothing was merged"
+    ) as error:
         merge([whole[1], store], tmp_path / "into")
     assert "\n" not in str(error.value) and not (tmp_path / "into").exists()
     merge([whole[1]], tmp_path / "into")
@@ -496,10 +562,12 @@ def test_stores_that_disagree_are_not_merged(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])], ids=["truncated", "altered"])
+    "spoil", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])], ids=["truncated", "altered"]
+)
 def test_a_damaged_packed_file_does_not_replace_a_whole_one(whole, tmp_path, spoil):
     sound, damaged = tmp_path / "sound", tmp_path / "damaged"
-    for store in (sound, damaged): merge([whole[1]], store)
+    for store in (sound, damaged):
+        merge([whole[1]], store)
     victim = next((damaged / "artifacts").iterdir())
     victim.write_bytes(spoil(victim.read_bytes()))
     merge([sound, damaged], tmp_path / "into")
@@ -523,20 +591,30 @@ def test_a_packed_file_under_the_name_of_another_trial_is_named_when_it_is_left_
 
 
 def test_a_plan_makes_the_trials_of_the_experiment_notebooks():
-    given = dict(seeds=[3], epochs=2, batch=32, peak=.05, tune_peak=.01, per_condition=10, recipes=["int8"])
+    given = dict(seeds=[3], epochs=2, batch=32, peak=0.05, tune_peak=0.01, per_condition=10, recipes=["int8"])
     from robcomp.schema import STANDARD
     from robcomp.training import Training
-    direct = Study("digits", "mobilenetv2", name="mobilenetv2-digits", weights=None, seed=3,
-                   train=Training(2, peak=0.05, batch=32, sizes=""), tune=Training(1, peak=0.01, batch=32, warmup=0.0),
-                   conditions=dict(corruptions=STANDARD, per_condition=10, frost="own"))
+
+    direct = Study(
+        "digits",
+        "mobilenetv2",
+        name="mobilenetv2-digits",
+        weights=None,
+        seed=3,
+        train=Training(2, peak=0.05, batch=32, sizes=""),
+        tune=Training(1, peak=0.01, batch=32, warmup=0.0),
+        conditions=dict(corruptions=STANDARD, per_condition=10, frost="own"),
+    )
     assert plan(study_of(Plan(given), 0), ["int8"], "f" * 64) == plan(direct, ["int8"], "f" * 64)
 
 
 # -- engines --
 
+
 def test_a_claim_folder_that_is_not_writable_is_one_line(tmp_path):
     (tmp_path / "claims").touch()
-    with pytest.raises(OSError, match="cannot write in .*claims") as error: Claims(tmp_path)
+    with pytest.raises(OSError, match="cannot write in .*claims") as error:
+        Claims(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -547,9 +625,11 @@ def test_dask_with_a_worker_killed_half_way(whole, tmp_path):
 
     # Dask's own is 1, and sums depend on it
     alike = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(torch.get_num_threads())}}
-    with (dask.config.set(alike),
-          distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-          distributed.Client(cluster) as client):
+    with (
+        dask.config.set(alike),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         with client.get_executor(pure=False, retries=3) as executor:
             victim = next(iter(client.run(os.getpid).values()))
             killer = subprocess.Popen([sys.executable, "-c", f"import os, time\ntime.sleep(3)\nos.kill({victim}, 9)"])
@@ -570,10 +650,12 @@ def test_workers_start_inside_a_batch(tmp_path):
     """A job array asks for no result while it is put together."""
     submitit = pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     from robcomp.plan import write_plan
-    file = write_plan(Plan(dict(epochs=.01, batch=16, per_condition=1, recipes=["dense"])), tmp_path / "plan.json")
+
+    file = write_plan(Plan(dict(epochs=0.01, batch=16, per_condition=1, recipes=["dense"])), tmp_path / "plan.json")
     executor = submitit.AutoExecutor(tmp_path / "log", cluster="local")
     executor.update_parameters(timeout_min=10)
-    with executor.batch(): started = start(file, executor, 2, store=tmp_path / "store", device="cpu")
+    with executor.batch():
+        started = start(file, executor, 2, store=tmp_path / "store", device="cpu")
     assert sum(job.result() for job in started) == 1 and work(file, store=tmp_path / "store") == 0
 
 
@@ -581,7 +663,8 @@ def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
     from test_sweep import vary
 
     monkeypatch.setattr(
-        "robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"]))
+        "robcomp.workers.study_of", lambda plan, number, device=None: vary(study(), seed=plan.cells[number]["seed"])
+    )
     crossed = Plan(dict(seeds=[0, 1], recipes=["dense", "prune0.5", "int8"]))
     assert work(crossed, store=tmp_path / "store", task="1/2", progress=False) == 6
     monkeypatch.setattr("robcomp.workers.CellWorker", lambda *_, **__: pytest.fail("a network was asked for"))
@@ -593,10 +676,14 @@ def test_work_does_a_plan_and_then_finds_nothing_to_do(tmp_path, monkeypatch):
 def test_a_claim_left_by_earlier_work_of_this_process_is_taken_at_once(tmp_path, monkeypatch):
     from robcomp._store import claims as module
 
-    def full(*_): raise OSError(28, "No space left on device")
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    with (monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"),
-          module.Claims(tmp_path).beating() as claims):
+    with (
+        monkeypatch.context() as disk,
+        pytest.raises(OSError, match="No space left"),
+        module.Claims(tmp_path).beating() as claims,
+    ):
         assert claims.take("a")
         disk.setattr(module, "replacing", full)
     others = module.Claims(tmp_path)
@@ -606,7 +693,9 @@ def test_a_claim_left_by_earlier_work_of_this_process_is_taken_at_once(tmp_path,
 def test_where_a_disk_has_no_links_a_claim_is_an_exclusive_create(tmp_path, monkeypatch):
     from robcomp._store import claims as module
 
-    def refused(*_): raise OSError(1, "Operation not permitted")
+    def refused(*_):
+        raise OSError(1, "Operation not permitted")
+
     monkeypatch.setattr(module.os, "link", refused)
     claims = module.Claims(tmp_path)
     assert claims.take("a") and claims.holds("a") and not module.Claims(tmp_path).take("a")

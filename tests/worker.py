@@ -2,6 +2,7 @@
 
 Names that follow are blocked: an import of one of them is an error, as if the package were not installed.
 """
+
 from __future__ import annotations
 
 import sys
@@ -16,6 +17,7 @@ WORKER = ["torch", "numpy", "pandas", "pyarrow", "scipy", "numba", "tqdm"]
 
 def without(names: list[str]) -> type[PathFinder]:
     """A finder of modules that knows all packages but some, which are then absent as if they were not installed."""
+
     class Finder(PathFinder):
         @classmethod
         def find_spec(cls, name, path=None, target=None):
@@ -29,6 +31,7 @@ def work(folder: str) -> None:
     import numpy as np
     from torch import nn
     from robcomp import Data, Images, Study, Training, collect, contract_of, model_from, sweep
+
     draws = np.random.default_rng(0)
     train, test = (Images(draws.integers(0, 256, (n, 16, 16, 3), np.uint8), np.arange(n) % 2) for n in (64, 32))
     data = Data("noise", train, train, test, ["a", "b"])
@@ -38,7 +41,8 @@ def work(folder: str) -> None:
     sweep(study, ["dense", "prune0.5+tune1+cluster4+int8+recal", "int4"], folder, progress=False)
     trials = collect(folder).trials
     failed = trials[trials.status != "ok"]
-    if len(failed): raise SystemExit(f"{failed.recipe.iloc[0]} failed: {failed.error.iloc[0]}")
+    if len(failed):
+        raise SystemExit(f"{failed.recipe.iloc[0]} failed: {failed.error.iloc[0]}")
 
 
 def imported() -> list[str]:
@@ -49,5 +53,6 @@ def imported() -> list[str]:
 
 if __name__ == "__main__":
     sys.meta_path[:] = [without(sys.argv[1:]) if finder is PathFinder else finder for finder in sys.meta_path]
-    with TemporaryDirectory() as place: work(place)
+    with TemporaryDirectory() as place:
+        work(place)
     print("\n".join(imported()))

@@ -3,6 +3,7 @@
 A channel is an output of one layer, an entry of the normalisations behind it, an input of every layer that reads it,
 and, where outputs are added, a channel of the other branch. torch-pruning traces who belongs to whom (Fang et al.,
 DepGraph, CVPR 2023, arXiv 2301.12900); cutting is done here, because here weights may have masks, codes and scales."""
+
 from __future__ import annotations
 
 import copy
@@ -36,21 +37,28 @@ def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Remo
     because its code may split them at fixed numbers (`split(x, [32, 32], 1)`), which cannot be changed from outside.
     Such a set is left whole. Beside what is removed stands why layers keep all of their channels, where that may
     surprise."""
-    try: import torch_pruning  # noqa: F401
-    except ImportError: raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
+    try:
+        import torch_pruning  # noqa: F401
+    except ImportError:
+        raise ImportError("channels are traced by torch-pruning: pip install torch-pruning") from None
     flat = plain(model).eval().cpu().requires_grad_(True)
     whole = {module for module in flat.modules() if _indivisible(module)}
     for layer in layers(flat).values():
-        if layer.name in keep or len(layer.modules) > 1: whole.update(layer.modules)
+        if layer.name in keep or len(layer.modules) > 1:
+            whole.update(layer.modules)
     example = torch.zeros(1, 3, model.contract.size, model.contract.size)
-    with OrderKept(): used = followed(lambda: layers_used(flat, example), flat)
-    if not used: raise Unfollowed("none of its layers is called")
+    with OrderKept():
+        used = followed(lambda: layers_used(flat, example), flat)
+    if not used:
+        raise Unfollowed("none of its layers is called")
     taken = _take_for_parameters(flat, used)
     graph = followed(lambda: _graph_of(flat, example), flat)
     removed, split, left = followed(lambda: _sets(graph, amount, whole, taken, used[-1]), flat)
     fitting = [cut for cut, _ in split.values() if cut]
-    if fitting and not fits(model, fitting): fitting = [cut for cut in fitting if fits(model, [cut])]
-    for cut in fitting: join(removed, cut)
+    if fitting and not fits(model, fitting):
+        fitting = [cut for cut in fitting if fits(model, [cut])]
+    for cut in fitting:
+        join(removed, cut)
     return removed, left | {name: why for givers, (cut, why) in split.items() if cut not in fitting for name in givers}
 
 
@@ -58,20 +66,24 @@ def _sets(graph, amount: float, whole: set, taken: Mapping[Tensor, str], last: n
     """What is removed of each set; of those that are split, by the layers that give the channels; and why others
     stay."""
     import torch_pruning
+
     rank = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     removed: Removed = {}
     split: dict[tuple[str, ...], tuple[Removed, str]] = {}
     left: dict[str, str] = {}
     for group in graph.get_all_groups(ignored_layers=[last], root_module_types=list(COMPRESSIBLE)):
-        if _members(group) & whole: continue
+        if _members(group) & whole:
+            continue
         if bare := [member for member in _members(group) if isinstance(member, Tensor)]:
             for name in (taken[own] for own in bare if own in taken):
                 left |= dict.fromkeys(_givers(graph, group), TAKEN.format(name))
         elif is_taken_apart(group):
             group = widest(graph, group)
-            if _members(group) & whole or last in _outputs(graph, group): continue
+            if _members(group) & whole or last in _outputs(graph, group):
+                continue
             own, why = _split_cut(graph, group, rank, amount)
-            if own is not None: split[_givers(graph, group)] = own, why
+            if own is not None:
+                split[_givers(graph, group)] = own, why
         else:
             gone = smallest_of_each(rank(group), [torch.tensor(group[0].idxs)[:, None]], amount, ROUND_TO)
             join(removed, _cut_of(graph, group, gone))
@@ -80,7 +92,9 @@ def _sets(graph, amount: float, whole: set, taken: Mapping[Tensor, str], last: n
 
 def _graph_of(model: nn.Module, example: Tensor):
     import torch_pruning
-    with AsSlices(): graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
+
+    with AsSlices():
+        graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
     place(graph)
     return graph
 
@@ -98,17 +112,20 @@ def _givers(graph, group) -> tuple[str, ...]:
     """The layers whose outputs are the channels of a group, by name."""
     found = _outputs(graph, group)
     return tuple(
-        name for name, module in graph.model.named_modules() if module in found and isinstance(module, COMPRESSIBLE))
+        name for name, module in graph.model.named_modules() if module in found and isinstance(module, COMPRESSIBLE)
+    )
 
 
 def _split_cut(graph, group, rank, amount: float) -> tuple[Removed | None, str]:
     """What goes of a group whose channels are split: nothing where they cannot be followed, None where the share is too
     small to cut."""
-    if partly_in(graph, group) or is_unbound(group): return {}, SPLIT
+    if partly_in(graph, group) or is_unbound(group):
+        return {}, SPLIT
     try:
         scores, parts = rank(group), parts_of(graph, group)
         gone = smallest_of_each(scores, parts, amount, ROUND_TO)
-    except IndexError: return {}, SPLIT  # torch-pruning took another dimension for the channels
+    except IndexError:
+        return {}, SPLIT  # torch-pruning took another dimension for the channels
     if not gone:
         return ({} if any(smallest_of_each(scores, [part], amount, ROUND_TO) for part in parts) else None), UNEVEN
     cut = _cut_of(graph, group, gone)
@@ -121,7 +138,8 @@ def _cut_of(graph, group, gone: list[int]) -> Removed:
     names = {module: name for name, module in graph.model.named_modules()}
     root, removed = group[0].dep, {}
     for dep, channels in graph.get_pruning_group(root.target.module, root.handler, gone) if gone else ():
-        if dep.target.module not in names: continue  # an addition, a flattening: nothing to cut
+        if dep.target.module not in names:
+            continue  # an addition, a flattening: nothing to cut
         dimension = 0 if graph.is_out_channel_pruning_fn(dep.handler) else 1
         join(removed, {names[dep.target.module]: {dimension: set(channels)}})
     return removed
@@ -135,7 +153,8 @@ def join(removed: Removed, more: Removed) -> None:
 
 
 def _indivisible(module: nn.Module) -> bool:
-    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)): return not (module.groups == 1 or depthwise(module))
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return not (module.groups == 1 or depthwise(module))
     own = next(module.parameters(recurse=False), None) is not None
     return own and not isinstance(module, (*COMPRESSIBLE, *NORMS))
 
@@ -155,7 +174,8 @@ def layers_used(model: nn.Module, example: Tensor) -> list[nn.Module]:
         if isinstance(module, COMPRESSIBLE)
     ]
     model(example)
-    for hook in hooks: hook.remove()
+    for hook in hooks:
+        hook.remove()
     return used
 
 
@@ -167,7 +187,8 @@ def _take_for_parameters(model: nn.Module, used: Collection[nn.Module]) -> dict[
         for name, module in model.named_modules()
         if isinstance(module, COMPRESSIBLE) and module not in used
     }
-    for name in found.values(): model.get_submodule(name).__class__ = _Holder
+    for name in found.values():
+        model.get_submodule(name).__class__ = _Holder
     return found
 
 
@@ -181,7 +202,8 @@ def check_fits(model: nn.Module, removed: Removed) -> None:
     cut(narrow, removed)
     if not coherent(model, model.classes, size):
         raise Unfollowed("its shapes cannot be followed without values: it does not run on torch's meta device")
-    if not coherent(narrow, model.classes, size): raise Unfollowed(FEWER)
+    if not coherent(narrow, model.classes, size):
+        raise Unfollowed(FEWER)
     unread = {
         name: sorted(dimensions[1])
         for name, dimensions in removed.items()
@@ -193,9 +215,12 @@ def check_fits(model: nn.Module, removed: Removed) -> None:
 def fits(model: nn.Module, cuts: list[Removed]) -> bool:
     """Does the network work without these channels?"""
     removed: Removed = {}
-    for own in cuts: join(removed, own)
-    try: check_fits(model, removed)
-    except Unfollowed: return False
+    for own in cuts:
+        join(removed, own)
+    try:
+        check_fits(model, removed)
+    except Unfollowed:
+        return False
     return True
 
 
@@ -204,11 +229,15 @@ def cut(model: nn.Module, removed: Removed) -> None:
     modules = dict(model.named_modules())
     for layer in layers(model).values():
         if dimensions := removed.get(layer.name):
-            kept = {dim: _rest(layer.weight.shape[dim], gone) for dim, gone in dimensions.items()
-                    if not (dim and depthwise(layer.module))}
+            kept = {
+                dim: _rest(layer.weight.shape[dim], gone)
+                for dim, gone in dimensions.items()
+                if not (dim and depthwise(layer.module))
+            }
             _cut_layer(layer, kept)
     for name, dimensions in removed.items():
-        if isinstance(modules[name], NORMS): _cut_norm(modules[name], _rest(modules[name].num_features, dimensions[0]))
+        if isinstance(modules[name], NORMS):
+            _cut_norm(modules[name], _rest(modules[name].num_features, dimensions[0]))
 
 
 def shrink(model: nn.Module, shapes: Mapping[str, list[int]], sizes: Mapping[str, int]) -> bool:
@@ -219,7 +248,8 @@ def shrink(model: nn.Module, shapes: Mapping[str, list[int]], sizes: Mapping[str
     removed: Removed = {}
     for layer in layers(model).values():
         for dim, (have, want) in enumerate(zip(layer.weight.shape[:2], shapes.get(layer.name, ()))):
-            if 0 < want < have: removed.setdefault(layer.name, {})[dim] = set(range(want, have))
+            if 0 < want < have:
+                removed.setdefault(layer.name, {})[dim] = set(range(want, have))
     for name, module in model.named_modules():
         if isinstance(module, NORMS) and 0 < sizes.get(name, 0) < module.num_features:
             removed[name] = {0: set(range(sizes[name], module.num_features))}
@@ -231,8 +261,10 @@ def coherent(model: nn.Module, classes: int, size: int) -> bool:
     """Do the layers still fit each other, and are there as many scores as classes for an image of `size` pixels a
     side?"""
     trial = copy.deepcopy(model).to("meta").eval()
-    try: return tuple(trial(torch.empty(2, 3, size, size, device="meta")).shape) == (2, classes)
-    except Exception: return False  # whatever a network's own code raises
+    try:
+        return tuple(trial(torch.empty(2, 3, size, size, device="meta")).shape) == (2, classes)
+    except Exception:
+        return False  # whatever a network's own code raises
 
 
 def _rest(count: int, gone: Collection[int]) -> Tensor:
@@ -244,25 +276,34 @@ def _rest(count: int, gone: Collection[int]) -> Tensor:
 def _cut_layer(layer, stays: Mapping[int, Tensor]) -> None:
     def part(tensor: Tensor | None) -> Tensor | None:
         for dim, kept in stays.items():
-            if tensor is not None and tensor.shape[dim] > 1: tensor = tensor.index_select(dim, kept.to(tensor.device))
+            if tensor is not None and tensor.shape[dim] > 1:
+                tensor = tensor.index_select(dim, kept.to(tensor.device))
         return tensor
+
     state, original = layer.state, layer.original.detach()
     shared = state and state.codes is not None
     by_channel = original.ndim == 2 and 0 in stays
     layer.assign(
-        original[stays[0].to(original.device)] if shared and by_channel else original if shared else part(original))
-    for name in ("mask", "codes", "scale") if state else (): setattr(state, name, part(getattr(state, name)))
-    if state and state.mask is not None and state.mask.all(): state.mask = None  # code 0 would be taken for zero
-    for module in layer.modules: _rename(module, layer.weight.shape, stays.get(0))
+        original[stays[0].to(original.device)] if shared and by_channel else original if shared else part(original)
+    )
+    for name in ("mask", "codes", "scale") if state else ():
+        setattr(state, name, part(getattr(state, name)))
+    if state and state.mask is not None and state.mask.all():
+        state.mask = None  # code 0 would be taken for zero
+    for module in layer.modules:
+        _rename(module, layer.weight.shape, stays.get(0))
 
 
 def _rename(module: nn.Module, shape: torch.Size, outputs: Tensor | None) -> None:
     """Let a module's own account of its channels be that of its weight."""
     if outputs is not None and module.bias is not None:
         module.bias = nn.Parameter(module.bias.detach()[outputs.to(module.bias.device)])
-    if isinstance(module, nn.Linear): module.out_features, module.in_features = shape[:2]
-    elif depthwise(module): module.groups = module.in_channels = module.out_channels = shape[0]
-    else: module.out_channels, module.in_channels = shape[0], shape[1] * module.groups
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shape[:2]
+    elif depthwise(module):
+        module.groups = module.in_channels = module.out_channels = shape[0]
+    else:
+        module.out_channels, module.in_channels = shape[0], shape[1] * module.groups
 
 
 def _cut_norm(module: nn.Module, kept: Tensor) -> None:

@@ -1,4 +1,5 @@
 """What an earlier stage has to know of later ones. No torch, so that a plan can ask as well."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -35,8 +35,10 @@ class OrderKept(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result, name = function(*args, **(kwargs or {})), getattr(function, "__name__", "")
-        if name in SHUFFLES: raise Unfollowed(f"{name} puts channels into another order")
-        if name in APART and _takes_apart(args[0], result): self.apart.append(result)
+        if name in SHUFFLES:
+            raise Unfollowed(f"{name} puts channels into another order")
+        if name in APART and _takes_apart(args[0], result):
+            self.apart.append(result)
         if (
             name in TURNS
             and any(args[0] is part for part in self.apart)
@@ -50,7 +52,8 @@ class OrderKept(TorchFunctionMode):
 
 
 def _takes_apart(given: Tensor, result: Tensor) -> bool:
-    if given.ndim < 3 or result.ndim != given.ndim + 1: return False
+    if given.ndim < 3 or result.ndim != given.ndim + 1:
+        return False
     groups, each = result.shape[1:3]
     return min(groups, each) > 1 and groups * each == given.shape[1] and result.shape[3:] == given.shape[2:]
 
@@ -58,7 +61,8 @@ def _takes_apart(given: Tensor, result: Tensor) -> bool:
 def followed(trace: Callable[[], object], model: nn.Module) -> object:
     """What `trace` returns; `Unfollowed` in one line, with the module, where it fails in any way."""
     try:
-        with catch_warnings(action="ignore"): return trace()
+        with catch_warnings(action="ignore"):
+            return trace()
     except Unfollowed as error:
         raise Unfollowed(f"{error}{where(error, model)}") from None
     except Exception as error:
@@ -78,12 +82,17 @@ def check_cut(whole: nn.Module, narrow: nn.Module, unread: Mapping[str, list[int
         ready, images = _bare(whole).to(dtype), example.to(dtype)
         parts = dict(ready.named_modules())
         with torch.no_grad():
-            for name, channels in unread.items(): parts[name].weight[:, channels] = 0
-            try: wanted, found = ready(images), _bare(narrow).to(dtype)(images)
-            except RuntimeError: continue
-        if found.shape == wanted.shape and (found - wanted).abs().max() <= tolerance * wanted.abs().max(): return
+            for name, channels in unread.items():
+                parts[name].weight[:, channels] = 0
+            try:
+                wanted, found = ready(images), _bare(narrow).to(dtype)(images)
+            except RuntimeError:
+                continue
+        if found.shape == wanted.shape and (found - wanted).abs().max() <= tolerance * wanted.abs().max():
+            return
         raise Unfollowed(
-            "something other than its layers mixes channels, so that with fewer of them it computes something else")
+            "something other than its layers mixes channels, so that with fewer of them it computes something else"
+        )
     raise Unfollowed(FEWER)
 
 
@@ -91,5 +100,6 @@ def _bare(model: nn.Module) -> nn.Module:
     """A plain copy on the processor that rounds nothing."""
     bare = plain(model).eval().cpu()
     for part in bare.modules():
-        if hasattr(part, "input_range"): part.input_range = nn.Identity()
+        if hasattr(part, "input_range"):
+            part.input_range = nn.Identity()
     return bare

@@ -5,6 +5,7 @@ of weights that takes minutes, and Lloyd's method from a cheap start is stuck fa
 merged into a few thousand cells, narrow where they are dense (cell widths follow density to the power -1/3, the optimal
 companding of Panter and Dite, 1951); the program runs over cells, with divide and conquer because the best cut moves
 monotonically; Lloyd steps over the weights themselves remove what the cells blurred."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +21,7 @@ def _histogram(values, weights, low, per_unit, bins):
     mass, moment = np.zeros(bins), np.zeros(bins)
     for i in range(values.size):
         b = min(int((values[i] - low) * per_unit), bins - 1)
-        w = weights[i] if weights.size else 1.
+        w = weights[i] if weights.size else 1.0
         mass[b] += w
         moment[b] += w * values[i]
     return mass, moment
@@ -47,8 +48,9 @@ def _best_cuts(mass, moment, k):
     before, now = np.empty(cells + 1), np.empty(cells + 1)
     back = np.zeros((k + 1, cells + 1), np.int32)
     stack = np.empty((64, 4), np.int64)
-    before[0] = 0.
-    for end in range(1, cells + 1): before[end] = m1[end] ** 2 / m0[end]
+    before[0] = 0.0
+    for end in range(1, cells + 1):
+        before[end] = m1[end] ** 2 / m0[end]
     for run in range(2, k + 1):
         stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = run, cells, run - 1, cells - 1
         top = 1
@@ -56,10 +58,11 @@ def _best_cuts(mass, moment, k):
             top -= 1
             first, last, low, high = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
             end = (first + last) // 2
-            best, cut = -1., low
+            best, cut = -1.0, low
             for start in range(low, min(high, end - 1) + 1):
                 gain = before[start] + (m1[end] - m1[start]) ** 2 / (m0[end] - m0[start])
-                if gain > best: best, cut = gain, start
+                if gain > best:
+                    best, cut = gain, start
             now[end], back[run, end] = best, cut
             if first < end:
                 stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3] = first, end - 1, low, cut
@@ -85,17 +88,20 @@ def nearest(values, centroids):
     """Index (int16) of the nearest of the sorted `centroids` for each value."""
     codes = np.zeros(values.size, np.int16)
     middles = (centroids[1:] + centroids[:-1]) / 2
-    if not middles.size: return codes
+    if not middles.size:
+        return codes
     low, room = middles[0], middles[-1] - middles[0]
-    per_unit = (SLOTS - 2) / room if room > 1e-290 else 0.
+    per_unit = (SLOTS - 2) / room if room > 1e-290 else 0.0
     table = np.zeros(SLOTS, np.int16)
     slots = np.empty(middles.size, np.int64)
-    for m in range(middles.size): slots[m] = int((middles[m] - low) * per_unit) + 1
-    for m in range(middles.size): table[slots[m]:] = m + 1
+    for m in range(middles.size):
+        slots[m] = int((middles[m] - low) * per_unit) + 1
+    for m in range(middles.size):
+        table[slots[m] :] = m + 1
     table[slots] = -1
     for i in range(values.size):
         place = (values[i] - low) * per_unit + 1
-        code = table[int(min(max(place, 0.), SLOTS - 1.))]
+        code = table[int(min(max(place, 0.0), SLOTS - 1.0))]
         codes[i] = code if code >= 0 else _search(values[i], middles)
     return codes
 
@@ -105,8 +111,10 @@ def _search(value, middles):
     low, high = 0, middles.size
     while low < high:
         middle = (low + high) // 2
-        if value > middles[middle]: low = middle + 1
-        else: high = middle
+        if value > middles[middle]:
+            low = middle + 1
+        else:
+            high = middle
     return low
 
 
@@ -118,9 +126,10 @@ def _near(values, weights, wanted, low, per_unit):
     for i in range(values.size):
         if wanted[min(int((values[i] - low) * per_unit), wanted.size - 1)]:
             found[count] = values[i]
-            if weights.size: counted[count] = weights[i]
+            if weights.size:
+                counted[count] = weights[i]
             count += 1
-    return found[:count].copy(), counted[:min(count, weights.size)].copy()
+    return found[:count].copy(), counted[: min(count, weights.size)].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -128,30 +137,35 @@ def _lloyd(values, weights, centroids, mass, moment, low, per_unit, steps):
     """Lloyd's steps over all values, of which only those in the bins around a cut are looked at again."""
     bins, k, margin = mass.size, centroids.size, 4
     m0, m1 = np.zeros(bins + 1), np.zeros(bins + 1)
-    for b in range(bins): m0[b + 1], m1[b + 1] = m0[b] + mass[b], m1[b] + moment[b]
+    for b in range(bins):
+        m0[b + 1], m1[b + 1] = m0[b] + mass[b], m1[b] + moment[b]
     wanted = np.zeros(bins, np.bool_)
     near, counted = values[:0], weights[:0]
     for _ in range(steps):
         middles = (centroids[1:] + centroids[:-1]) / 2
         cuts = np.empty(k - 1, np.int64)
-        for m in range(k - 1): cuts[m] = min(int((middles[m] - low) * per_unit), bins - 1)
+        for m in range(k - 1):
+            cuts[m] = min(int((middles[m] - low) * per_unit), bins - 1)
         if not wanted[cuts].all():
-            for cut in cuts: wanted[max(cut - margin, 0):cut + margin + 1] = True
+            for cut in cuts:
+                wanted[max(cut - margin, 0) : cut + margin + 1] = True
             near, counted = _near(values, weights, wanted, low, per_unit)
         total, first = np.zeros((2, k)), 0
         for c in range(k):
             last = cuts[c] if c < k - 1 else bins
-            if last > first: total[0, c], total[1, c] = m0[last] - m0[first], m1[last] - m1[first]
+            if last > first:
+                total[0, c], total[1, c] = m0[last] - m0[first], m1[last] - m1[first]
             first = last + 1
         is_cut = np.zeros(bins, np.bool_)
         is_cut[cuts] = True
         for i in range(near.size):
             if is_cut[min(int((near[i] - low) * per_unit), bins - 1)]:
-                c, w = _search(near[i], middles), counted[i] if counted.size else 1.
+                c, w = _search(near[i], middles), counted[i] if counted.size else 1.0
                 total[0, c] += w
                 total[1, c] += w * near[i]
         for c in range(k):
-            if total[0, c] > 0: centroids[c] = total[1, c] / total[0, c]
+            if total[0, c] > 0:
+                centroids[c] = total[1, c] / total[0, c]
     return centroids
 
 
@@ -162,7 +176,8 @@ def codebook(values: np.ndarray, k: int, *, weights: np.ndarray | None = None, s
     """
     values = np.ascontiguousarray(values, np.float32).ravel()
     weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights, np.float32).ravel()
-    if not values.size: return np.empty(0)
+    if not values.size:
+        return np.empty(0)
     low, room = float(values.min()), float(values.max()) - float(values.min())
     if values.size <= FEW or room < 1e-290:
         mass, moment = _distinct_cells(values, weights)
@@ -170,7 +185,8 @@ def codebook(values: np.ndarray, k: int, *, weights: np.ndarray | None = None, s
     per_unit = BINS / room
     mass, moment = _histogram(values, weights, low, per_unit, BINS)
     cells = _companded_cells(mass, moment, max(CELLS, 2 * k))
-    if len(cells[0]) <= k: return np.unique(cells[1] / cells[0])
+    if len(cells[0]) <= k:
+        return np.unique(cells[1] / cells[0])
     return _lloyd(values, weights, _best_cuts(*cells, k), mass, moment, low, per_unit, steps)
 
 
@@ -182,13 +198,15 @@ def _priced_ends(mass, moment, count, k, price):
     """Ends of at most `k` runs of cells with the least squared error plus `price` a bit of the codes' entropy."""
     cells = mass.size
     m0, m1, n = np.zeros(cells + 1), np.zeros(cells + 1), np.zeros(cells + 1)
-    for i in range(cells): m0[i + 1], m1[i + 1], n[i + 1] = m0[i] + mass[i], m1[i] + moment[i], n[i] + count[i]
+    for i in range(cells):
+        m0[i + 1], m1[i + 1], n[i + 1] = m0[i] + mass[i], m1[i] + moment[i], n[i] + count[i]
     cost = np.zeros((cells + 1, cells + 1))  # of the run from the first to the second
     for start in range(cells):
         for end in range(start + 1, cells + 1):
             own = n[end] - n[start]
             cost[start, end] = price * own * np.log2(n[cells] / own) - (m1[end] - m1[start]) ** 2 / (
-                m0[end] - m0[start])
+                m0[end] - m0[start]
+            )
     before, now = cost[0].copy(), np.empty(cells + 1)
     back = np.zeros((k + 1, cells + 1), np.int32)
     least, runs = before[cells], 1
@@ -198,9 +216,11 @@ def _priced_ends(mass, moment, count, k, price):
             best, cut = np.inf, run - 1
             for start in range(run - 1, end):
                 total = before[start] + cost[start, end]
-                if total < best: best, cut = total, start
+                if total < best:
+                    best, cut = total, start
             now[end], back[run, end] = best, cut
-        if now[cells] < least: least, runs = now[cells], run
+        if now[cells] < least:
+            least, runs = now[cells], run
         before, now = now, before
     return _ends(back, runs, cells)
 
@@ -212,7 +232,7 @@ def _cheapest(values, weights, centroids, lengths, price):
     codes = np.empty(values.size, np.int16)
     middles = (centroids[1:] + centroids[:-1]) / 2
     for i in range(values.size):
-        w = weights[i] if weights.size else 1.
+        w = weights[i] if weights.size else 1.0
         code = _search(values[i], middles)
         best = w * (values[i] - centroids[code]) ** 2 + price * lengths[code]
         nearest_code = code
@@ -221,7 +241,8 @@ def _cheapest(values, weights, centroids, lengths, price):
             # farther ones cost more by their distance alone
             while 0 <= c < centroids.size and w * (values[i] - centroids[c]) ** 2 < best:
                 cost = w * (values[i] - centroids[c]) ** 2 + price * lengths[c]
-                if cost < best: best, code = cost, c
+                if cost < best:
+                    best, code = cost, c
                 c += direction
         codes[i] = code
     return codes
@@ -256,7 +277,8 @@ def entropy_codebook(
 def _priced_cells(values, weights):
     """Weight, moment and number of the values in each of a few hundred cells."""
     low, room = float(values.min()), float(values.max()) - float(values.min())
-    if values.size <= PRICED_CELLS or room < 1e-290: points, cell = np.unique(values, return_inverse=True)
+    if values.size <= PRICED_CELLS or room < 1e-290:
+        points, cell = np.unique(values, return_inverse=True)
     else:
         mass, moment = _histogram(values, NO_WEIGHTS, low, BINS / room, BINS)
         middles, _ = _companded_cells(mass, moment, PRICED_CELLS)
@@ -282,11 +304,13 @@ def _companded_cells(mass, moment, cells):
     mass, moment = mass[used], moment[used]
     # Density is mass over the distance to the neighbours, which in the tails is far more than a bin.
     points = moment / mass
-    if len(points) <= cells: return mass, moment
+    if len(points) <= cells:
+        return mass, moment
     room = np.gradient(points)
-    position = np.cumsum(np.cbrt(mass * room ** 2))
+    position = np.cumsum(np.cbrt(mass * room**2))
     cell = np.minimum((position - position[0]) * cells / (position[-1] - position[0] + 1e-300), cells - 1).astype(
-        np.int64)
+        np.int64
+    )
     mass, moment = np.bincount(cell, mass, cells), np.bincount(cell, moment, cells)
     return mass[mass > 0], moment[mass > 0]
 
@@ -312,4 +336,4 @@ def with_zero(codes: np.ndarray, values: np.ndarray, mask: np.ndarray, k: int) -
     position = np.where(free, nearest(kept.astype(np.float32), merged.astype(np.float64)) + 1 if len(merged) else 0, 0)
     joined = np.zeros(codes.shape, codes.dtype)
     joined[mask] = position[index]
-    return joined, np.concatenate([[0.], merged])
+    return joined, np.concatenate([[0.0], merged])

@@ -1,4 +1,5 @@
 """Running statistics of batch normalisation, measured again."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -21,8 +22,9 @@ def running_norms(module: nn.Module) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module,  # changed in place, left in evaluation mode
-                batches: Iterable[Tensor],  # inputs as the model takes them
+def recalibrate(
+    module: nn.Module,  # changed in place, left in evaluation mode
+    batches: Iterable[Tensor],  # inputs as the model takes them
 ) -> None:
     """Replace the running statistics by those of the batches, each batch counting the same."""
     norms = running_norms(module.eval())
@@ -31,7 +33,8 @@ def recalibrate(module: nn.Module,  # changed in place, left in evaluation mode
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    for batch in batches: module(batch)
+    for batch in batches:
+        module(batch)
     for layer, momentum in zip(norms, momenta):
         layer.momentum = momentum
         layer.eval()

@@ -4,6 +4,7 @@ of each.
 torch-pruning knows which part of a split goes where by the order in which it met the parts, which may be another one
 than theirs. Of slices it knows the first and the last channel, so a split is traced as the slices that it stands
 for."""
+
 from __future__ import annotations
 
 import math
@@ -16,8 +17,15 @@ from torch.overrides import TorchFunctionMode
 
 from .state import COMPRESSIBLE
 
-SPLITS = ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes",
-          "unsafe_chunk")
+SPLITS = (
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "tensor_split",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
+    "unsafe_chunk",
+)
 TAKEN_APART = ("_SplitOp", "_SliceOp", "_UnbindOp")  # of torch-pruning
 
 
@@ -26,10 +34,12 @@ class AsSlices(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result, name = function(*args, **(kwargs or {})), getattr(function, "__name__", "")
-        if name not in (*SPLITS, "glu"): return result
+        if name not in (*SPLITS, "glu"):
+            return result
         given = next(value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor))
         if name == "glu":  # one half of the channels gates the other
-            if not _by_channel(given, [result]): return result
+            if not _by_channel(given, [result]):
+                return result
             first, second = _slices(given, [result, result])
             return first * second.sigmoid()
         return _slices(given, result) if _by_channel(given, result) else result
@@ -37,8 +47,11 @@ class AsSlices(TorchFunctionMode):
 
 def _by_channel(given: Tensor, parts: Collection[Tensor]) -> bool:
     """Do the parts have fewer channels, dimension 1, and everything else of what was split?"""
-    return given.ndim > 1 and all(part.ndim == given.ndim and part.shape[1] < given.shape[1] for part in parts) \
+    return (
+        given.ndim > 1
+        and all(part.ndim == given.ndim and part.shape[1] < given.shape[1] for part in parts)
         and all(part.shape[0] == given.shape[0] and part.shape[2:] == given.shape[2:] for part in parts)
+    )
 
 
 def _slices(given: Tensor, parts: Collection[Tensor]) -> tuple[Tensor, ...]:
@@ -58,11 +71,14 @@ def place(graph) -> None:
     torch-pruning counts the channels of a slice as those of the whole, and so misplaces what is concatenated with it.
     """
     nodes = list(graph.module2node.values())
-    if not any(type(node.module).__name__ == "_SliceOp" for node in nodes): return
+    if not any(type(node.module).__name__ == "_SliceOp" for node in nodes):
+        return
     for node in nodes:
         kind = type(node.module).__name__
-        if kind == "_SliceOp": _place_slice(node.module)
-        if kind == "_ConcatOp" and node.grad_fn._saved_dim == 1: _place_concat(node)
+        if kind == "_SliceOp":
+            _place_slice(node.module)
+        if kind == "_ConcatOp" and node.grad_fn._saved_dim == 1:
+            _place_concat(node)
 
 
 def _place_slice(module) -> None:
@@ -74,12 +90,15 @@ def _place_slice(module) -> None:
 
 def _place_concat(node) -> None:
     from torch_pruning.dependency.index_mapping import _ConcatIndexMapping
+
     sizes = [function._input_metadata[number].shape[1] for function, number in node.grad_fn.next_functions if function]
-    if len(sizes) != len(node.inputs): return
+    if len(sizes) != len(node.inputs):
+        return
     node.enable_index_mapping = False  # of torch-pruning, at every later look
     back = [dep for dep in node.dependencies if dep.target in node.inputs]
     ahead = [dep for given in set(node.inputs) for dep in given.dependencies if dep.target is node]
-    for dep in (*back, *ahead): dep.index_mapping[1] = None
+    for dep in (*back, *ahead):
+        dep.index_mapping[1] = None
     for given, size, end in zip(node.inputs, sizes, accumulate(sizes)):
         # What is concatenated twice has two dependencies each way.
         towards = next(dep for dep in back if dep.target is given and dep.index_mapping[1] is None)
@@ -105,7 +124,8 @@ def widest(graph, group):
     Channels that are split go to different layers. A group that starts at a layer that shares its outputs with one part
     only, by an addition for instance, holds no more than this part, and cutting it alone would leave the others larger.
     """
-    if not (layers := partly_in(graph, group)): return group
+    if not (layers := partly_in(graph, group)):
+        return group
     root = max(layers, key=lambda dep: len(dep.target.module.weight))
     return graph.get_pruning_group(root.target.module, root.handler, list(range(len(root.target.module.weight))))
 
@@ -128,13 +148,17 @@ def parts_of(graph, group) -> list[Tensor]:
     other."""
     ways: dict[int, list[int]] = {channel: [] for channel in group[0].idxs}
     for number, item in enumerate(group):
-        if type(item.dep.target.module).__name__ not in TAKEN_APART: continue
-        for channel in set(item.root_idxs) & set(ways): ways[channel].append(number)
+        if type(item.dep.target.module).__name__ not in TAKEN_APART:
+            continue
+        for channel in set(item.root_idxs) & set(ways):
+            ways[channel].append(number)
     parts: dict[tuple, list[int]] = {}
     gap = 0  # what nobody reads lies between what is read, and each such piece is a part of its own
     for channel, way in ways.items():
-        if way: gap = channel
-        else: way.append(-1 - gap)
+        if way:
+            gap = channel
+        else:
+            way.append(-1 - gap)
         parts.setdefault(tuple(way), []).append(channel)
     sets: dict[tuple, list[list[int]]] = {}
     done: set[int] = set()
@@ -147,12 +171,15 @@ def parts_of(graph, group) -> list[Tensor]:
 
 def _tied(graph, root, channels: list[int]) -> list[list[int]]:
     """Each of the channels of a layer, with the others of this layer that have to go with it."""
-    if not channels: return []
+    if not channels:
+        return []
     together = {channel: [channel] for channel in channels}
     for item in graph.get_pruning_group(root.target.module, root.handler, channels):
-        if item.dep.target is not root.target or not graph.is_out_channel_pruning_fn(item.dep.handler): continue
+        if item.dep.target is not root.target or not graph.is_out_channel_pruning_fn(item.dep.handler):
+            continue
         for channel, first in zip(item.idxs, item.root_idxs):
-            if channel not in together[first]: together[first].append(channel)
+            if channel not in together[first]:
+                together[first].append(channel)
     return [sorted(tied) for tied in together.values()]
 
 
@@ -164,10 +191,11 @@ def smallest_of_each(scores: Tensor, parts: list[Tensor], amount: float, multipl
     common = math.gcd(*map(len, parts))
     for stays in range(common - int(amount * common), common):
         left = [len(part) // common * stays for part in parts]
-        if any(count % multiple for count in left): continue
+        if any(count % multiple for count in left):
+            continue
         gone: list[int] = []
         for part, count in zip(parts, left):
             order = scores[part].mean(1).argsort(stable=True)
-            gone += part[order[:len(part) - count]].flatten().tolist()
+            gone += part[order[: len(part) - count]].flatten().tolist()
         return sorted(gone)
     return []

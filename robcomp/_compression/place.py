@@ -2,6 +2,7 @@
 
 A GPU computes convolutions in TF32 (ten bits of fraction) unless it is told not to, and a processor may be set to
 bfloat16. What is measured or calibrated must not depend on that, so both are set aside for the time being."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -25,10 +26,12 @@ def full_precision() -> Iterator[None]:
     """Within the block, float32 products are float32 products, and the same kernels are chosen every time."""
     before = [getattr(owner, name) for owner, name, _ in _EXACT]
     try:
-        for owner, name, value in _EXACT: setattr(owner, name, value)
+        for owner, name, value in _EXACT:
+            setattr(owner, name, value)
         yield
     finally:
-        for (owner, name, _), value in zip(_EXACT, before): setattr(owner, name, value)
+        for (owner, name, _), value in zip(_EXACT, before):
+            setattr(owner, name, value)
 
 
 def in_channels_last(module: nn.Module, device: str | torch.device) -> nn.Module:
@@ -42,6 +45,7 @@ def placed(module: nn.Module, device: torch.device) -> Iterator[nn.Module]:
     """Within the block, a network is on a device and computes in full precision; afterwards it is where it was."""
     home = next(module.parameters()).device
     try:
-        with full_precision(): yield module.to(device)
+        with full_precision():
+            yield module.to(device)
     finally:
         module.to(home)

@@ -3,6 +3,7 @@
 The bits of a float32 that is not negative, read as an integer, are in the order of the numbers. So a count of their
 upper halves says in which half the k-th smallest is, and a count of the lower halves found there says which number it
 is."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,14 +15,16 @@ HALF = 1 << 16
 @njit(cache=True, nogil=True)
 def _kth(bits, rank):
     counts = np.zeros(HALF, np.int64)
-    for i in range(bits.size): counts[bits[i] >> 16] += 1
+    for i in range(bits.size):
+        counts[bits[i] >> 16] += 1
     upper = 0
     while rank >= counts[upper]:
         rank -= counts[upper]
         upper += 1
     counts[:] = 0
     for i in range(bits.size):
-        if bits[i] >> 16 == upper: counts[bits[i] & 0xffff] += 1
+        if bits[i] >> 16 == upper:
+            counts[bits[i] & 0xFFFF] += 1
     lower = 0
     while rank >= counts[lower]:
         rank -= counts[lower]

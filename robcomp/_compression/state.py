@@ -14,6 +14,7 @@ weight is exactly zero in every form. A layer with codes and a mask has code 0 w
 Where `in_half` is true and there is no scale, weights or shared values are rounded to half precision; multiples of a
 scale are not.
 """
+
 from __future__ import annotations
 
 import copy
@@ -38,12 +39,12 @@ class _OnGrid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, steps: Tensor, limit: int) -> Tensor:
-        ctx.save_for_backward(steps.abs() <= limit + .5)
-        return steps.round().clamp(-limit, limit) + 0.  # no negative zero: integers have none
+        ctx.save_for_backward(steps.abs() <= limit + 0.5)
+        return steps.round().clamp(-limit, limit) + 0.0  # no negative zero: integers have none
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        inside, = ctx.saved_tensors
+        (inside,) = ctx.saved_tensors
         return gradient * inside, None
 
 
@@ -51,10 +52,12 @@ class _InHalf(torch.autograd.Function):
     """Round to half precision; the gradient passes straight through, so that steps too small for eleven bits add up."""
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor: return values.half().to(values.dtype)
+    def forward(ctx, values: Tensor) -> Tensor:
+        return values.half().to(values.dtype)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor): return gradient
+    def backward(ctx, gradient: Tensor):
+        return gradient
 
 
 class _Shared(torch.autograd.Function):
@@ -79,8 +82,10 @@ class _Shared(torch.autograd.Function):
         index, gradient = index.long(), gradient.reshape(ctx.shape)
         pull = gradient if scale is None else gradient * scale
         total = torch.bincount(index, pull.reshape(-1), ctx.count)
-        if scale is None: mass = torch.bincount(index, minlength=ctx.count)
-        else: mass = torch.bincount(index, (scale ** 2).expand(ctx.shape).reshape(-1), ctx.count)
+        if scale is None:
+            mass = torch.bincount(index, minlength=ctx.count)
+        else:
+            mass = torch.bincount(index, (scale**2).expand(ctx.shape).reshape(-1), ctx.count)
         return (total / mass.clamp_min(torch.finfo(gradient.dtype).tiny)).to(gradient.dtype), None, None
 
 
@@ -100,8 +105,10 @@ class LayerState(nn.Module):
         if self.codes is not None:
             values = self.values(original)
             weight = _Shared.apply(values.reshape(-1), self.places(values), self.scale)
-        elif self.bits: weight = self.values(original / self.scale) * self.scale
-        else: weight = self.values(original)
+        elif self.bits:
+            weight = self.values(original / self.scale) * self.scale
+        else:
+            weight = self.values(original)
         return (
             weight
             if self.mask is None
@@ -110,12 +117,14 @@ class LayerState(nn.Module):
 
     def values(self, original: Tensor) -> Tensor:
         """Shared values or weights as they are stored: whole steps of a grid, half precision, or unchanged."""
-        if self.bits: return _OnGrid.apply(original, grid_limit(self.bits))
+        if self.bits:
+            return _OnGrid.apply(original, grid_limit(self.bits))
         return _InHalf.apply(original) if self.in_half and self.scale is None else original
 
     def places(self, values: Tensor) -> Tensor:
         """Where each weight's value stands in the flat codebook."""
-        if values.ndim == 1: return self.codes
+        if values.ndim == 1:
+            return self.codes
         first = torch.arange(len(values), dtype=torch.int32, device=values.device) * values.shape[1]
         return self.codes.int() + first.view(-1, *[1] * (self.codes.ndim - 1))
 
@@ -127,12 +136,13 @@ class _Rounded(torch.autograd.Function):
     def forward(ctx, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         levels = (values * (1 / scale)).round_()
         kept = levels.clamp(-int(zero), 255 - int(zero))
-        if ctx.needs_input_grad[0]: ctx.save_for_backward(kept == levels)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(kept == levels)
         return kept.mul_(scale)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
-        inside, = ctx.saved_tensors
+        (inside,) = ctx.saved_tensors
         return gradient * inside, None, None
 
 
@@ -145,7 +155,8 @@ class ActivationRange(nn.Module):
         self.register_buffer("zero", torch.tensor(zero, dtype=torch.int32))
 
     def forward(self, values: Tensor) -> Tensor:
-        if values.is_meta: return values.float()  # shapes without values: nothing to round
+        if values.is_meta:
+            return values.float()  # shapes without values: nothing to round
         return _Rounded.apply(values.float(), self.scale, self.zero)
 
 
@@ -160,13 +171,16 @@ class Layer:
     def __init__(self, name: str, module: nn.Module):
         self.name, self.modules = name, [module]
 
-    def __repr__(self): return f"Layer({self.name} {tuple(self.weight.shape)})"
+    def __repr__(self):
+        return f"Layer({self.name} {tuple(self.weight.shape)})"
 
     @property
-    def module(self) -> nn.Module: return self.modules[0]
+    def module(self) -> nn.Module:
+        return self.modules[0]
 
     @property
-    def state(self) -> LayerState | None: return state_of(self.module)
+    def state(self) -> LayerState | None:
+        return state_of(self.module)
 
     @property
     def original(self) -> nn.Parameter:
@@ -176,31 +190,36 @@ class Layer:
     @property
     def weight(self) -> Tensor:
         """The deployed weight, detached."""
-        with torch.no_grad(): return self.module.weight.detach()
+        with torch.no_grad():
+            return self.module.weight.detach()
 
     @property
     def finite_weight(self) -> Tensor:
         """The deployed weight; one line of error where it holds a value that is not a number."""
         weight = self.weight
-        if torch.isfinite(weight).all(): return weight
+        if torch.isfinite(weight).all():
+            return weight
         raise ValueError(f"layer {self.name} has weights that are not finite: train it again or load other weights")
 
     @property
     def codebook(self) -> Tensor | None:
         """Values that the codes stand for, in units of the scale, (k,) or (channels, k), or None."""
-        if self.state is None or self.state.codes is None: return None
+        if self.state is None or self.state.codes is None:
+            return None
         return self.state.values(self.original.detach().clone())
 
     @property
     def integers(self) -> Tensor | None:
         """The grid integers of a quantized weight (int8, shape of the weight); None where it is on no grid."""
-        if self.state is None or not self.state.bits: return None
+        if self.state is None or not self.state.bits:
+            return None
         weight = self.weight
         return (weight / self.state.scale).round().to(torch.int8)
 
     def attach(self) -> LayerState:
         """The layer's state, put in place where there is none."""
-        if self.state: return self.state
+        if self.state:
+            return self.state
         state, original = LayerState(), self.module.weight
         for module in self.modules:
             parametrize.register_parametrization(module, "weight", state, unsafe=True)
@@ -212,29 +231,34 @@ class Layer:
         # Not contiguous(): of a 1x1 kernel it keeps strides that make convolutions take another path and round
         # otherwise.
         original = (
-            original.detach().to(self.original.device, torch.float32).clone(memory_format=torch.contiguous_format))
+            original.detach().to(self.original.device, torch.float32).clone(memory_format=torch.contiguous_format)
+        )
         parameter = nn.Parameter(original)
         if self.state is None:
-            for module in self.modules: module.weight = parameter
+            for module in self.modules:
+                module.weight = parameter
         else:
-            for module in self.modules: module.parametrizations.weight.original = parameter
+            for module in self.modules:
+                module.parametrizations.weight.original = parameter
 
     def settle(self) -> None:
         """Let `original` be what is deployed, in the standard layout, so that nothing hidden survives a stage."""
-        for name, buffer in (self.state.named_buffers() if self.state else ()):
+        for name, buffer in self.state.named_buffers() if self.state else ():
             setattr(self.state, name, buffer.clone(memory_format=torch.contiguous_format))
         self.assign(self.weight if self.codebook is None else self.codebook)
 
     def round_inputs(self, scale: float, zero: int) -> None:
         """Round the input of every module that uses the weight to 256 levels."""
         for module in self.modules:
-            if not hasattr(module, "input_range"): module.register_forward_pre_hook(round_input)
+            if not hasattr(module, "input_range"):
+                module.register_forward_pre_hook(round_input)
             module.input_range = ActivationRange(scale, zero).to(self.original.device)
 
 
 def state_of(module: nn.Module) -> LayerState | None:
     """The joint state of a module's weight, if it has one."""
-    if not parametrize.is_parametrized(module, "weight"): return None
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
     first = module.parametrizations.weight[0]
     return first if isinstance(first, LayerState) else None
 
@@ -246,12 +270,16 @@ def layers(model: nn.Module) -> dict[str, Layer]:
     """
     found: dict[int, Layer] = {}
     inside = {
-        part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()}
+        part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()
+    }
     for name, module in model.named_modules():
-        if not isinstance(module, COMPRESSIBLE) or module in inside: continue
+        if not isinstance(module, COMPRESSIBLE) or module in inside:
+            continue
         identity = id(state_of(module) or module.weight)
-        if identity in found: found[identity].modules.append(module)
-        else: found[identity] = Layer(name, module)
+        if identity in found:
+            found[identity].modules.append(module)
+        else:
+            found[identity] = Layer(name, module)
     return {layer.name: layer for layer in found.values()}
 
 
@@ -279,7 +307,8 @@ def plain(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     vars(model).pop("recipe", None)
     for layer in layers(model).values():
-        if layer.state is None: continue
+        if layer.state is None:
+            continue
         weight = nn.Parameter(layer.weight.clone())
         for module in layer.modules:
             # Not parametrize.remove_parametrizations: it takes `weight` off the class, which the copied model shares.
@@ -295,22 +324,28 @@ def folded(model: nn.Module) -> nn.Module:
     What fx cannot trace, or would trace without its hooks, what shares a layer that would be folded, and what
     normalises over another axis than a layer's outputs, runs unfolded, with the same answers."""
     from torch.fx.experimental.optimization import fuse
+
     contract, model = getattr(model, "contract", None), plain(model).eval().requires_grad_(False)
-    if model._forward_hooks or model._forward_pre_hooks: return model
+    if model._forward_hooks or model._forward_pre_hooks:
+        return model
     with catch_warnings():
         simplefilter("ignore")
         try:
             traced = fx.symbolic_trace(model)
             apart = _needed_before_norms(traced) or _over_places(traced, contract)
             return traced if apart else fuse(traced, no_trace=True)
-        except Exception: return model
+        except Exception:
+            return model
 
 
 def _norms_and_before(traced: fx.GraphModule) -> tuple[set[str], set[str]]:
     """The names of the batch normalisations that are called, and of the layers that they follow at once."""
     parts = dict(traced.named_modules())
-    norms = [node for node in traced.graph.nodes
-             if node.op == "call_module" and isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        node
+        for node in traced.graph.nodes
+        if node.op == "call_module" and isinstance(parts[node.target], nn.modules.batchnorm._BatchNorm)
+    ]
     given = [node.args[0] for node in norms if node.args]
     before = {node.target for node in given if isinstance(node, fx.Node) and node.op == "call_module"}
     return {node.target for node in norms}, before
@@ -323,12 +358,16 @@ def _over_places(traced: fx.GraphModule, contract) -> bool:
     parts, shapes = dict(traced.named_modules()), []
     _, before = _norms_and_before(traced)
     linear = [parts[name] for name in before if isinstance(parts[name], nn.Linear)]
-    if not linear: return False
-    if contract is None: return True
+    if not linear:
+        return False
+    if contract is None:
+        return True
     hooks = [part.register_forward_hook(lambda part, given, found: shapes.append(found.ndim)) for part in linear]
-    try: traced(torch.zeros(1, 3, contract.size, contract.size, device=linear[0].weight.device))
+    try:
+        traced(torch.zeros(1, 3, contract.size, contract.size, device=linear[0].weight.device))
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
     return set(shapes) != {2}
 
 
@@ -344,5 +383,6 @@ def _needed_before_norms(traced: fx.GraphModule) -> bool:
     used = Counter(node.target for node in calls)
     used.update(node.target.rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     norms, before = _norms_and_before(traced)
-    if any(hung_on(parts[name]) for name in (*before, *norms)): return True
+    if any(hung_on(parts[name]) for name in (*before, *norms)):
+        return True
     return any(used[name] > 1 for name in before if isinstance(parts[name], COMPRESSIBLE))

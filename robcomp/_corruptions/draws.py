@@ -8,15 +8,34 @@ function. Inside a kernel take the key once an image and index it:
     key = stream(seed, corruption, severity, number)
     normal_at(key, 0), normal_at(key, 1), ...
 """
+
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-CORRUPTION = {"gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3, "defocus_blur": 4, "glass_blur": 5,
-              "motion_blur": 6, "zoom_blur": 7, "snow": 8, "frost": 9, "fog": 10, "brightness": 11, "contrast": 12,
-              "elastic_transform": 13, "pixelate": 14, "jpeg_compression": 15, "speckle_noise": 16,
-              "gaussian_blur": 17, "spatter": 18, "saturate": 19}  # written out: a draw must never change its meaning
+# Written out: a draw must never change its meaning.
+CORRUPTION = {
+    "gaussian_noise": 1,
+    "shot_noise": 2,
+    "impulse_noise": 3,
+    "defocus_blur": 4,
+    "glass_blur": 5,
+    "motion_blur": 6,
+    "zoom_blur": 7,
+    "snow": 8,
+    "frost": 9,
+    "fog": 10,
+    "brightness": 11,
+    "contrast": 12,
+    "elastic_transform": 13,
+    "pixelate": 14,
+    "jpeg_compression": 15,
+    "speckle_noise": 16,
+    "gaussian_blur": 17,
+    "spatter": 18,
+    "saturate": 19,
+}
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: positions visit all 2**64 words
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -60,6 +79,7 @@ def below_at(key, position, bound):
 
 
 # Wichura (1988), algorithm AS 241: numerators and denominators of three rational functions, highest power first.
+# fmt: off
 _MIDDLE = ((2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
             1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080),
            (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4, 2.1213794301586595867e4,
@@ -72,6 +92,7 @@ _FAR = ((2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.242660947388078
          2.96560571828504891230e-1, 1.78482653991729133580, 5.46378491116411436990, 6.65790464350110377720),
         (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,
          1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1.0))
+# fmt: on
 
 
 @njit(inline="always")

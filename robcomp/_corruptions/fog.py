@@ -1,4 +1,5 @@
 """Fog."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,15 +9,16 @@ from robcomp._corruptions.draws import uniforms
 from robcomp._corruptions.parts import in_parts, made
 
 _FOG = dict(
-    cifar=((.2, 3), (.5, 3), (.75, 2.5), (1, 2), (1.5, 1.75)),
-    imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)))
+    cifar=((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+    imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+)
 # amount, decay of the wibble from one scale to the next
 
 
 @njit(cache=True, nogil=True)
 def _plasma(draws, i, field, decay):
     """Diamond-square height map in [0, 1], periodic, side a power of two; row i of draws: size**2 - 1 uniforms."""
-    size, wibble, at = len(field), 100., 0
+    size, wibble, at = len(field), 100.0, 0
     step = size
     field[0, 0] = 0
     while step >= 2:
@@ -29,18 +31,20 @@ def _plasma(draws, i, field, decay):
                 at += 1
         for y in range(0, size, step):
             for x in range(0, size, step):
-                total = ((field[y + half, x + half] + field[(y - half) & (size - 1), x + half])
-                         + (field[y, x] + field[y, (x + step) & (size - 1)]))
+                total = (field[y + half, x + half] + field[(y - half) & (size - 1), x + half]) + (
+                    field[y, x] + field[y, (x + step) & (size - 1)]
+                )
                 field[y, x + half] = total / 4 + wibble * (-wibble + (wibble + wibble) * draws[i, at])
                 at += 1
         for y in range(0, size, step):
             for x in range(0, size, step):
-                total = ((field[y + half, x + half] + field[y + half, (x - half) & (size - 1)])
-                         + (field[y, x] + field[(y + step) & (size - 1), x]))
+                total = (field[y + half, x + half] + field[y + half, (x - half) & (size - 1)]) + (
+                    field[y, x] + field[(y + step) & (size - 1), x]
+                )
                 field[y + half, x] = total / 4 + wibble * (-wibble + (wibble + wibble) * draws[i, at])
                 at += 1
         step, wibble = half, wibble / decay
-    low = high = 0.
+    low = high = 0.0
     for y in range(size):
         for x in range(size):
             low, high = min(low, field[y, x]), max(high, field[y, x])
@@ -59,13 +63,13 @@ def _fog_kernel(images, draws, out, side, amount, decay):
             for x in range(size):
                 for c in range(3):
                     level = max(level, images[i, y, x, c])
-        brightest = level / 255.
+        brightest = level / 255.0
         for y in range(size):
             for x in range(size):
                 veil = amount * field[y, x]
                 for c in range(3):
-                    value = (images[i, y, x, c] / 255. + veil) * brightest / (brightest + amount)
-                    out[i, y, x, c] = np.uint8(min(max(value, 0.), 1.) * 255)
+                    value = (images[i, y, x, c] / 255.0 + veil) * brightest / (brightest + amount)
+                    out[i, y, x, c] = np.uint8(min(max(value, 0.0), 1.0) * 255)
 
 
 def _side(size: int) -> int:
@@ -81,6 +85,7 @@ def _fog(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = 
 
 def fog(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar") -> np.ndarray:
     """Fog from a diamond-square map; other sizes than 32 px take the next power of two and crop it (ours)."""
-    count = _side(images.shape[1])**2 - 1
-    return in_parts(images, numbers, lambda part, who: _fog(
-        part, uniforms(seed, "fog", severity, who, count), severity, strengths))
+    count = _side(images.shape[1]) ** 2 - 1
+    return in_parts(
+        images, numbers, lambda part, who: _fog(part, uniforms(seed, "fog", severity, who, count), severity, strengths)
+    )

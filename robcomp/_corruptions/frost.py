@@ -1,4 +1,5 @@
 """Frost, cut out of pictures."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,8 +12,9 @@ from robcomp._corruptions.frost_pictures import packed, pictures as at_scale
 from robcomp._corruptions.parts import in_parts, made
 
 _FROST = dict(
-    cifar=((1, .2), (1, .3), (.9, .4), (.85, .4), (.75, .45)),
-    imagenet=((1, .4), (.8, .6), (.7, .7), (.65, .7), (.6, .75)))  # share of the image, share of the picture
+    cifar=((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+    imagenet=((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+)  # share of the image, share of the picture
 
 
 @njit(cache=True, nogil=True)
@@ -26,19 +28,30 @@ def _frost_kernel(images, draws, out, levels, starts, heights, widths, kept, add
             for x in range(size):
                 for c in range(3):
                     value = kept * images[i, y, x, c] + added * levels[at + 3 * x + c]
-                    out[i, y, x, c] = np.uint8(min(value, 255.))
+                    out[i, y, x, c] = np.uint8(min(value, 255.0))
 
 
-def _frost(images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...],
-           strengths: str = "cifar") -> np.ndarray:
+def _frost(
+    images: np.ndarray, draws: np.ndarray, severity: int, pictures: tuple[np.ndarray, ...], strengths: str = "cifar"
+) -> np.ndarray:
     """A random cut of a random picture of frost added to the dimmed image."""
     kept, added = _FROST[strengths][severity - 1]
     return made(_frost_kernel, images, draws, *packed(pictures), float(kept), float(added))
 
 
-def frost(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
-          pictures: str | Path | tuple[np.ndarray, ...] = "own", strengths: str = "cifar") -> np.ndarray:
+def frost(
+    images: np.ndarray,
+    severity: int,
+    seed: int,
+    numbers: np.ndarray,
+    *,
+    pictures: str | Path | tuple[np.ndarray, ...] = "own",
+    strengths: str = "cifar",
+) -> np.ndarray:
     """Ice on the lens; `pictures` is "own", "imagecorruptions" (official), a folder, or pictures at the right scale."""
     taken = pictures if isinstance(pictures, tuple) else at_scale(pictures, images.shape[1], strengths)
-    return in_parts(images, numbers, lambda part, who: _frost(
-        part, uniforms(seed, "frost", severity, who, 3), severity, taken, strengths))
+    return in_parts(
+        images,
+        numbers,
+        lambda part, who: _frost(part, uniforms(seed, "frost", severity, who, 3), severity, taken, strengths),
+    )

@@ -7,6 +7,7 @@ is bent to those quantiles. On CIFAR-10 the mean and the deviation of the change
 pictures within 1 %, differences between neighbouring pixels are 12 % larger; needles and ferns are missing, as phases
 are random. Results with it are "frost (own)", not the official distribution.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -23,17 +24,30 @@ OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"
 SUFFIXES = ".png", ".jpg", ".jpeg", ".bmp", ".webp"
 MOST = 100  # pictures in a folder
 
-_AT = (-3.0902, -2.3263, -1.6449, -.6745, 0, .6745, 1.6449, 2.3263, 3.0902)  # normal quantiles, .1 to 99.9 %
-_OCTAVES = (.25, .5, 1, 2, 4, 8, 16)  # periods in 32 pixels
+_AT = (-3.0902, -2.3263, -1.6449, -0.6745, 0, 0.6745, 1.6449, 2.3263, 3.0902)  # normal quantiles, .1 to 99.9 %
+_OCTAVES = (0.25, 0.5, 1, 2, 4, 8, 16)  # periods in 32 pixels
 _MEASURED = (  # luminance at those quantiles, log10 power in those octaves, (slope, offset) of red, green, blue
-    ((92, 97, 104, 118, 129, 142, 163, 177, 194), (5.80, 4.90, 4.01, 3.04, 2.45, 2.05, 1.96),
-     ((1.37, -101), (.90, 31), (.73, 70))),
-    ((103, 143, 166, 195, 210, 223, 236, 245, 250), (5.40, 4.84, 3.73, 3.16, 2.78, 2.54, 2.38),
-     ((.97, 0), (1, -3), (1.02, 3))),
-    ((53, 80, 105, 135, 152, 169, 199, 239, 252), (5.70, 4.62, 3.70, 3.18, 2.97, 2.90, 2.80),
-     ((.99, -12), (.99, 3), (1.03, 9))),
-    ((36, 46, 60, 91, 120, 151, 203, 238, 253), (5.40, 4.69, 4.00, 3.71, 3.39, 3.00, 2.83),
-     ((1.03, -15), (1, -1), (.97, 15))))
+    (
+        (92, 97, 104, 118, 129, 142, 163, 177, 194),
+        (5.80, 4.90, 4.01, 3.04, 2.45, 2.05, 1.96),
+        ((1.37, -101), (0.90, 31), (0.73, 70)),
+    ),
+    (
+        (103, 143, 166, 195, 210, 223, 236, 245, 250),
+        (5.40, 4.84, 3.73, 3.16, 2.78, 2.54, 2.38),
+        ((0.97, 0), (1, -3), (1.02, 3)),
+    ),
+    (
+        (53, 80, 105, 135, 152, 169, 199, 239, 252),
+        (5.70, 4.62, 3.70, 3.18, 2.97, 2.90, 2.80),
+        ((0.99, -12), (0.99, 3), (1.03, 9)),
+    ),
+    (
+        (36, 46, 60, 91, 120, 151, 203, 238, 253),
+        (5.40, 4.69, 4.00, 3.71, 3.39, 3.00, 2.83),
+        ((1.03, -15), (1, -1), (0.97, 15)),
+    ),
+)
 
 
 def _texture(number: int, size: int) -> np.ndarray:
@@ -57,7 +71,7 @@ def _resized(picture: np.ndarray, factor: float) -> np.ndarray:
         return picture
     for axis in (0, 1):
         n = picture.shape[axis]
-        at = np.clip((np.arange(round(n * factor)) + .5) / factor - .5, 0, n - 1)
+        at = np.clip((np.arange(round(n * factor)) + 0.5) / factor - 0.5, 0, n - 1)
         low = np.minimum((at + 1e-9).astype(int), n - 1)
         share = np.expand_dims(np.clip(at - low, 0, 1), [k for k in range(3) if k != axis])
         picture = picture.take(low, axis) * (1 - share) + picture.take(np.minimum(low + 1, n - 1), axis) * share
@@ -69,26 +83,32 @@ def _files(choice: str | Path) -> list[Path]:
     if choice == "imagecorruptions":
         spec = find_spec("imagecorruptions")
         if spec is None or not spec.submodule_search_locations:
-            raise ValueError('frost="imagecorruptions" reads the pictures of that package: '
-                             'pip install "robcomp[corruptions]", or take frost="own"')
+            raise ValueError(
+                'frost="imagecorruptions" reads the pictures of that package: '
+                'pip install "robcomp[corruptions]", or take frost="own"'
+            )
         return [Path(spec.submodule_search_locations[0]) / "frost" / name for name in OFFICIAL]
     folder = Path(choice)
     named = [file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES] if folder.is_dir() else []
     files = sorted(file for file in named if file.is_file())  # no folder, and no pipe, which would be waited for
     if not files:
-        raise ValueError(f'frost={str(choice)!r}: allowed are "own", "imagecorruptions" or a folder with pictures '
-                         f"({' '.join(SUFFIXES)})")
+        raise ValueError(
+            f'frost={str(choice)!r}: allowed are "own", "imagecorruptions" or a folder with pictures '
+            f"({' '.join(SUFFIXES)})"
+        )
     if len(files) > MOST:
-        raise ValueError(f"frost={str(choice)!r} has {len(files):,} pictures, all of which are held in memory: take "
-                         f"{MOST} at most")
+        raise ValueError(
+            f"frost={str(choice)!r} has {len(files):,} pictures, all of which are held in memory: take {MOST} at most"
+        )
     return files
 
 
 def _read(file: Path, size: int, strengths: str) -> np.ndarray:
     """One picture as the benchmark uses it: 0.2 of its size for 32 pixels, all for 224; other sizes in proportion."""
-    factor = .2 * size / 32 if strengths == "cifar" else size / 224
+    factor = 0.2 * size / 32 if strengths == "cifar" else size / 224
     try:
         from PIL import Image
+
         with Image.open(file) as opened:
             picture = _resized(np.asarray(opened.convert("RGB")), factor)
     except ImportError:
@@ -96,8 +116,10 @@ def _read(file: Path, size: int, strengths: str) -> np.ndarray:
     except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
         raise ValueError(f"frost picture {file} cannot be read ({first_line(error)}): mend it or take it out") from None
     if min(picture.shape[:2]) <= size:
-        raise ValueError(f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of "
-                         f"its size, images are {size}: take a larger picture")
+        raise ValueError(
+            f"frost picture {file} is {picture.shape[1]} x {picture.shape[0]} pixels at {factor:.2g} of "
+            f"its size, images are {size}: take a larger picture"
+        )
     return picture
 
 

@@ -1,4 +1,5 @@
 """Frosted glass."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,8 +11,9 @@ from robcomp._corruptions.smoothing import bell, smooth
 from robcomp._corruptions.tables import REFERENCE
 
 _GLASS = dict(
-    cifar=((.05, 1, 1), (.25, 1, 1), (.4, 1, 1), (.25, 1, 2), (.4, 1, 2)),
-    imagenet=((.7, 1, 2), (.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)))  # sigma px, reach px, rounds
+    cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+    imagenet=((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+)  # sigma px, reach px, rounds
 
 
 @njit(cache=True, nogil=True)
@@ -23,7 +25,7 @@ def _glass_kernel(images, draws, out, weights, reach, rounds):
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    plane[y, 3 * x + c] = images[i, y, x, c] / 255.
+                    plane[y, 3 * x + c] = images[i, y, x, c] / 255.0
         smooth(plane, between, weights, 3, False, False)
         for y in range(size):
             for x in range(size):
@@ -40,19 +42,19 @@ def _glass_kernel(images, draws, out, weights, reach, rounds):
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    plane[y, 3 * x + c] = out[i, y, x, c] / 255.
+                    plane[y, 3 * x + c] = out[i, y, x, c] / 255.0
         smooth(plane, between, weights, 3, False, False)
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    out[i, y, x, c] = np.uint8(min(max(plane[y, 3 * x + c], 0.), 1.) * 255)
+                    out[i, y, x, c] = np.uint8(min(max(plane[y, 3 * x + c], 0.0), 1.0) * 255)
 
 
 def _glass_draws(severity: int, size: int, strengths: str = "cifar") -> int:
     """How many uniforms an image takes: column and row offset of every pixel visited."""
     _, reach, rounds = _GLASS[strengths][severity - 1]
     reach = max(1, round(reach * size / REFERENCE[strengths]))
-    return 2 * rounds * (size - 2 * reach)**2
+    return 2 * rounds * (size - 2 * reach) ** 2
 
 
 def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths: str = "cifar") -> np.ndarray:
@@ -66,9 +68,13 @@ def _glass_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths:
     return made(_glass_kernel, images, draws, bell(sigma * scale), max(1, round(reach * scale)), rounds)
 
 
-def glass_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
-               strengths: str = "cifar") -> np.ndarray:
+def glass_blur(
+    images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar"
+) -> np.ndarray:
     """Seen through frosted glass: pixels displaced by at most one (other sizes: size / 32) between two weak blurs."""
     count = _glass_draws(severity, images.shape[1], strengths)
-    return in_parts(images, numbers, lambda part, who: _glass_blur(
-        part, uniforms(seed, "glass_blur", severity, who, count), severity, strengths))
+    return in_parts(
+        images,
+        numbers,
+        lambda part, who: _glass_blur(part, uniforms(seed, "glass_blur", severity, who, count), severity, strengths),
+    )

@@ -4,6 +4,7 @@ Each goes over a share of the images, keeps the order of operations of the publi
 it does. Tables and weights come in as arrays (`tables.py`), so that one compiled loop serves every severity and size.
 The corruptions that weave and draw (snow, fog, glass ...) are in `weather.py`, `snow.py` and so on.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -51,23 +52,33 @@ def recolour(images, out, factor, offset, lift):
                 s = 0.0
                 if delta > 0:
                     s = delta / v
-                    if b == v: h = 4.0 + (r - g) / delta
-                    elif g == v: h = 2.0 + (b - r) / delta
-                    else: h = (g - b) / delta
+                    if b == v:
+                        h = 4.0 + (r - g) / delta
+                    elif g == v:
+                        h = 2.0 + (b - r) / delta
+                    else:
+                        h = (g - b) / delta
                     h = h / 6.0
-                    if h < 0: h += 1.0
+                    if h < 0:
+                        h += 1.0
                 s = min(max(s * factor + offset, 0.0), 1.0)
                 v = min(max(v + lift, 0.0), 1.0)
                 sector = np.floor(h * 6)
                 f = h * 6 - sector
                 p, q, t = v * (1 - s), v * (1 - f * s), v * (1 - (1 - f) * s)
                 k = int(sector) % 6
-                if k == 0: r, g, b = v, t, p
-                elif k == 1: r, g, b = q, v, p
-                elif k == 2: r, g, b = p, v, t
-                elif k == 3: r, g, b = p, q, v
-                elif k == 4: r, g, b = t, p, v
-                else: r, g, b = v, p, q
+                if k == 0:
+                    r, g, b = v, t, p
+                elif k == 1:
+                    r, g, b = q, v, p
+                elif k == 2:
+                    r, g, b = p, v, t
+                elif k == 3:
+                    r, g, b = p, q, v
+                elif k == 4:
+                    r, g, b = t, p, v
+                else:
+                    r, g, b = v, p, q
                 out[i, y, x, 0], out[i, y, x, 1], out[i, y, x, 2] = _byte(r), _byte(g), _byte(b)
 
 
@@ -80,11 +91,14 @@ def contrast(images, out, factor):
         for c in range(3):
             total = 0.0
             for y in range(size):
-                for x in range(size): total += images[i, y, x, c] / 255.0
+                for x in range(size):
+                    total += images[i, y, x, c] / 255.0
             mean = total / (size * size)
-            for k in range(256): table[k] = _byte((k / 255.0 - mean) * factor + mean)
+            for k in range(256):
+                table[k] = _byte((k / 255.0 - mean) * factor + mean)
             for y in range(size):
-                for x in range(size): out[i, y, x, c] = table[images[i, y, x, c]]
+                for x in range(size):
+                    out[i, y, x, c] = table[images[i, y, x, c]]
 
 
 @njit(cache=True, nogil=True)
@@ -93,24 +107,30 @@ def blur(images, out, weights):
     n, size = images.shape[:2]
     reach, width = len(weights) - 1, size * 3
     value, line = np.empty((size + 2 * reach, width)), np.empty((size + 2 * reach) * 3)
-    middle, total = line[3 * reach:3 * reach + width], np.empty(width)
+    middle, total = line[3 * reach : 3 * reach + width], np.empty(width)
     for i in range(n):
         for y in range(size + 2 * reach):
             source = images[i, min(max(y - reach, 0), size - 1)].reshape(-1)
-            for j in range(width): value[y, j] = source[j] / 255.0
+            for j in range(width):
+                value[y, j] = source[j] / 255.0
         for y in range(size):
-            for j in range(width): middle[j] = value[y + reach, j] * weights[0]
+            for j in range(width):
+                middle[j] = value[y + reach, j] * weights[0]
             for d in range(reach, 0, -1):
-                for j in range(width): middle[j] += (value[y + reach - d, j] + value[y + reach + d, j]) * weights[d]
+                for j in range(width):
+                    middle[j] += (value[y + reach - d, j] + value[y + reach + d, j]) * weights[d]
             for j in range(3 * reach):
                 line[j] = middle[j % 3]
                 line[3 * reach + width + j] = middle[width - 3 + j % 3]
-            for j in range(width): total[j] = middle[j] * weights[0]
+            for j in range(width):
+                total[j] = middle[j] * weights[0]
             for d in range(reach, 0, -1):
-                before, after = line[3 * (reach - d):], line[3 * (reach + d):]
-                for j in range(width): total[j] += (before[j] + after[j]) * weights[d]
+                before, after = line[3 * (reach - d) :], line[3 * (reach + d) :]
+                for j in range(width):
+                    total[j] += (before[j] + after[j]) * weights[d]
             target = out[i, y].reshape(-1)
-            for j in range(width): target[j] = _byte(total[j])
+            for j in range(width):
+                target[j] = _byte(total[j])
 
 
 @njit(cache=True, nogil=True)
@@ -124,17 +144,21 @@ def correlate(images, out, kernel):
             row = size - 1 - abs(size - 1 - abs(y - reach))
             for x in range(size + 2 * reach):
                 column = size - 1 - abs(size - 1 - abs(x - reach))
-                for c in range(3): value[y, 3 * x + c] = images[i, row, column, c] / 255.0
+                for c in range(3):
+                    value[y, 3 * x + c] = images[i, row, column, c] / 255.0
         for y in range(size):
             total[:] = 0.0
             for a in range(len(kernel)):
                 for b in range(len(kernel)):
                     weight = kernel[a, b]
-                    if weight == 0: continue
-                    line = value[y + a, 3 * b:]
-                    for j in range(width): total[j] += line[j] * weight
+                    if weight == 0:
+                        continue
+                    line = value[y + a, 3 * b :]
+                    for j in range(width):
+                        total[j] += line[j] * weight
             target = out[i, y].reshape(-1)
-            for j in range(width): target[j] = _byte(total[j])
+            for j in range(width):
+                target[j] = _byte(total[j])
 
 
 @njit(cache=True, nogil=True)
@@ -152,7 +176,8 @@ def zoom(images, out, first, weights, times):
     for i in range(n):
         for y in range(size):
             source = images[i, y].reshape(-1)
-            for j in range(3 * size): value[y, j] = np.float32(source[j] / 255.0)
+            for j in range(3 * size):
+                value[y, j] = np.float32(source[j] / 255.0)
         total[:] = 0
         for k in range(len(first)):
             for y in range(size):
@@ -164,9 +189,11 @@ def zoom(images, out, first, weights, times):
                     left, right, column = weights[k, x, 0], weights[k, x, 1], 3 * first[k, x]
                     for c in range(3):
                         j = column + c
-                        layer = np.float32(upper[j] * left + upper[j + 3] * right
-                                           + lower[j] * left + lower[j + 3] * right)
-                        for _ in range(times[k]): total[y, 3 * x + c] += layer
+                        layer = np.float32(
+                            upper[j] * left + upper[j + 3] * right + lower[j] * left + lower[j + 3] * right
+                        )
+                        for _ in range(times[k]):
+                            total[y, 3 * x + c] += layer
         for y in range(size):
             target = out[i, y].reshape(-1)
             for j in range(3 * size):
@@ -186,17 +213,21 @@ def pixelate(images, out, first, weights, back):
             for x in range(few):
                 for c in range(3):
                     a = np.int32(1 << 21)
-                    for t in range(taps): a += np.int32(images[i, y, first[x] + t, c]) * weights[x, t]
+                    for t in range(taps):
+                        a += np.int32(images[i, y, first[x] + t, c]) * weights[x, t]
                     narrow[y, x, c] = a >> 22
         for y in range(few):
             total[:] = 1 << 21
             for t in range(taps):
                 source = narrow[first[y] + t].reshape(-1)
-                for j in range(3 * few): total[j] += np.int32(source[j]) * weights[y, t]
-            for j in range(3 * few): small[y, j] = total[j] >> 22
+                for j in range(3 * few):
+                    total[j] += np.int32(source[j]) * weights[y, t]
+            for j in range(3 * few):
+                small[y, j] = total[j] >> 22
         for y in range(size):
             for x in range(size):
-                for c in range(3): out[i, y, x, c] = small[back[y], 3 * back[x] + c]
+                for c in range(3):
+                    out[i, y, x, c] = small[back[y], 3 * back[x] + c]
 
 
 # JPEG works on many blocks at once: samples[y, x, b] is sample (y, x) of block b, so that every loop below runs over
@@ -204,12 +235,14 @@ def pixelate(images, out, first, weights, back):
 # turned (odd ones), about the middle of their points, which halves the multiplications. In integers every order of
 # adding gives the same.
 
+
 @njit(inline="always")
 def _add_four(total, lines, first, step, weights):
     """Add four lines, `step` apart, times their weights."""
     a, b, c, d = lines[first], lines[first + step], lines[first + 2 * step], lines[first + 3 * step]
     wa, wb, wc, wd = weights[0], weights[1], weights[2], weights[3]
-    for x in range(len(total)): total[x] += a[x] * wa + b[x] * wb + c[x] * wc + d[x] * wd
+    for x in range(len(total)):
+        total[x] += a[x] * wa + b[x] * wb + c[x] * wc + d[x] * wd
 
 
 @njit(cache=True, nogil=True)
@@ -228,8 +261,9 @@ def _forward(source, matrix, shift, out):
             total[:] = half
             for p in range(0, points // 2, 4):
                 first, step = (p, 1) if q % 2 == 0 else (points - 1 - p, -1)
-                _add_four(total, lines, first, step, matrix[p:p + 4, q])
-            for x in range(len(total)): total[x] >>= shift
+                _add_four(total, lines, first, step, matrix[p : p + 4, q])
+            for x in range(len(total)):
+                total[x] >>= shift
 
 
 @njit(cache=True, nogil=True)
@@ -289,7 +323,8 @@ def _planes_of(pixels, planes):
         blue[x] = np.int32(-11059 * r - 21709 * g + 32768 * b + 32767) >> 16
         red[x] = np.int32(32768 * r - 27439 * g - 5329 * b + 32767) >> 16
     for x in range(size, planes.shape[1]):
-        for c in range(3): planes[c, x] = planes[c, size - 1]
+        for c in range(3):
+            planes[c, x] = planes[c, size - 1]
 
 
 @njit(inline="always")
@@ -310,7 +345,8 @@ def _apart(row, samples):
     points, blocks = samples.shape
     for p in range(points):
         line, every = samples[p], row[p:]
-        for b in range(blocks): line[b] = every[points * b]
+        for b in range(blocks):
+            line[b] = every[points * b]
 
 
 @njit(cache=True, nogil=True)
@@ -319,7 +355,8 @@ def _together(samples, row):
     points, blocks = samples.shape
     for p in range(points):
         line, every = samples[p], row[p:]
-        for b in range(blocks): every[points * b] = line[b]
+        for b in range(blocks):
+            every[points * b] = line[b]
 
 
 @njit(cache=True, nogil=True)
@@ -343,16 +380,16 @@ def jpeg(images, out, cosines, steps):
             for y in range(16):
                 _planes_of(image[min(top + y, size - 1)].reshape(-1), planes)
                 first, blue, red = (2 * row + y // 8) * 2 * across, row * across, (rows + row) * across
-                _apart(planes[0], luma[y % 8, :, first:first + 2 * across])
-                _apart(planes[1], chroma[y, :, blue:blue + across])
-                _apart(planes[2], chroma[y, :, red:red + across])
+                _apart(planes[0], luma[y % 8, :, first : first + 2 * across])
+                _apart(planes[1], chroma[y, :, blue : blue + across])
+                _apart(planes[2], chroma[y, :, red : red + across])
         _coded(luma, forward8, inverse8, steps[0], lines, level)
         _coded(chroma, forward16, inverse16, steps[1], half_lines, half_level)
         for row in range(min(rows, n * across - start)):
             image, top = out[(start + row) // across], (start + row) % across * 16
             for y in range(min(16, size - top)):
                 first, blue, red = (2 * row + y // 8) * 2 * across, row * across, (rows + row) * across
-                _together(luma[y % 8, :, first:first + 2 * across], planes[0])
-                _together(chroma[y, :, blue:blue + across], planes[1])
-                _together(chroma[y, :, red:red + across], planes[2])
+                _together(luma[y % 8, :, first : first + 2 * across], planes[0])
+                _together(chroma[y, :, blue : blue + across], planes[1])
+                _together(chroma[y, :, red : red + across], planes[2])
                 _pixels_of(planes, image[top + y].reshape(-1))

@@ -1,4 +1,5 @@
 """Motion blur, and the trail that falling snow leaves too."""
+
 from __future__ import annotations
 
 from math import ceil, exp, pi, sqrt
@@ -10,14 +11,14 @@ from robcomp._corruptions.draws import uniforms
 from robcomp._corruptions.parts import in_parts, made, scale_of
 
 _MOTION = dict(
-    cifar=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-    imagenet=((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)))  # radius px, sigma px
+    cifar=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)), imagenet=((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
+)  # radius px, sigma px
 
 
 def trail(radius: float, sigma: float) -> np.ndarray:
     """One-sided Gaussian weights of ImageMagick's motion blur, 2 * ceil(radius) + 1 of them."""
     steps = range(2 * ceil(radius) + 1)
-    weights = [exp(-(step * step) / (2. * sigma * sigma)) / (sqrt(2 * pi) * sigma) for step in steps]
+    weights = [exp(-(step * step) / (2.0 * sigma * sigma)) / (sqrt(2 * pi) * sigma) for step in steps]
     return np.array(weights) / sum(weights)
 
 
@@ -30,7 +31,7 @@ def streak(plane, weights, degrees, step, margin, blurred):
     """
     size, count = plane.shape[0], len(weights)
     middle, width = margin * step, size * step
-    along, down = count * np.cos(np.pi * degrees / 180.), count * np.sin(np.pi * degrees / 180.)
+    along, down = count * np.cos(np.pi * degrees / 180.0), count * np.sin(np.pi * degrees / 180.0)
     length = np.hypot(down, along)
     for y in range(size):
         for x in range(margin):
@@ -39,15 +40,15 @@ def streak(plane, weights, degrees, step, margin, blurred):
                 plane[y, middle + width + x * step + channel] = plane[y, middle + width - step + channel]
     for y in range(size):
         sums = blurred[y]
-        sums[:] = 0.
+        sums[:] = 0.0
         for k in range(count):
             start = middle + int(np.ceil(k * along / length - 0.5)) * step
             row, weight = min(max(y + int(np.ceil(k * down / length - 0.5)), 0), size - 1), weights[k]
-            line = plane[row, start:start + width]
+            line = plane[row, start : start + width]
             for x in range(width):
                 sums[x] += weight * line[x]
         for x in range(width):
-            sums[x] = np.floor(np.floor(sums[x] + 0.5) / 257.)
+            sums[x] = np.floor(np.floor(sums[x] + 0.5) / 257.0)
 
 
 @njit(cache=True, nogil=True)
@@ -58,7 +59,7 @@ def _motion_kernel(images, draws, out, weights):
         for y in range(size):
             for x in range(size):
                 for c in range(3):
-                    plane[y, 3 * (margin + x) + c] = 257. * images[i, y, x, c]
+                    plane[y, 3 * (margin + x) + c] = 257.0 * images[i, y, x, c]
         streak(plane, weights, -45 + 90 * draws[i, 0], 3, margin, blurred)
         for y in range(size):
             for x in range(size):
@@ -72,8 +73,12 @@ def _motion_blur(images: np.ndarray, draws: np.ndarray, severity: int, strengths
     return made(_motion_kernel, images, draws, trail(radius, sigma))
 
 
-def motion_blur(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
-                strengths: str = "cifar") -> np.ndarray:
+def motion_blur(
+    images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar"
+) -> np.ndarray:
     """The camera moved: a Gaussian trail in one direction."""
-    return in_parts(images, numbers, lambda part, who: _motion_blur(
-        part, uniforms(seed, "motion_blur", severity, who, 1), severity, strengths))
+    return in_parts(
+        images,
+        numbers,
+        lambda part, who: _motion_blur(part, uniforms(seed, "motion_blur", severity, who, 1), severity, strengths),
+    )

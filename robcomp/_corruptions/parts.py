@@ -1,4 +1,5 @@
 """A batch in parts: threads share it, and no more draws are in memory at once than a few hundred images take."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import numpy as np
 from robcomp._corruptions.tables import REFERENCE
 from robcomp._corruptions.threads import in_threads
 
-SIZES = 8, 512   # smallest and largest side, pixels
+SIZES = 8, 512  # smallest and largest side, pixels
 _TOGETHER = 256  # images whose draws are in memory at once
 
 
@@ -30,8 +31,10 @@ def in_parts(images: np.ndarray, numbers: np.ndarray, corrupted: Callable) -> np
     """Apply `corrupted(images, numbers)` in threads, to a few hundred images at a time: their draws take memory."""
     size = images.shape[1]
     if images.shape[2] != size or not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"images of {size} x {images.shape[2]} pixels: only squares of {SIZES[0]} to {SIZES[1]} "
-                         "pixels can be corrupted; crop or resize them first")
+        raise ValueError(
+            f"images of {size} x {images.shape[2]} pixels: only squares of {SIZES[0]} to {SIZES[1]} "
+            "pixels can be corrupted; crop or resize them first"
+        )
     out, together = np.empty_like(images, order="C"), max(1, _TOGETHER * 1024 // size**2)
 
     def share(images, numbers, out):

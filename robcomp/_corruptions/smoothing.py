@@ -1,4 +1,5 @@
 """Smoothing by a Gaussian, in rows and columns, and what stands in for the pixels beyond an edge."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -35,7 +36,7 @@ def smooth(plane, between, weights, step, mirrored, single):
     if radius == 0:
         return
     for y in range(rows):
-        line, into = plane[y], between[y, middle:middle + width]
+        line, into = plane[y], between[y, middle : middle + width]
         for x in range(width):
             into[x] = line[x] * weights[radius]
         for k in range(radius, 0, -1):
@@ -52,11 +53,11 @@ def smooth(plane, between, weights, step, mirrored, single):
                 between[y, middle - k * step + channel] = into[left + channel]
                 between[y, middle + width + (k - 1) * step + channel] = into[right + channel]
     for y in range(rows):
-        into, line = plane[y], between[y, middle:middle + width]
+        into, line = plane[y], between[y, middle : middle + width]
         for x in range(width):
             into[x] = line[x] * weights[radius]
         for k in range(radius, 0, -1):
-            left, right = between[y, middle - k * step:], between[y, middle + k * step:]
+            left, right = between[y, middle - k * step :], between[y, middle + k * step :]
             weight = weights[radius - k]
             for x in range(width):
                 into[x] += (left[x] + right[x]) * weight

@@ -1,4 +1,5 @@
 """Spatter: water and mud."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,10 +10,21 @@ from robcomp._corruptions.parts import in_parts, made, scale_of
 from robcomp._corruptions.smoothing import bell, bounced, smooth
 
 _SPATTER = dict(
-    cifar=((.62, .1, .7, .7, .5, 0), (.65, .1, .8, .7, .5, 0), (.65, .3, 1, .69, .5, 0),
-           (.65, .1, .7, .69, .6, 1), (.65, .1, .5, .68, .6, 1)),
-    imagenet=((.65, .3, 4, .69, .6, 0), (.65, .3, 3, .68, .6, 0), (.65, .3, 2, .68, .5, 0),
-              (.65, .3, 1, .65, 1.5, 1), (.67, .4, 1, .65, 1.5, 1)))
+    cifar=(
+        (0.62, 0.1, 0.7, 0.7, 0.5, 0),
+        (0.65, 0.1, 0.8, 0.7, 0.5, 0),
+        (0.65, 0.3, 1, 0.69, 0.5, 0),
+        (0.65, 0.1, 0.7, 0.69, 0.6, 1),
+        (0.65, 0.1, 0.5, 0.68, 0.6, 1),
+    ),
+    imagenet=(
+        (0.65, 0.3, 4, 0.69, 0.6, 0),
+        (0.65, 0.3, 3, 0.68, 0.6, 0),
+        (0.65, 0.3, 2, 0.68, 0.5, 0),
+        (0.65, 0.3, 1, 0.65, 1.5, 1),
+        (0.67, 0.4, 1, 0.65, 1.5, 1),
+    ),
+)
 # mean and deviation of the liquid, smoothing px, threshold, opacity (water) or smoothing px (mud), mud or water
 
 
@@ -127,7 +139,7 @@ def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opaci
     slopes, marks = np.zeros((3, size + 2, size + 2), np.int64), np.zeros((size + 2, size + 2), np.int64)
     stack, counts = np.empty(size * size, np.int64), np.empty(256, np.int64)
     far, mass = np.empty((size + 4, size + 4), np.float32), np.empty((size, size), np.float32)
-    colour = (np.float32(175 / 255.), np.float32(238 / 255.), np.float32(238 / 255.))  # pale turquoise
+    colour = (np.float32(175 / 255.0), np.float32(238 / 255.0), np.float32(238 / 255.0))  # pale turquoise
     for i in range(len(images)):
         _pour(draws[i], liquid, between, weights, mean, deviation)
         for y in range(size):
@@ -137,26 +149,42 @@ def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opaci
         _distance(marks, far, cap)
         for y in range(size):
             for x in range(size):
-                total = 0.
+                total = 0.0
                 for row in (bounced(y - 1, size), y, bounced(y + 1, size)):
                     for column in (bounced(x - 1, size), x, bounced(x + 1, size)):
                         total += min(far[row + 2, column + 2], cap)
-                grey[y, x] = min(int(np.float32(total * (1. / 9))), 255)
+                grey[y, x] = min(int(np.float32(total * (1.0 / 9))), 255)
         _equalize(grey, counts)
         for y in range(size):
             above, below = bounced(y - 1, size), bounced(y + 1, size)
             for x in range(size):
                 left, right = bounced(x - 1, size), bounced(x + 1, size)
-                total = (-2 * grey[above, left] - grey[above, x] - grey[y, left] + grey[y, x] + grey[y, right]
-                         + grey[below, x] + 2 * grey[below, right])
+                total = (
+                    -2 * grey[above, left]
+                    - grey[above, x]
+                    - grey[y, left]
+                    + grey[y, x]
+                    + grey[y, right]
+                    + grey[below, x]
+                    + 2 * grey[below, right]
+                )
                 relief[y, x] = min(max(total, 0), 255)
         most = np.float32(0)
         for y in range(size):
             above, below = bounced(y - 1, size), bounced(y + 1, size)
             for x in range(size):
                 left, right = bounced(x - 1, size), bounced(x + 1, size)
-                total = (relief[above, left] + relief[above, x] + relief[above, right] + relief[y, left] + relief[y, x]
-                         + relief[y, right] + relief[below, left] + relief[below, x] + relief[below, right])
+                total = (
+                    relief[above, left]
+                    + relief[above, x]
+                    + relief[above, right]
+                    + relief[y, left]
+                    + relief[y, x]
+                    + relief[y, right]
+                    + relief[below, left]
+                    + relief[below, x]
+                    + relief[below, right]
+                )
                 mass[y, x] = level[y, x] * ((total + 4) // 9)
                 most = max(most, mass[y, x])
         for y in range(size):
@@ -172,17 +200,17 @@ def _water_kernel(images, draws, out, weights, mean, deviation, threshold, opaci
 def _mud_kernel(images, draws, out, weights, mean, deviation, threshold, soft):
     size, one = images.shape[1], np.float32(1)
     liquid, between = np.empty((size, size)), np.empty((size, size + 2 * max(len(weights) // 2, len(soft) // 2)))
-    colour = (np.float32(63 / 255.), np.float32(42 / 255.), np.float32(20 / 255.))  # mud brown
+    colour = (np.float32(63 / 255.0), np.float32(42 / 255.0), np.float32(20 / 255.0))  # mud brown
     for i in range(len(images)):
         _pour(draws[i], liquid, between, weights, mean, deviation)
         for y in range(size):
             for x in range(size):
-                liquid[y, x] = 1. if liquid[y, x] > threshold else 0.
+                liquid[y, x] = 1.0 if liquid[y, x] > threshold else 0.0
         smooth(liquid, between, soft, 1, False, True)
         for y in range(size):
             for x in range(size):
                 share = np.float32(liquid[y, x])
-                share = np.float32(0) if share < np.float32(.8) else share
+                share = np.float32(0) if share < np.float32(0.8) else share
                 for c in range(3):
                     value = np.float32(images[i, y, x, c]) / np.float32(255) * (one - share) + colour[c] * share
                     out[i, y, x, c] = np.uint8(min(max(value, np.float32(0)), one) * np.float32(255))
@@ -201,9 +229,13 @@ def _spatter(images: np.ndarray, draws: np.ndarray, severity: int, strengths: st
     return made(_water_kernel, images, draws, weights, mean, deviation, threshold, last, np.float32(20 * scale))
 
 
-def spatter(images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *,
-            strengths: str = "cifar") -> np.ndarray:
+def spatter(
+    images: np.ndarray, severity: int, seed: int, numbers: np.ndarray, *, strengths: str = "cifar"
+) -> np.ndarray:
     """The lens was splashed, with water or with mud."""
-    count = images.shape[1]**2
-    return in_parts(images, numbers, lambda part, who: _spatter(
-        part, normals(seed, "spatter", severity, who, count), severity, strengths))
+    count = images.shape[1] ** 2
+    return in_parts(
+        images,
+        numbers,
+        lambda part, who: _spatter(part, normals(seed, "spatter", severity, who, count), severity, strengths),
+    )

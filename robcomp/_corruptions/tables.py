@@ -1,4 +1,5 @@
 """What the kernels are given: the tables, filters, line weights and matrices behind the constants of a severity."""
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -28,6 +29,7 @@ def alias_table(odds: np.ndarray) -> np.ndarray:
 def normal_odds(spread: np.ndarray) -> np.ndarray:
     """P(out | in) of x + N(0, spread[in]) on the scale 0 to 1, clipped, truncated to bytes; row `in`, column `out`."""
     from scipy.special import ndtr
+
     edges = np.arange(1, 256) / 255
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (edges - np.arange(256)[:, None] / 255) / spread[:, None]
@@ -42,7 +44,8 @@ def normal_odds(spread: np.ndarray) -> np.ndarray:
 def poisson_odds(photons: float) -> np.ndarray:
     """P(out | in) of Poisson(x photons) / photons, clipped and truncated to bytes."""
     from scipy.special import gammaln, xlogy
-    counts = np.arange(int(photons + 12 * photons ** .5) + 30)
+
+    counts = np.arange(int(photons + 12 * photons**0.5) + 30)
     mean = np.arange(256)[:, None] / 255 * photons
     chance = np.exp(xlogy(counts, mean) - mean - gammaln(counts + 1))
     byte = np.uint8(np.clip(counts / photons, 0, 1) * 255)
@@ -60,8 +63,8 @@ def impulse_odds(amount: float) -> np.ndarray:
 
 def gaussian(sigma: float) -> np.ndarray:
     """Half of a normalised Gaussian filter, from its centre outwards, cut at four deviations."""
-    reach = int(4 * sigma + .5)
-    whole = np.exp(-.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
+    reach = int(4 * sigma + 0.5)
+    whole = np.exp(-0.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
     return (whole / whole.sum())[reach:]
 
 
@@ -74,8 +77,8 @@ def disk(radius: float, alias: float, whole: bool = True) -> np.ndarray:
     smooth = 1 if radius <= 8 else 2
     reach = int(radius) + smooth if whole else min(int(radius) + smooth, max(8, int(radius)))
     across = np.arange(-reach, reach + 1)
-    flat = (across ** 2 + across[:, None] ** 2 <= radius ** 2).astype(np.float32)
-    taps = np.exp(-.5 / (alias * alias) * np.arange(-smooth, smooth + 1.) ** 2)
+    flat = (across**2 + across[:, None] ** 2 <= radius**2).astype(np.float32)
+    taps = np.exp(-0.5 / (alias * alias) * np.arange(-smooth, smooth + 1.0) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
     mode = "constant" if whole or reach > int(radius) else "reflect"
     return _smoothed(_smoothed(flat / flat.sum(), taps, mode).T, taps, mode).T.astype(float)
@@ -87,30 +90,33 @@ def _smoothed(plane: np.ndarray, taps: np.ndarray, mode: str) -> np.ndarray:
     padded = np.pad(plane, [(0, 0), (reach, reach)], mode)
     total = plane * taps[reach]
     for d in range(1, reach + 1):
-        total = total + (padded[:, reach - d:][:, :size] + padded[:, reach + d:][:, :size]) * taps[reach + d]
+        total = total + (padded[:, reach - d :][:, :size] + padded[:, reach + d :][:, :size]) * taps[reach + d]
     return total
 
 
 def enlarged_lines(size: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """Which two neighbouring lines make each line of the enlarged centre of an image, and with which weights."""
     from scipy.ndimage import zoom
+
     kept = int(np.ceil(size / factor))
     weights = zoom(np.eye(kept), (factor, 1), order=1)
     start = (len(weights) - size) // 2
-    weights = np.pad(weights[start:start + size], [(0, 0), (0, 1)])
+    weights = np.pad(weights[start : start + size], [(0, 0), (0, 1)])
     first = (weights > 0).argmax(1)
     rows = np.arange(size)
     return first + (size - kept) // 2, np.stack([weights[rows, first], weights[rows, first + 1]], 1)
 
 
 @lru_cache(32)
-def enlargements(size: int, stop: float, step: float = .01) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def enlargements(size: int, stop: float, step: float = 0.01) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct enlargements by 1, 1 + `step`, ... up to `stop`: lines, weights and how often each occurs."""
     first, weights, times = [], [], []
     for factor in np.arange(1, stop, step):
         line, weight = enlarged_lines(size, factor)
-        if first and (first[-1] == line).all() and (weights[-1] == weight).all(): times[-1] += 1
-        else: first.append(line), weights.append(weight), times.append(1)
+        if first and (first[-1] == line).all() and (weights[-1] == weight).all():
+            times[-1] += 1
+        else:
+            first.append(line), weights.append(weight), times.append(1)
     return np.array(first), np.array(weights), np.array(times)
 
 
@@ -118,22 +124,24 @@ def enlargements(size: int, stop: float, step: float = .01) -> tuple[np.ndarray,
 def boxes(size: int, few: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Averages of `size` lines to `few` in 22-bit fixed point (first line, weights), and the way back by copying."""
     scale = size / few
-    centre = (np.arange(few) + .5) * scale
+    centre = (np.arange(few) + 0.5) * scale
     lines = np.arange(size)
-    inside = (lines + .5 - centre[:, None]) / scale
-    weights = ((inside > -.5) & (inside <= .5)).astype(float)
-    weights = np.floor(.5 + weights / weights.sum(1, keepdims=True) * (1 << 22)).astype(np.int32)
+    inside = (lines + 0.5 - centre[:, None]) / scale
+    weights = ((inside > -0.5) & (inside <= 0.5)).astype(float)
+    weights = np.floor(0.5 + weights / weights.sum(1, keepdims=True) * (1 << 22)).astype(np.int32)
     taps = int((weights > 0).sum(1).max())
     first = np.minimum((weights > 0).argmax(1), size - taps)
     taken = np.take_along_axis(weights, first[:, None] + np.arange(taps), 1)
-    return first, taken, ((lines + .5) / scale).astype(np.int64)
+    return first, taken, ((lines + 0.5) / scale).astype(np.int64)
 
 
 # The library adds and multiplies in an order that saves multiplications, with rounded constants. Worked out into plain
 # matrices, a few entries differ by one from the rounded cosines: (row, column, by), mirrored columns alike.
-_OFF = {"8": [(1, 2, 1), (3, 1, 1), (3, 2, 1), (5, 0, 1), (5, 1, 1), (5, 2, 1), (6, 1, -1), (6, 2, 1)],
-        "16 forward": [(1, 7, -1), (5, 2, 1), (6, 3, -1), (6, 4, 1), (7, 3, 1), (7, 4, 1)],
-        "16 inverse": [(2, 2, 1), (2, 5, -1), (3, 6, 1), (5, 2, 1), (5, 5, -1), (6, 0, -1), (6, 7, 1), (7, 3, 1)]}
+_OFF = {
+    "8": [(1, 2, 1), (3, 1, 1), (3, 2, 1), (5, 0, 1), (5, 1, 1), (5, 2, 1), (6, 1, -1), (6, 2, 1)],
+    "16 forward": [(1, 7, -1), (5, 2, 1), (6, 3, -1), (6, 4, 1), (7, 3, 1), (7, 4, 1)],
+    "16 inverse": [(2, 2, 1), (2, 5, -1), (3, 6, 1), (5, 2, 1), (5, 5, -1), (6, 0, -1), (6, 7, 1), (7, 3, 1)],
+}
 
 
 def _cosines(points: int, off: str) -> np.ndarray:
@@ -154,9 +162,16 @@ def cosines() -> tuple[np.ndarray, ...]:
     return *forward, _cosines(8, "8"), _cosines(16, "16 inverse")
 
 
-_LUMA = [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
-         [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-         [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]]  # ITU-T T.81, table K.1
+_LUMA = [
+    [16, 11, 10, 16, 24, 40, 51, 61],
+    [12, 12, 14, 19, 26, 58, 60, 55],
+    [14, 13, 16, 24, 40, 57, 69, 56],
+    [14, 17, 22, 29, 51, 87, 80, 62],
+    [18, 22, 37, 56, 68, 109, 103, 77],
+    [24, 35, 55, 64, 81, 104, 113, 92],
+    [49, 64, 78, 87, 103, 121, 120, 101],
+    [72, 92, 95, 98, 112, 100, 103, 99],
+]  # ITU-T T.81, table K.1
 _CHROMA = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]  # table K.2; all else is 99
 
 

@@ -9,6 +9,7 @@ The published constants are for 32 pixels a side (`cifar`) and for 224 (`imagene
 constant in pixels is multiplied by size / 32 or size / 224, and smoothed white noise by the same factor, so that it
 keeps its variance: our extension, not the official benchmark.
 """
+
 from robcomp._corruptions.elastic import elastic_transform as elastic_transform
 from robcomp._corruptions.fog import fog as fog
 from robcomp._corruptions.frost import frost as frost

@@ -18,8 +18,10 @@ from robcomp._text.given import whole
 
 def library(name: str):  # onnx or onnxruntime
     """A library of the `onnx` extra, or one line that says how to get it."""
-    try: return import_module(name)
-    except ImportError: raise ImportError(f"{name} is not installed: pip install 'robcomp[onnx]'") from None
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ImportError(f"{name} is not installed: pip install 'robcomp[onnx]'") from None
 
 
 class WritableOperations(TorchFunctionMode):
@@ -31,7 +33,8 @@ class WritableOperations(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name, kwargs = getattr(function, "__name__", ""), kwargs or {}
-        if name in ("conv1d", "conv2d", "conv3d"): return function(**_padded_in_numbers(args, kwargs))
+        if name in ("conv1d", "conv2d", "conv3d"):
+            return function(**_padded_in_numbers(args, kwargs))
         if name.startswith("max_unpool"):
             raise ValueError(
                 f"no file can put values back where a pooling took them ({name}): enlarge by interpolation or by a "
@@ -39,7 +42,8 @@ class WritableOperations(TorchFunctionMode):
             )
         if name == "instance_norm" and function is nn.functional.instance_norm:
             given = signature(function).bind(*args, **kwargs).arguments
-            if given.pop("use_input_stats", True) is False: return nn.functional.batch_norm(**given, training=False)
+            if given.pop("use_input_stats", True) is False:
+                return nn.functional.batch_norm(**given, training=False)
         if name == "batch_norm" and function is nn.functional.batch_norm:
             given = signature(function).bind(*args, **kwargs).arguments
             if given.get("training") or given["running_mean"] is None:
@@ -58,7 +62,8 @@ def _padded_in_numbers(args: tuple, kwargs: dict) -> dict:
     for name in ("stride", "padding", "dilation"):
         if isinstance(given.get(name), (tuple, list)) and len(given[name]) == 1:
             given[name] = tuple(given[name]) * len(sizes)
-    if not isinstance(given.get("padding"), str): return given
+    if not isinstance(given.get("padding"), str):
+        return given
     spread = given.get("dilation", 1)
     spread = (spread,) * len(sizes) if isinstance(spread, int) else spread
     total = [by * (size - 1) * (given["padding"] == "same") for by, size in zip(spread, sizes)]
@@ -91,15 +96,19 @@ def check_exportable(module: nn.Module) -> None:
     """One line about a layer whose answer for an image depends on the others."""
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and (
-            part.running_mean is None or part.running_var is None):
-            raise ValueError(f"layer {name} normalises by the batch it is in (it has no running statistics), "
-                             "so no file can answer for one image: keep running statistics")
+            part.running_mean is None or part.running_var is None
+        ):
+            raise ValueError(
+                f"layer {name} normalises by the batch it is in (it has no running statistics), "
+                "so no file can answer for one image: keep running statistics"
+            )
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
     """Images, `batch` at a time; one line of error where there are none."""
     if not hasattr(images, "shape"):
         raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
-    if not len(images): raise ValueError("there are no images to answer for: pass at least one")
+    if not len(images):
+        raise ValueError("there are no images to answer for: pass at least one")
     step = whole("batch", batch, 1, 1_000_000)
-    return (images[start:start + step] for start in range(0, len(images), step))
+    return (images[start : start + step] for start in range(0, len(images), step))

@@ -9,6 +9,7 @@ other side.
 What is added or averaged may be rounded too. `sum_points` finds the values that would stay float, and `round_points`
 puts levels behind them; `add_at_once` then adds level numbers, as a kernel does. All work on traced networks, whose
 nodes have the same names each time they are traced."""
+
 from __future__ import annotations
 
 import operator
@@ -83,7 +84,8 @@ class FixedLevels(nn.Module):
         super().__init__()
         self.scale, self.zero = scale, zero
 
-    def forward(self, values: Tensor) -> Tensor: return _Rounding.apply(values, self.scale, self.zero)
+    def forward(self, values: Tensor) -> Tensor:
+        return _Rounding.apply(values, self.scale, self.zero)
 
 
 class _Rounding(torch.autograd.Function):
@@ -113,9 +115,13 @@ def _scale_sums(module: nn.Module, inputs: tuple, sums: Tensor) -> Tensor:
 
 def multiply_codes(module: nn.Module, codes: Tensor, bias: Tensor, unit: Tensor) -> None:
     """Let a layer with an input range multiply integers by integers, and scale each channel's sum by `unit`."""
-    def constant(values): return nn.Parameter(values.float(), requires_grad=False)
+
+    def constant(values):
+        return nn.Parameter(values.float(), requires_grad=False)
+
     module.weight = constant(codes)  # a new one: another layer may share the old
-    if module.bias is not None: module.bias = constant(bias)
+    if module.bias is not None:
+        module.bias = constant(bias)
     module.zero_point, module.rescaled = module.input_range.zero.item(), False
     module.register_buffer("unit", unit.view(-1, *[1] * (codes.ndim - 2)))
     module._forward_pre_hooks.clear()
@@ -132,10 +138,13 @@ class WeightsTaken(TorchFunctionMode):
         self.taken, self.running, self.hooks = set(), set(), []
         self.names = {id(part.weight): name for name, part in found.items()}
         for part in found.values():
-            if not _as_torch_has_it(part): continue
+            if not _as_torch_has_it(part):
+                continue
             key = id(part.weight)
-            self.hooks += [part.register_forward_pre_hook(lambda *_, key=key: self.running.add(key)),
-                           part.register_forward_hook(lambda *_, key=key: self.running.discard(key))]
+            self.hooks += [
+                part.register_forward_pre_hook(lambda *_, key=key: self.running.add(key)),
+                part.register_forward_hook(lambda *_, key=key: self.running.discard(key)),
+            ]
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -145,7 +154,8 @@ class WeightsTaken(TorchFunctionMode):
         return result
 
     def __exit__(self, *given):
-        for hook in self.hooks: hook.remove()
+        for hook in self.hooks:
+            hook.remove()
         return super().__exit__(*given)
 
 
@@ -159,10 +169,14 @@ def weights_taken(ready: nn.Module, contract: InputContract) -> tuple[set[str], 
     """Names of layers whose weights a network, as `folded` gives it, takes beside calling them: their codes would be
     taken for the weights. Seen in its graph where it was traced, and on images of all kinds; their scores too."""
     graph = ready.graph.nodes if isinstance(ready, fx.GraphModule) else ()
-    parts = {name: part for name, part in ready.named_modules(remove_duplicate=False)
-             if isinstance(getattr(part, "weight", None), nn.Parameter)}
+    parts = {
+        name: part
+        for name, part in ready.named_modules(remove_duplicate=False)
+        if isinstance(getattr(part, "weight", None), nn.Parameter)
+    }
     images = trial_images(contract)[-1].to(next(ready.parameters(), torch.empty(0)).device)
-    with WeightsTaken(parts) as seen: scores = answer_of(ready, images)
+    with WeightsTaken(parts) as seen:
+        scores = answer_of(ready, images)
     taken = seen.taken | {id(ready.get_parameter(node.target)) for node in graph if _is_weight(node, parts)}
     return {name for name, part in parts.items() if id(part.weight) in taken}, scores
 
@@ -173,7 +187,8 @@ def _is_weight(node: fx.Node, parts: Mapping[str, nn.Module]) -> bool:
 
 def round_once(model: nn.Module) -> None:
     """No value between integers, wherever a kernel needs none. A network that was not traced stays as it is."""
-    if not isinstance(model, fx.GraphModule): return
+    if not isinstance(model, fx.GraphModule):
+        return
     rescale_at_once(model)
     add_at_once(model)
     model.recompile()
@@ -185,9 +200,11 @@ def rescale_at_once(model: fx.GraphModule) -> None:
     for node in [node for node in model.graph.nodes if hasattr(_part(node, parts), "unit")]:
         layer = parts[node.target]
         between, rounding = _rounded_behind(node, parts, calls)
-        if rounding is None or calls[id(layer)] > 1: continue
+        if rounding is None or calls[id(layer)] > 1:
+            continue
         layer.unit, rounding.rescaled = layer.unit / _levels_of(rounding).scale, True
-        for step in between: _without_clip(model.graph, step, parts, rounding.zero_point)
+        for step in between:
+            _without_clip(model.graph, step, parts, rounding.zero_point)
 
 
 def add_at_once(model: fx.GraphModule) -> None:
@@ -197,9 +214,11 @@ def add_at_once(model: fx.GraphModule) -> None:
     levels = {node: part for node in model.graph.nodes if isinstance(part := _part(node, parts), SumLevels)}
     for node in [node for node in model.graph.nodes if node.target in ADDITIONS and not node.kwargs]:
         summands, (_, rounding) = [levels.get(summand) for summand in node.args], _rounded_behind(node, parts, calls)
-        if None in summands or rounding is None: continue
+        if None in summands or rounding is None:
+            continue
         model.add_submodule(f"sum_of_{node.name}", AddedLevels(summands, _levels_of(rounding)))
-        with model.graph.inserting_after(node): added = model.graph.call_module(f"sum_of_{node.name}", node.args)
+        with model.graph.inserting_after(node):
+            added = model.graph.call_module(f"sum_of_{node.name}", node.args)
         node.replace_all_uses_with(added)
         model.graph.erase_node(node)
 
@@ -210,24 +229,31 @@ def sum_points(model: fx.GraphModule) -> dict[str, ActivationRange | None]:
     parts, found = dict(model.named_modules()), {}
     for node in model.graph.nodes:
         part = _part(node, parts)
-        if not (node.target in SUMS or isinstance(part, AVERAGES) or hasattr(part, "unit")): continue
-        while clip := _only_clip(node, parts): node = clip
+        if not (node.target in SUMS or isinstance(part, AVERAGES) or hasattr(part, "unit")):
+            continue
+        while clip := _only_clip(node, parts):
+            node = clip
         if hasattr(_part(_until_rounded(node, parts)[1], parts), "rescaled") or all(
-            user.op == "output" for user in node.users):
+            user.op == "output" for user in node.users
+        ):
             continue
         found[node.name] = next(
-            (_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None)
+            (_part(user, parts).input_range for user in node.users if hasattr(_part(user, parts), "unit")), None
+        )
     return found
 
 
 def round_points(
-    model: fx.GraphModule, levels: Mapping[str, tuple[float, int]], kind: Callable[[float, int], nn.Module]) -> None:
+    model: fx.GraphModule, levels: Mapping[str, tuple[float, int]], kind: Callable[[float, int], nn.Module]
+) -> None:
     """Put levels, of a kind of module, behind nodes."""
     for node in [node for node in model.graph.nodes if node.name in levels]:
         users, name = [user for user in node.users if user.op != "output"], f"levels_of_{node.name}"
         model.add_submodule(name, kind(*levels[node.name]))
-        with model.graph.inserting_after(node): rounded = model.graph.call_module(name, (node,))
-        for user in users: user.replace_input_with(node, rounded)
+        with model.graph.inserting_after(node):
+            rounded = model.graph.call_module(name, (node,))
+        for user in users:
+            user.replace_input_with(node, rounded)
     model.recompile()
 
 
@@ -240,7 +266,8 @@ class Watched(fx.Interpreter):
 
     def run_node(self, node: fx.Node):
         found = super().run_node(node)
-        if node.name in self.counters: self.counters[node.name](None, (found,))
+        if node.name in self.counters:
+            self.counters[node.name](None, (found,))
         return found
 
 
@@ -263,7 +290,7 @@ def _until_rounded(node: fx.Node, parts: dict[str, nn.Module]) -> tuple[list[fx.
     """What stands between a node and the one behind it that does more than clip or pick; None where several use it."""
     between = []
     while len(node.users) == 1:
-        node, = node.users
+        (node,) = node.users
         if not (isinstance(_part(node, parts), (*KEEPS_LEVELS, nn.ReLU6)) or node.target in FUNCTIONS):
             return between, node
         between.append(node)
@@ -277,21 +304,25 @@ def _calls(model: fx.GraphModule) -> Counter:
 
 
 def _rounded_behind(
-    node: fx.Node, parts: dict[str, nn.Module], calls: Counter) -> tuple[list[fx.Node], nn.Module | None]:
+    node: fx.Node, parts: dict[str, nn.Module], calls: Counter
+) -> tuple[list[fx.Node], nn.Module | None]:
     """What stands between a node and the one module that rounds what it makes; no module where the levels are not all
     there is to it."""
     between, last = _until_rounded(node, parts)
     rounding = _part(last, parts)
-    if not hasattr(rounding, "rescaled") or calls[id(rounding)] > 1: return between, None
+    if not hasattr(rounding, "rescaled") or calls[id(rounding)] > 1:
+        return between, None
     ceiling = any(isinstance(_part(step, parts), nn.ReLU6) for step in between)
-    return between, None if ceiling and 6 / _levels_of(rounding).scale < HIGHEST - .5 else rounding
+    return between, None if ceiling and 6 / _levels_of(rounding).scale < HIGHEST - 0.5 else rounding
 
 
 def _without_clip(graph: fx.Graph, step: fx.Node, parts: dict[str, nn.Module], zero: int) -> None:
     """Take a clip away whose floor and ceiling are the lowest and the highest level behind it, or its ceiling alone."""
-    if not (isinstance(_part(step, parts), CLIPS) or step.target in RECTIFIERS): return
+    if not (isinstance(_part(step, parts), CLIPS) or step.target in RECTIFIERS):
+        return
     rectified = step.args[0]
     if zero:
-        with graph.inserting_before(step): rectified = graph.call_function(torch.relu, (step.args[0],))
+        with graph.inserting_before(step):
+            rectified = graph.call_function(torch.relu, (step.args[0],))
     step.replace_all_uses_with(rectified)
     graph.erase_node(step)

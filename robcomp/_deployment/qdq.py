@@ -5,6 +5,7 @@ in steps of input step times weight step. ONNX Runtime fuses a convolution betwe
 where its result is rounded again. A convolution whose result stays float, because it is added or averaged next, has no
 such kernel. Where it is pointwise it is written as a matrix product over channels, for which there is one; results stay
 in channels-last order for as long as nothing asks for another."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -50,7 +51,8 @@ class Graph:
 
     def multiplies(self, node: NodeProto, weight: str) -> bool:
         """Does a node multiply by a weight, as it is or transposed?"""
-        if node.op_type not in PRODUCTS: return False
+        if node.op_type not in PRODUCTS:
+            return False
         maker = self.maker(node.input[1])
         return node.input[1] == weight or maker is not None and maker.op_type == "Transpose" and weight in maker.input
 
@@ -109,7 +111,8 @@ class Graph:
 
     def behind_clips(self, name: str) -> str:
         """What a tensor becomes where nothing but clips takes it."""
-        while len(users := self.users(name)) == 1 and users[0].op_type in CLIPS: name = users[0].output[0]
+        while len(users := self.users(name)) == 1 and users[0].op_type in CLIPS:
+            name = users[0].output[0]
         return name
 
     def stays_float(self, node: NodeProto) -> bool:
@@ -123,7 +126,8 @@ class Graph:
 
     def is_pointwise(self, node: NodeProto) -> bool:
         """Is this an integer 1x1 convolution in the plane, of one group, whose size is known?"""
-        if node.op_type != "Conv": return False
+        if node.op_type != "Conv":
+            return False
         what = attributes(node)
         return (
             what["kernel_shape"] == [1, 1]
@@ -139,7 +143,8 @@ class Graph:
             if self.is_pointwise(node) and self.stays_float(node):
                 self._product(node)
             elif node.op_type in ELEMENTWISE and all(
-                name in self.last for name in node.input[: 2 if node.op_type == "Add" else 1]):
+                name in self.last for name in node.input[: 2 if node.op_type == "Add" else 1]
+            ):
                 inputs = [self.last.get(name, name) for name in node.input]
                 self._instead(node, self.add(node.op_type, inputs, f"{node.output[0]}_last", **attributes(node)))
 
@@ -152,11 +157,17 @@ class Graph:
     def _product(self, node: NodeProto) -> None:
         source, weight, name = self.maker(node.input[0]), self.maker(node.input[1]), node.output[0]
         levels = self.last.get(source.input[0]) or self.add(
-            "Transpose", [source.input[0]], f"{source.input[0]}_last", perm=NHWC)
+            "Transpose", [source.input[0]], f"{source.input[0]}_last", perm=NHWC
+        )
         strides, (channels, height, width) = attributes(node)["strides"], self.shapes[name][1:]
         if max(strides) > 1:
-            window = self.named(name, start=np.array([0, 0]), end=np.array([height * strides[0], width * strides[1]]),
-                                axes=np.array([1, 2]), strides=np.array(strides))
+            window = self.named(
+                name,
+                start=np.array([0, 0]),
+                end=np.array([height * strides[0], width * strides[1]]),
+                axes=np.array([1, 2]),
+                strides=np.array(strides),
+            )
             levels = self.add("Slice", [levels, *window], f"{name}_strided")
         codes = self.constants[weight.input[0]]
         shapes = self.named(name, rows=np.array([-1, codes.shape[1]]), plane=np.array([-1, height, width, channels]))
@@ -164,7 +175,8 @@ class Graph:
         inputs = [
             self.add("DequantizeLinear", [rows, *source.input[1:]], f"{name}_input"),
             self.dequantized(
-                f"{weight.input[0].removesuffix('_codes')}_rows", codes[:, :, 0, 0], self.constants[weight.input[1]]),
+                f"{weight.input[0].removesuffix('_codes')}_rows", codes[:, :, 0, 0], self.constants[weight.input[1]]
+            ),
             *node.input[2:],
         ]
         product = self.add("Gemm", inputs, f"{name}_product", transB=1)
@@ -177,8 +189,11 @@ class Graph:
         while waiting:
             late = []
             for node in waiting:
-                if made.issuperset(node.input): found.append(node); made.update(node.output)
-                else: late.append(node)
+                if made.issuperset(node.input):
+                    found.append(node)
+                    made.update(node.output)
+                else:
+                    late.append(node)
             waiting = late
         return found
 
@@ -186,7 +201,8 @@ class Graph:
         """The model with its new nodes, without nodes and constants that nothing uses, and with notes."""
         wanted, kept = {value.name for value in self.model.graph.output}, []
         for node in reversed(self.ordered()):
-            if wanted.isdisjoint(node.output): continue
+            if wanted.isdisjoint(node.output):
+                continue
             kept.append(node)
             wanted.update(node.input)
         graph = self.model.graph

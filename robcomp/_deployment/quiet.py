@@ -15,13 +15,16 @@ import torch
 def silenced() -> Iterator[None]:
     """While this lasts, what is printed on standard output goes nowhere, whoever prints it."""
     sys.stdout.flush()
-    try: kept = os.dup(1)
-    except OSError: kept = None  # there is no standard output
+    try:
+        kept = os.dup(1)
+    except OSError:
+        kept = None  # there is no standard output
     if kept is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)
-    try: yield
+    try:
+        yield
     finally:
         if kept is not None:
             sys.stdout.flush()
@@ -34,5 +37,7 @@ def attention_in_parts() -> Iterator[None]:
     """While this lasts, torch computes attention by operations that can be written, not by a single one of its own."""
     kept = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    try: yield
-    finally: torch.backends.mha.set_fastpath_enabled(kept)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(kept)

@@ -1,4 +1,5 @@
 """The explorer of the site: what it is given. The script that answers in the browser is in `dashboard_script.py`."""
+
 from __future__ import annotations
 
 import json
@@ -26,12 +27,17 @@ SEED = ("seed", "clean", "robust", "worst")
 
 def explorer_html(tables: Tables, *, draws: int = 500) -> str:
     """The explorer of all networks of some tables, as HTML that the page's script fills."""
-    axes = {name: dict(short=AXES[name].short, title=AXES[name].title, log=AXES[name].log)
-            for name in AXES if name in FIGURES}
+    axes = {
+        name: dict(short=AXES[name].short, title=AXES[name].title, log=AXES[name].log)
+        for name in AXES
+        if name in FIGURES
+    }
     data = dict(networks=explorer_networks(tables, draws=draws), look=LOOK, families=FAMILIES, axes=axes)
     text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    return ('<div class="rc-explorer"><p>The explorer is a part of the rendered site.</p>'
-            f'<script type="application/json">{text}</script></div>')
+    return (
+        '<div class="rc-explorer"><p>The explorer is a part of the rendered site.</p>'
+        f'<script type="application/json">{text}</script></div>'
+    )
 
 
 def explorer_networks(tables: Tables, *, draws: int) -> list[dict]:
@@ -48,8 +54,16 @@ def explorer_networks(tables: Tables, *, draws: int) -> list[dict]:
     drawn = resample(tables, draws=draws)
     ends = recipe_intervals(drawn).set_index(["measure", "key"])
     groups = sorted(recipes.groupby(networks(recipes)), key=lambda group: -len(group[1]))
-    return [dict(name=name, trials=_recipes(own, ends, opened_seeds(trials, own)), profile=_profile(tables, own),
-                 pairs=_pairs(tables, own, drawn), published=_published(own)) for name, own in groups]
+    return [
+        dict(
+            name=name,
+            trials=_recipes(own, ends, opened_seeds(trials, own)),
+            profile=_profile(tables, own),
+            pairs=_pairs(tables, own, drawn),
+            published=_published(own),
+        )
+        for name, own in groups
+    ]
 
 
 def _published(own: pd.DataFrame) -> list[dict]:
@@ -63,7 +77,8 @@ def _recipes(own: pd.DataFrame, ends: pd.DataFrame, seeds: pd.DataFrame) -> list
         limits = ends.loc[measure].reindex(own["key"])[["low", "high"]]
         shown[[f"{measure}_low", f"{measure}_high"]] = limits.to_numpy()
     records = _plain(shown)
-    if not has_seeds(own): return records
+    if not has_seeds(own):
+        return records
     for record, row in zip(records, own.to_dict("records")):
         ended = seeds[seeds["key"].isin(row["keys"].split())]
         record |= dict(seeds=int(row["seeds"]), failed=int(row["failed"]), each=_plain(ended[list(SEED)].copy()))
@@ -86,14 +101,17 @@ def _profile(tables: Tables, own: pd.DataFrame) -> dict:
     names = list(dict.fromkeys([CLEAN, *CORRUPTIONS, *sorted(rows["corruption"].unique())]))
     order = sorted(wide.columns, key=lambda part: (names.index(part[0]), part[1]))
     values = wide.reindex(index=own["key"], columns=pd.MultiIndex.from_tuples(order)).astype(object)
-    return dict(conditions=[[name, int(severity)] for name, severity in order],
-                accuracy=values.where(values.notna(), None).to_numpy().tolist())
+    return dict(
+        conditions=[[name, int(severity)] for name, severity in order],
+        accuracy=values.where(values.notna(), None).to_numpy().tolist(),
+    )
 
 
 def _pairs(tables: Tables, own: pd.DataFrame, drawn: Draws) -> dict:
     """Difference, low and high in ten-thousandths for each pair of recipes, first by the first of the two."""
     pairs = list(combinations(own["key"], 2))
-    if not pairs or own["suite"].nunique() > 1: return {measure: [] for measure in PAIRED}
+    if not pairs or own["suite"].nunique() > 1:
+        return {measure: [] for measure in PAIRED}
     found = {}
     for measure in PAIRED:
         table = recipe_comparisons(tables, pairs, measure=measure, draws=drawn)[["difference", "low", "high"]]

@@ -1,4 +1,5 @@
 """The public API as a page: every name of it, one line, and a link to the page where it is taught."""
+
 from __future__ import annotations
 
 import inspect
@@ -9,13 +10,15 @@ import robcomp
 
 def one_line(thing: object) -> str:
     """What a name stands for: the first line of its docstring; of a constant, its value."""
-    if callable(thing): return inspect.getdoc(thing).splitlines()[0]
+    if callable(thing):
+        return inspect.getdoc(thing).splitlines()[0]
     text = ", ".join(map(str, thing)) if isinstance(thing, tuple) else repr(thing)
     return text if len(text) <= 100 else text[:97].rstrip(", ") + " ..."
 
 
-def entry(word: str,  # module.name
-          folder: Path,  # of the numbered notebooks
+def entry(
+    word: str,  # module.name
+    folder: Path,  # of the numbered notebooks
 ) -> str:
     """A row of the table. Functions and classes have a place of their own on the page of their module."""
     module, name = word.split(".")
@@ -26,7 +29,8 @@ def entry(word: str,  # module.name
     return f"| [{name}](../{page}{place}) | {one_line(shown)} |"
 
 
-def face_markdown(folder: str | Path,  # of the numbered notebooks
+def face_markdown(
+    folder: str | Path,  # of the numbered notebooks
 ) -> str:
     """The public API, a table for each part of the road."""
     parts = []

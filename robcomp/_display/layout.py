@@ -1,4 +1,5 @@
 """What a rendered page lacks: answers under the title, words for pictures, tables that fit, folded checks."""
+
 from __future__ import annotations
 
 import re
@@ -11,13 +12,22 @@ TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
 CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
-TITLE = re.compile(r'<header id="title-block-header".*?</header>'
-                   r'|<h1>.*?</h1>(?:<div class="description">.*?</div>)?', re.S)
-LAST_HEADING = re.compile(r'<h2\b[^>]*\b(?:id|data-anchor-id)="([^"]+)"[^>]*>(?:(?!</h2>).)*</h2>'
-                          r'((?:\s|</?div\b[^>]*>)*)$', re.S)
-CODE = re.compile(r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?'
-                  r'<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>'
-                  r'(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?', re.S)
+TITLE = re.compile(
+    r'<header id="title-block-header".*?</header>'
+    r'|<h1>.*?</h1>(?:<div class="description">.*?</div>)?',
+    re.S,
+)
+LAST_HEADING = re.compile(
+    r'<h2\b[^>]*\b(?:id|data-anchor-id)="([^"]+)"[^>]*>(?:(?!</h2>).)*</h2>'
+    r"((?:\s|</?div\b[^>]*>)*)$",
+    re.S,
+)
+CODE = re.compile(
+    r'(?:<details\b[^>]*>\s*<summary>[^<]*</summary>\s*)?(?:<div class="code-copy-outer-scaffold">)?'
+    r'<div class="sourceCode[^"]*"[^>]*>\s*<pre.*?</pre>\s*</div>'
+    r'(?:<button[^>]*class="code-copy-button"[^>]*>.*?</button></div>)?',
+    re.S,
+)
 CHECK = re.compile(r"\s*(assert\b|test_\w+\()")
 MESSAGES = re.compile(r"<pre[^>]*><code>(?:robcomp: compiling [^\n<]*\n?)+</code></pre>")
 # what stands in a page and is not its text
@@ -33,11 +43,14 @@ def plain(html: str) -> str:
 
 def with_picture_texts(html: str) -> str:
     """A page whose pictures without a text take it from the caption of their figure."""
+
     def told(figure: re.Match) -> str:
         caption = CAPTION.search(figure[0])
         words = plain(caption[1]) if caption else ""
-        if not words or not SILENT.search(figure[0]): return figure[0]
+        if not words or not SILENT.search(figure[0]):
+            return figure[0]
         return SILENT.sub(lambda _: f'<img alt="{escape(words)}"', re.sub(r'\salt="\s*"', "", figure[0]))
+
     return FIGURE.sub(told, html)
 
 
@@ -67,12 +80,15 @@ def fitting(cell: re.Match) -> str:
 
 def with_boxed_tables(html: str) -> str:
     """A page whose tables stand in boxes of their own; of a long one the first rows, and all of it behind a click."""
+
     def box(found: re.Match) -> str:
         table = CELL.sub(fitting, found[2])
-        if found[1]: return found[1] + table
+        if found[1]:
+            return found[1] + table
         rows = len(re.findall(r"<tr\b", table.partition("<tbody")[2]))
         more = f'<details class="rc-more"><summary>All {rows} rows</summary></details>' if rows > LONG else ""
         return f'<div class="rc-scroll">{table}</div>{more}'
+
     return TABLE.sub(box, html)
 
 
@@ -82,11 +98,12 @@ def with_answers_first(html: str) -> str:
     The heading that they stood under goes, and its line in the table of contents, if nothing else stands under it.
     """
     found = ANSWERS.search(html)
-    if not found or not TITLE.search(html): return html
-    before, after = html[:found.start()], html[found.end():]
+    if not found or not TITLE.search(html):
+        return html
+    before, after = html[: found.start()], html[found.end() :]
     alone = LAST_HEADING.search(before)
     if alone and not plain(after.partition("</main>")[0]):
-        before, name = before[:alone.start()] + alone[2], re.escape(alone[1])
+        before, name = before[: alone.start()] + alone[2], re.escape(alone[1])
         before, after = (re.sub(rf'<li><a href="#{name}"[^>]*>[^<]*</a></li>\s*', "", part) for part in (before, after))
     rest = before + after
     place = TITLE.search(rest).end()
@@ -95,9 +112,12 @@ def with_answers_first(html: str) -> str:
 
 def with_folded_cells(html: str) -> str:
     """A page without the messages of a compiler, its cells that mainly check behind a click."""
+
     def fold(found: re.Match) -> str:
         lines = [line for line in unescape(re.sub("<[^>]+>", "", found[0])).splitlines() if line.strip()]
         checks = sum(bool(CHECK.match(line)) for line in lines)
-        if found[0].startswith("<details") or 2 * checks < len(lines) or not checks: return found[0]
+        if found[0].startswith("<details") or 2 * checks < len(lines) or not checks:
+            return found[0]
         return f'<details class="rc-check"><summary>Check</summary>{found[0]}</details>'
+
     return CODE.sub(fold, MESSAGES.sub("", html))

@@ -1,4 +1,5 @@
 """The script that puts live charts in the place of pictures, on the site and in reports."""
+
 from __future__ import annotations
 
 from functools import cache
@@ -128,4 +129,5 @@ for (const box of document.querySelectorAll(".rc-chart")) bringAlive(box);
 def live_script() -> str:
     """Vega and the code above in one script that fetches nothing; about a megabyte."""
     import vl_convert
+
     return vl_convert.javascript_bundle(SCRIPT + EXPLORER, vl_version=VEGA_LITE)

@@ -1,4 +1,5 @@
 """How all charts look, what their axes are called, and where things stand on them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from robcomp._text.numbers import MEASURES
 
 class Look(NamedTuple):
     """How one kind of thing is drawn: apart by colour on a screen, by shape in print."""
+
     colour: str
     shape: str
 
 
 class Axis(NamedTuple):
     """How a column of the summary stands on an axis: a name for titles, one for the axis, the scale."""
+
     short: str
     title: str
     log: bool = False
@@ -26,13 +29,19 @@ class Axis(NamedTuple):
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the purple is darker than theirs, for print.
 FAMILIES = dict(
-    dense=Look("#000000", "cross"), pruned=Look("#D55E00", "triangle-up"), clustered=Look("#009E73", "square"),
-    quantized=Look("#0072B2", "circle"), combined=Look("#AA4499", "diamond"))
+    dense=Look("#000000", "cross"),
+    pruned=Look("#D55E00", "triangle-up"),
+    clustered=Look("#009E73", "square"),
+    quantized=Look("#0072B2", "circle"),
+    combined=Look("#AA4499", "diamond"),
+)
 FOREIGN = dict(elsewhere=Look("#777777", "triangle-right"))  # of other tools: in a legend only where there are some
 SPARE = (Look("#56B4E9", "triangle-down"), Look("#E69F00", "stroke"), *FOREIGN.values())
 VERDICTS = dict(
-    better=Look("#0072B2", "triangle-right"), undecided=Look("#777777", "circle"),
-    worse=Look("#D55E00", "triangle-left"))
+    better=Look("#0072B2", "triangle-right"),
+    undecided=Look("#777777", "circle"),
+    worse=Look("#D55E00", "triangle-left"),
+)
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
 AXES = dict(
     clean=Axis(MEASURES["clean"], "accuracy on clean images"),
@@ -46,17 +55,49 @@ AXES = dict(
     sparsity=Axis(MEASURES["sparsity"], "fraction of weights that are zero"),
     macs=Axis(MEASURES["macs"], "multiply-accumulates an image (log scale)", True),
     latency_s=Axis(MEASURES["latency_s"], "seconds an image (log scale)", True),
-    energy_j=Axis(MEASURES["energy_j"], "energy (J, log scale)", True))
+    energy_j=Axis(MEASURES["energy_j"], "energy (J, log scale)", True),
+)
 LOOK = dict(
-    font="Helvetica, Arial, sans-serif", background="white", view=dict(stroke=None), facet=dict(spacing=16),
+    font="Helvetica, Arial, sans-serif",
+    background="white",
+    view=dict(stroke=None),
+    facet=dict(spacing=16),
     concat=dict(spacing=24),
-    title=dict(anchor="start", frame="group", fontSize=15, fontWeight=600, subtitleFontSize=12, subtitleColor="#555555",
-               subtitlePadding=4, subtitleLineHeight=16, offset=12),
-    axis=dict(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titleColor="#333333", labelColor="#333333",
-              gridColor="#e8e8e8", domainColor="#888888", tickColor="#888888", titlePadding=8, labelFlush=False),
-    legend=dict(orient="top", direction="horizontal", title=None, labelFontSize=12, labelLimit=300, symbolSize=90,
-                columnPadding=14, offset=8),
-    header=dict(labelFontSize=12, labelFontWeight=600, title=None))
+    title=dict(
+        anchor="start",
+        frame="group",
+        fontSize=15,
+        fontWeight=600,
+        subtitleFontSize=12,
+        subtitleColor="#555555",
+        subtitlePadding=4,
+        subtitleLineHeight=16,
+        offset=12,
+    ),
+    axis=dict(
+        labelFontSize=11,
+        titleFontSize=12,
+        titleFontWeight="normal",
+        titleColor="#333333",
+        labelColor="#333333",
+        gridColor="#e8e8e8",
+        domainColor="#888888",
+        tickColor="#888888",
+        titlePadding=8,
+        labelFlush=False,
+    ),
+    legend=dict(
+        orient="top",
+        direction="horizontal",
+        title=None,
+        labelFontSize=12,
+        labelLimit=300,
+        symbolSize=90,
+        columnPadding=14,
+        offset=8,
+    ),
+    header=dict(labelFontSize=12, labelFontWeight=600, title=None),
+)
 
 
 def families_in(data: pd.DataFrame) -> dict[str, Look]:
@@ -77,8 +118,9 @@ def scale_of(values: Sequence[float], log: bool = False) -> dict:
     """
     values = np.asarray(values, float)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if log: return dict(type="log", domain=[low / 1.15, high * 1.15], nice=False)
-    air = .05 * (high - low) or .05
+    if log:
+        return dict(type="log", domain=[low / 1.15, high * 1.15], nice=False)
+    air = 0.05 * (high - low) or 0.05
     return dict(type="linear", domain=[low - air, high + air], nice=False, zero=False)
 
 
@@ -95,8 +137,9 @@ def ticks(scale: dict) -> list[float]:
     return [step for step in steps if scale["domain"][0] <= step <= scale["domain"][1]]
 
 
-def label_front(data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True,
-                obstacles: Sequence[Box] = ()) -> pd.DataFrame:
+def label_front(
+    data: pd.DataFrame, at: np.ndarray, size: tuple[int, int], *, after: bool = True, obstacles: Sequence[Box] = ()
+) -> pd.DataFrame:
     """`data` with label, dx, dy and align: a name for each point of the front that finds a free place beside it.
 
     `at` holds the points in pixels, y downwards. The front is served from the best accuracy down; a name that would hit

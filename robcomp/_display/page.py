@@ -1,4 +1,5 @@
 """Pieces of HTML that the explorer and the report share."""
+
 from __future__ import annotations
 
 import re
@@ -44,14 +45,16 @@ details.rc-seeds { margin: .5rem 0; } details.rc-seeds summary { cursor: pointer
 def studies_read(folders: Sequence[str | Path]) -> str:
     """The studies that a page reads, named for a sentence; without one, that outcomes are simulated."""
     *others, last = [f"`{Path(folder).name}`" for folder in folders] or [""]
-    if not last: return "**simulated outcomes**, which show the page and say nothing about real networks"
+    if not last:
+        return "**simulated outcomes**, which show the page and say nothing about real networks"
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "", columns: Sequence[str] = SHOWN) -> str:
     """An accessible HTML table of those `columns` that it has; the row whose key is `picked` stands out."""
     names = [name for name in columns if name in table] or [name for name in table if name != "key"]
-    if "failed" in names and not table["failed"].any(): names.remove("failed")
+    if "failed" in names and not table["failed"].any():
+        names.remove("failed")
     word = {name: "" if pd.api.types.is_numeric_dtype(table[name]) else ' class="word"' for name in names}
     heads = "".join(f'<th scope="col"{word[name]}>{escape(head(name).replace("_", " "))}</th>' for name in names)
     rows = []
@@ -60,26 +63,31 @@ def html_table(table: pd.DataFrame, *, caption: str = "", picked: str = "", colu
         cells = "".join(f"<td{word[name]}>{_cell(name, row[name])}</td>" for name in names)
         rows.append(f"<tr{mark}>{cells}</tr>")
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (f'<div class="rc-scroll"><table class="rc">{above}<thead><tr>{heads}</tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>')
+    return (
+        f'<div class="rc-scroll"><table class="rc">{above}<thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def seeds_table(trials: pd.DataFrame) -> str:
     """The seeds of some recipes behind a click, one row each; failed ones say why."""
-    if trials.empty: return ""
+    if trials.empty:
+        return ""
     shown, names = trials, list(SEED)
     if "status" in trials and trials["status"].eq("failed").any():
         shown, names = trials.assign(error=trials["error"].where(trials["status"] == "failed", "")), [*SEED, "error"]
     recipes, count = trials["recipe"].nunique(), len(trials)
     said = f"The {count} seeds of {trials['recipe'].iloc[0]}"
-    if recipes > 1: said = f"The seeds of these {recipes} recipes, {count} trials"
+    if recipes > 1:
+        said = f"The seeds of these {recipes} recipes, {count} trials"
     table = html_table(shown, columns=names)
     return f'<details class="rc-seeds"><summary>{escape(said)}</summary>{table}</details>'
 
 
 def _cell(name: str, value: object) -> str:
     text = escape(cell(name, value))
-    if name == "recipe": return f"<code>{text}</code>"
+    if name == "recipe":
+        return f"<code>{text}</code>"
     return text if name in ("arch", "network") else text.replace("_", " ")
 
 
@@ -91,8 +99,15 @@ class Answers:
     the README, it is a list, and `picture`, an image in Markdown, stands for the chart.
     """
 
-    def __init__(self, sentences: Sequence[str], chart=None, *, table: pd.DataFrame | None = None, cards: bool = False,
-                 picture: str = ""):
+    def __init__(
+        self,
+        sentences: Sequence[str],
+        chart=None,
+        *,
+        table: pd.DataFrame | None = None,
+        cards: bool = False,
+        picture: str = "",
+    ):
         self.sentences, self.chart, self.cards, self.picture = list(sentences), chart, cards, picture
         self.table = table if table is not None and len(table) else None
 
@@ -106,7 +121,8 @@ class Answers:
 
     def __str__(self) -> str:
         lines = [f"- {text}" for text in self.sentences]
-        if self.table is not None: lines += ["", written(self.table).to_string(index=False)]
+        if self.table is not None:
+            lines += ["", written(self.table).to_string(index=False)]
         return "\n".join([*lines, self.picture] if self.picture else lines)
 
     __repr__ = __str__

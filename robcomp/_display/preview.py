@@ -1,4 +1,5 @@
 """Plain pages of the notebooks without Quarto: nbdev prepares them, pandoc turns them into HTML."""
+
 from __future__ import annotations
 
 import json
@@ -42,10 +43,13 @@ footer { border-top: 1px solid #ddd; color: #595959; display: flex; flex-wrap: w
 }
 """
 # Above the content instead of beside it, the menu would fill a phone's first screen.
-FOLDED = ('<script>document.currentScript.previousElementSibling.open = '
-          'matchMedia("(min-width: 75rem)").matches</script>')
-EMPTY = re.compile(r'<div class="sourceCode"[^>]*><pre[^>]*><code[^>]*></code></pre></div>'
-                   r'|<pre[^>]*><code></code></pre>')
+FOLDED = (
+    '<script>document.currentScript.previousElementSibling.open = matchMedia("(min-width: 75rem)").matches</script>'
+)
+EMPTY = re.compile(
+    r'<div class="sourceCode"[^>]*><pre[^>]*><code[^>]*></code></pre></div>'
+    r"|<pre[^>]*><code></code></pre>"
+)
 SOURCE = re.compile(r'(<div class="sourceCode"[^>]*><pre.*?</pre></div>)', re.S)
 PREPARE = """
 import sys
@@ -86,6 +90,7 @@ def prepared(root: Path, only: Sequence[str] = ()) -> dict[str, str]:
 def front_matter(path: Path) -> dict[str, str]:
     """The fields that nbdev wrote into the first cell of a prepared notebook."""
     import yaml
+
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     fields = yaml.safe_load("".join(first["source"]).strip().strip("-")) if first["cell_type"] == "raw" else None
     return fields if isinstance(fields, dict) else {}
@@ -94,6 +99,7 @@ def front_matter(path: Path) -> dict[str, str]:
 def as_html(path: Path, *, fold: bool = False) -> str:
     """A prepared notebook through pandoc; its code behind a click, if it is to `fold`."""
     import pypandoc
+
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"] = [part for cell in notebook["cells"] for part in plain_cells(cell)]
     asked = ["--mathml", "--columns=10000"]  # with fewer columns a long row would spread over the page
@@ -106,12 +112,14 @@ def as_html(path: Path, *, fold: bool = False) -> str:
 
 def plain_cells(cell: dict) -> list[dict]:
     """A cell without the directives that only Quarto obeys: no code that is not echoed, Markdown results as text."""
-    if cell["cell_type"] != "code": return [cell] if cell["cell_type"] == "markdown" else []
+    if cell["cell_type"] != "code":
+        return [cell] if cell["cell_type"] == "markdown" else []
     source = "".join(cell["source"])
     asked = dict(re.findall(r"^#\|\s*([\w-]+):\s*(.+)$", source, re.M))
     outputs = cell["outputs"] if asked.get("output") != "false" else []
     for output in outputs:
-        if output["output_type"] == "execute_result": output["execution_count"] = 1  # pandoc refuses none
+        if output["output_type"] == "execute_result":
+            output["execution_count"] = 1  # pandoc refuses none
         inlined(output.get("data", {}), asked.get("fig-alt", "").strip("\"' "))
     code = "" if asked.get("echo") == "false" else re.sub(r"^#\|.*\n?", "", source, flags=re.M)
     shown = [dict(cell, source=code, outputs=[])] if code.strip() else []
@@ -119,15 +127,18 @@ def plain_cells(cell: dict) -> list[dict]:
         if "text/markdown" in output.get("data", {}):
             text = re.sub(r"\)\{[^}]*\}", ")", "".join(output["data"]["text/markdown"]))
             shown.append(dict(cell_type="markdown", metadata={}, source=text))
-        elif shown and shown[-1]["cell_type"] == "code": shown[-1]["outputs"].append(output)
-        else: shown.append(dict(cell, source="", outputs=[output]))
+        elif shown and shown[-1]["cell_type"] == "code":
+            shown[-1]["outputs"].append(output)
+        else:
+            shown.append(dict(cell, source="", outputs=[output]))
     return shown
 
 
 def inlined(data: dict, words: str) -> None:
     """Pictures among a cell's results become images that carry their own bytes and the words of `#| fig-alt:`."""
     pictures = {kind: "".join(data.pop(kind)) for kind in ("image/svg+xml", "image/png", "image/jpeg") if kind in data}
-    if not pictures or "text/html" in data: return
+    if not pictures or "text/html" in data:
+        return
     kind, content = next(iter(pictures.items()))
     address = data_address(content) if kind.endswith("xml") else f"data:{kind};base64,{content.strip()}"
     data["text/html"] = f'<img src="{escape(address)}" alt="{escape(words)}">'
@@ -136,6 +147,7 @@ def inlined(data: dict, words: str) -> None:
 def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
     """The sections of the sidebar in _quarto.yml, each with the notebooks that its patterns match."""
     import yaml
+
     entries = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
 
     def matching(pattern: str) -> list[str]:
@@ -146,9 +158,11 @@ def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
         return [name for name in level if PurePosixPath(f"/{name}").match(pattern)]
 
     def flat(entry: str | dict) -> list[tuple[str, list[str]]]:
-        if isinstance(entry, str): return [("", matching(entry))]
+        if isinstance(entry, str):
+            return [("", matching(entry))]
         title, contents = entry.get("section", entry.get("text", "")), entry.get("contents", entry.get("href", []))
-        if isinstance(contents, str): return [(title, matching(contents))]
+        if isinstance(contents, str):
+            return [(title, matching(contents))]
         pages = [name for inner in contents if isinstance(inner, str) for name in matching(inner)]
         return [(title, pages)] + [part for inner in contents if not isinstance(inner, str) for part in flat(inner)]
 
@@ -157,23 +171,31 @@ def sidebar(root: Path, notebooks: list[str]) -> list[tuple[str, list[str]]]:
 
 def linked(html: str, name: str, targets: Mapping[str, str]) -> str:
     """`html` of the notebook `name`, with links to notebooks leading to their pages."""
+
     def page(link: re.Match) -> str:
         path = normpath(f"{name}/../{link[1]}")
-        if path not in targets: return link[0]
+        if path not in targets:
+            return link[0]
         return f'href="{relpath(targets[path], PurePosixPath(targets[name]).parent.as_posix())}{link[2] or ""}"'
+
     return re.sub(r'href="([^":#]+\.ipynb)(#[^"]*)?"', page, html)
 
 
-def navigation(sections: list[tuple[str, list[str]]], name: str, targets: Mapping[str, str],
-               titles: Mapping[str, str]) -> str:
+def navigation(
+    sections: list[tuple[str, list[str]]], name: str, targets: Mapping[str, str], titles: Mapping[str, str]
+) -> str:
     """The links to all pages, the present one marked."""
     here, parts = PurePosixPath(targets[name]).parent.as_posix(), []
     for title, members in sections:
         current = {path: ' aria-current="page"' if path == name else "" for path in members}
-        links = "".join(f'<li><a href="{relpath(targets[path], here)}"{current[path]}>{escape(titles[path])}</a></li>'
-                        for path in members)
-        if title and title != "Home" and links: parts.append(f"<h2>{escape(title)}</h2>")
-        if links: parts.append(f"<ul>{links}</ul>")
+        links = "".join(
+            f'<li><a href="{relpath(targets[path], here)}"{current[path]}>{escape(titles[path])}</a></li>'
+            for path in members
+        )
+        if title and title != "Home" and links:
+            parts.append(f"<h2>{escape(title)}</h2>")
+        if links:
+            parts.append(f"<ul>{links}</ul>")
     return "".join(parts)
 
 
@@ -189,29 +211,39 @@ def bar(entries: list[dict], name: str, targets: Mapping[str, str]) -> str:
 
 def shell(title: str, top: str, menu: str, body: str, *, foot: str = "", head: str = "") -> str:
     """A plain page around its content: the bar, the menu of all pages, the footer."""
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{PLAIN}</style>{head}</head><body><header>{top}</header>"
-            f'<div class="columns"><details class="menu" open><summary>Pages</summary><nav>{menu}</nav></details>'
-            f"{FOLDED}<main><h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{PLAIN}</style>{head}</head><body><header>{top}</header>"
+        f'<div class="columns"><details class="menu" open><summary>Pages</summary><nav>{menu}</nav></details>'
+        f"{FOLDED}<main><h1>{escape(title)}</h1>{body}</main></div><footer>{foot}</footer></body></html>"
+    )
 
 
 def write_pages(root: Path, out: Path, only: Sequence[str] = ()) -> list[Path]:
     """All notebooks of the repository as pages in `out`, which is emptied first; or `only` some: the others stay."""
     import yaml
+
     targets, site = prepared(root, only), yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["website"]
     fields = {name: front_matter(root / "_proc" / name) for name in targets}
     titles = {name: fields[name].get("title", PurePosixPath(name).stem) for name in targets}
     sections = sidebar(root, list(targets))
     entries = [dict(text=site["title"], href="index.ipynb"), *site["navbar"]["left"], *site["navbar"].get("right", [])]
-    if not only: shutil.rmtree(out, ignore_errors=True)
+    if not only:
+        shutil.rmtree(out, ignore_errors=True)
     for name in only or targets:
         given, up = fields[name].get("description"), "../" * name.count("/")
         lead = f'<div class="description">{escape(given)}</div>' if given else ""
         body = lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold")))
         head = f'<link rel="stylesheet" href="{up}styles.css"><link rel="icon" href="{up}{site["favicon"]}">'
-        page = shell(titles[name], bar(entries, name, targets), navigation(sections, name, targets, titles),
-                     linked(body, name, targets), foot=site["page-footer"]["left"], head=head)
+        page = shell(
+            titles[name],
+            bar(entries, name, targets),
+            navigation(sections, name, targets, titles),
+            linked(body, name, targets),
+            foot=site["page-footer"]["left"],
+            head=head,
+        )
         place = out / targets[name]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(page, encoding="utf-8")

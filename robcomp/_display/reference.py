@@ -1,4 +1,5 @@
 """How the site shows a function or a class: its call, what it does, and a table of its parameters."""
+
 from __future__ import annotations
 
 import inspect
@@ -19,7 +20,8 @@ INHERITED = "Call self as a function."  # what Python says of every callable obj
 
 def type_words(annotation: object) -> str:
     """A type as one would say it: without the modules, alternatives joined by `or`."""
-    if annotation is inspect.Parameter.empty: return ""
+    if annotation is inspect.Parameter.empty:
+        return ""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace(" | ", " or ")
 
@@ -37,20 +39,26 @@ class ShowInternal(Processor):
 
     def begin(self) -> None:
         for cell in reversed(list(self.nb.cells)):
-            if cell.cell_type != "code" or "exporti" not in cell.directives_: continue
+            if cell.cell_type != "code" or "exporti" not in cell.directives_:
+                continue
             names = re.findall(r"^(?:def|class) (\w+)", cell.source, re.M)
             anchors = "".join(f'<span id="{name.lower()}"></span>' for name in names)
-            if anchors: self.nb.cells.insert(cell.idx_, mk_cell(anchors, cell_type="markdown"))
+            if anchors:
+                self.nb.cells.insert(cell.idx_, mk_cell(anchors, cell_type="markdown"))
 
     def cell(self, cell) -> None:
-        if cell.cell_type != "code": return
-        if "exporti" in cell.directives_: cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
-        elif {"export", "hide", "default_exp"} & cell.directives_.keys(): del cell["source"]
+        if cell.cell_type != "code":
+            return
+        if "exporti" in cell.directives_:
+            cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
+        elif {"export", "hide", "default_exp"} & cell.directives_.keys():
+            del cell["source"]
 
 
 def exported(symbol: object) -> object:
     """What the package has for a class that is defined on a page, where it has no source that can be read."""
-    if not inspect.isclass(symbol) or symbol.__module__ != "__main__": return symbol
+    if not inspect.isclass(symbol) or symbol.__module__ != "__main__":
+        return symbol
     homes = [module for module, names in d["syms"].items() if f"{module}.{symbol.__name__}" in names]
     return getattr(import_module(homes[0]), symbol.__name__) if len(homes) == 1 else symbol
 
@@ -64,7 +72,8 @@ class Reference(BasicMarkdownRenderer):
         bare = [part.replace(annotation=inspect.Parameter.empty) for part in parameters]
         parts = str(self.sig.replace(parameters=bare, return_annotation=inspect.Signature.empty))[1:-1]
         text = f"{self.nm}({parts})"
-        if len(text) <= 72: return text
+        if len(text) <= 72:
+            return text
         lines = wrap(parts, 68, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
         return f"{self.nm}(\n" + "\n".join(lines) + ")"
 
@@ -72,13 +81,16 @@ class Reference(BasicMarkdownRenderer):
         """Name, type, default and meaning of each parameter, and of what is returned."""
         said, rows = meanings(exported(self.sym)), []
         for name, part in self.sig.parameters.items():
-            if name == "self": continue
+            if name == "self":
+                continue
             default = "" if part.default is inspect.Parameter.empty else f"`{cell(repr(part.default))}`"
             rows.append([f"`{name}`", cell(type_words(part.annotation)), default, cell(said.get(name, ""))])
         made = said.get("return", "")
         returned = "" if inspect.isclass(self.sym) else type_words(self.sig.return_annotation)
-        if returned not in ("", "None") or made: rows.append(["returns", cell(returned), "", cell(made)])
-        if not rows: return ""
+        if returned not in ("", "None") or made:
+            rows.append(["returns", cell(returned), "", cell(made)])
+        if not rows:
+            return ""
         heads = [["parameter", "type", "default", "meaning"], [":--"] * 4]
         return "".join(f"| {' | '.join(row)} |\n" for row in heads + rows)
 
@@ -87,6 +99,8 @@ class Reference(BasicMarkdownRenderer):
         link = _ext_link(source, "source", 'style="float:right; font-size:smaller"') if source else ""
         parts = ["---", link, f"{'#' * self.title_level} {self.nm}"]
         docs = plain(self.docs or "")
-        if docs and docs.strip() != INHERITED: parts.append(docs)
-        if self.sig is not None: parts += [f"```python\n{self.call()}\n```", self.table()]
+        if docs and docs.strip() != INHERITED:
+            parts.append(docs)
+        if self.sig is not None:
+            parts += [f"```python\n{self.call()}\n```", self.table()]
         return "\n\n".join(part for part in parts if part)

@@ -1,4 +1,5 @@
 """Files that are whole or absent: a temporary name, fsync, rename."""
+
 from __future__ import annotations
 
 import os
@@ -27,15 +28,18 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename: error.filename = str(path)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 
 
 def file_to_write(path: str | Path) -> Path:
     """The path of a file that is to be written; one line of error where no file can have this name."""
-    try: path = Path(path)
-    except TypeError: raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
+    try:
+        path = Path(path)
+    except TypeError:
+        raise TypeError(f"a file is named by a text or a Path, got {type(path).__name__}") from None
     # a folder, a pipe or a device, which a rename would replace
     other = "\0" not in str(path) and path.exists() and not path.is_file()
     if not path.name or "\0" in str(path) or other:
@@ -52,8 +56,10 @@ def path_of(name: object) -> Path:
     path = Path(name)
     if {"\n", "\r", "\0"} & set(str(path)):
         raise ValueError(f"{str(path)!r:.200} names no file: it holds a line break or a zero")
-    try: path.exists()
-    except OSError as error: raise ValueError(f"{str(path)!r:.80} names no file: {error.strerror}") from None
+    try:
+        path.exists()
+    except OSError as error:
+        raise ValueError(f"{str(path)!r:.80} names no file: {error.strerror}") from None
     return path
 
 
@@ -61,9 +67,11 @@ def content_of(path: str | Path) -> bytes:
     """The bytes of a file; ValueError in one line where there is none, or where a folder or a pipe has its name."""
     path = path_of(path)
     try:
-        if path.is_fifo(): raise ValueError(f"cannot read {path}: it is a pipe")
+        if path.is_fifo():
+            raise ValueError(f"cannot read {path}: it is a pipe")
         return path.read_bytes()
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _temporary(path: Path) -> Path:
@@ -72,10 +80,14 @@ def _temporary(path: Path) -> Path:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename last through a power cut (where the system lets a folder be opened)."""
-    try: descriptor = os.open(folder, os.O_RDONLY)
-    except OSError: return
-    try: os.fsync(descriptor)
-    finally: os.close(descriptor)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -88,5 +100,6 @@ def writable_folder(path: str | Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise OSError(
-            f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one") from None
+            f"cannot write in {str(path)!r} ({error.strerror}): name another folder or free this one"
+        ) from None
     return path

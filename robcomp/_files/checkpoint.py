@@ -3,6 +3,7 @@
 A file is the sha256 of what follows, then what `torch.save` makes of plain data. The checksums inside that format do
 not cover every byte that is read.
 """
+
 from __future__ import annotations
 
 import io
@@ -30,8 +31,10 @@ def write_checkpoint(path: str | Path, work: Mapping, state: Mapping) -> None:
 
 def whole(path: str | Path) -> bool:
     """Is a checkpoint as it was written? One that is gone is not damaged, a folder or a pipe of its name is."""
-    try: content = memoryview(content_of(path))
-    except ValueError: return not Path(path).exists()
+    try:
+        content = memoryview(content_of(path))
+    except ValueError:
+        return not Path(path).exists()
     return sha256(content[32:]).digest() == content[:32]
 
 
@@ -50,10 +53,12 @@ def kept_at(path: str | Path) -> tuple[str, dict]:
 def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
     """The state kept at `path`, None where there is none; one line of error if it is damaged or of other work."""
     path = Path(path)
-    if not path.exists(): return None
+    if not path.exists():
+        return None
     content = memoryview(path.read_bytes())
     try:
-        if sha256(content[32:]).digest() != content[:32]: raise ValueError
+        if sha256(content[32:]).digest() != content[:32]:
+            raise ValueError
         saved = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
         theirs, state = json.loads(saved["work"]), saved["state"]
     except Exception:  # torch.load raises many kinds
@@ -63,6 +68,8 @@ def read_checkpoint(path: str | Path, work: Mapping) -> dict | None:
         name = other[0]
         differ = [str(side.get(name)) for side in (theirs, mine)]
         said = f"{differ[0]} there, {differ[1]} here" if max(map(len, differ)) < 60 else "differs"
-        raise ValueError(f"checkpoint {str(path)!r} is of another network or other settings ({name} {said}): "
-                         "delete it or name another file")
+        raise ValueError(
+            f"checkpoint {str(path)!r} is of another network or other settings ({name} {said}): "
+            "delete it or name another file"
+        )
     return state

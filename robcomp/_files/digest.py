@@ -1,4 +1,5 @@
 """One digest for the tensors of a network, however they are stored."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
             digest.update(f"{name} {tensor!r}\n".encode())
             continue
         tensor = tensor.detach().cpu()
-        if tensor.dtype in (torch.float16, torch.bfloat16): tensor = tensor.float()
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            tensor = tensor.float()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,5 @@
 """What a notebook's file says of its names: which its own cells make, and which papermill brought in."""
+
 from __future__ import annotations
 
 import ast
@@ -14,6 +15,7 @@ IPYTHON = re.compile(r"_+|_i+|_i?\d+|_[oid]h|_exit_code|In|Out|exit|quit|open|di
 
 class Cell(NamedTuple):
     """A cell of code."""
+
     tags: tuple[str, ...]
     source: str
 
@@ -33,8 +35,10 @@ def code_cells(path: str | Path) -> list[Cell]:
 
 def names_made(source: str) -> set[str]:
     """The names that a cell imports, assigns or defines; all of its words where it is not plain Python."""
-    try: tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError): return set(re.findall(r"\w+", source))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return set(re.findall(r"\w+", source))
     imported = {
         (name.asname or name.name).partition(".")[0]
         for node in ast.walk(tree)
@@ -42,7 +46,8 @@ def names_made(source: str) -> set[str]:
         for name in node.names
     }
     defined = {
-        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    }
     return (
         imported
         | defined

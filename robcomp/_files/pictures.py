@@ -1,4 +1,5 @@
 """Any picture file as a small square of RGB bytes, and many of them as an array that is decoded where it is read."""
+
 from __future__ import annotations
 
 import os
@@ -19,6 +20,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 def read_picture(path: Path, size: int) -> np.ndarray:
     """(size, size, 3) uint8: turned upright, transparency laid on white, scaled by the short side, centre kept."""
     from PIL import Image, ImageOps
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -29,8 +31,9 @@ def read_picture(path: Path, size: int) -> np.ndarray:
                 turned = _rgb(ImageOps.exif_transpose(image), *ends)
                 square = ImageOps.fit(turned, (size, size), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, "
-                         "scale it down or take it out") from None
+        raise ValueError(
+            f"image {str(path)!r} is too large: at most {Image.MAX_IMAGE_PIXELS:,} pixels, scale it down or take it out"
+        ) from None
     except Exception as error:  # decoders raise nearly every kind of error on damaged bytes
         said = _kind_of_tiff(path) or first_line(error)
         raise ValueError(f"unreadable image {str(path)!r} ({said}): mend it or take it out") from None
@@ -41,11 +44,14 @@ def _kind_of_tiff(path: Path) -> str:
     """What kind of TIFF a file is that no format was found for, and what to do; empty for any other file."""
     from PIL import Image
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
     try:
         Image.open(path, formats=FORMATS).close()
         return ""
-    except Image.UnidentifiedImageError: pass
-    except Exception: return ""
+    except Image.UnidentifiedImageError:
+        pass
+    except Exception:
+        return ""
     try:
         with open(path, "rb") as file:
             start = file.read(8)
@@ -53,23 +59,31 @@ def _kind_of_tiff(path: Path) -> str:
             file.seek(tags.next)
             tags.load(file)
         bits, white = max(tags[BITS]), " and white at zero" * (tags[MEANING] == WHITE_IS_ZERO)
-    except Exception: return ""  # no TIFF, or a damaged one
+    except Exception:
+        return ""  # no TIFF, or a damaged one
     return f"there is no reader for a TIFF of {bits} bits{white} in its order of bytes: save it as PNG"
 
 
 class Pictures:
     """Picture files as an array (n, size, size, 3) of uint8 of which only what is asked for is decoded and held."""
+
     dtype = np.dtype(np.uint8)
 
     def __init__(self, files: Sequence[str | Path], size: int, stamps: np.ndarray | None = None):
         self.files = np.array([str(file) for file in files], object)
         self.stamps = (
-            np.array([_stamp(file) for file in self.files], np.int64).reshape(-1, 2) if stamps is None else stamps)
+            np.array([_stamp(file) for file in self.files], np.int64).reshape(-1, 2) if stamps is None else stamps
+        )
         self.shape = (len(self.files), size, size, 3)
 
-    def __len__(self) -> int: return len(self.files)
-    def __repr__(self) -> str: return f"Pictures({len(self):,} files, {self.shape[1]} x {self.shape[1]})"
-    def __array__(self, dtype=None, copy=None) -> np.ndarray: return np.asarray(self[:], dtype)
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __repr__(self) -> str:
+        return f"Pictures({len(self):,} files, {self.shape[1]} x {self.shape[1]})"
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
 
     def take(self, positions) -> Pictures:
         """Some of the files, none of them read."""
@@ -80,18 +94,22 @@ class Pictures:
         """The pixels at a position, a slice or an array of positions."""
         if isinstance(positions, tuple):
             raise IndexError("pictures are read whole: index them by position, then the pixels")
-        if isinstance(positions, slice): return self[np.arange(len(self))[positions]]
+        if isinstance(positions, slice):
+            return self[np.arange(len(self))[positions]]
         positions = np.asarray(positions)
         found = [
             self._read(file, stamp)
             for file, stamp in zip(np.atleast_1d(self.files[positions]), self.stamps[positions].reshape(-1, 2))
         ]
         return (
-            found[0] if positions.ndim == 0 else np.stack(found) if found else np.empty((0, *self.shape[1:]), np.uint8))
+            found[0] if positions.ndim == 0 else np.stack(found) if found else np.empty((0, *self.shape[1:]), np.uint8)
+        )
 
     def _read(self, file: str, stamp: np.ndarray) -> np.ndarray:
-        try: same = _stamp(file) == tuple(stamp)
-        except FileNotFoundError: same = False
+        try:
+            same = _stamp(file) == tuple(stamp)
+        except FileNotFoundError:
+            same = False
         if not same:
             raise ValueError(f"image {file!r} has changed or gone since its folder was read: read the folder again")
         return read_picture(Path(file), self.shape[1])
@@ -110,10 +128,13 @@ def class_pictures(folder: Path) -> list[Path]:
     """The files in the folder of a class that are pictures by their names; what is hidden, a folder or a pipe is passed
     over. One line of error where there are none, or some stand deeper."""
     if deeper := deeper_picture(folder):
-        raise ValueError(f"class folder {str(folder)!r} has images in a folder of its own, {str(deeper)!r}: put all "
-                         "images of a class right into its folder")
+        raise ValueError(
+            f"class folder {str(folder)!r} has images in a folder of its own, {str(deeper)!r}: put all "
+            "images of a class right into its folder"
+        )
     named = sorted(folder / name for name in os.listdir(folder) if _named_as_picture(name))
-    if found := [path for path in named if path.is_file()]: return found
+    if found := [path for path in named if path.is_file()]:
+        return found
     raise ValueError(f"class folder {str(folder)!r} has no images ({' '.join(SUFFIXES)})")
 
 
@@ -127,13 +148,16 @@ def deeper_picture(folder: Path) -> Path | None:
         folders[:] = [name for name in folders if not name.startswith(".")]
         looked += len(folders) + len(files)
         if place != str(folder):
-            for name in filter(_named_as_picture, files): return Path(place, name)
-        if looked > LOOKED_AT: return None
+            for name in filter(_named_as_picture, files):
+                return Path(place, name)
+        if looked > LOOKED_AT:
+            return None
 
 
 def common_side(files: Iterable[Path]) -> int:
     """The commonest length of the shorter side of some pictures, from 8 to 224; their headers alone are read."""
     from PIL import Image
+
     sides = Counter()
     for path in files:
         try:
@@ -146,7 +170,8 @@ def common_side(files: Iterable[Path]) -> int:
 
 def _check_range(image) -> None:
     """One line about pixels of which nobody knows how large white is."""
-    if image.mode == "F": raise ValueError("floating-point pixels have no known range")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
     if image.mode == "I" and image.format == "TIFF":  # of other formats, 16 bits are read into this mode
         raise ValueError("whole numbers of 32 bits, or with a sign, have no known range; save it with 8 or 16 bits")
 
@@ -165,13 +190,17 @@ STEPS = {"L;2": 85, "L;4": 17}  # of grey levels that a PNG has in fewer bits th
 def _read_transparency(image) -> None:
     """Bring the colour that a PNG calls transparent to the numbers its pixels are read as, before they are."""
     colour, form = image.info.get("transparency"), image.tile[0][3] if image.format == "PNG" and image.tile else ""
-    if colour is None: return
-    if form in STEPS: image.info["transparency"] = colour * STEPS[form]
-    if form == "RGB;16B": image.info["transparency"] = tuple(part >> 8 for part in colour)
+    if colour is None:
+        return
+    if form in STEPS:
+        image.info["transparency"] = colour * STEPS[form]
+    if form == "RGB;16B":
+        image.info["transparency"] = tuple(part >> 8 for part in colour)
 
 
 def _rgb(image, black: int, white: int):
     from PIL import Image
+
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         levels = np.where(levels == image.info.get("transparency", -1), white, levels)

@@ -1,4 +1,5 @@
 """A progress bar where tqdm is installed, silence where it is not."""
+
 from __future__ import annotations
 
 import os
@@ -18,13 +19,20 @@ def progress(total: int, description: str, *, unit: str = "it", shown: bool = Tr
         except ImportError:
             pass
         else:
-            if os.environ.get(PROGRESS_FILE): return _written(total, description, unit)
+            if os.environ.get(PROGRESS_FILE):
+                return _written(total, description, unit)
             return tqdm(total=total, desc=description, unit=unit, leave=False, dynamic_ncols=True)
-    return nullcontext(SimpleNamespace(update=lambda n=1: None, set_postfix_str=lambda text, refresh=True: None,
-                                       set_description=lambda text, refresh=True: None))
+    return nullcontext(
+        SimpleNamespace(
+            update=lambda n=1: None,
+            set_postfix_str=lambda text, refresh=True: None,
+            set_description=lambda text, refresh=True: None,
+        )
+    )
 
 
 def _written(total: int, description: str, unit: str) -> AbstractContextManager:
     from tqdm import tqdm
+
     file = open(os.environ[PROGRESS_FILE], "a", buffering=1, encoding="utf-8")  # closed with the process
-    return tqdm(total=total, desc=description, unit=unit, leave=False, ncols=110, file=file, mininterval=.5)
+    return tqdm(total=total, desc=description, unit=unit, leave=False, ncols=110, file=file, mininterval=0.5)

@@ -1,4 +1,5 @@
 """Files of parameters, and values on a command line, as users write them."""
+
 from __future__ import annotations
 
 import re
@@ -7,8 +8,11 @@ from pathlib import Path
 import yaml
 
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
-BROKEN = re.compile(r"""[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?$
-                      |[-+]?[0-9]+[eE][-+]?[0-9]+$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$""", re.X)
+BROKEN = re.compile(
+    r"""[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?$
+                      |[-+]?[0-9]+[eE][-+]?[0-9]+$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$""",
+    re.X,
+)
 
 
 class NotPlain(ValueError):
@@ -26,34 +30,43 @@ class Plain(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: yaml.Node, index: object) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent): raise NotPlain("a * refers to another value: write it out, or quote it")
+        if self.check_event(yaml.AliasEvent):
+            raise NotPlain("a * refers to another value: write it out, or quote it")
         return super().compose_node(parent, index)
 
 
 OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
 Plain.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in pairs if tag not in OTHERWISE]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 Plain.add_implicit_resolver("tag:yaml.org,2002:int", WHOLE, [*"-+0123456789"])
 Plain.add_implicit_resolver("tag:yaml.org,2002:float", BROKEN, [*"-+.0123456789"])
 
 
-def read_value(word: str,  # as `EPOCHS=3`
-               value: str,  # what stands behind the equals sign
+def read_value(
+    word: str,  # as `EPOCHS=3`
+    value: str,  # what stands behind the equals sign
 ) -> object:
     """A value of a command line; one line of error where it cannot be read."""
-    try: return yaml.load(value, Plain) if value else ""
-    except NotPlain as error: raise ValueError(f"{word!r:.200}: {error}") from None
+    try:
+        return yaml.load(value, Plain) if value else ""
+    except NotPlain as error:
+        raise ValueError(f"{word!r:.200}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError(f"{word!r:.200}: the value cannot be read as YAML; quote texts that hold : or {{") from None
 
 
 def read_parameter_file(path: Path) -> dict:
     """The parameters of a YAML file; one line of error where it cannot be read or holds none."""
-    try: found = yaml.load(path.read_text(encoding="utf-8"), Plain)
-    except OSError as error: raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except NotPlain as error: raise ValueError(f"{path}: {error}") from None
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Plain)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except NotPlain as error:
+        raise ValueError(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError(f"{path} is not YAML in UTF-8: write lines as `epochs: 3`") from None
-    if not isinstance(found, dict): raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no parameters: write lines as `epochs: 3`")
     return found

@@ -1,5 +1,6 @@
 """Where the experiment notebooks, the committed tables and the trained networks are: inside an installed package, or in
 the clone around it."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +10,8 @@ PACKAGE = Path(__file__).parents[1]
 SHIPPED = {"experiments": "nbs/experiments", "results": "results"}  # what setup.py copies into a wheel, from the clone
 
 
-def shipped(name: str,  # experiments or results
+def shipped(
+    name: str,  # experiments or results
 ) -> Path:
     """The folder of that name. A wheel carries a copy in robcomp/_shipped; a clone has none and uses its own
     folders."""
@@ -17,28 +19,34 @@ def shipped(name: str,  # experiments or results
     return copied if copied.is_dir() else PACKAGE.parent / SHIPPED[name]
 
 
-def parameter_file(name: str | Path,  # a path, or the name of a file that comes with robcomp
+def parameter_file(
+    name: str | Path,  # a path, or the name of a file that comes with robcomp
 ) -> Path:
     """The parameter file that is meant; a file of the user's comes first."""
-    if not isinstance(name, (str, Path)): raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
+    if not isinstance(name, (str, Path)):
+        raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
     own, known = Path(name), shipped("experiments") / "parameters" / f"{name}.yaml"
     return known if known.is_file() and not own.exists() else own
 
 
-def starting_weights(weights: str,  # a file, with {arch}, {dataset} and {seed} filled in; auto; empty: train
-                     *,
-                     arch: str,
-                     dataset: str,
-                     seed: int = 0,
+def starting_weights(
+    weights: str,  # a file, with {arch}, {dataset} and {seed} filled in; auto; empty: train
+    *,
+    arch: str,
+    dataset: str,
+    seed: int = 0,
 ) -> Path | None:  # None: there is no file, so the network is trained
     """The file of weights that a study starts from. `auto` takes the network that comes with robcomp, where there is
     one."""
     if weights == "auto":
         known = shipped("results") / "weights" / f"{arch}_{dataset}.safetensors"
         return known if known.is_file() else None
-    if not weights: return None
-    try: fields = [(name, how, kind) for _, name, how, kind in Formatter().parse(weights) if name is not None]
-    except ValueError: fields = [("", "", "")]  # a brace without its other one
+    if not weights:
+        return None
+    try:
+        fields = [(name, how, kind) for _, name, how, kind in Formatter().parse(weights) if name is not None]
+    except ValueError:
+        fields = [("", "", "")]  # a brace without its other one
     if not all(name in ("arch", "dataset", "seed") and not how and not kind for name, how, kind in fields):
         # a width, as in {seed:9999999999}, would take as much memory as it says
         raise ValueError(f"weights {weights!r:.80}: what stands in braces is arch, dataset or seed")

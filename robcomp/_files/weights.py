@@ -21,18 +21,26 @@ PREFIXES = ("module.", "_orig_mod.")  # what parallel and compiled networks put 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The tensors of a file by name, and what was done to get them, in words; one line of error for anything else."""
     path = path_of(path)
-    if not path.is_file(): raise ValueError(f"no weights file {str(path)!r}: check the path")
-    with path.open("rb") as file: head = file.read(8)
+    if not path.is_file():
+        raise ValueError(f"no weights file {str(path)!r}: check the path")
+    with path.open("rb") as file:
+        head = file.read(8)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         tensors, done = unwrapped(_checkpoint(path), path)
-    else: tensors, done = _safetensors(path), []
+    else:
+        tensors, done = _safetensors(path), []
     while prefix := next(
-        (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None):
-        tensors, done = ({name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
-                         [*done, f"took {prefix!r} off all names"])
-    for name, tensor in tensors.items(): _check_kind(path, name, tensor)
+        (prefix for prefix in PREFIXES if tensors and all(name.startswith(prefix) for name in tensors)), None
+    ):
+        tensors, done = (
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
+            [*done, f"took {prefix!r} off all names"],
+        )
+    for name, tensor in tensors.items():
+        _check_kind(path, name, tensor)
     _check_bytes(path, tensors.values())
-    for name, tensor in tensors.items(): _check_finite(path, name, tensor)
+    for name, tensor in tensors.items():
+        _check_finite(path, name, tensor)
     for word, kinds in (("widened", (torch.float16, torch.bfloat16)), ("narrowed", (torch.float64,))):
         if found := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in kinds}:
             done = [*done, f"{word} {' and '.join(sorted(found))}"]
@@ -42,7 +50,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 def _check_kind(path: Path, name: str, tensor: torch.Tensor) -> None:
     """One line about a tensor that holds no weights as they are."""
     kept = "sparse" if tensor.layout != torch.strided else "on no device" if tensor.is_meta else ""
-    if kept: raise ValueError(f"{str(path)!r} holds {name} {kept}: save dense tensors")
+    if kept:
+        raise ValueError(f"{str(path)!r} holds {name} {kept}: save dense tensors")
     if tensor.is_floating_point() and tensor.dtype not in FLOATS or tensor.is_complex() or tensor.is_quantized:
         raise ValueError(f"{str(path)!r} holds {tensor.dtype} for {name}: numbers without their scales are no weights")
 
@@ -69,12 +78,15 @@ def _check_finite(path: Path, name: str, tensor: torch.Tensor) -> None:
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
-    try: tensors = load(path.read_bytes())
+
+    try:
+        tensors = load(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is no whole safetensors file ({first_line(error)}): write it again") from None
     except KeyError as error:  # a kind of numbers that the reader has no word for
         raise ValueError(f"{str(path)!r} holds tensors of {error}, numbers without their scales: save floats") from None
-    if not tensors: raise ValueError(f"{str(path)!r} holds no tensors: save model.state_dict()")
+    if not tensors:
+        raise ValueError(f"{str(path)!r} holds no tensors: save model.state_dict()")
     return tensors
 
 
@@ -82,8 +94,10 @@ def _checkpoint(path: Path) -> object:
     """What a file of `torch.save` holds, if it is plain data and unpacks to no more than its own length."""
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive: large = sum(entry.file_size for entry in archive.infolist())
-            if large > path.stat().st_size: raise ValueError("its parts unpack to more bytes than it has")
+            with zipfile.ZipFile(path) as archive:
+                large = sum(entry.file_size for entry in archive.infolist())
+            if large > path.stat().st_size:
+                raise ValueError("its parts unpack to more bytes than it has")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds
         objects = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -95,9 +109,11 @@ def _checkpoint(path: Path) -> object:
 
 def unwrapped(found: object, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The one mapping of tensors in a checkpoint."""
-    if _tensors(found): return dict(found), []
+    if _tensors(found):
+        return dict(found), []
     inside = [name for name in WRAPPERS if isinstance(found, Mapping) and _tensors(found.get(name))]
-    if len(inside) == 1: return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
+    if len(inside) == 1:
+        return dict(found[inside[0]]), [f"took the weights from {inside[0]!r}"]
     what = (
         f"several sets of weights ({', '.join(inside)})"
         if inside

@@ -8,6 +8,7 @@ Everything is an integer, so a stream is the same, and means the same, on every 
 
 There are no contexts: a symbol is coded as if it told nothing of its neighbours, so streams end at their order-0
 entropy. The coder that uses patterns, such as two zeros in every four, is `_context`; it takes more time."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -67,16 +68,19 @@ def _encode(symbols, depth, steps):
             if bit:
                 low += bound
                 width -= bound
-            else: width = bound
+            else:
+                width = bound
             quick[node], slow[node] = _moved(first, bit, steps[min(n, LIMITS[0])]), _moved(second, bit, steps[n])
             seen[node] = min(n + 1, LIMITS[1])
             node = 2 * node + bit
             while width < TOP:
                 width = (width << np.uint64(8)) & WORD
                 out, size, low, cache, pending = _flush(out, size, low, cache, pending)
-    for _ in range(5): out, size, low, cache, pending = _flush(out, size, low, cache, pending)
+    for _ in range(5):
+        out, size, low, cache, pending = _flush(out, size, low, cache, pending)
     # The first byte is always zero. Zeros at the end need no place: past the end the decoder reads zeros.
-    while size > 1 and out[size - 1] == 0: size -= 1
+    while size > 1 and out[size - 1] == 0:
+        size -= 1
     return out[1:size].copy()
 
 
@@ -85,12 +89,16 @@ def _decode(data, count, depth, steps):
     """The symbols of a stream, and whether it is the one that an encoder writes for them: what is left of it then is
     nothing, and it ends in no zero. A decision is as good as a coin to the processor, so nothing here branches on
     it."""
-    quick, slow, seen = (np.full(1 << depth, ONE >> 1, np.int64), np.full(1 << depth, ONE >> 1, np.int64),
-                         np.zeros(1 << depth, np.int64))
+    quick, slow, seen = (
+        np.full(1 << depth, ONE >> 1, np.int64),
+        np.full(1 << depth, ONE >> 1, np.int64),
+        np.zeros(1 << depth, np.int64),
+    )
     symbols, stream = np.zeros(count, np.uint16), np.zeros(data.size + 4, np.uint8)
-    stream[:data.size] = data
+    stream[: data.size] = data
     width, code, position = np.int64(WORD), np.int64(0), min(4, data.size)
-    for byte in stream[:4]: code = (code << 8) | np.int64(byte)
+    for byte in stream[:4]:
+        code = (code << 8) | np.int64(byte)
     for i in range(count):
         node = 1
         for _ in range(depth):
@@ -122,9 +130,11 @@ def encode(symbols: np.ndarray, depth: int) -> bytes:
 def decode(data: bytes, count: int, depth: int, *, exact: bool = True) -> np.ndarray:
     """The `count` symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError
     where these are not the bytes that `encode` writes for them, unless they need not be (`exact=False`)."""
-    if not 0 <= depth <= 16: raise ValueError(f"symbols of {depth} bits: allowed are 0 to 16")
+    if not 0 <= depth <= 16:
+        raise ValueError(f"symbols of {depth} bits: allowed are 0 to 16")
     symbols, written = _decode(np.frombuffer(data, np.uint8), count, depth, STEPS)
-    if exact and not written: raise ValueError(ANOTHER)
+    if exact and not written:
+        raise ValueError(ANOTHER)
     return symbols
 
 
@@ -133,6 +143,6 @@ def order0_bytes(symbols: np.ndarray) -> float:
     symbols = np.asarray(symbols).reshape(-1)
     counts = np.zeros(int(symbols.max(initial=0)) + 1, np.int64)
     for start in range(0, symbols.size, 1 << 20):  # bincount widens what it counts to eight bytes
-        counts += np.bincount(symbols[start:start + (1 << 20)].astype(np.int64), minlength=len(counts))
+        counts += np.bincount(symbols[start : start + (1 << 20)].astype(np.int64), minlength=len(counts))
     counts = counts[counts > 0]
-    return float((counts * np.log2(counts.sum() / counts)).sum() / 8) if counts.size else 0.
+    return float((counts * np.log2(counts.sum() / counts)).sum() / 8) if counts.size else 0.0

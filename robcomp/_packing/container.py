@@ -6,6 +6,7 @@ deflated (zlib) JSON, UTF-8 then the sections one after another, without gaps, t
 
 The JSON object's entry `sections` lists [name, kind, length, CRC-32] of each section in the order of the file; the
 other entries belong to whoever wrote it."""
+
 from __future__ import annotations
 
 import json
@@ -44,7 +45,8 @@ def write(path: str | Path, header: Mapping, sections: Sequence[Section]) -> int
     """Write a file, atomically; its size in bytes."""
     with replacing(path) as file:
         file.write(beginning(header, sections))
-        for section in sections: file.write(section.data)
+        for section in sections:
+            file.write(section.data)
         return file.tell()
 
 
@@ -57,24 +59,28 @@ def read(path: str | Path) -> tuple[dict, list[Section]]:
         name, kind, length, checksum = entry
         if length > len(data) - start:
             raise ValueError(f"{path} is truncated: section {kind} of {name or 'the file'} ends after the file does")
-        part = data[start:start + length]
+        part = data[start : start + length]
         if zlib.crc32(part) != checksum:
             raise ValueError(f"{path} is damaged in section {kind} of {name or 'the file'}: its checksum is another")
         sections.append(Section(name, kind, part))
         start += length
-    if start != len(data): raise ValueError(f"{path} is damaged: {len(data) - start} bytes follow its last section")
+    if start != len(data):
+        raise ValueError(f"{path} is damaged: {len(data) - start} bytes follow its last section")
     return header, sections
 
 
 def header_bytes(path: str | Path) -> int:
     """Bytes of a file before its first section."""
-    with open(path, "rb") as file: prefix = file.read(PREFIX.size)
+    with open(path, "rb") as file:
+        prefix = file.read(PREFIX.size)
     return PREFIX.size + PREFIX.unpack(prefix)[2]
 
 
 def _header(data: bytes, path) -> tuple[dict, int]:
-    if data[:8] != MAGIC: raise ValueError(f"{path} is not a packed robcomp model")
-    if len(data) < PREFIX.size: raise ValueError(f"{path} is truncated: it ends within its first {PREFIX.size} bytes")
+    if data[:8] != MAGIC:
+        raise ValueError(f"{path} is not a packed robcomp model")
+    if len(data) < PREFIX.size:
+        raise ValueError(f"{path} is truncated: it ends within its first {PREFIX.size} bytes")
     _, version, stored, length, checksum = PREFIX.unpack_from(data)
     if version not in READ and version < VERSION:
         raise ValueError(f"{path} is damaged at its start: there is no format {version}")
@@ -85,13 +91,15 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     end = PREFIX.size + stored
     if length > UNFOLDED[0] + UNFOLDED[1] * stored:
         raise ValueError(f"{path} is damaged: {stored:,} bytes of header do not unfold to {length:,}")
-    if end > len(data): raise ValueError(f"{path} is truncated: its header ends after the file does")
+    if end > len(data):
+        raise ValueError(f"{path} is truncated: its header ends after the file does")
     if zlib.crc32(data[PREFIX.size : end]) != checksum:
         raise ValueError(f"{path} is damaged in its header: its checksum is another")
     try:
         folded = zlib.decompressobj()
-        text = folded.decompress(data[PREFIX.size:end], length + 1)
-        if len(text) != length or not folded.eof or folded.unused_data: raise ValueError
+        text = folded.decompress(data[PREFIX.size : end], length + 1)
+        if len(text) != length or not folded.eof or folded.unused_data:
+            raise ValueError
         header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
         whole = all(
@@ -103,14 +111,17 @@ def _header(data: bytes, path) -> tuple[dict, int]:
             and type(check) is int
             for name, kind, size, check in listed
         )
-    except Exception: whole = False
-    if not whole: raise ValueError(f"{path} is damaged: its header is no list of sections")
+    except Exception:
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged: its header is no list of sections")
     return header, end
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:
     """A JSON object none of whose names stands twice."""
-    if len(dict(pairs)) != len(pairs): raise ValueError("a name stands twice")
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name stands twice")
     return dict(pairs)
 
 
@@ -121,5 +132,6 @@ def _no_number(text: str) -> float:
 def parts_of(sections: Sequence[Section]) -> dict[str, dict[str, bytes]]:
     """Bytes by name and kind."""
     parts: dict[str, dict[str, bytes]] = {}
-    for section in sections: parts.setdefault(section.name, {})[section.kind] = section.data
+    for section in sections:
+        parts.setdefault(section.name, {})[section.kind] = section.data
     return parts

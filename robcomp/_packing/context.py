@@ -8,6 +8,7 @@ and learned one by one; in a table coder (rANS) the whole distribution of a symb
 before each symbol, and the stream be written backwards while the model learns forwards.
 
 Everything is an integer, tables included, so a stream is the same, and means the same, on every machine."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -51,15 +52,18 @@ LEVEL = _level_table()
 def _step(bit, encoding, one, low, width, code, rest, buffer):
     """Code or decode one decision whose 1 has the probability `one` of 65536."""
     bound = (width >> np.uint64(16)) * np.uint64(65536 - one)
-    if encoding is None: bit = 1 if code >= bound else 0
+    if encoding is None:
+        bit = 1 if code >= bound else 0
     if bit:
         low += bound
         code -= bound
         width -= bound
-    else: width = bound
+    else:
+        width = bound
     while width < TOP:
         width = (width << np.uint64(8)) & WORD
-        if encoding is not None: low = _out(low, rest, buffer)
+        if encoding is not None:
+            low = _out(low, rest, buffer)
         else:
             code = ((code << np.uint64(8)) | np.uint64(buffer[rest[0]] if rest[0] < buffer.size else 0)) & WORD
             rest[0] += 1
@@ -76,15 +80,18 @@ def _out(low, rest, buffer):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _odds(odds_of, slot): return np.int64(odds_of[slot >> 20])
+def _odds(odds_of, slot):
+    return np.int64(odds_of[slot >> 20])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _chance(chances_of, odds): return np.int64(chances_of[min(max(odds, -FARTHEST), FARTHEST) + FARTHEST])
+def _chance(chances_of, odds):
+    return np.int64(chances_of[min(max(odds, -FARTHEST), FARTHEST) + FARTHEST])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _level(level_of, mean): return np.int64(level_of[min(mean, level_of.size - 1)])
+def _level(level_of, mean):
+    return np.int64(level_of[min(mean, level_of.size - 1)])
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -106,7 +113,8 @@ def _learnt(slot, bit, steps):
 def _mixed(chances_of, weights, row, o0, o1, o2, o3):
     """The probability of a 1 that several log-odds add up to."""
     return _chance(
-        chances_of, (weights[row, 0] * o0 + weights[row, 1] * o1 + weights[row, 2] * o2 + weights[row, 3] * o3) >> 16)
+        chances_of, (weights[row, 0] * o0 + weights[row, 1] * o1 + weights[row, 2] * o2 + weights[row, 3] * o3) >> 16
+    )
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -124,15 +132,21 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
     written or read, and what is left of the stream: nothing behind what an encoder wrote."""
     filters, channels, kernel = places.shape
     fresh = np.uint32(1 << 31)
-    flags, signs, nodes = (np.full(10, fresh, np.uint32), np.full(9, fresh, np.uint32),
-                           np.full(2 << depth, fresh, np.uint32))
+    flags, signs, nodes = (
+        np.full(10, fresh, np.uint32),
+        np.full(9, fresh, np.uint32),
+        np.full(2 << depth, fresh, np.uint32),
+    )
     by_filter, by_both = np.zeros(10 * LEVELS, np.uint32), np.zeros(5 * LEVELS * LEVELS, np.uint32)
     by_place = np.zeros(10 * PLACES * LEVELS, np.uint32)
     sign_place, sign_channel = np.zeros(9 * PLACES, np.uint32), np.zeros(9 * 16, np.uint32)
     far_filter, far_channel = np.zeros((2 << depth) * LEVELS, np.uint32), np.zeros((2 << depth) * LEVELS, np.uint32)
     far_group = np.zeros((2 << depth) * LEVELS, np.uint32)
-    flag_weights, far_weights, sign_weights = (np.full((10, 4), SHARE), np.full((2 << depth, 4), SHARE),
-                                               np.full((9, 4), SHARE))
+    flag_weights, far_weights, sign_weights = (
+        np.full((10, 4), SHARE),
+        np.full((2 << depth, 4), SHARE),
+        np.full((9, 4), SHARE),
+    )
     flag_weights[:, 0] = far_weights[:, 0] = sign_weights[:, 0] = 65536 - 3 * SHARE
     channel_mean, layer_mean = np.full(channels, 2 << 16, np.int64), 2 << 16
     channel_sign = np.full(channels, 1 << 15, np.int64)
@@ -172,8 +186,11 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
                     one = _mixed(chances_of, flag_weights, group, o0, o1, o2, o3)
                     bit, low, width, code = _step(np.int64(far > 0), encoding, one, low, width, code, rest, buffer)
                     _move(flag_weights, group, o0, o1, o2, o3, ((bit << 16) - one) * PACE)
-                    by_filter[i1], by_both[i2], by_place[i3] = (_learnt(s1, bit, steps), _learnt(s2, bit, steps),
-                                                                _learnt(s3, bit, steps))
+                    by_filter[i1], by_both[i2], by_place[i3] = (
+                        _learnt(s1, bit, steps),
+                        _learnt(s2, bit, steps),
+                        _learnt(s3, bit, steps),
+                    )
                 flags[group] = _learnt(parent, bit, steps)
                 size, side = 0, 1
                 if bit:
@@ -187,44 +204,64 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
                         o0, o1, o2 = _odds(odds_of, parent), _odds(odds_of, s1), _odds(odds_of, s2)
                         one = _mixed(chances_of, sign_weights, near, o0, o1, o2, 0)
                         sign, low, width, code = _step(
-                            np.int64(away > 0), encoding, one, low, width, code, rest, buffer)
+                            np.int64(away > 0), encoding, one, low, width, code, rest, buffer
+                        )
                         _move(sign_weights, near, o0, o1, o2, 0, ((sign << 16) - one) * PACE)
-                        sign_place[i1], sign_channel[i2], signs[near] = \
-                            _learnt(s1, sign, steps), _learnt(s2, sign, steps), _learnt(parent, sign, steps)
+                        sign_place[i1], sign_channel[i2], signs[near] = (
+                            _learnt(s1, sign, steps),
+                            _learnt(s2, sign, steps),
+                            _learnt(parent, sign, steps),
+                        )
                         channel_sign[c] += ((sign << 16) - channel_sign[c]) >> 5
                     # how far
                     group_level = _level(level_of, held[k] << 5)
                     node = (sign << depth) + 1
                     for shift in range(depth - 1, -1, -1):
                         parent = np.int64(nodes[node])
-                        i1, i2, i3 = (node * LEVELS + filter_level, node * LEVELS + channel_level,
-                                      node * LEVELS + group_level)
-                        s1, s2, s3 = (_seen(far_filter, i1, parent), _seen(far_channel, i2, parent),
-                                      _seen(far_group, i3, parent))
-                        o0, o1, o2, o3 = (_odds(odds_of, parent), _odds(odds_of, s1), _odds(odds_of, s2),
-                                          _odds(odds_of, s3))
+                        i1, i2, i3 = (
+                            node * LEVELS + filter_level,
+                            node * LEVELS + channel_level,
+                            node * LEVELS + group_level,
+                        )
+                        s1, s2, s3 = (
+                            _seen(far_filter, i1, parent),
+                            _seen(far_channel, i2, parent),
+                            _seen(far_group, i3, parent),
+                        )
+                        o0, o1, o2, o3 = (
+                            _odds(odds_of, parent),
+                            _odds(odds_of, s1),
+                            _odds(odds_of, s2),
+                            _odds(odds_of, s3),
+                        )
                         one = _mixed(chances_of, far_weights, node, o0, o1, o2, o3)
                         bit, low, width, code = _step(
-                            ((far - 1) >> shift) & 1, encoding, one, low, width, code, rest, buffer)
+                            ((far - 1) >> shift) & 1, encoding, one, low, width, code, rest, buffer
+                        )
                         _move(far_weights, node, o0, o1, o2, o3, ((bit << 16) - one) * PACE)
-                        far_filter[i1], far_channel[i2], far_group[i3] = (_learnt(s1, bit, steps),
-                                                                          _learnt(s2, bit, steps),
-                                                                          _learnt(s3, bit, steps))
+                        far_filter[i1], far_channel[i2], far_group[i3] = (
+                            _learnt(s1, bit, steps),
+                            _learnt(s2, bit, steps),
+                            _learnt(s3, bit, steps),
+                        )
                         nodes[node] = _learnt(parent, bit, steps)
                         node = (sign << depth) + (((node - (sign << depth)) << 1) | bit)
                     size = 1 + node - (sign << depth) - (1 << depth)
                     side = 2 * sign
                     kept[k] += 1
                     held[k] += size
-                if encoding is None: places[f, c, k] = home + (size if side else -size)
+                if encoding is None:
+                    places[f, c, k] = home + (size if side else -size)
                 sides[k] = side
                 filter_mean += (((size << 16) - filter_mean) * np.int64(steps[told])) >> 16
                 told = min(told + 1, MEMORY)
                 channel_mean[c] += (
-                    ((size << 16) - channel_mean[c]) * np.int64(steps[min(f * kernel + k + 1, MEMORY)])) >> 16
+                    ((size << 16) - channel_mean[c]) * np.int64(steps[min(f * kernel + k + 1, MEMORY)])
+                ) >> 16
         layer_mean += ((filter_mean - layer_mean) * np.int64(steps[min(f, 30)])) >> 16
     if encoding is not None:
-        for _ in range(5): low = _out(low, rest, buffer)
+        for _ in range(5):
+            low = _out(low, rest, buffer)
     return rest[0], code
 
 
@@ -238,8 +275,11 @@ def _placed(values: np.ndarray) -> tuple[np.ndarray, int]:
 def _geometry(shape: tuple[int, ...], values: np.ndarray, home: int) -> tuple:
     kernel = int(np.prod(shape[2:], dtype=np.int64))
     depth = max(max(home, len(values) - 1 - home) - 1, 0).bit_length()
-    return ((shape[0], int(shape[1]) if len(shape) > 1 else 1, kernel), depth,
-            max(int(shape[-1]) if len(shape) > 2 else 1, 1))
+    return (
+        (shape[0], int(shape[1]) if len(shape) > 1 else 1, kernel),
+        depth,
+        max(int(shape[-1]) if len(shape) > 2 else 1, 1),
+    )
 
 
 def decisions(symbols: np.ndarray, values: np.ndarray) -> float:
@@ -268,7 +308,9 @@ def decode_in_context(data: bytes, shape: tuple[int, ...], values: np.ndarray, *
     kernel_shape, depth, row = _geometry(shape, values, home)
     places, last = np.zeros(kernel_shape, np.int16), len(values) - 1
     used, left = _code(
-        places, home, last, depth, row, np.frombuffer(bytearray(data), np.uint8), None, CHANCES, ODDS, LEVEL, STEPS)
+        places, home, last, depth, row, np.frombuffer(bytearray(data), np.uint8), None, CHANCES, ODDS, LEVEL, STEPS
+    )
     kept = np.clip(places, 0, last)
-    if exact and (left or used < len(data) or data[-1:] == b"\0" or (kept != places).any()): raise ValueError(ANOTHER)
+    if exact and (left or used < len(data) or data[-1:] == b"\0" or (kept != places).any()):
+        raise ValueError(ANOTHER)
     return order.astype(np.uint16)[kept].reshape(shape)

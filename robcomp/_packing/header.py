@@ -4,6 +4,7 @@ decoded.
 Types, ranges, names, the list of sections and the work that decoding would take: whoever reads a file knows from here
 on that it costs no more than an honest one of its length may. The writer passes the same gate, so nothing is written
 that is not read."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -35,37 +36,48 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
     _require(_name(header["arch"]) and header["arch"], "its header names no architecture")
     classes, origin = header["classes"], header.get("origin", "0")
     _require(
-        type(classes) is int and 0 < classes <= size, f"{_cut(classes)} classes are not possible in {size:,} bytes")
+        type(classes) is int and 0 < classes <= size, f"{_cut(classes)} classes are not possible in {size:,} bytes"
+    )
     _require(_name(origin) and origin, "the origin in its header is no text")
     _check_contract(header["contract"])
     recipe = _recipe_of(header["recipe"])
     for part in ("layers", "tensors", "ranged"):
         _require(isinstance(header[part], list), f"{part} in its header is no list")
-    for entry in header["layers"]: check_entry(entry)
+    for entry in header["layers"]:
+        check_entry(entry)
     check_recipe_fits(recipe, header["layers"], header["ranged"])
     names = [entry["name"] for entry in header["layers"]]
     _require(len(set(names)) == len(names), "its header lists a layer twice")
     ranged = header["ranged"]
     listed = set(map(str, ranged))
-    _require(all(_name(name) for name in ranged) and ranged == [name for name in names if name in listed],
-             "its header rounds the input of layers that it does not list, or not in their order")
+    _require(
+        all(_name(name) for name in ranged) and ranged == [name for name in names if name in listed],
+        "its header rounds the input of layers that it does not list, or not in their order",
+    )
     _check_tensors(header["tensors"])
     _check_sections(header, sections)
-    needed, allowed = (work(header["layers"], sections) + sum(prod(shape) for *_, shape in header["tensors"]),
-                       WORK + WORK_A_BYTE * size)
+    needed, allowed = (
+        work(header["layers"], sections) + sum(prod(shape) for *_, shape in header["tensors"]),
+        WORK + WORK_A_BYTE * size,
+    )
     _require(needed <= allowed, f"it announces {needed:,} decisions in {size:,} bytes, which may hold {allowed:,}")
 
 
 def check_entry(entry: Mapping) -> None:
     """A line of error for a layer that no writer writes."""
     _require(
-        isinstance(entry, dict) and _name(entry.get("name")), "a layer in its header has no name that can be printed")
+        isinstance(entry, dict) and _name(entry.get("name")), "a layer in its header has no name that can be printed"
+    )
     said, form, mask = f"layer {entry['name']}", entry.get("form"), entry.get("mask")
-    _require(form in ("float", "grid", "codes") and type(mask) is bool,
-             f"{said} has the form {_cut(form)} and the mask {_cut(mask)}")
     _require(
-        _shape(entry.get("shape"), 1) and len(entry["shape"]) > 1, f"{said} has the shape {_cut(entry.get('shape'))}")
-    if set(entry) == PLAIN and form == "float" and not mask: return
+        form in ("float", "grid", "codes") and type(mask) is bool,
+        f"{said} has the form {_cut(form)} and the mask {_cut(mask)}",
+    )
+    _require(
+        _shape(entry.get("shape"), 1) and len(entry["shape"]) > 1, f"{said} has the shape {_cut(entry.get('shape'))}"
+    )
+    if set(entry) == PLAIN and form == "float" and not mask:
+        return
     _require(
         set(entry) - {"own", "half"} == (CODES if form == "codes" else STATE)
         and ("own" not in entry or form == "codes")
@@ -73,17 +85,25 @@ def check_entry(entry: Mapping) -> None:
         f"{said} has other entries than a layer of the form {form}",
     )
     bits, scale = entry["bits"], entry["scale"]
-    _require(entry["state"] is True and type(scale) is bool and type(bits) is int and bits in (0, *range(2, 9)),
-             f"{said} has {_cut(bits)} bits and the scale {_cut(scale)}")
-    _require(bool(bits) and scale if form == "grid" else form == "codes" or not bits,
-             f"{said} has the form {form} with {bits} bits")
-    if form != "codes": return
+    _require(
+        entry["state"] is True and type(scale) is bool and type(bits) is int and bits in (0, *range(2, 9)),
+        f"{said} has {_cut(bits)} bits and the scale {_cut(scale)}",
+    )
+    _require(
+        bool(bits) and scale if form == "grid" else form == "codes" or not bits,
+        f"{said} has the form {form} with {bits} bits",
+    )
+    if form != "codes":
+        return
     k, clusters, wide, own = entry["k"], entry["clusters"], entry["wide"], entry.get("own", False)
     _require(
         type(k) is int and 0 < k <= 1 << 15 and type(clusters) is int and (clusters == 0 or k <= clusters <= 1 << 15),
-        f"{said} has {_cut(k)} codes where {_cut(clusters)} were promised")
-    _require(type(own) is bool and wide is ((clusters or k) > 256),
-             f"{said} has codes of another width than {clusters or k} values take")
+        f"{said} has {_cut(k)} codes where {_cut(clusters)} were promised",
+    )
+    _require(
+        type(own) is bool and wide is ((clusters or k) > 256),
+        f"{said} has codes of another width than {clusters or k} values take",
+    )
 
 
 def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequence[str]) -> None:
@@ -99,31 +119,45 @@ def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequen
             (entry["mask"], zeros, "zeros that are kept"),
             (codes, clusters_of in shared, f"{clusters_of} shared values"),
             (codes and entry.get("own"), own, "shared values of each channel"),
-            (bits, bits in widths, f"grid of {bits} bits"), (entry.get("half"), halves, "half precision"),
-            (entry.get("state"), prunes or clusters or grids or halves, "form of its own"))
+            (bits, bits in widths, f"grid of {bits} bits"),
+            (entry.get("half"), halves, "half precision"),
+            (entry.get("state"), prunes or clusters or grids or halves, "form of its own"),
+        )
         for has, said, what in made:
-            if has and not said: raise ValueError(f"its recipe {recipe} gives layer {entry['name']} no {what}"[:250])
+            if has and not said:
+                raise ValueError(f"its recipe {recipe} gives layer {entry['name']} no {what}"[:250])
     _require(not ranged or any(stage.rounds_inputs for stage in grids), f"its recipe {recipe} rounds no input")
-    _require(not clusters or any(entry["form"] == "codes" for entry in entries),
-             f"its recipe {recipe} clusters, none of its layers is clustered")
+    _require(
+        not clusters or any(entry["form"] == "codes" for entry in entries),
+        f"its recipe {recipe} clusters, none of its layers is clustered",
+    )
     lasting = any(stage.scope not in ("channel", "gradual") for stage in prunes)
-    _require(not lasting or any(entry.get("state") for entry in entries),
-             f"its recipe {recipe} prunes, none of its layers is pruned")
+    _require(
+        not lasting or any(entry.get("state") for entry in entries),
+        f"its recipe {recipe} prunes, none of its layers is pruned",
+    )
     least = min((prod(entry["shape"]) for entry in entries), default=0)
-    _require(any(entry["mask"] for entry in entries) or not any(_leaves_zeros(recipe, place, least)
-                                                                for place in range(len(recipe))),
-             f"its recipe {recipe} keeps zeros, none of its layers does")
-    _require(not halves or any(entry.get("half") for entry in entries),
-             f"its recipe {recipe} halves, none of its layers is in half precision")
-    _require(not grids or any(entry.get("bits") for entry in entries),
-             f"its recipe {recipe} quantizes, none of its layers is on a grid")
+    _require(
+        any(entry["mask"] for entry in entries)
+        or not any(_leaves_zeros(recipe, place, least) for place in range(len(recipe))),
+        f"its recipe {recipe} keeps zeros, none of its layers does",
+    )
+    _require(
+        not halves or any(entry.get("half") for entry in entries),
+        f"its recipe {recipe} halves, none of its layers is in half precision",
+    )
+    _require(
+        not grids or any(entry.get("bits") for entry in entries),
+        f"its recipe {recipe} quantizes, none of its layers is on a grid",
+    )
 
 
 def _leaves_zeros(recipe: Recipe, place: int, least: int) -> bool:
     """Has some layer zeros that are kept, whichever layers were named in keep, after the stage at this place? `least`:
     weights of the smallest layer."""
     stage, later = list(recipe)[place], list(recipe)[place:]
-    if not isinstance(stage, Prune) or stage.scope == "gradual": return False
+    if not isinstance(stage, Prune) or stage.scope == "gradual":
+        return False
     # channels that go may take all zeros along
     return stage.amount * least >= 1 and not any(isinstance(one, Prune) and one.scope == "channel" for one in later)
 
@@ -135,76 +169,98 @@ def _stages(recipe: Recipe, kind: type) -> list:
 def work(entries: Sequence[Mapping], sections: Sequence[Section]) -> int:
     """Decisions that decoding the weights takes, as far as the header tells: at least one a weight."""
     slow = {section.name for section in sections if section.kind.endswith(IN_CONTEXT)}
+
     def depth(entry):
-        if entry["form"] == "codes": return depth_of(entry["k"])
+        if entry["form"] == "codes":
+            return depth_of(entry["k"])
         return depth_of(2 * grid_limit(entry["bits"]) + 1) if entry["form"] == "grid" and not entry["mask"] else 1
 
     return sum(
-        prod(entry["shape"]) * max(depth(entry), 1) * (SLOWER if entry["name"] in slow else 1) for entry in entries)
+        prod(entry["shape"]) * max(depth(entry), 1) * (SLOWER if entry["name"] in slow else 1) for entry in entries
+    )
 
 
 def kinds_of(entry: Mapping) -> list[str]:
     """The sections of a layer, in the order of the file."""
     first = ["scale"] if entry.get("scale") else []
-    if entry["form"] == "codes": return [*first, "codebook", "codes"]
+    if entry["form"] == "codes":
+        return [*first, "codebook", "codes"]
     return [*first, *["mask"] * entry["mask"], "integers" if entry["form"] == "grid" else "weights"]
 
 
 def _recipe_of(text: object) -> Recipe:
     _require(_name(text), "its recipe is no text")
-    try: recipe = parse(text)
-    except ValueError as error: raise ValueError(f"its recipe cannot be read ({str(error)[:150]})") from None
+    try:
+        recipe = parse(text)
+    except ValueError as error:
+        raise ValueError(f"its recipe cannot be read ({str(error)[:150]})") from None
     _require(str(recipe) == text, f"its recipe {_cut(text)} is not in its canonical form {_cut(str(recipe))}")
     return recipe
 
 
 def _check_contract(said: object) -> None:
-    try: same = canonical(InputContract(**said).record()) == canonical(said)
-    except (TypeError, ValueError, OverflowError): same = False
+    try:
+        same = canonical(InputContract(**said).record()) == canonical(said)
+    except (TypeError, ValueError, OverflowError):
+        same = False
     _require(same, "its input contract is none")
 
 
 def _check_tensors(listed: list) -> None:
     for item in listed:
-        _require(isinstance(item, list) and len(item) == 3 and _name(item[0]),
-                 "a tensor in its header has no name that can be printed")
-        _require(item[1] in NUMBERS and _shape(item[2], 0),
-                 f"tensor {item[0]} holds {_cut(item[1])} in the shape {_cut(item[2])}")
+        _require(
+            isinstance(item, list) and len(item) == 3 and _name(item[0]),
+            "a tensor in its header has no name that can be printed",
+        )
+        _require(
+            item[1] in NUMBERS and _shape(item[2], 0),
+            f"tensor {item[0]} holds {_cut(item[1])} in the shape {_cut(item[2])}",
+        )
     names = [name for name, *_ in listed]
-    _require(names == sorted(set(names), key=lambda name: (name.rpartition(".")[2], name)),
-             "its header lists tensors twice or in another order")
+    _require(
+        names == sorted(set(names), key=lambda name: (name.rpartition(".")[2], name)),
+        "its header lists tensors twice or in another order",
+    )
 
 
 def _check_sections(header: Mapping, sections: Sequence[Section]) -> None:
     wanted = [(entry["name"], kind) for entry in header["layers"] for kind in kinds_of(entry)]
     entries = {entry["name"]: entry for entry in header["layers"]}
-    wanted += [("", "ranges"),
-               *((dtype, "tensors") for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"]))]
+    wanted += [
+        ("", "ranges"),
+        *((dtype, "tensors") for dtype in dict.fromkeys(dtype for _, dtype, _ in header["tensors"])),
+    ]
     for section, (name, kind) in zip(sections, wanted):
         _require(
             section.name == name and section.kind in _forms(kind, name, entries.get(name, {})),
-            f"section {_cut(section.kind)} of {_cut(section.name)} stands where {kind} of {name or 'the file'} belongs")
+            f"section {_cut(section.kind)} of {_cut(section.name)} stands where {kind} of {name or 'the file'} belongs",
+        )
     _require(len(sections) == len(wanted), f"it has {len(sections)} sections, its header makes {len(wanted)}")
     sizes = {(section.name, section.kind.removesuffix(IN_HALF)): len(section.data) for section in sections}
     two = {section.name for section in sections if section.kind == "codebook" + IN_HALF}
     for entry in header["layers"]:
-        if entry["form"] != "codes": continue
+        if entry["form"] != "codes":
+            continue
         values = (
             entry["k"]
             * (entry["shape"][0] if entry.get("own") else 1)
             * (1 if entry["bits"] else 2 if entry["name"] in two else 4)
         )
-        _require(sizes[entry["name"], "codebook"] == values,
-                 f"codes and codebook of layer {entry['name']} do not belong together")
+        _require(
+            sizes[entry["name"], "codebook"] == values,
+            f"codes and codebook of layer {entry['name']} do not belong together",
+        )
     _require(sizes["", "ranges"] == 5 * len(header["ranged"]), "its input ranges are not as many as its header lists")
 
 
 def _forms(kind: str, name: str, entry: Mapping) -> tuple[str, ...]:
     """What a section of this kind may be called: coders and widths are for the writer to choose, where nothing is
     promised."""
-    if kind in CODED and not (kind == "integers" and entry["mask"]): return kind, kind + IN_CONTEXT
+    if kind in CODED and not (kind == "integers" and entry["mask"]):
+        return kind, kind + IN_CONTEXT
     floats = kind == "tensors" and name == "float32" or kind == "weights" or kind == "codebook" and not entry["bits"]
-    if floats and entry.get("half") and not entry["scale"]: return (kind + IN_HALF,)
+    if floats and entry.get("half") and not entry["scale"]:
+        return (kind + IN_HALF,)
     return (kind, kind + IN_HALF) if floats else (kind,)
 
 
@@ -222,4 +278,5 @@ def _cut(value: object) -> str:
 
 
 def _require(holds: object, what: str) -> None:
-    if not holds: raise ValueError(what[:250])
+    if not holds:
+        raise ValueError(what[:250])

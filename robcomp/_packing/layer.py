@@ -22,22 +22,25 @@ def symbol_values(entry: Mapping, codebook: np.ndarray | None = None) -> np.ndar
     """What the symbols of a layer stand for: shared values, zero and one of a mask, or the integers of a grid."""
     if entry["form"] == "codes" and entry.get("own"):
         return np.arange(entry["k"])  # of many codebooks, only zero means one thing
-    if entry["form"] == "codes": return codebook
+    if entry["form"] == "codes":
+        return codebook
     limit = grid_limit(entry["bits"]) if entry["form"] == "grid" else 0
     return np.arange(2) if entry["mask"] else np.arange(-limit, limit + 1)
 
 
 def weight_symbols(layer: Layer, entry: Mapping) -> np.ndarray:
     """The integers that stand for all weights of a layer, from 0 up: codes, or places on the grid."""
-    if entry["form"] == "codes": return layer.state.codes.cpu().numpy().astype(np.uint16)
+    if entry["form"] == "codes":
+        return layer.state.codes.cpu().numpy().astype(np.uint16)
     return (layer.integers.cpu().numpy().astype(np.int16) + grid_limit(entry["bits"])).astype(np.uint16)
 
 
-def checked_values(values: np.ndarray,
-                   what: str,  # for the error
-                   *,
-                   low: float = -np.inf,  # smallest value allowed
-                   high: float = np.inf,  # and largest
+def checked_values(
+    values: np.ndarray,
+    what: str,  # for the error
+    *,
+    low: float = -np.inf,  # smallest value allowed
+    high: float = np.inf,  # and largest
 ) -> np.ndarray:  # the same
     """The values, or one line about one that no writer writes."""
     if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
@@ -49,7 +52,8 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     """One line about a tensor whose name or type tells that no sound network has it."""
     last = name.rpartition(".")[2]
     low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
-    if last in STATISTICS: checked_values(values.astype(np.float64), name, low=low)
+    if last in STATISTICS:
+        checked_values(values.astype(np.float64), name, low=low)
     elif values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
 
@@ -63,24 +67,29 @@ def check_weights(layer: Layer) -> None:
     """A line of error for weights of a network that no file holds."""
     name, state = f"layer {layer.name}", layer.state
     checked_values(layer.weight.cpu().numpy(), name)
-    if state is None or state.scale is None: return
+    if state is None or state.scale is None:
+        return
     stored = layer.codebook.cpu().numpy() if state.codes is not None else np.float32([grid_limit(state.bits)])
     check_products(state.scale.cpu().numpy(), stored, name)
 
 
-def decoded(entry: Mapping,  # that passed the gate
-            parts: Mapping[str, bytes],  # the sections of the layer by kind
+def decoded(
+    entry: Mapping,  # that passed the gate
+    parts: Mapping[str, bytes],  # the sections of the layer by kind
 ) -> dict[str, np.ndarray]:  # scale, codebook, codes, mask, integers (as symbols), weights: those that there are
     """What the sections of a layer hold, each value held against what a writer writes."""
     found, name, count = {}, f"layer {entry['name']}", prod(entry["shape"])
     if entry.get("scale"):
         found["scale"] = checked_values(
-            decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY)
+            decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY
+        )
     if entry["form"] == "codes":
         found |= _decoded_codes(entry, parts)
-        if entry["scale"]: check_products(found["scale"], found["codebook"].astype(np.float32), name)
+        if entry["scale"]:
+            check_products(found["scale"], found["codebook"].astype(np.float32), name)
         return found
-    if entry["form"] == "grid": check_products(found["scale"], np.float32([grid_limit(entry["bits"])]), name)
+    if entry["form"] == "grid":
+        check_products(found["scale"], np.float32([grid_limit(entry["bits"])]), name)
     if entry["mask"]:
         found["mask"] = decode_weights(parts, "mask", entry["shape"], symbol_values(entry))
         count = int(found["mask"].sum())
@@ -88,17 +97,20 @@ def decoded(entry: Mapping,  # that passed the gate
         found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
     else:
         found["integers"] = checked_values(
-            _decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"]))
+            _decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"])
+        )
     return found
 
 
 def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     limit = grid_limit(entry["bits"]) if entry["bits"] else np.inf
     values = book_of(entry, parts)
-    if entry.get("own"): values = values.reshape(-1, entry["k"])
+    if entry.get("own"):
+        values = values.reshape(-1, entry["k"])
     checked_values(values.astype(np.float32), f"the codebook of layer {entry['name']}", low=-limit, high=limit)
     codes = decode_weights(parts, "codes", entry["shape"], symbol_values(entry, values))
-    if codes.max() >= entry["k"]: raise ValueError("codes and codebook do not belong together")
+    if codes.max() >= entry["k"]:
+        raise ValueError("codes and codebook do not belong together")
     if entry["mask"] and values[..., 0].any():
         raise ValueError(f"the zeros that layer {entry['name']} promised are no zeros")
     return dict(codebook=values, codes=codes)
@@ -107,18 +119,21 @@ def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes]) -> dict[str, np.n
 def book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
     """The stored codebook of a layer, flat."""
     kind = "codebook" if "codebook" in parts else "codebook" + IN_HALF
-    if entry["bits"]: return np.frombuffer(parts[kind], np.int8)
+    if entry["bits"]:
+        return np.frombuffer(parts[kind], np.int8)
     return np.frombuffer(parts[kind], "<f2" if kind.endswith(IN_HALF) else "<f4")
 
 
 def _decoded_integers(entry: Mapping, parts: Mapping[str, bytes], count: int) -> np.ndarray:
-    if entry["mask"]: return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
+    if entry["mask"]:
+        return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
     return decode_weights(parts, "integers", entry["shape"], symbol_values(entry))
 
 
-def read_layer(layer: Layer,  # of the network to be filled; its state is put in place
-               entry: Mapping,  # that passed the gate
-               parts: Mapping[str, bytes],  # by kind
+def read_layer(
+    layer: Layer,  # of the network to be filled; its state is put in place
+    entry: Mapping,  # that passed the gate
+    parts: Mapping[str, bytes],  # by kind
 ) -> None:
     """Give a layer the form and the weights that were written."""
     shape, found = tuple(layer.weight.shape), decoded(entry, parts)
@@ -127,7 +142,8 @@ def read_layer(layer: Layer,  # of the network to be filled; its state is put in
         return
     state, scale = layer.attach(), 1
     state.bits, state.in_half = entry["bits"], entry.get("half", False)
-    if entry["scale"]: scale = state.scale = torch.from_numpy(found["scale"].reshape(-1, *[1] * (len(shape) - 1)))
+    if entry["scale"]:
+        scale = state.scale = torch.from_numpy(found["scale"].reshape(-1, *[1] * (len(shape) - 1)))
     if entry["form"] == "codes":
         _give_codes(layer, entry, found)
         return
@@ -147,5 +163,6 @@ def _give_codes(layer: Layer, entry: Mapping, found: Mapping[str, np.ndarray]) -
     state = layer.state
     state.codes = torch.from_numpy(found["codes"].astype(np.int16 if entry["wide"] else np.uint8))
     state.clusters = entry["clusters"]
-    if entry["mask"]: state.mask = state.codes != 0
+    if entry["mask"]:
+        state.mask = state.codes != 0
     layer.assign(torch.from_numpy(found["codebook"].astype(np.float32)))

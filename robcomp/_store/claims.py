@@ -13,6 +13,7 @@ claim and that of a file touched just now, so clocks of the machines need not ag
 process has ended is gone at once. A claim that cannot be read, or whose digest is another, is nobody's: it is named,
 and passed over as one that was given up; one that is still empty has a moment to be written. Assumed of a network disk:
 exclusive create, `rename` over a file, times of its own, and a cache of attributes that is shorter than PATIENCE."""
+
 from __future__ import annotations
 
 import errno
@@ -34,7 +35,7 @@ from warnings import warn
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import parsed
 
-BEAT = 15.  # seconds between two signs of life
+BEAT = 15.0  # seconds between two signs of life
 # Seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
 PATIENCE = 180.0
 _HELD: set[str] = set()  # tokens of the claims that this process holds now
@@ -54,16 +55,20 @@ class Owner(NamedTuple):
 def born(pid: int) -> str:
     """When a process of this machine began, in the kernel's words; empty where it is not known or the process has
     ended."""
-    try: fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError: return ""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def space() -> str:
     """Within what process numbers mean the same: one start of one machine or container. Empty where the system does not
     tell."""
-    try: return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError: return ""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def myself() -> Owner:
@@ -78,6 +83,7 @@ def has_ended(owner: Owner) -> bool:
 class Claim(NamedTuple):
     """One claim as its file says: `seen` is the file's time. Without a token it could not be read: then its state is
     garbled, or held where it is empty and may be written just now."""
+
     name: str
     number: int
     owner: Owner
@@ -92,9 +98,12 @@ NOBODY = Owner("?", 0)
 def _content(path: Path) -> tuple[bytes, float]:
     """What stands in the file of a claim, and its time; a line for what is no file, of which nobody waits for a
     pipe."""
-    try: about = path.stat()
-    except FileNotFoundError: return b"a link to nothing", 0.
-    if not stat.S_ISREG(about.st_mode): return b"no file", about.st_mtime
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return b"a link to nothing", 0.0
+    if not stat.S_ISREG(about.st_mode):
+        return b"no file", about.st_mtime
     with open(path, "rb") as file:  # opening asks the server, a cached time will not do
         return file.read(), os.fstat(file.fileno()).st_mtime
 
@@ -105,9 +114,11 @@ def _digest(said: Mapping) -> str:
 
 def _is_claim(said: object) -> bool:
     """Is this what an owner writes? Those of earlier versions have no digest."""
-    if not isinstance(said, Mapping) or type(said.get("pid")) is not int: return False
+    if not isinstance(said, Mapping) or type(said.get("pid")) is not int:
+        return False
     texts = (*Owner._fields, "token", "state")
-    if not all(isinstance(said.get(name), str) for name in texts if name != "pid") or not said["token"]: return False
+    if not all(isinstance(said.get(name), str) for name in texts if name != "pid") or not said["token"]:
+        return False
     digest = said.get("digest")
     return digest is None or digest == _digest({name: said[name] for name in texts})
 
@@ -115,8 +126,15 @@ def _is_claim(said: object) -> bool:
 class Claims:
     """The claims of one store as one owner sees them."""
 
-    def __init__(self, store: str | Path, *, owner: Owner | None = None, patience: float = PATIENCE,
-                 now: Callable[[], float] | None = None, ended: Callable[[Owner], bool] = has_ended):
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        owner: Owner | None = None,
+        patience: float = PATIENCE,
+        now: Callable[[], float] | None = None,
+        ended: Callable[[Owner], bool] = has_ended,
+    ):
         self.folder = writable_folder(Path(store) / "claims")
         self.owner, self.patience, self.ended = owner or myself(), patience, ended
         self.now, self.mine, self.guard = now or self._server_time, {}, Lock()
@@ -124,19 +142,26 @@ class Claims:
     def take(self, name: str) -> bool:
         """Is the work of this name ours from now on? Look afterwards whether another has finished it meanwhile."""
         current = self.current(name)
-        if current and current.state == "held" and not self.abandoned(current): return False
+        if current and current.state == "held" and not self.abandoned(current):
+            return False
         number, token = current.number + 1 if current else 0, secrets.token_hex(8)
         _HELD.add(token)
-        try: ours = self._create(self._path(name, number), token)
+        try:
+            ours = self._create(self._path(name, number), token)
         except BaseException:
             _HELD.discard(token)
             raise
         if ours:
-            with self.guard: self.mine[name] = (number, token)
+            with self.guard:
+                self.mine[name] = (number, token)
             if current and not current.token:
-                warn(f"{self._path(name, number - 1)} is no claim that can be read: passed over, its work is done "
-                     "again where it is not finished", stacklevel=2)
-        else: _HELD.discard(token)
+                warn(
+                    f"{self._path(name, number - 1)} is no claim that can be read: passed over, its work is done "
+                    "again where it is not finished",
+                    stacklevel=2,
+                )
+        else:
+            _HELD.discard(token)
         return ours
 
     def holds(self, name: str) -> bool:
@@ -147,33 +172,43 @@ class Claims:
 
     def leave(self, name: str, *, state: str) -> None:
         """Give up a claim: `done` where the work is on disk, `free` where another worker has to do it."""
-        with self.guard: number, token = self.mine.pop(name)
+        with self.guard:
+            number, token = self.mine.pop(name)
         _HELD.discard(token)
-        with replacing(self._path(name, number), "w") as file: file.write(self._text(token, state))
+        with replacing(self._path(name, number), "w") as file:
+            file.write(self._text(token, state))
 
     def beat(self) -> None:
         """Say that we are still there."""
-        with self.guard: held = [self._path(name, number) for name, (number, _) in self.mine.items()]
+        with self.guard:
+            held = [self._path(name, number) for name, (number, _) in self.mine.items()]
         for path in held:
-            try: os.utime(path)
-            except OSError: continue  # the disk is away for a moment: a worker that finds us silent takes over
+            try:
+                os.utime(path)
+            except OSError:
+                continue  # the disk is away for a moment: a worker that finds us silent takes over
 
     @contextmanager
     def beating(self, every: float = BEAT) -> Iterator[Claims]:
         """While this lasts, a thread says every so many seconds that we are there; what is still held at the end is
         free."""
         over = Event()
+
         def beat() -> None:
-            while not over.wait(every): self.beat()
+            while not over.wait(every):
+                self.beat()
+
         thread = Thread(target=beat, daemon=True)
         thread.start()
-        try: yield self
+        try:
+            yield self
         finally:
             over.set()
             thread.join()
             with self.guard:
                 _HELD.difference_update(token for _, token in self.mine.values())  # though the disk be full
-            for name in list(self.mine): self.leave(name, state="free")
+            for name in list(self.mine):
+                self.leave(name, state="free")
 
     def abandoned(self, claim: Claim) -> bool:
         """Is its owner gone or silent, or is it left from earlier work of this process that ended before it could say
@@ -198,7 +233,8 @@ class Claims:
     def _last(self, name: str) -> int:
         """The highest number of a name, -1 where there is none; numbers have no gaps, so few have to be looked at."""
         there, absent = -1, 0
-        while os.path.lexists(self._path(name, absent)): there, absent = absent, 2 * absent + 1
+        while os.path.lexists(self._path(name, absent)):
+            there, absent = absent, 2 * absent + 1
         while absent - there > 1:
             middle = (there + absent) // 2
             there, absent = (middle, absent) if os.path.lexists(self._path(name, middle)) else (there, middle)
@@ -208,18 +244,24 @@ class Claims:
         """Put a claim in its place, whole, unless one is there."""
         text, draft = self._text(token, "held"), self.folder / f".{token}"
         try:
-            with replacing(draft, "w") as file: file.write(text)
+            with replacing(draft, "w") as file:
+                file.write(text)
             os.link(draft, path)
-        except FileExistsError: return False
+        except FileExistsError:
+            return False
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK): raise
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
             return self._create_without_links(path, text)
-        finally: draft.unlink(missing_ok=True)
+        finally:
+            draft.unlink(missing_ok=True)
         return True
 
     def _create_without_links(self, path: Path, text: str) -> bool:
-        try: descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        except FileExistsError: return False
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -228,9 +270,12 @@ class Claims:
 
     def _read(self, name: str, number: int) -> Claim:
         content, seen = _content(self._path(name, number))
-        try: said = parsed(content)
-        except ValueError: said = {}
-        if not _is_claim(said): return Claim(name, number, NOBODY, "", "garbled" if content else "held", seen)
+        try:
+            said = parsed(content)
+        except ValueError:
+            said = {}
+        if not _is_claim(said):
+            return Claim(name, number, NOBODY, "", "garbled" if content else "held", seen)
         owner = Owner(*(said[part] for part in Owner._fields))
         return Claim(name, number, owner, said["token"], said["state"], seen)
 
@@ -258,7 +303,7 @@ class Watch(Claims):
         self.folder = Path(store) / "claims"
         self.owner, self.patience, self.ended = myself(), PATIENCE, has_ended
         self.mine, self.guard = {}, Lock()
-        latest = max((claim.seen for claim in self.all()), default=0.)
+        latest = max((claim.seen for claim in self.all()), default=0.0)
         self.now = lambda: max(time(), latest)
 
     def working(self) -> dict[str, Claim]:

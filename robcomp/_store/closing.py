@@ -1,4 +1,5 @@
 """What is said when a sweep ends: of a dense network that guesses, and of how many trials failed."""
+
 from __future__ import annotations
 
 import sys
@@ -17,16 +18,21 @@ def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> N
     ended = statuses(folder, [trial.key for trial in trials])
     failed = [trial for trial in trials if ended.get(trial.key) == "failed"]
     for trial in trials:
-        if trial.recipe != "dense" or ended.get(trial.key) != "ok": continue
-        if line := guessing_said(trial, folder, classes): warn(line, stacklevel=4)
-    if failed: print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
+        if trial.recipe != "dense" or ended.get(trial.key) != "ok":
+            continue
+        if line := guessing_said(trial, folder, classes):
+            warn(line, stacklevel=4)
+    if failed:
+        print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
 
 
 def nothing_came(missing: Sequence[Trial], folder: Path) -> str:
     """What to raise where an executor answers for all pieces and these trials are not in the store."""
     names = "; ".join(trial.recipe for trial in missing)[:200]
-    return (f"all pieces came back and {len(missing)} trials are not in {folder} ({names}): does the executor do what "
-            "it is given, on machines that see this folder?")
+    return (
+        f"all pieces came back and {len(missing)} trials are not in {folder} ({names}): does the executor do what "
+        "it is given, on machines that see this folder?"
+    )
 
 
 def guessing_said(dense: Trial, folder: Path, classes: int) -> str:
@@ -37,5 +43,6 @@ def guessing_said(dense: Trial, folder: Path, classes: int) -> str:
 def failures_said(failed: Sequence[Trial], count: int, folder: Path) -> str:
     """How many of the trials failed, and why or where that stands."""
     said = f"{len(failed)} of {count} trials failed"
-    if len(failed) < count: return f"{said}: see the column error of collect({str(folder)!r})"
+    if len(failed) < count:
+        return f"{said}: see the column error of collect({str(folder)!r})"
     return f"{said}; the first says: {read_record(folder / 'trials' / f'{failed[0].key}.parquet')['error']}"

@@ -4,6 +4,7 @@ A processor and a GPU, two kinds of GPU, or processors with other instructions (
 another order. Losses then differ in their last digits, tuned weights too, and an image whose two best classes are
 nearly level may be right on one and wrong on the other. The engine is no matter here: bits do not depend on it (page
 `evaluate`), and neither is the number of threads (page `scale`)."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +17,10 @@ from robcomp._files.json_files import parsed
 
 @lru_cache(maxsize=4096)
 def _said(versions: str) -> Mapping:
-    try: said = parsed(versions)
-    except ValueError: return {}
+    try:
+        said = parsed(versions)
+    except ValueError:
+        return {}
     return said if isinstance(said, dict) else {}
 
 

@@ -1,13 +1,14 @@
 """What a folder holds: a store, tables, or neither, and which call reads it.
 
-    is_store(path) -> bool        has it the folders of a store, with trials in them or not yet?
-    store_in(path) -> Path        the store itself, or the one in a subfolder; None where there is none
-    holds_tables(path) -> bool    as `write_tables` fills a folder
-    reading(path) -> str          the call that reads it, as collect('runs/mine/store')
-    check_tables(given)           one line where a folder's name, or nothing, stands in place of tables, or a trial is
-                                  in them twice
-    check_summary(given)          the same where a summary of tables is meant
+is_store(path) -> bool        has it the folders of a store, with trials in them or not yet?
+store_in(path) -> Path        the store itself, or the one in a subfolder; None where there is none
+holds_tables(path) -> bool    as `write_tables` fills a folder
+reading(path) -> str          the call that reads it, as collect('runs/mine/store')
+check_tables(given)           one line where a folder's name, or nothing, stands in place of tables, or a trial is
+                              in them twice
+check_summary(given)          the same where a summary of tables is meant
 """
+
 from __future__ import annotations
 
 import os
@@ -21,7 +22,8 @@ def is_store(path: Path) -> bool:
 
 def store_in(path: Path) -> Path | None:
     """The folder itself where it is a store, or the first below it that is one."""
-    if is_store(path): return path
+    if is_store(path):
+        return path
     return next((folder for folder in (path / "store", *sorted(path.glob("*/store"))) if is_store(folder)), None)
 
 
@@ -32,7 +34,8 @@ def holds_tables(path: Path) -> bool:
 
 def reading(path: Path) -> str:
     """The call that reads what a folder holds; empty where it holds nothing of robcomp."""
-    if holds_tables(path): return f"read_tables({str(path)!r})"
+    if holds_tables(path):
+        return f"read_tables({str(path)!r})"
     store = store_in(path)
     return f"collect({str(store)!r})" if store else ""
 
@@ -42,7 +45,8 @@ def check_tables(given: object) -> None:
     holds no tables; ValueError for a trial or a condition of one that is there twice."""
     if given is None or type(given) is tuple or isinstance(given, (int, float, list, dict, set)):
         raise TypeError(f"this takes tables, as collect gives them, or a summary of them, got {type(given).__name__}")
-    if not isinstance(given, (str, os.PathLike)): return _check_once(given)
+    if not isinstance(given, (str, os.PathLike)):
+        return _check_once(given)
     call = reading(Path(given)) or f"collect({str(given)!r})"
     raise TypeError(f"this takes tables, not the name of a folder: give tables: {call}")
 
@@ -50,7 +54,8 @@ def check_tables(given: object) -> None:
 def _check_once(given: object) -> None:
     for name, columns in dict(trials=["key"], rows=["key", "corruption", "severity"]).items():
         table = getattr(given, name, None)
-        if getattr(table, "ndim", 0) != 2 or not set(columns) <= set(table): continue
+        if getattr(table, "ndim", 0) != 2 or not set(columns) <= set(table):
+            continue
         twice = table[table.duplicated(columns)]
         if len(twice):
             found = " ".join(str(twice.iloc[0][column]) for column in columns)
@@ -60,4 +65,5 @@ def _check_once(given: object) -> None:
 def check_summary(given: object) -> None:
     """The same, and TypeError in one line for tables where a summary of them is meant."""
     check_tables(given)
-    if hasattr(given, "trials"): raise TypeError("this takes a summary of tables: give summarise(tables)")
+    if hasattr(given, "trials"):
+        raise TypeError("this takes a summary of tables: give summarise(tables)")

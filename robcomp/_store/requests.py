@@ -2,6 +2,7 @@
 
 A store has one file for each network, data set and seed, of the last sweep: what is no longer asked for is not left.
 """
+
 from __future__ import annotations
 
 import re
@@ -20,34 +21,44 @@ KEY = re.compile("[0-9a-f]{16}")
 
 def write_request(store: Path, trials: list[Trial]) -> None:
     """Note the trials of a sweep, which share their network, data set and seed; nothing for none."""
-    if not trials: return
+    if not trials:
+        return
     first = trials[0]
     name = sha256(canonical(dict(dataset=first.dataset, arch=first.arch, seed=first.seed)).encode()).hexdigest()[:16]
     asked = {trial.key: {field: getattr(trial, field) for field in FIELDS} for trial in trials}
     path, content = writable_folder(store / "requests") / f"{name}.json", canonical(asked).encode()
-    if path.is_file() and path.read_bytes() == content: return
-    with replacing(made_room(path)) as file: file.write(content)
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with replacing(made_room(path)) as file:
+        file.write(content)
 
 
 def read_request(path: Path) -> dict[str, dict]:
     """Key of each trial of a request: dataset, arch, seed, recipe. ValueError for a file that is damaged."""
     asked = read_json(path)
-    if isinstance(asked, dict) and all(map(_is_asked, asked, asked.values())): return asked
+    if isinstance(asked, dict) and all(map(_is_asked, asked, asked.values())):
+        return asked
     raise ValueError(f"{path} is damaged: the next sweep writes it again")
 
 
 def _is_asked(key: str, fields: object) -> bool:
     """Is this the key of a trial and its fields? Another key would name a file outside of the trials."""
-    return (KEY.fullmatch(key) is not None and isinstance(fields, dict) and set(fields) == set(FIELDS)
-            and all(type(fields[name]) is kind for name, kind in FIELDS.items()))
+    return (
+        KEY.fullmatch(key) is not None
+        and isinstance(fields, dict)
+        and set(fields) == set(FIELDS)
+        and all(type(fields[name]) is kind for name, kind in FIELDS.items())
+    )
 
 
 def requested(store: Path) -> dict[str, dict]:
     """Key and fields of every trial that the last sweeps were asked for; damaged files are passed over."""
     asked = {}
     for path in sorted((store / "requests").glob("*.json")):
-        try: asked |= read_request(path)
-        except ValueError: continue
+        try:
+            asked |= read_request(path)
+        except ValueError:
+            continue
     return asked
 
 
@@ -58,4 +69,5 @@ def unplanned(store: Path, planned: Container[str]) -> Iterator[tuple[Path, dict
     """
     asked = requested(store)
     for key in dict.fromkeys([*(path.stem for path in trial_files(store)), *asked]):
-        if key not in planned: yield store / "trials" / f"{key}.parquet", asked.get(key, {})
+        if key not in planned:
+            yield store / "trials" / f"{key}.parquet", asked.get(key, {})

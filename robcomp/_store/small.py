@@ -23,8 +23,16 @@ def small_study(**options) -> Study:
     """A study of two corruptions and two severities; `options` are those of `Study`."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-                            nn.Conv2d(8, 16, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, 2),
+        )
     data = Data("noise", noise_images(200, 0), noise_images(50, 1), noise_images(100, 2), ["dark", "bright"])
     model = model_from(net, name="small", classes=2, contract=InputContract(32, (128,) * 3, (64,) * 3))
     conditions = dict(corruptions=("contrast", "gaussian_noise"), severities=(1, 5), per_condition=25)

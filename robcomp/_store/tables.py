@@ -8,6 +8,7 @@
 
 A table is given as a DataFrame or as a mapping of names to sequences.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -26,22 +27,36 @@ from robcomp.schema import FIRST_NAMES, LATER_COLUMNS, Column, check
 AGAIN = "delete it and run again"
 DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
 PLAIN = dict(str=str, int=int, float=float, bytes=bytes)
-_ARROW = dict(str=pa.string(), int=pa.int64(), float=pa.float64(), bytes=pa.binary(),
-              positions=pa.list_(pa.int32()), labels=pa.list_(pa.int16()))
-_LARGE = {pa.large_string(): pa.string(), pa.string_view(): pa.string(), pa.large_binary(): pa.binary(),
-          pa.large_list(pa.int32()): pa.list_(pa.int32()), pa.large_list(pa.int16()): pa.list_(pa.int16())}
+_ARROW = dict(
+    str=pa.string(),
+    int=pa.int64(),
+    float=pa.float64(),
+    bytes=pa.binary(),
+    positions=pa.list_(pa.int32()),
+    labels=pa.list_(pa.int16()),
+)
+_LARGE = {
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.large_list(pa.int32()): pa.list_(pa.int32()),
+    pa.large_list(pa.int16()): pa.list_(pa.int16()),
+}
 _PANDAS = dict(str="str", int="int64", float="float64", bytes=object, list=object)
 _NUMPY = dict(positions=np.int32, labels=np.int16)
 _LITTLE = dict(int="<i8", float="<f8")
 
 
-def write_table(path: Path, table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column],
-                **metadata: str) -> Path:
+def write_table(
+    path: Path, table: Mapping[str, Sequence] | pd.DataFrame, columns: Mapping[str, Column], **metadata: str
+) -> Path:
     """One table as parquet, atomically: the columns of the schema in its order, nothing else."""
-    if isinstance(table, pd.DataFrame): check(table, columns)
+    if isinstance(table, pd.DataFrame):
+        check(table, columns)
     arrays = [pa.array(_plain(table[name], column), _arrow(name, column)) for name, column in columns.items()]
     arrow = pa.table(dict(zip(columns, arrays))).replace_schema_metadata(metadata)
-    if not path.parent.is_dir(): writable_folder(path.parent)
+    if not path.parent.is_dir():
+        writable_folder(path.parent)
     with replacing(path) as file:
         pq.write_table(arrow, file, compression="zstd", write_page_checksum=True, store_schema=True)
     return path
@@ -55,45 +70,57 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> tuple[pd.DataFrame,
 
 def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, list], dict[str, str]]:
     """The columns of a table as lists, and its metadata; ValueError in one line as `read_table`."""
-    if path.is_fifo(): raise ValueError(f"{path} is a pipe: {AGAIN}")
+    if path.is_fifo():
+        raise ValueError(f"{path} is a pipe: {AGAIN}")
     try:
         arrow = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
         metadata = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
-    except FileNotFoundError: raise ValueError(f"{path} is absent") from None
+    except FileNotFoundError:
+        raise ValueError(f"{path} is absent") from None
     except Exception as error:
         raise ValueError(f"{path} is damaged or not parquet ({first_line(error)[:120]}): {AGAIN}") from None
     today = {first: name for name, first in FIRST_NAMES.items() if name in columns and name not in arrow.column_names}
     arrow = arrow.rename_columns([today.get(name, name) for name in arrow.column_names])
     twice = [name for name in columns if arrow.column_names.count(name) > 1]
-    if twice: raise ValueError(f"{path} is damaged (column {twice[0]} is there twice): {AGAIN}")
+    if twice:
+        raise ValueError(f"{path} is damaged (column {twice[0]} is there twice): {AGAIN}")
     missing = [name for name in columns if name not in (*arrow.column_names, *LATER_COLUMNS)]
-    if missing: raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
+    if missing:
+        raise ValueError(f"{path} is not a robcomp table: it lacks {', '.join(missing)}")
     values = {}
     for name, column in columns.items():
         if name not in arrow.column_names:
             values[name] = [DEFAULT[column.dtype]] * len(arrow)
             continue
         own = arrow.column(name)
-        if own.type == pa.float64() and "pandas" in metadata: own = own.fill_null(DEFAULT["float"])  # its missing value
-        if trouble := _another_kind(name, own, column): raise ValueError(f"{path} is damaged ({trouble}): {AGAIN}")
+        if own.type == pa.float64() and "pandas" in metadata:
+            own = own.fill_null(DEFAULT["float"])  # its missing value
+        if trouble := _another_kind(name, own, column):
+            raise ValueError(f"{path} is damaged ({trouble}): {AGAIN}")
         values[name] = own.to_pylist()
     return values, metadata
 
 
 def _another_kind(name: str, own: pa.ChunkedArray, column: Column) -> str:
     """What is wrong with the kind of a column or with empty places in it; or nothing."""
-    if _LARGE.get(own.type, own.type) != _arrow(name, column): return f"column {name} is of type {own.type}"
-    if own.null_count: return f"column {name} has empty places"
-    if column.dtype == "list" and own.combine_chunks().flatten().null_count: return f"column {name} has empty places"
+    if _LARGE.get(own.type, own.type) != _arrow(name, column):
+        return f"column {name} is of type {own.type}"
+    if own.null_count:
+        return f"column {name} has empty places"
+    if column.dtype == "list" and own.combine_chunks().flatten().null_count:
+        return f"column {name} has empty places"
     return ""
 
 
 def frame(values: Mapping[str, Sequence], columns: Mapping[str, Column]) -> pd.DataFrame:
     """Columns of values as a table with the schema's kinds."""
+
     def series(name: str, column: Column) -> pd.Series:
         entries = values.get(name, [])
-        if column.dtype == "list": entries = [np.asarray(entry, _NUMPY[name]) for entry in entries]
+        if column.dtype == "list":
+            entries = [np.asarray(entry, _NUMPY[name]) for entry in entries]
         return pd.Series(list(entries), dtype=_PANDAS[column.dtype])
+
     return pd.DataFrame({name: series(name, column) for name, column in columns.items()})
 
 
@@ -104,8 +131,11 @@ def empty(columns: Mapping[str, Column]) -> pd.DataFrame:
 
 def plain_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list]:
     """The columns of the schema as lists of plain values; later ones are empty where the table lacks them."""
-    later = {name: [DEFAULT[columns[name].dtype]] * len(table)
-             for name in columns if name in LATER_COLUMNS and name not in table}
+    later = {
+        name: [DEFAULT[columns[name].dtype]] * len(table)
+        for name in columns
+        if name in LATER_COLUMNS and name not in table
+    }
     check(table, [name for name in columns if name not in later])
     return {name: later[name] if name in later else _plain(table[name], column) for name, column in columns.items()}
 
@@ -117,16 +147,21 @@ def content_sha256(table: Mapping[str, Sequence] | pd.DataFrame, columns: Mappin
     digest = sha256()
     for name, column in columns.items():
         entries = table[name]
-        if name in LATER_COLUMNS and column.dtype == "bytes" and not any(entries): continue
+        if name in LATER_COLUMNS and column.dtype == "bytes" and not any(entries):
+            continue
         digest.update(f"{FIRST_NAMES.get(name, name)} {len(entries)}\n".encode())
-        if column.dtype in _LITTLE: digest.update(np.ascontiguousarray(entries, _LITTLE[column.dtype]).tobytes())
-        else: digest.update(b"".join(_counted(_bytes_of(entry, name, column)) for entry in entries))
+        if column.dtype in _LITTLE:
+            digest.update(np.ascontiguousarray(entries, _LITTLE[column.dtype]).tobytes())
+        else:
+            digest.update(b"".join(_counted(_bytes_of(entry, name, column)) for entry in entries))
     return digest.hexdigest()
 
 
 def _bytes_of(entry: object, name: str, column: Column) -> bytes:
-    if column.dtype == "str": return entry.encode()
-    if column.dtype == "bytes": return bytes(entry)
+    if column.dtype == "str":
+        return entry.encode()
+    if column.dtype == "bytes":
+        return bytes(entry)
     return np.asarray(entry, _NUMPY[name]).astype("<i4").tobytes()
 
 
@@ -139,5 +174,6 @@ def _arrow(name: str, column: Column) -> pa.DataType:
 
 
 def _plain(values: Sequence, column: Column) -> list:
-    if column.dtype == "list": return [np.asarray(entry) for entry in values]
+    if column.dtype == "list":
+        return [np.asarray(entry) for entry in values]
     return [PLAIN[column.dtype](entry) for entry in values]

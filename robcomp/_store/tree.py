@@ -5,6 +5,7 @@ A beginning is named by its text and by the grids that its clusterings expect: e
 last stage looks at images (tune, recal, int8 with its inputs) costs seconds to hours and is kept on disk once it is
 made. Stages that look at weights alone take less time than writing and reading a file would, so every worker that needs
 one applies it again."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -29,7 +30,7 @@ class Job(NamedTuple):
         return steps(self.recipes[0])[self.length - 1] if self.length else ""
 
     def __str__(self) -> str:
-        return str(Recipe(self.recipes[0].stages[:self.length])) if self.length else ", ".join(map(str, self.recipes))
+        return str(Recipe(self.recipes[0].stages[: self.length])) if self.length else ", ".join(map(str, self.recipes))
 
 
 def steps(recipe: Recipe) -> list[str]:
@@ -38,7 +39,7 @@ def steps(recipe: Recipe) -> list[str]:
         f"@{coming_bits(recipe.stages[n + 1 :])}" if isinstance(stage, Cluster) else ""
         for n, stage in enumerate(recipe)
     ]
-    return [str(prefix) + "".join(grids[:n + 1]) for n, prefix in enumerate(prefixes(recipe))]
+    return [str(prefix) + "".join(grids[: n + 1]) for n, prefix in enumerate(prefixes(recipe))]
 
 
 def looks_at_images(stage: Stage) -> bool:
@@ -79,4 +80,4 @@ def jobs(recipes: Iterable[Recipe], *, together: int = 4, kept: set[str] | None 
 
 
 def parts(items: Sequence, size: int) -> list[Sequence]:
-    return [items[start:start + size] for start in range(0, len(items), size)]
+    return [items[start : start + size] for start in range(0, len(items), size)]

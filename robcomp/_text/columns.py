@@ -1,4 +1,5 @@
 """One wording for a column that is not there."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -8,23 +9,41 @@ from robcomp.schema import CORRUPTIONS
 
 # other words for columns, and which are meant
 COLUMNS_MEANT = dict(
-    accuracy="clean robust", acc="clean robust", robustness="robust", size="size_mb size_bytes", mb="size_mb",
-    bytes="size_bytes", latency="latency_s", time="latency_s", speed="latency_s", energy="energy_j", flops="macs",
-    parameters="params", compression="compression_ratio", ece="ece_clean ece_robust", network="arch", model="arch")
+    accuracy="clean robust",
+    acc="clean robust",
+    robustness="robust",
+    size="size_mb size_bytes",
+    mb="size_mb",
+    bytes="size_bytes",
+    latency="latency_s",
+    time="latency_s",
+    speed="latency_s",
+    energy="energy_j",
+    flops="macs",
+    parameters="params",
+    compression="compression_ratio",
+    ece="ece_clean ece_robust",
+    network="arch",
+    model="arch",
+)
 # the columns that people ask for first
 COLUMNS_FIRST = "clean robust worst drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
 
 # columns that a sweep leaves empty, and who fills them
-FILLED = dict(onnx_bytes="A sweep leaves onnx_bytes empty: judge fills it for ONNX files.",
-              energy_j="A sweep leaves energy_j empty: only studies that measured it have it.")
+FILLED = dict(
+    onnx_bytes="A sweep leaves onnx_bytes empty: judge fills it for ONNX files.",
+    energy_j="A sweep leaves energy_j empty: only studies that measured it have it.",
+)
 
 
 def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column") -> str:
     """The line to raise for a column that is not there: which are meant or nearest, and those asked for first."""
     allowed = list(allowed)
     if str(name) in CORRUPTIONS:
-        return (f"{name} is a corruption and no {kind}: by_condition(tables) of robcomp.chart_tables has the accuracy "
-                "under each")
+        return (
+            f"{name} is a corruption and no {kind}: by_condition(tables) of robcomp.chart_tables has the accuracy "
+            "under each"
+        )
     guesses = _meant(str(name).lower(), allowed)
     hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
     first = [word for word in COLUMNS_FIRST if word in allowed]
@@ -37,7 +56,7 @@ def _meant(name: str, allowed: list[str]) -> list[str]:
     """The columns that a word stands for; else at most two whose names are nearest to it."""
     guesses = [word for word in COLUMNS_MEANT.get(name, "").split() if word in allowed]
     own = {word.lower(): word for word in reversed(allowed)}
-    near = get_close_matches(name, own, n=2, cutoff=.5)
+    near = get_close_matches(name, own, n=2, cutoff=0.5)
     # a second one that is much farther away only distracts
-    close = [own[word] for word in near if word == near[0] or word in get_close_matches(name, near, cutoff=.8)]
+    close = [own[word] for word in near if word == near[0] or word in get_close_matches(name, near, cutoff=0.8)]
     return guesses or close

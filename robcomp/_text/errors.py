@@ -1,4 +1,5 @@
 """Errors of other libraries, cut down to one line, and where in a network they came up."""
+
 from __future__ import annotations
 
 import signal
@@ -28,7 +29,8 @@ def is_foreign(error: BaseException) -> bool:
 def is_of_the_work(error: BaseException) -> bool:
     """Did the work itself fail, be it by sys.exit? An interrupt, and an exit that the handler of a signal asked for,
     end the process instead."""
-    if not isinstance(error, SystemExit): return isinstance(error, (Exception, CancelledError))
+    if not isinstance(error, SystemExit):
+        return isinstance(error, (Exception, CancelledError))
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
     return all(frame.f_code not in handlers for frame in _frames(error))
 

@@ -1,4 +1,5 @@
 """What others say: sentences that can be put to the test, and figures to stand beside our own."""
+
 from __future__ import annotations
 
 import pandas as pd
@@ -11,7 +12,9 @@ def _table(text: str, names: str) -> pd.DataFrame:
 
 
 # How a source is called in `CLAIMS` below, and how a page names it
-_SOURCES = _table("""
+_SOURCES = (
+    _table(
+        """
 CARDs | CARDs, Diffenderfer et al. 2021, arXiv 2106.09129
 Liebenwein | Lost in Pruning, Liebenwein et al. 2021, arXiv 2103.03014
 Shen | Shen et al. 2024, arXiv 2401.12014
@@ -28,9 +31,15 @@ Shabir | Shabir et al. 2025
 2511.19794 | arXiv 2511.19794
 Alves | Alves Da Silva et al. 2025, arXiv 2512.24971
 control | the control that arXiv 2512.24971 lacks
-""", "short source").set_index("short").source
+""",
+        "short source",
+    )
+    .set_index("short")
+    .source
+)
 
-CLAIMS = _table("""
+CLAIMS = _table(
+    """
 C1a | CARDs | pruning by lottery-ticket rewinding reaches the robustness of the dense network or more
 C1b | CARDs | pruning with fine-tuning is less robust than dense
 C2a | Liebenwein | pruned networks lose more accuracy on corrupted images than on clean ones
@@ -65,9 +74,13 @@ H2 | Alves | the more complex the architecture, the better it keeps its robustne
 H3a | Alves | combinations stand on the front of clean accuracy, robust accuracy and size
 H3b | Alves | multi-objective assessment chooses a combination
 H3c | Alves | within a budget of bytes, the best combined recipe is more robust than the best single technique
-""", "claim source statement").replace(dict(source=_SOURCES.to_dict()))
+""",
+    "claim source statement",
+).replace(dict(source=_SOURCES.to_dict()))
 
-PUBLISHED = _table("""
+PUBLISHED = (
+    _table(
+        """
 cifar10 | WRN-28-10, standard | .9478 | .7346 |
 cifar10 | WRN-40-2, AugMix | .9508 | .8882 |
 cifar10 | ResNeXt-29, AugMix | .9583 | .8909 |
@@ -86,5 +99,9 @@ cifar100 | WRN-28-4, NoisyMix | .8116 | .7206 |
 cifar100 | WRN-18-2, rewound | .7841 | .6645 | pruned
 cifar100 | WRN-18-2, binary | .7769 | .6526 | quantized
 cifar100 | CARD deck | .7993 | .7108 | pruned
-""", "dataset name clean robust compressed").astype(dict(clean=float, robust=float)).assign(
-    source="RobustBench, https://robustbench.github.io")
+""",
+        "dataset name clean robust compressed",
+    )
+    .astype(dict(clean=float, robust=float))
+    .assign(source="RobustBench, https://robustbench.github.io")
+)

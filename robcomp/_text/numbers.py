@@ -1,4 +1,5 @@
 """Numbers as they are written everywhere: shares, per cent, points, factors, megabytes."""
+
 from __future__ import annotations
 
 import math
@@ -7,20 +8,38 @@ from numbers import Integral
 import pandas as pd
 
 UNKNOWN = "–"
-SHARES = frozenset("""accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
-    wins chosen front_probability probability robust_over_clean robust_over_dense""".split())
+SHARES = frozenset(
+    """accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
+    wins chosen front_probability probability robust_over_clean robust_over_dense""".split()
+)
 DIFFERENCES = frozenset("change difference clean_change robust_change".split())
 MEASURES = dict(
-    clean="clean accuracy", robust="robust accuracy", worst="worst-case accuracy", drop="loss to corruption",
-    mce="corruption error", ece_robust="calibration error", size_mb="file size", compression_ratio="compression",
-    sparsity="sparsity", macs="arithmetic", latency_s="latency", energy_j="energy")
+    clean="clean accuracy",
+    robust="robust accuracy",
+    worst="worst-case accuracy",
+    drop="loss to corruption",
+    mce="corruption error",
+    ece_robust="calibration error",
+    size_mb="file size",
+    compression_ratio="compression",
+    sparsity="sparsity",
+    macs="arithmetic",
+    latency_s="latency",
+    energy_j="energy",
+)
 UNITS = dict(size_mb=" MB", latency_s=" ms", compression_ratio=" times")
 HEADS = dict(
-    size_mb="MB", compression_ratio="times smaller", gzip_ratio="times smaller (gzip)",
-    worst_corruption="worst corruption", latency_s="latency (ms)", clean_vs_dense="clean, points to dense",
+    size_mb="MB",
+    compression_ratio="times smaller",
+    gzip_ratio="times smaller (gzip)",
+    worst_corruption="worst corruption",
+    latency_s="latency (ms)",
+    clean_vs_dense="clean, points to dense",
     robust_vs_dense="robust, points to dense",
-    clean_vs_control="clean, points to equal training", robust_vs_control="robust, points to equal training",
-    failed="failed seeds")
+    clean_vs_control="clean, points to equal training",
+    robust_vs_control="robust, points to equal training",
+    failed="failed seeds",
+)
 
 
 def share(value: float) -> str:
@@ -57,7 +76,7 @@ def percent_interval(value: float, low: float, high: float) -> str:
 
 def p_value(p: float) -> str:
     """The p value of a test as it stands in a sentence: p = 0.031; very small ones have no exponent."""
-    return "p < 0.001" if p < .001 else f"p = {p:.3f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def times(value: float) -> str:
@@ -67,7 +86,8 @@ def times(value: float) -> str:
 
 def significant(value: float, digits: int = 3) -> str:
     """A number with some significant digits and no exponent, zeros at its end kept: 80.1, 8.40, 0.0123."""
-    if value == 0 or not math.isfinite(value): return f"{value:g}"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
     rounded = float(f"{value:.{digits - 1}e}")
     decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
     return f"{value:.{max(0, decimals)}f}"
@@ -80,15 +100,24 @@ def is_difference(name: str) -> bool:
 
 def cell(name: str, value: object) -> str:
     """A value of a column as it stands in every table; a dash where nothing is known."""
-    if isinstance(value, str): return value
-    if pd.isna(value): return UNKNOWN
-    if isinstance(value, Integral): return f"{value:,}"
-    if name in SHARES: return share(value)
-    if is_difference(name): return in_points(value)
-    if name.endswith("_ratio"): return times(value)
-    if name == "size_mb": return significant(value)
-    if name == "latency_s": return significant(1e3 * value)
-    if abs(value) >= 1000: return f"{value:,.0f}"
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return UNKNOWN
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    if name in SHARES:
+        return share(value)
+    if is_difference(name):
+        return in_points(value)
+    if name.endswith("_ratio"):
+        return times(value)
+    if name == "size_mb":
+        return significant(value)
+    if name == "latency_s":
+        return significant(1e3 * value)
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e-4 else significant(value)
 
 
@@ -99,14 +128,16 @@ def measure(name: str) -> str:
 
 def figure(name: str, value: object) -> str:
     """A column's value in a sentence, with its name and unit: clean accuracy 0.911, file size 3.95 MB."""
-    if name.startswith("P("): return f"{name} {share(value)}"
+    if name.startswith("P("):
+        return f"{name} {share(value)}"
     return f"{measure(name)} {cell(name, value)}{UNITS.get(name, '')}"
 
 
 def lost(name: str, amount: float) -> str:
     """How much of a column is lost, in a sentence: 0.3 points of robust accuracy; 0.12 MB of file size."""
-    if name not in SHARES: return f"{significant(amount, 2)}{UNITS.get(name, '')} of {measure(name)}"
-    said = "less than 0.1" if amount < .0005 else f"{100 * amount:.1f}"
+    if name not in SHARES:
+        return f"{significant(amount, 2)}{UNITS.get(name, '')} of {measure(name)}"
+    said = "less than 0.1" if amount < 0.0005 else f"{100 * amount:.1f}"
     return f"{said} points of {measure(name)}"
 
 
@@ -122,6 +153,8 @@ def written(table: pd.DataFrame) -> pd.DataFrame:
 
 def tooltip_format(name: str) -> str:
     """The same digits, as the charts ask for them."""
-    if name.endswith("_ratio"): return ".1f"
-    if name in ("size_mb", "latency_s", "macs", "energy_j"): return ".3r"
+    if name.endswith("_ratio"):
+        return ".1f"
+    if name in ("size_mb", "latency_s", "macs", "energy_j"):
+        return ".3r"
     return ".3f"

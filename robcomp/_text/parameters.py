@@ -1,4 +1,5 @@
 """What the parameters of a function mean: the comments beside them in the source, for `help`."""
+
 from __future__ import annotations
 
 import ast
@@ -20,7 +21,8 @@ def meanings(thing: object) -> dict[str, str]:
     definition = ast.parse(source).body[0]
     if isinstance(definition, ast.ClassDef):
         makers = [node for node in definition.body if getattr(node, "name", "") == "__init__"]
-        if makers: return _of_parameters(makers[0], comments)
+        if makers:
+            return _of_parameters(makers[0], comments)
         fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
         return {field.target.id: comments[field.end_lineno] for field in fields if field.end_lineno in comments}
     found = _of_parameters(definition, comments)
@@ -32,19 +34,25 @@ def meanings(thing: object) -> dict[str, str]:
 def explain(thing: object) -> None:
     """Add what its parameters mean to the docstring of a function or class, once."""
     doc = inspect.getdoc(thing) or ""
-    if doc != plain(doc): return
-    try: found = meanings(thing)
-    except (OSError, TypeError): return  # no source, or nothing that was written in Python
+    if doc != plain(doc):
+        return
+    try:
+        found = meanings(thing)
+    except (OSError, TypeError):
+        return  # no source, or nothing that was written in Python
     returned = found.pop("return", "")
     parts = [doc]
-    if found: parts.append("\n".join([HEADS[0], *(f"    {name}: {text}" for name, text in found.items())]))
-    if returned: parts.append(f"{HEADS[1]}\n    {returned}")
+    if found:
+        parts.append("\n".join([HEADS[0], *(f"    {name}: {text}" for name, text in found.items())]))
+    if returned:
+        parts.append(f"{HEADS[1]}\n    {returned}")
     thing.__doc__ = "\n\n".join(parts)
 
 
 def plain(doc: str) -> str:
     """A docstring without what `explain` has added."""
-    for head in HEADS: doc = doc.partition(f"\n\n{head}\n")[0]
+    for head in HEADS:
+        doc = doc.partition(f"\n\n{head}\n")[0]
     return doc
 
 
@@ -63,5 +71,6 @@ def _of_parameters(definition: ast.FunctionDef, comments: dict[int, str]) -> dic
     for part in parts:
         stop = min((other.lineno for other in parts if other.lineno > part.lineno), default=end)
         said = [comments[line] for line in range(part.lineno, stop) if line in comments]
-        if said: found[part.arg] = said[0]
+        if said:
+            found[part.arg] = said[0]
     return found

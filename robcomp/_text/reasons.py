@@ -1,4 +1,5 @@
 """The wording of a choice: one paragraph for the reader of a page or a terminal."""
+
 from __future__ import annotations
 
 import re
@@ -38,14 +39,16 @@ def parts(excluded: pd.Series) -> str:
 def _part_said(part: str, excluded: int, unknown: int) -> str:
     """How many recipes fail one part of a condition, and how many have no value for it."""
     said = [f"excludes {excluded}"] if excluded else []
-    if unknown: said.append(f"is not known for {unknown} recipe{'s' * (unknown > 1)}")
+    if unknown:
+        said.append(f"is not known for {unknown} recipe{'s' * (unknown > 1)}")
     return f"{part} {' and '.join(said)}" if said else ""
 
 
 def first_failure(table: pd.DataFrame) -> str:
     """What the first failed trial of a summary says, in one line; empty where none failed."""
     failed = table[table.status == "failed"] if {"status", "note"} <= set(table) else table[:0]
-    if failed.empty: return ""
+    if failed.empty:
+        return ""
     note = shorten(failed.note.iloc[0].removeprefix("failed: "), 160, placeholder=" ...")
     return f"The first error, of {name_of(failed.iloc[0])}: {note}"
 
@@ -69,11 +72,13 @@ def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFra
 
 def refusal(where: str, others: pd.DataFrame, excluded: pd.Series, failure: str = "") -> str:
     """Why nothing is chosen, and what is nearest; `failure` is what the first failed trial says."""
-    if others.empty: return f"No trial has ended well: there is nothing to choose from. {failure}".strip()
+    if others.empty:
+        return f"No trial has ended well: there is nothing to choose from. {failure}".strip()
     near = others.iloc[0]
     said = f"None of {len(others)} recipes satisfies {where!r}: {parts(excluded)}."
     # the first lacks a value only where no recipe has all that the condition asks for: none of them is near
-    if near[numbers_in(where, near)].isna().any(): return " ".join([said, *how_filled(where, others)])
+    if near[numbers_in(where, near)].isna().any():
+        return " ".join([said, *how_filled(where, others)])
     return f"{said} Nearest is {name_of(near)}: {figures(near, *re.findall(NAME, where))}."
 
 
@@ -85,34 +90,43 @@ def how_filled(where: str, table: pd.DataFrame) -> list[str]:
 
 def broken_said(broken: int) -> str:
     """How many recipes were not considered because their networks do not work."""
-    if not broken: return ""
+    if not broken:
+        return ""
     return f" {broken} more {'is' if broken == 1 else 'are'} left out: {SHARE}."
 
 
 def left_out_said(broken: int, failed: int, seeds: int) -> str:
     """What a front leaves out: networks that do not work, recipes without a trial that ended well, and lost seeds."""
     out = []
-    if broken: out.append(f"{broken} recipe{'s do' if broken > 1 else ' does'} not work ({SHARE})")
-    if failed: out.append(f"{failed} failed")
+    if broken:
+        out.append(f"{broken} recipe{'s do' if broken > 1 else ' does'} not work ({SHARE})")
+    if failed:
+        out.append(f"{failed} failed")
     said = [f"{' and '.join(out)}: left out"] if out else []
-    if seeds: said.append(f"{seeds} failed seed{'s' * (seeds > 1)} of other recipes: not in their means")
+    if seeds:
+        said.append(f"{seeds} failed seed{'s' * (seeds > 1)} of other recipes: not in their means")
     return "; ".join(said)
 
 
 def selection_said(best: str, candidates: pd.DataFrame, selection: object | str) -> str:
     """How sure a choice is: what other images and seeds would have chosen, and what selection does to the figure."""
-    if isinstance(selection, str): return f" {selection}" if selection else ""
+    if isinstance(selection, str):
+        return f" {selection}" if selection else ""
     winner, count = candidates.iloc[0].key, len(candidates)
     table = selection.table
     own = table.loc[winner]
     variation = table.get("seed_variation", pd.Series("", table.index))
     other = "images and with other seeds" if variation.str.contains("seeds").any() else "images"
     chosen = f"it is chosen in {100 * own.chosen:.0f} % of them"
-    said = (f" On other {other} ({selection.studies} resampled studies) {chosen}{_rival_said(selection, winner)}; "
-            f"the expected loss against the best of each study is {lost(best, own.regret)}.")
+    said = (
+        f" On other {other} ({selection.studies} resampled studies) {chosen}{_rival_said(selection, winner)}; "
+        f"the expected loss against the best of each study is {lost(best, own.regret)}."
+    )
     # one candidate that is always chosen was not selected from anything
-    if count == 1 and own.chosen > .995: said = ""
-    if own.high > own.low: said += _interval_said(best, count, own, selection.optimism)
+    if count == 1 and own.chosen > 0.995:
+        said = ""
+    if own.high > own.low:
+        said += _interval_said(best, count, own, selection.optimism)
     return said + variation_said(variation[winner])
 
 
@@ -121,25 +135,31 @@ ACCURACIES = ("clean", "robust", "worst", "extra_robust")  # from 0 to 1
 
 def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:
     """Where the figure of the chosen one lies, and, where there were several, by how much it looks too good."""
-    ends = (min(max(end, 0.), 1.) if best in ACCURACIES else end for end in (own.low, own.high))
+    ends = (min(max(end, 0.0), 1.0) if best in ACCURACIES else end for end in (own.low, own.high))
     low, high = (cell(best, end) for end in ends)
-    if count == 1: return f" The interval of its {measure(best)} (95 %) is {low} to {high}."
-    return (f" The figure of the best of {count} is biased by selection, by {lost(best, max(optimism, 0))} on average; "
-            f"the interval that holds for all {count} at once (95 %) is {low} to {high}.")
+    if count == 1:
+        return f" The interval of its {measure(best)} (95 %) is {low} to {high}."
+    return (
+        f" The figure of the best of {count} is biased by selection, by {lost(best, max(optimism, 0))} on average; "
+        f"the interval that holds for all {count} at once (95 %) is {low} to {high}."
+    )
 
 
 def _rival_said(selection: object, winner: str) -> str:
     """The recipe that is chosen most often instead; empty where none is in half a per cent of the studies."""
     rivals = selection.table.chosen.drop(winner)
-    if rivals.empty or rivals.max() < .005: return ""
+    if rivals.empty or rivals.max() < 0.005:
+        return ""
     key = rivals.idxmax()
     return f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
 
 
 def variation_said(seed_variation: str) -> str:
     """What an interval of a recipe with one seed knows of variation between seeds."""
-    if seed_variation == "left out": return " It has one seed: variation between seeds is left out."
-    if not seed_variation.startswith("borrowed"): return ""
+    if seed_variation == "left out":
+        return " It has one seed: variation between seeds is left out."
+    if not seed_variation.startswith("borrowed"):
+        return ""
     source = seed_variation.removeprefix("borrowed ")
     return f" It has one seed: its variation between seeds is estimated {source} of its network."
 
@@ -151,13 +171,17 @@ def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
     over seeds was measured on `recipes` recipes.
     """
     trained, several = count[matters], count[matters & (count > 1)]
-    if not len(trained): return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
+    if not len(trained):
+        return "No recipe depends on a seed: nothing was trained, and the starting weights were given."
     if not len(several):
         return "Every recipe has one seed: intervals are for other images, and variation between seeds is left out."
-    said = (f"{len(several)} of {len(trained)} recipes that depend on their seed have {_span(several)} seeds: "
-            "figures are means over them")
+    said = (
+        f"{len(several)} of {len(trained)} recipes that depend on their seed have {_span(several)} seeds: "
+        "figures are means over them"
+    )
     alone = len(trained) - len(several)
-    if not alone: return f"{said}, intervals are for other images and other seeds."
+    if not alone:
+        return f"{said}, intervals are for other images and other seeds."
     have, these = ("have", "these") if alone > 1 else ("has", "it")
     source = f"the {recipes} recipes that have several" if recipes > 1 else "the recipe that has several"
     return f"{said}. {alone} {have} one: for {these} the spread between seeds is taken from {source}."

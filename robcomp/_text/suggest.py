@@ -1,4 +1,5 @@
 """One wording for a name that is not known."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -8,9 +9,23 @@ from pathlib import Path
 from robcomp._files.shipped import shipped
 
 # other words for parameters, and which are meant
-MEANT = dict(network="arch", arch="network", model="arch", data="dataset", lr="peak", learning_rate="peak",
-             wd="weight_decay", decay="weight_decay", gpu="device", cuda="device", output="folder", path="folder",
-             store="folder", batch_size="batch", budget="where")
+MEANT = dict(
+    network="arch",
+    arch="network",
+    model="arch",
+    data="dataset",
+    lr="peak",
+    learning_rate="peak",
+    wd="weight_decay",
+    decay="weight_decay",
+    gpu="device",
+    cuda="device",
+    output="folder",
+    path="folder",
+    store="folder",
+    batch_size="batch",
+    budget="where",
+)
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
@@ -22,14 +37,17 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
-def unknown_parameter(name: object, allowed: Iterable[str], *, of: str = "",
-                      read: Callable[[Path], list[str]] | None = None) -> str:
+def unknown_parameter(
+    name: object, allowed: Iterable[str], *, of: str = "", read: Callable[[Path], list[str]] | None = None
+) -> str:
     """The line to raise for a parameter that is not allowed: the nearest right name, or the experiments that have it,
     where the notebook `of` does not; `read` gives the parameters of one."""
     allowed, small, hint = list(allowed), str(name).lower(), ""
     if read:
         owners = [path.stem for path in sorted(shipped("experiments").glob("*.ipynb")) if small in read(path)]
-        if owners: hint = f"it is one of {', '.join(owners)}, not of {of}; "
-    near = get_close_matches(small, allowed, n=1, cutoff=.8) or [MEANT.get(small, "")]
-    if near[0] in allowed: hint = f"did you mean {near[0]!r}? "
+        if owners:
+            hint = f"it is one of {', '.join(owners)}, not of {of}; "
+    near = get_close_matches(small, allowed, n=1, cutoff=0.8) or [MEANT.get(small, "")]
+    if near[0] in allowed:
+        hint = f"did you mean {near[0]!r}? "
     return f"unknown parameter {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
