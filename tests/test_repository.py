@@ -130,6 +130,7 @@ def test_top_level_is_as_designed():
         ".github",
         ".gitignore",
         ".gitattributes",
+        ".git-blame-ignore-revs",
     }
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
