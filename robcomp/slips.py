@@ -35,10 +35,15 @@ def in_percent(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives
 
 # %% ../nbs/01_slips.ipynb #f5a6a5b0
 NAMES = {  # what other tools write: how it is called here, and the stage
-    r"(?:fp|float)16": ("half precision is called half", "half"),
+    r"(?:fp|float|bf|bfloat)16": ("half precision is called half", "half"),
+    r"w8a8|ptq": ("weights and inputs of 8 bits are called int8", "int8"),
+    r"qat": ("training on after quantization is a stage of its own", "int8+tune1"),
+    r"w8a(?:16|32)": ("weights alone are an option of int8", "int8:weights"),
+    r"w([24])a(?:16|32)": ("quantization is called by its grid", r"int\1"),
     r"(?:w|int_?)?(\d)[-_ ]?bits?": ("quantization is called by its grid", r"int\1"),
     r"k-?means(\d+)": ("shared values are called cluster", r"cluster\1"),
     r"prune([1-9]\d)(:\w+)?": ("the amount is a fraction", r"prune0.\1\2"),
+    r"channels?(0?\.\d+)": ("whole channels are an option of prune", r"prune\1:channel"),
     r"(?:prune)?2:4": ("two of four weights is an option of prune", "prune0.5:2of4"),
     r"(prune[\d.]+):(?:channels|filters?|structured)": ("whole channels are the option channel", r"\1:channel"),
 }
@@ -89,7 +94,7 @@ def stage_hint(text: str,
     "What to write instead of the usual slips; what is to be written is a recipe."
     if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
     if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or let it stand alone"
-    if text.lower() in ("none", "base", "baseline", "original", "identity"): return "the empty recipe is called dense"
+    if text.lower() in ("none", "base", "baseline", "original", "identity", "fp32", "float32"): return "the empty recipe is called dense"
     for wrong, meant, instead in slips(text):
         if meant == text: continue
         if better := mended(meant, read): return f"{wrong}: write {better}"

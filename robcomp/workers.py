@@ -229,11 +229,11 @@ def retry(store: str | Path) -> list[str]:  # keys
     return reopen(store, [path.stem for path in trial_files(store)])
 
 # %% ../nbs/48_workers.ipynb #f6c51ec2
-def merge(stores: Iterable[str | Path],
+def merge(stores: Iterable[str | Path] | str | Path,  # folders of stores, or one
           into: str | Path,  # a store, new or old
 ) -> int:  # files copied
     "Copy what several stores hold into one; refused in one line where two disagree on a trial or on a deal."
-    stores, into = [existing_store(store) for store in stores], Path(into)
+    stores, into = [*map(existing_store, [stores] if isinstance(stores, str | Path) else stores)], Path(into)
     if into.is_dir() and any(into.iterdir()): existing_store(into)
     return sum(copied(path, place) for place, path in gathered(stores, into).items()) + copied_notes(stores, into)
 
