@@ -10,7 +10,6 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from ._deployment.entry import library
 from ._files.progress import progress as progress_bar
 from ._text.given import whole
 from ._text.suggest import unknown
+from ._text.warning import warn_caller
 from .corruptions import Condition, Suite
 from .data import InputContract, as_input
 from .deploy import export_onnx, session
@@ -98,7 +98,7 @@ def prepared(module: nn.Module,  # with `.contract`; stays as it is
     ready = deployed(module, device)
     if engine == "auto" and device.type == "cpu" and multiplies_integers(module):
         try: return proved(module, ready, as_input(images, module.contract))
-        except (ImportError, ValueError) as error: warn(f"evaluated in torch, not in ONNX Runtime: {error}")
+        except (ImportError, ValueError) as error: warn_caller(f"evaluated in torch, not in ONNX Runtime: {error}")
     return "torch", ready
 
 def proved(module: nn.Module, ready: nn.Module, x: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:

@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../nbs/21_steps.ipynb #87141c9b
 import copy
-from warnings import warn
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from ._compression.place import in_channels_last
 from ._text.errors import first_line
+from ._text.warning import warn_caller
 from .data import InputContract, as_input
 from .schedule import MOMENTUM, SHARE, Training
 
@@ -59,7 +59,7 @@ def scores_in_bf16(model: nn.Module, x: Tensor) -> Tensor | None:
         with torch.autocast(x.device.type, torch.bfloat16): return model(x)
     except RuntimeError as error:
         if "dtype" not in str(error) and "BFloat16" not in str(error): raise
-        warn(f"{model.arch} trains in float32: it does not run in bfloat16 ({first_line(error)})", stacklevel=5)
+        warn_caller(f"{model.arch} trains in float32: it does not run in bfloat16 ({first_line(error)})")
 
 # %% ../nbs/21_steps.ipynb #694ab485
 def shrunk(images: Tensor,  # (n, side, side, 3) uint8

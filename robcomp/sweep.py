@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from warnings import warn
 
 import pandas as pd
 
@@ -27,6 +26,7 @@ from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
 from ._text.given import whole
 from ._text.stopping import resumable
+from ._text.warning import warn_caller
 
 # %% ../nbs/45_sweep.ipynb #c542d224
 from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
@@ -172,8 +172,8 @@ def check_artifacts(study: Study, done: Sequence[Trial], folder: Path, *, remake
     if not gone: return
     if not remake:
         names = ", ".join(trial.recipe for trial in gone)[:200]
-        warn(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({names}): "
-             "sweep with remake=True makes them again", stacklevel=4)
+        warn_caller(f"{len(gone)} of {len(done)} finished trials have no whole packed file ({names}): "
+                    "sweep with remake=True makes them again")
         return
     with TURN:
         shop = workshop_of(study, folder, baseline(study, folder, progress=progress), progress=progress)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from ._store import example as _example
 from ._store.devices import mixed_devices
 from ._store.folders import holds_tables, reading
 from ._text.given import whole
+from ._text.warning import warn_caller
 from ._store.shards import (
     empty, existing_store, finished, frame, read_deals, read_table, read_trials, write_deal, write_table, write_trial)
 from .schema import DEAL_COLUMNS, ROW_COLUMNS, TRIAL_COLUMNS
@@ -137,7 +137,7 @@ def deal_of(tables: Tables,
     suites = tables.trials.set_index("key").suite[list(keys)].unique()
     deal = tables.deals[tables.deals.suite == suites[0]] if len(suites) == 1 else tables.deals[:0]
     if deal.empty: raise ValueError(_not_shared(tables, keys, suites))
-    if mixed := mixed_devices(tables.trials, keys): warn(mixed, stacklevel=3)
+    if mixed := mixed_devices(tables.trials, keys): warn_caller(mixed)
     return deal
 
 def _not_shared(tables: Tables, keys: Sequence[str], suites: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
 from ._text.given import whole
+from ._text.warning import warn_caller
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, as_input
 from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
@@ -150,8 +150,8 @@ def check_statistics(model: nn.Module, steps: int, *, most: float = .3) -> None:
                if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats and layer.momentum]
     left = (1 - min(momenta))**steps if momenta else 0
     if left > most:
-        warn(f"{steps} training steps leave {left:.0%} of the former batch statistics in place: train for more epochs, "
-             "with a smaller batch, or add the stage recal", stacklevel=3)
+        warn_caller(f"{steps} training steps leave {left:.0%} of the former batch statistics in place: train for more "
+                    "epochs, with a smaller batch, or add the stage recal")
 
 # %% ../nbs/22_training.ipynb #812743eb
 def _epochs(step: Step, data: Data, work: Mapping, *, checkpoint: str | Path | None, shown: bool,

@@ -28,6 +28,7 @@ import pytest
 import torch
 from torch import nn
 
+import robcomp
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.checkpoint import write_checkpoint
 from robcomp._files.digest import tensors_sha256
@@ -585,6 +586,19 @@ def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, who
     )
     assert resumed(store, remake=True) == []
     assert all(path.read_bytes() == (whole[1] / "artifacts" / path.name).read_bytes() for path in (first, second))
+
+
+def test_warnings_name_the_line_of_the_user(store):
+    min((store / "artifacts").glob("*.robcomp")).unlink()
+    shard = max((store / "trials").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.warns(UserWarning) as said:
+        collect(store)
+        robcomp.sweep(study(), RECIPES, store, progress=False)
+    assert {"left out", "set aside", "no whole packed file"} <= {
+        part for part in ("left out", "set aside", "no whole packed file") for line in said if part in str(line.message)
+    }
+    assert {line.filename for line in said} == {__file__}
 
 
 def test_a_packed_file_changed_in_place_is_found_again_though_its_time_was_set_back(store):

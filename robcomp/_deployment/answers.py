@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from warnings import catch_warnings, simplefilter, warn
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from robcomp._compression.entry import check_finite
 from robcomp._deployment.quiet import attention_in_parts
 from robcomp._files.atomic import replacing
 from robcomp._text.errors import first_line
+from robcomp._text.warning import warn_caller
 from robcomp.data import InputContract
 
 STEPS = 255  # the range of all scores, as levels of eight bits
@@ -84,10 +85,9 @@ def check_one_way(network: nn.Module, contract: InputContract) -> None:
         raise ValueError(REFUSED + (ONE_NUMBER if ways else ONE_WAY))
     check_apart(network, together, REFUSED + "it")
     if read:
-        warn(
+        warn_caller(
             f"the forward pass of this network reads values of its images in Python: the file holds the way that "
-            f"{len(single)} images of all kinds take, and no other",
-            stacklevel=6,
+            f"{len(single)} images of all kinds take, and no other"
         )
 
 

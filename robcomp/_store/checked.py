@@ -12,12 +12,12 @@ import json
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
-from warnings import warn
 
 from robcomp._files.atomic import replacing
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
 from robcomp._store.shards import packed_digest, quarantine, read_record, stamp_of
+from robcomp._text.warning import warn_caller
 
 
 class Checked:
@@ -43,10 +43,9 @@ class Checked:
             with replacing(path, "w") as file:
                 json.dump(known, file)
         except OSError as error:  # nothing is lost but time
-            warn(
+            warn_caller(
                 f"cannot write {path} ({error.strerror}): every file is read again by the next sweep, until it is "
-                "moved away",
-                stacklevel=3,
+                "moved away"
             )
 
     def seen(self, path: Path, read: Callable[[Path], list], form: Callable[[list], bool]) -> list:

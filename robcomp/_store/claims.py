@@ -30,10 +30,10 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from time import time
 from typing import NamedTuple
-from warnings import warn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import parsed
+from robcomp._text.warning import warn_caller
 
 BEAT = 15.0  # seconds between two signs of life
 # Seconds without one after which an owner counts as silent: more than a minute, for which NFS may show old times
@@ -155,10 +155,9 @@ class Claims:
             with self.guard:
                 self.mine[name] = (number, token)
             if current and not current.token:
-                warn(
+                warn_caller(
                     f"{self._path(name, number - 1)} is no claim that can be read: passed over, its work is done "
-                    "again where it is not finished",
-                    stacklevel=2,
+                    "again where it is not finished"
                 )
         else:
             _HELD.discard(token)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from warnings import warn
 
 from robcomp._store.checked import statuses
 from robcomp._store.shards import read_record, read_trial
 from robcomp._text.guessing import guessing_line
+from robcomp._text.warning import warn_caller
 from robcomp.schema import Trial
 
 
@@ -21,7 +21,7 @@ def say_how_it_went(trials: Sequence[Trial], folder: Path, *, classes: int) -> N
         if trial.recipe != "dense" or ended.get(trial.key) != "ok":
             continue
         if line := guessing_said(trial, folder, classes):
-            warn(line, stacklevel=4)
+            warn_caller(line)
     if failed:
         print(f"robcomp: {failures_said(failed, len(trials), folder)}", file=sys.stderr)
 

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from warnings import warn
 
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
@@ -30,6 +29,7 @@ from robcomp._store.requests import read_request
 from robcomp._store.shards import content_sha256, packed_digest, read_deal, read_trial
 from robcomp._store.tables import AGAIN
 from robcomp._store.training import check_note, check_training
+from robcomp._text.warning import warn_caller
 from robcomp.plan import read_plan
 from robcomp.schema import DEAL_COLUMNS
 
@@ -80,7 +80,7 @@ def sound(unit: Sequence[Path]) -> bool:
     except FileNotFoundError:
         return False  # it has just been finished or set aside
     except ValueError as error:
-        warn(f"{str(error).removesuffix(': ' + AGAIN)} (left out)", stacklevel=4)
+        warn_caller(f"{str(error).removesuffix(': ' + AGAIN)} (left out)")
         return False
     return True
 
@@ -111,7 +111,7 @@ def gathered(stores: Iterable[Path], into: Path) -> dict[Path, Path]:
                 compare_networks(held, unit)
     for name, path in unmatched.items():
         if name in trials and name not in chosen["artifacts"]:
-            warn(f"{path} is not the packed file of trial {name} ({records[name]['recipe']}): left out", stacklevel=3)
+            warn_caller(f"{path} is not the packed file of trial {name} ({records[name]['recipe']}): left out")
     return {
         into / part / f"{name}{path.suffix}": path
         for part, found in chosen.items()
@@ -190,10 +190,9 @@ def compare_networks(held: Sequence[Path], other: Sequence[Path]) -> None:
     """Says so where two stores trained one dense network to different weights: the trials of both are kept, one goes
     on."""
     if len(held) == len(other) == 2 and held[1].read_text().strip() != other[1].read_text().strip():
-        warn(
+        warn_caller(
             f"{held[0]} and {other[0]} have other weights: the trials of both are kept, and new ones start from the "
-            "first",
-            stacklevel=4,
+            "first"
         )
 
 
@@ -217,7 +216,7 @@ def copied_notes(stores: Sequence[Path], into: Path) -> int:
         try:
             check_notes(path)
         except ValueError as error:
-            warn(f"{error} (left out)", stacklevel=3)
+            warn_caller(f"{error} (left out)")
             continue
         found.setdefault(path.name, []).append(read_json(path))
     for name, notes in found.items():

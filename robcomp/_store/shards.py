@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -50,6 +49,7 @@ from robcomp._store.tables import (
 )
 from robcomp._text.errors import first_line
 from robcomp._text.suggest import unknown
+from robcomp._text.warning import warn_caller
 from robcomp.schema import (
     CLEAN,
     CORRUPTIONS,
@@ -175,7 +175,7 @@ def quarantine(path: str | Path, why: str, *, stamp: tuple | None = None) -> Pat
         os.replace(path, place)
     except FileNotFoundError:
         return None  # another process was first
-    warn(f"{why.removesuffix(': ' + AGAIN)}: set aside as {place}, to be done again", stacklevel=3)
+    warn_caller(f"{why.removesuffix(': ' + AGAIN)}: set aside as {place}, to be done again")
     return place
 
 
@@ -201,7 +201,7 @@ def _read_or_warn(read: Callable, path: Path):
     try:
         return read(path)
     except ValueError as error:
-        warn(f"{error} (left out)", stacklevel=4)
+        warn_caller(f"{error} (left out)")
 
 
 def trial_files(store: str | Path) -> list[Path]:

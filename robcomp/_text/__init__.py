@@ -1,5 +1,5 @@
 """Words: conditions as text, reasons, suggestions for misspelt names, numbers, one-line errors,
-networks that only guess, published sentences.
+warnings, networks that only guess, published sentences.
 
 `parameters` reads what the parameters of a function mean, for `help` and for the site.
 """
