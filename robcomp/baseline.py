@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import cached_property, lru_cache
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from time import sleep
 
@@ -25,6 +26,7 @@ from ._store.pictures import read_data, write_data
 from ._store.training import note_of, noted
 from ._store.tree import ordered
 from ._text.given import whole
+from ._text.suggest import unknown
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, Data, InputContract, contract_of, load
 from .elsewhere import Elsewhere
@@ -81,6 +83,13 @@ def elsewhere_name(name: str, model: Elsewhere) -> str:
     if isinstance(model, Elsewhere): return name
     raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
 
+def known_options(conditions: Mapping | None) -> dict:
+    "Options of `Suite` as a dictionary, or one line about a name that is none of them."
+    allowed = [name for name in signature(Suite).parameters if name != "data"]
+    for name in conditions or {}:
+        if name not in allowed: raise ValueError(unknown("option of conditions", name, allowed))
+    return dict(conditions or {})
+
 # %% ../nbs/40_baseline.ipynb #a298aad2
 class Study:
     "What trials of a sweep share: images `data`, conditions `suite`; `add(name, model)` adds a model of another tool."
@@ -97,7 +106,7 @@ class Study:
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
     ):
         self._data, self._model, self.name = data, check_known(model, data, weights), name
-        self.device, self.conditions, self.added, self.seed = device, dict(conditions or {}), {}, whole("seed", seed)
+        self.device, self.conditions, self.added, self.seed = device, known_options(conditions), {}, whole("seed", seed)
         self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
         self.weights = _start(weights, self.arch, data, self.seed)
 

@@ -102,7 +102,8 @@ def load(name: str,  # digits, cifar10, cifar100 or cifar10.1
     """A data set by its name.
 
     Raises ValueError for an unknown name or a damaged file, OSError where a file can neither be found nor fetched."""
-    if name not in DATASETS: raise ValueError(unknown("dataset", name, DATASETS))
+    if name not in DATASETS:
+        raise ValueError(f"{unknown('dataset', name, DATASETS)}; a folder of images is read by from_folder")
     seed = whole("seed", seed)
     if name == "digits": return digits(seed=seed)
     return cifar_again(root=root, seed=seed) if name == "cifar10.1" else cifar(name, root=root, seed=seed)

@@ -105,8 +105,8 @@ def goal_losses(table: pd.DataFrame,
 def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
          goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # the row, a mean over seeds where there are several
-    """The knee: the recipe of the front that lies farthest from the line through the front's ends; of equal ones the
-    smallest.
+    """The knee: the recipe of the front that lies farthest from the line through the front's ends, which is the one
+    with the smallest sum of losses; of equal ones the smallest file.
 
     Each goal counts in units of the front's own range; the method is that of Das (Structural Optimization 18, 1999):
     the plane through the best of each goal, where there are more than two. Raises ValueError where no trial has ended

@@ -164,6 +164,8 @@ def write_report(tables: Tables,  # a study, with one or several seeds a recipe
 
     Raises ValueError where the seeds of a recipe differ in more than their seed.
     """
+    if Path(folder).suffix == ".html":
+        raise ValueError(f"{str(folder)!r} would be a folder: pass the folder, and name={Path(folder).name!r}")
     table, rows = summarise(tables), by_condition(tables)
     bounds = recipe_intervals(resample(tables, draws=draws))
     ended = _ended(table)

@@ -17,6 +17,7 @@ from torch.nn.utils import prune
 
 from robcomp.data import CIFAR_CONTRACT, InputContract, as_input, load
 from robcomp.models import load_weights, make_model, misfit, model_from, save_weights, weights_sha256
+from robcomp.training import accuracy
 
 CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
 
@@ -574,6 +575,30 @@ def test_pruning_masks_of_torch_are_applied(tmp_path, capsys):
         "3.bias",
     }
     assert (mine[0].weight == 0).float().mean() > 0.5
+
+
+def test_pruning_masks_of_torch_in_a_file_are_applied(tmp_path, capsys):
+    def network():
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 6))
+
+    masked = network()
+    prune.random_unstructured(masked[0], "weight", 0.5)
+    prune.l1_unstructured(masked[3], "bias", 0.5)
+    torch.save(masked.state_dict(), tmp_path / "masked.pt")
+    x = torch.randn(2, 3, 32, 32)
+    mine = load_weights(network(), tmp_path / "masked.pt")
+    assert torch.equal(mine(x), masked(x))
+    assert "masked.pt: applied 2 masks of torch.nn.utils.prune" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_no_float_network_is_refused_with_what_to_pass_instead():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6))
+    packed = torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
+    with pytest.raises(ValueError, match="which is no tensor.*by from_predict$"):
+        model_from(packed, name="packed", classes=6, contract=CIFAR_CONTRACT)
+    with pytest.raises(TypeError, match="got Namespace: pass its .module$"):
+        accuracy(Namespace(module=network), load("digits").test)
 
 
 def test_a_mask_of_torch_stays_with_its_layer():

@@ -122,6 +122,12 @@ def page(tmp_path_factory):
     return write_report(tables, tmp_path_factory.mktemp("report") / "new", choice=choice, draws=50)
 
 
+def test_the_name_of_a_file_is_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="would be a folder: pass the folder, and name='mine.html'"):
+        write_report(example(), tmp_path / "mine.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_is_whole_and_refers_to_nothing_outside(page):
     text, outline = page.read_text(), Outline()
     outline.feed(text)

@@ -12,6 +12,7 @@ from robcomp._store import example as simulated
 from robcomp._store.worlds import Kind, over_shifts, strength_of, studies
 from robcomp.contrasts import contrasts, recipe_profile
 from robcomp._text.condition import confidences, parse_condition
+from robcomp._text.reasons import selection_said
 from robcomp.choice import choice_probability, choose, price_of_clean
 from robcomp.goals import Goals, left_out
 from robcomp.pareto import front_probability, knee, goal_losses, pareto, rank, regret, stability, topsis
@@ -20,6 +21,7 @@ from robcomp.tables import Tables, example, find, join, read_tables
 from robcomp.replicates import by_recipe, seeds_of
 from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, widened
 from robcomp.selection import (
+    Selection,
     optimism,
     other_studies,
     own_noise,
@@ -362,6 +364,15 @@ def test_probabilities_are_of_recipes(table, draws):
     assert np.isclose(chosen.sum(), 1) and len(chosen) == 25
     choice = choose(draws, best="robust")
     np.testing.assert_allclose(choice.selection.table.chosen[chosen.index[:-1]], chosen[:-1])
+
+
+def test_a_choice_says_why_another_recipe_is_chosen_more_often():
+    shares = pd.DataFrame(dict(chosen=[0.2, 0.5], regret=0.01, low=0.6, high=0.8), index=["a", "b"])
+    found = Selection(1000, shares, 0.0, 0.0)
+    text = selection_said("robust", pd.DataFrame(dict(key=["a", "b"])), found)
+    assert "it is chosen in 20 % of them, b in 50 %; these images do not tell the two apart" in text
+    sure = found._replace(table=shares.assign(chosen=[0.5, 0.2]))
+    assert "do not tell" not in selection_said("robust", pd.DataFrame(dict(key=["a", "b"])), sure)
 
 
 def test_a_choice_says_what_selection_does(three, draws):

@@ -588,6 +588,11 @@ def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, who
     assert all(path.read_bytes() == (whole[1] / "artifacts" / path.name).read_bytes() for path in (first, second))
 
 
+def test_an_unknown_option_of_the_conditions_is_refused_at_once():
+    with pytest.raises(ValueError, match="unknown option of conditions 'n': allowed: corruptions, severities"):
+        Study("digits", "mobilenetv2", conditions=dict(n=3))
+
+
 def test_warnings_name_the_line_of_the_user(store):
     min((store / "artifacts").glob("*.robcomp")).unlink()
     shard = max((store / "trials").glob("*.parquet"))

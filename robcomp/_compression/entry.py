@@ -116,13 +116,19 @@ def check_bare(model: object, name: str) -> None:
         raise ValueError(f"{name!r} is compiled by torch.jit: pass the network that it was made from")
     if inner := WRAPPED.get(type(model).__name__):
         raise ValueError(f"{name!r} is wrapped ({type(model).__name__}): pass the network inside, as network.{inner}")
+    if packed := [own for own, value in model.state_dict().items() if not isinstance(value, Tensor)]:
+        raise ValueError(
+            f"{name!r} holds {packed[0]}, which is no tensor, as a network does that torch has quantized: evaluate it "
+            "as it is, by from_predict"
+        )
 
 
 def check_network(model: object) -> nn.Module:
     """The same network; TypeError in one line about what is none."""
     if isinstance(model, nn.Module):
         return model
-    raise TypeError(f"this takes a network (torch.nn.Module), got {type(model).__name__}")
+    inside = ": pass its .module" if isinstance(getattr(model, "module", None), nn.Module) else ""
+    raise TypeError(f"this takes a network (torch.nn.Module), got {type(model).__name__}{inside}")
 
 
 def check_contract(model: object, name: str = "this network") -> nn.Module:

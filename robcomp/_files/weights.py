@@ -41,10 +41,26 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     _check_bytes(path, tensors.values())
     for name, tensor in tensors.items():
         _check_finite(path, name, tensor)
+    if masked := _apply_masks(tensors):
+        done = [*done, f"applied {masked} mask{'s' * (masked > 1)} of torch.nn.utils.prune"]
     for word, kinds in (("widened", (torch.float16, torch.bfloat16)), ("narrowed", (torch.float64,))):
         if found := {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in kinds}:
             done = [*done, f"{word} {' and '.join(sorted(found))}"]
     return tensors, done
+
+
+def _apply_masks(tensors: dict[str, torch.Tensor]) -> int:
+    """Replace, in place, each weight and its mask by what the network computed with; how many there were."""
+    names = [name.removesuffix("_orig") for name in tensors if name.endswith("_orig")]
+    masked = [
+        name
+        for name in names
+        if f"{name}_mask" in tensors and tensors[f"{name}_mask"].shape == tensors[f"{name}_orig"].shape
+    ]
+    for name in masked:
+        mask = tensors.pop(f"{name}_mask")
+        tensors[name] = tensors.pop(f"{name}_orig") * mask
+    return len(masked)
 
 
 def _check_kind(path: Path, name: str, tensor: torch.Tensor) -> None:

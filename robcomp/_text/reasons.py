@@ -151,7 +151,13 @@ def _rival_said(selection: object, winner: str) -> str:
     if rivals.empty or rivals.max() < 0.005:
         return ""
     key = rivals.idxmax()
-    return f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
+    said = f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
+    if rivals[key] > selection.table.chosen[winner]:
+        said += (
+            "; these images do not tell the two apart, and of such recipes the one whose figure varies more between "
+            "studies is the highest more often"
+        )
+    return said
 
 
 def variation_said(seed_variation: str) -> str:
