@@ -105,11 +105,10 @@ def goal_losses(table: pd.DataFrame,
 def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
          goals: Goals = Goals(),  # columns, and whether more or less of each is better
 ) -> pd.Series:  # the row, a mean over seeds where there are several
-    """The knee: the recipe of the front that lies farthest from the line through the front's ends, which is the one
-    with the smallest sum of losses; of equal ones the smallest file.
+    """The knee: the recipe of the front with the smallest sum of losses; of equal ones the smallest file.
 
-    Each goal counts in units of the front's own range; the method is that of Das (Structural Optimization 18, 1999):
-    the plane through the best of each goal, where there are more than two. Raises ValueError where no trial has ended
+    It is the one farthest from the line through the front's ends, or from the plane through the best of each goal,
+    where each goal counts in units of the front's own range (Das, Structural Optimization 18, 1999). Raises ValueError where no trial has ended
     well, where the table lacks a goal, or a recipe that is considered has no figure for it.
     """
     recipes = by_recipe(table)

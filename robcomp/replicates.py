@@ -64,7 +64,10 @@ def _one_experiment(part: pd.DataFrame) -> None:
 # %% ../nbs/53_replicates.ipynb #778bc973
 def by_recipe(table: pd.DataFrame,  # summary, of trials
 ) -> pd.DataFrame:  # one row per recipe: the same columns, and seeds (count), failed (count), keys
-    "Means over seeds with status ok; a table by recipe is returned as it is. ValueError where more than seeds differs."
+    """Means over seeds with status ok; a table by recipe is returned as it is.
+
+    Raises ValueError where trials of a recipe differ in more than their seed.
+    """
     check_summary(table)
     if "seeds" in table: return table
     number, ok = recipe_numbers(table), _ended(table)
