@@ -9,6 +9,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 # Experiment notebooks and committed tables stand once in git; a wheel gets a copy, which robcomp/_files/shipped.py finds.
 SHIPPED = {"experiments": "nbs/experiments", "results": "results"}
+# Of these, what a wheel does without: other dense networks of one cell among it
+LEFT_OUT = ("runs", ".*", "*.partial", "*.csv", "trust", "*_seed[0-9].safetensors")
 
 
 class BuildWithData(build_py):
@@ -20,7 +22,7 @@ class BuildWithData(build_py):
         target = Path(self.build_lib) / "robcomp" / "_shipped"
         rmtree(target, ignore_errors=True)
         for name, source in SHIPPED.items():
-            copytree(ROOT / source, target / name, ignore=ignore_patterns("runs", ".*", "*.partial", "*.csv", "trust"))
+            copytree(ROOT / source, target / name, ignore=ignore_patterns(*LEFT_OUT))
 
 
 config = ConfigParser(delimiters=["="])

@@ -108,8 +108,9 @@ def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
     """The knee: the recipe of the front with the smallest sum of losses; of equal ones the smallest file.
 
     It is the one farthest from the line through the front's ends, or from the plane through the best of each goal,
-    where each goal counts in units of the front's own range (Das, Structural Optimization 18, 1999). Raises ValueError where no trial has ended
-    well, where the table lacks a goal, or a recipe that is considered has no figure for it.
+    where each goal counts in units of the front's own range (Das, Structural Optimization 18, 1999). Raises
+    ValueError where no trial has ended well, where the table lacks a goal, or a recipe that is considered has no
+    figure for it.
     """
     recipes = by_recipe(table)
     front = ordered(recipes[pareto(recipes, goals)])

@@ -118,7 +118,7 @@ size_bytes   | float | bytes    | the packed file, from which the model is rebui
 dense_bytes  | float | bytes    | parameters and buffers of the same network in fp32, four bytes each
 gzip_bytes   | float | bytes    | gzip (level 6) of the weights as fp32, as most papers report; elsewhere: of the file
 onnx_bytes   | float | bytes    | the ONNX file, where one was written
-latency_s    | float | seconds  | of one image, in torch on the machine of the run, integers simulated; not of an exported file
+latency_s    | float | seconds  | of one image in torch, integers simulated; not the time of an exported file
 energy_j     | float | J        | energy, as the study that measured it counts it; missing where it was not measured
 train_s      | float | seconds  | training the dense network, 0 where weights were given
 compress_s   | float | seconds  | all stages of the recipe, shared prefixes counted in full

@@ -94,7 +94,8 @@ def stage_hint(text: str,
     "What to write instead of the usual slips; what is to be written is a recipe."
     if not text: return "a recipe has stages on both sides of each +, as in prune0.7+int8"
     if text == "dense": return "dense is the empty recipe, the network as it is: leave it out, or let it stand alone"
-    if text.lower() in ("none", "base", "baseline", "original", "identity", "fp32", "float32"): return "the empty recipe is called dense"
+    if text.lower() in ("none", "base", "baseline", "original", "identity", "fp32", "float32"):
+        return "the empty recipe is called dense"
     for wrong, meant, instead in slips(text):
         if meant == text: continue
         if better := mended(meant, read): return f"{wrong}: write {better}"
