@@ -38,8 +38,7 @@ NAMES = {  # what other tools write: how it is called here, and the stage
     r"(?:fp|float|bf|bfloat)16": ("half precision is called half", "half"),
     r"w8a8|ptq": ("weights and inputs of 8 bits are called int8", "int8"),
     r"qat": ("training on after quantization is a stage of its own", "int8+tune1"),
-    r"w8a(?:16|32)": ("weights alone are an option of int8", "int8:weights"),
-    r"w([24])a(?:16|32)": ("quantization is called by its grid", r"int\1"),
+    r"w([842])a(?:16|32)": ("weights alone are an option of int", r"int\1:weights"),
     r"(?:w|int_?)?(\d)[-_ ]?bits?": ("quantization is called by its grid", r"int\1"),
     r"k-?means(\d+)": ("shared values are called cluster", r"cluster\1"),
     r"prune([1-9]\d)(:\w+)?": ("the amount is a fraction", r"prune0.\1\2"),
@@ -48,11 +47,13 @@ NAMES = {  # what other tools write: how it is called here, and the stage
     r"(prune[\d.]+):(?:channels|filters?|structured)": ("whole channels are the option channel", r"\1:channel"),
 }
 
+# %% ../nbs/01_slips.ipynb #3b1f7c05
 def other_names(text: str) -> Iterator[tuple[str, str, str]]:  # as `slips` gives them
     "Names that other tools have for a stage."
     for pattern, (called, stage) in NAMES.items():
         if match := re.fullmatch(pattern, text): yield called, match.expand(stage), ""
 
+# %% ../nbs/01_slips.ipynb #3b1f7c03
 def slips(text: str,  # one stage, as it was typed
 ) -> Iterator[tuple[str, str, str]]:  # what is wrong, what might be meant, what to write if that is none
     "The usual slips that a text may be."

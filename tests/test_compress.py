@@ -779,7 +779,7 @@ def test_the_kth_smallest_is_where_sorting_puts_it(magnitudes):
         ("none", "called dense$"),
         ("fp32", "called dense$"),
         ("w8a8", "write int8$"),
-        ("W4A16", "write int4$"),
+        ("W4A16", "write int4:weights$"),
         ("w8a16+tune1", "write int8:weights$"),
         ("qat", "write int8[+]tune1$"),
         ("bf16", "write half$"),
