@@ -72,11 +72,28 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
+# %% ../nbs/31_pack.ipynb #5c0a7e11
+def check_fits(module: nn.Module, classes: int, contract: InputContract, path) -> None:
+    "ValueError in one line where a network of one's own knows of other classes or another image size than its file."
+    own, size = getattr(module, "classes", classes), getattr(getattr(module, "contract", None), "size", contract.size)
+    if own != classes: raise ValueError(f"{path} holds a network of {classes} classes, the module has {own}")
+    if size != contract.size:
+        raise ValueError(f"{path} holds a network for {contract.size} pixels a side, the module is for {size}")
+
+# %% ../nbs/31_pack.ipynb #5c0a7e14
+def copied(module: nn.Module) -> nn.Module:
+    "A copy of a network, also of one with computed weights, which torch does not copy."
+    computed = [value for part in module.modules() for value in vars(part).values()
+                if isinstance(value, torch.Tensor) and not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+
 # %% ../nbs/31_pack.ipynb #3e4b157a
 def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     "A network that fits the header, without its weights yet."
     arch, classes, contract = header["arch"], header["classes"], InputContract(**header["contract"])
-    if module is not None: model = network_of_header(plain(module), header, path)
+    if module is not None:
+        model = network_of_header(plain(module), header, path)
+        check_fits(module, classes, contract, path)
     elif arch not in ARCHITECTURES:
         raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:
@@ -131,7 +148,7 @@ def unpack(path: str | Path,  # as `pack` wrote it
         raise TypeError(f"module is a network of your own, as `model_from` gives it, got {type(module).__name__}")
     header, sections = read(path)
     if module is not None:
-        module = copy.deepcopy(module).cpu()
+        module = copied(module).cpu()
         made_plain(module)
     try:
         check_header(header, sections, Path(path).stat().st_size)

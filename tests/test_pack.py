@@ -1777,3 +1777,47 @@ def test_a_network_with_weight_normalisation_takes_its_file(tmp_path):
     found = unpack(tmp_path / "net.robcomp", module=given)
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(found(x), artifact.module(x)) and torch.nn.utils.parametrize.is_parametrized(given[0], "weight")
+
+
+def test_numbers_that_are_announced_cost_bytes(tmp_path):
+    """A plane of zeros takes no byte of a file, whatever its length; numbers of eight bytes are eight."""
+    tensors = [["a", "int64", [4_000_000]], ["b", "uint8", [1]]]
+    header = dict(arch="x", classes=2, contract=dict(size=8, mean=[128.0] * 3, std=[64.0] * 3), recipe="dense")
+    header |= dict(ranged=[], layers=[], tensors=tensors)
+    parts = [(("", "ranges"), b""), (("int64", "tensors"), struct.pack("<I", 1) * 8)]
+    (tmp_path / "x").write_bytes(rewritten(header, dict([*parts, (("uint8", "tensors"), bytes(5))])))
+    with pytest.raises(ValueError, match="it announces 32,000,001 decisions in .* bytes, which may hold"):
+        ledger(tmp_path / "x")
+
+
+def test_an_own_network_of_other_classes_or_size_is_refused(tmp_path):
+    pack(net(), tmp_path / "net")
+    header, body = opened((tmp_path / "net").read_bytes())
+    contract = header["contract"]
+    for other, said in (
+        (dict(classes=header["classes"] - 1), "classes, the module has"),
+        (dict(contract=contract | dict(size=contract["size"] + 1)), "pixels a side, the module is for"),
+    ):
+        (tmp_path / "other").write_bytes(rewritten(header | other, parts_of(header, body)))
+        with pytest.raises(ValueError, match=said):
+            unpack(tmp_path / "other", module=net(3))
+
+
+@pytest.mark.parametrize("hook", ["weight_norm", "spectral_norm", "mask"])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_module_whose_weights_are_computed_is_filled(hook, tmp_path):
+    def make():
+        layer = nn.Conv2d(3, 8, 3)
+        if hook == "mask":
+            nn.utils.prune.l1_unstructured(layer, "weight", 0.5)
+        else:
+            getattr(nn.utils, hook)(layer)
+        network = nn.Sequential(layer, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+        network(torch.ones(2, 3, 16, 16))  # leaves weights that torch does not copy
+        return network
+
+    packed = model_from(make(), name="own", classes=4, contract=InputContract(16, (128,) * 3, (64,) * 3))
+    pack(packed, tmp_path / "own")
+    again, x = unpack(tmp_path / "own", module=make()), torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(again(x), packed.eval()(x))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+import numpy as np
+
 from robcomp._packing.coder import depth_of
 from robcomp._packing.container import Section
 from robcomp._compression.state import grid_limit
@@ -57,7 +59,8 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
     _check_tensors(header["tensors"])
     _check_sections(header, sections)
     needed, allowed = (
-        work(header["layers"], sections) + sum(prod(shape) for *_, shape in header["tensors"]),
+        work(header["layers"], sections)
+        + sum(prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in header["tensors"]),
         WORK + WORK_A_BYTE * size,
     )
     _require(needed <= allowed, f"it announces {needed:,} decisions in {size:,} bytes, which may hold {allowed:,}")
@@ -167,13 +170,15 @@ def _stages(recipe: Recipe, kind: type) -> list:
 
 
 def work(entries: Sequence[Mapping], sections: Sequence[Section]) -> int:
-    """Decisions that decoding the weights takes, as far as the header tells: at least one a weight."""
+    """Decisions that decoding the weights takes, as far as the header tells: at least one a weight, or a byte of it."""
     slow = {section.name for section in sections if section.kind.endswith(IN_CONTEXT)}
 
     def depth(entry):
         if entry["form"] == "codes":
             return depth_of(entry["k"])
-        return depth_of(2 * grid_limit(entry["bits"]) + 1) if entry["form"] == "grid" and not entry["mask"] else 1
+        if entry["mask"]:
+            return 1
+        return depth_of(2 * grid_limit(entry["bits"]) + 1) if entry["form"] == "grid" else 4  # bytes of a float
 
     return sum(
         prod(entry["shape"]) * max(depth(entry), 1) * (SLOWER if entry["name"] in slow else 1) for entry in entries

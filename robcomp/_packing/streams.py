@@ -41,7 +41,10 @@ def decode_planes(
         part = data[position + 4 : position + 4 + length]
         if len(part) != length:
             raise ValueError("a plane of numbers ends too early")
-        plane[:] = decode(part, count, 8) if coded else np.frombuffer(part, np.uint8)
+        if coded == 1:  # nothing but zeros, however many: no decisions
+            plane[:] = 0
+        else:
+            plane[:] = decode(part, count, 8) if coded else np.frombuffer(part, np.uint8)
         position += 4 + length
     if position != len(data):
         raise ValueError("bytes follow the last plane of numbers")
