@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 import robcomp
@@ -39,6 +40,7 @@ from robcomp.tables import collect, put_back, write_tables
 from robcomp.schema import FIRST_NAMES, ROW_COLUMNS, canonical
 from robcomp.sweep import Study, plan, store_status, sweep
 from robcomp.data import Data, Images, InputContract, contract_of, load
+from robcomp.many import status_command
 from robcomp.models import model_from, weights_sha256
 from robcomp.results import summarise
 from robcomp.training import Training, fit
@@ -591,6 +593,15 @@ def test_a_packed_file_that_is_gone_is_said_and_made_again_on_request(store, who
 def test_an_unknown_option_of_the_conditions_is_refused_at_once():
     with pytest.raises(ValueError, match="unknown option of conditions 'n': allowed: corruptions, severities"):
         Study("digits", "mobilenetv2", conditions=dict(n=3))
+
+
+def test_the_status_tells_of_packed_files_that_are_gone(store):
+    def said():
+        return CliRunner().invoke(status_command, [str(store)]).output
+
+    assert "packed file" not in said()
+    min((store / "artifacts").glob("*.robcomp")).unlink()
+    assert said().endswith("without their packed file: 1; a sweep with remake=True makes them again\n")
 
 
 def test_warnings_name_the_line_of_the_user(store):
