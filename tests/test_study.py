@@ -426,7 +426,7 @@ def test_every_parameter_file_of_a_study_makes_a_plan(tmp_path):
             continue
         plan = Plan(read_parameters(path.stem))
         arch, dataset = plan.cells[0]["arch"].replace("_", "-"), plan.cells[0]["dataset"]
-        assert re.fullmatch(rf"{arch}-{dataset}(-seeds|-all|-peak0\.\d+)?", path.stem)
+        assert re.fullmatch(rf"{arch}-{dataset}(-seeds|-all|-dense1|-peak0\.\d+)?", path.stem)
     assert cell_weights(dict(weights="auto", arch="mobilenetv2", dataset="cifar10", seed=0)).is_file()
     assert cell_weights(dict(weights="auto", arch="vgg19", dataset="cifar10", seed=0)) is None
 
