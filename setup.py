@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 # Experiment notebooks and committed tables stand once in git; a wheel gets a copy, which robcomp/_files/shipped.py finds.
 SHIPPED = {"experiments": "nbs/experiments", "results": "results"}
-# Of these, what a wheel does without: other dense networks of one cell among it
+# What a wheel does without; the last are further dense networks of one network and data set.
 LEFT_OUT = ("runs", ".*", "*.partial", "*.csv", "trust", "*_seed[0-9].safetensors")
 
 

@@ -157,11 +157,11 @@ def status_command(store):
 
     Nothing is written. Of a sweep without a plan it tells what is left, not how many hours that takes.
     """
-    from robcomp._store.checked import without_packed_file
+    from robcomp.sweep import store_status
     from robcomp.workers import status
     click.echo(status_text(status(store)))
-    if gone := len(without_packed_file(store)):
-        click.echo(f"finished trials without their packed file: {gone}; a sweep with remake=True makes them again")
+    if gone := store_status(store).artifact.isin(["missing", "damaged"]).sum():
+        click.echo(f"finished trials without a whole packed file: {gone}; a sweep with remake=True makes them again")
 
 # %% ../nbs/91_many.ipynb #318c5294
 @click.command("retry", **_NAMED)

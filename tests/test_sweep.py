@@ -601,7 +601,7 @@ def test_the_status_tells_of_packed_files_that_are_gone(store):
 
     assert "packed file" not in said()
     min((store / "artifacts").glob("*.robcomp")).unlink()
-    assert said().endswith("without their packed file: 1; a sweep with remake=True makes them again\n")
+    assert said().endswith("without a whole packed file: 1; a sweep with remake=True makes them again\n")
 
 
 def test_warnings_name_the_line_of_the_user(store):

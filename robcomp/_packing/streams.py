@@ -41,10 +41,10 @@ def decode_planes(
         part = data[position + 4 : position + 4 + length]
         if len(part) != length:
             raise ValueError("a plane of numbers ends too early")
-        if coded == 1:  # nothing but zeros, however many: no decisions
-            plane[:] = 0
-        else:
-            plane[:] = decode(part, count, 8) if coded else np.frombuffer(part, np.uint8)
+        if not coded:
+            plane[:] = np.frombuffer(part, np.uint8)
+        else:  # zeros alone are coded in no byte, and need no decisions
+            plane[:] = decode(part, count, 8) if length else 0
         position += 4 + length
     if position != len(data):
         raise ValueError("bytes follow the last plane of numbers")

@@ -16,9 +16,8 @@ from pathlib import Path
 from robcomp._files.atomic import replacing
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
-from robcomp._store.shards import packed_digest, quarantine, read_record, stamp_of, trial_files
+from robcomp._store.shards import packed_digest, quarantine, read_record, stamp_of
 from robcomp._text.warning import warn_caller
-from robcomp.schema import ELSEWHERE
 
 
 class Checked:
@@ -115,17 +114,3 @@ def statuses(store: str | Path, keys: Iterable[str]) -> dict[str, str]:
             quarantine(path, str(error), stamp=before)
     checked.save()
     return found
-
-
-def without_packed_file(store: str | Path) -> list[str]:
-    """Keys of the finished trials whose packed file is gone; models of other tools have none."""
-    gone = []
-    for path in trial_files(store):
-        try:
-            record = read_record(path)
-        except ValueError:  # damaged: the status says so
-            continue
-        compressed = record["status"] == "ok" and not record["recipe"].startswith(ELSEWHERE)
-        if compressed and not (Path(store) / "artifacts" / f"{path.stem}.robcomp").exists():
-            gone.append(path.stem)
-    return gone
