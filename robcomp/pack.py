@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 # %% ../nbs/31_pack.ipynb #b308f97f
-from ._compression.channels import coherent, shrink
+from ._compression.channels import coherent, scores_shape, shrink
 from ._compression.entry import made_plain
 from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
@@ -73,12 +73,15 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
 # %% ../nbs/31_pack.ipynb #5c0a7e11
-def check_fits(module: nn.Module, classes: int, contract: InputContract, path) -> None:
-    "ValueError in one line where a network of one's own knows of other classes or another image size than its file."
+def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: InputContract, path) -> None:
+    "ValueError in one line where a network of one's own has other classes or another image size than its file."
     own, size = getattr(module, "classes", classes), getattr(getattr(module, "contract", None), "size", contract.size)
     if own != classes: raise ValueError(f"{path} holds a network of {classes} classes, the module has {own}")
     if size != contract.size:
         raise ValueError(f"{path} holds a network for {contract.size} pixels a side, the module is for {size}")
+    scores = None if hasattr(module, "classes") else scores_shape(model, size)
+    if scores is None or scores == (2, classes): return
+    raise ValueError(f"{path} holds a network of {classes} classes, for two images the module gives a tensor of shape {scores}")
 
 # %% ../nbs/31_pack.ipynb #5c0a7e14
 def copied(module: nn.Module) -> nn.Module:
@@ -93,7 +96,7 @@ def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:
     arch, classes, contract = header["arch"], header["classes"], InputContract(**header["contract"])
     if module is not None:
         model = network_of_header(plain(module), header, path)
-        check_fits(module, classes, contract, path)
+        check_fits(module, model, classes, contract, path)
     elif arch not in ARCHITECTURES:
         raise ValueError(f"{path} holds {arch!r}, a network of your own: pass module= with its architecture")
     else:

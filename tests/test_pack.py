@@ -970,7 +970,7 @@ def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
     assert grown < 200_000, f"memory grew by {grown:.0f} kB"
     print(f"memory grew by {grown:.0f} kB, longest {longest:.2f} s")
     for name in ("many symbols", "more", "layers", "in context"):
-        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"):
+        with pytest.raises(ValueError, match="steps of decoding, .* bytes may need"):
             ledger(tmp_path / name)
     assert len(ledger(tmp_path / "small layers")) == 2 * 20_000 + 2
 
@@ -985,7 +985,7 @@ def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
     )
     with torch.no_grad():
         model[1].weight.zero_(), model[2].weight.zero_()
-    with pytest.raises(ValueError, match="decisions in"):
+    with pytest.raises(ValueError, match="steps of decoding"):
         pack(compress(model, "cluster2").module, tmp_path / "x", recipe="cluster2")
     assert not (tmp_path / "x").exists()
 
@@ -1741,7 +1741,7 @@ def test_tensors_that_are_no_layers_have_the_same_budget(files, tmp_path, kind, 
     changed = rewritten(header | dict(tensors=[["other.values", kind, [count]]]), parts | {(kind, "tensors"): few})
     (tmp_path / "large").write_bytes(changed)
     for reader in (ledger, lambda path: unpack(path, module=LIKE_IT)):
-        with pytest.raises(ValueError, match="decisions in .* bytes, which may hold"):
+        with pytest.raises(ValueError, match="steps of decoding, .* bytes may need"):
             reader(tmp_path / "large")
 
 
@@ -1786,7 +1786,7 @@ def test_numbers_that_are_announced_cost_bytes(tmp_path):
     header |= dict(ranged=[], layers=[], tensors=tensors)
     parts = [(("", "ranges"), b""), (("int64", "tensors"), struct.pack("<I", 1) * 8)]
     (tmp_path / "x").write_bytes(rewritten(header, dict([*parts, (("uint8", "tensors"), bytes(5))])))
-    with pytest.raises(ValueError, match="it announces 32,000,001 decisions in .* bytes, which may hold"):
+    with pytest.raises(ValueError, match="it announces 32,000,001 steps of decoding, .* bytes may need"):
         ledger(tmp_path / "x")
 
 
@@ -1801,6 +1801,37 @@ def test_an_own_network_of_other_classes_or_size_is_refused(tmp_path):
         (tmp_path / "other").write_bytes(rewritten(header | other, parts_of(header, body)))
         with pytest.raises(ValueError, match=said):
             unpack(tmp_path / "other", module=net(3))
+    bare = net(3)
+    del bare.classes, bare.contract
+    unpack(tmp_path / "net", module=bare)
+    (tmp_path / "other").write_bytes(rewritten(header | dict(classes=header["classes"] - 1), parts_of(header, body)))
+    with pytest.raises(ValueError, match="classes, for two images the module gives a tensor of shape"):
+        unpack(tmp_path / "other", module=bare)
+
+
+@pytest.mark.parametrize("name", ["bias", "weight"])
+def test_the_ledger_refuses_parameters_that_are_not_finite(name, tmp_path):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    network.arch, network.classes, network.contract = "tiny", 2, net(3).contract
+    with torch.no_grad():
+        getattr(network[1], name)[2] = -np.inf
+    header, sections = file_contents(network, "dense")
+    parts = [((section.name, section.kind), section.data) for section in sections]
+    (tmp_path / "other").write_bytes(rewritten(header, parts))
+    with pytest.raises(ValueError, match=f"1.{name} holds numbers that are not finite"):
+        ledger(tmp_path / "other")
+
+
+def test_codes_that_leave_out_whether_each_channel_has_its_own_are_of_an_earlier_format(files, tmp_path):
+    path, module = files["prune0.5:2of4+cluster4"]
+    header, body = opened(path.read_bytes())
+    for entry in header["layers"]:
+        entry.pop("own", None)
+    again = unpack(write(tmp_path / "old", closed(header, body, version=2)), module=LIKE_IT)
+    assert tensors_sha256(again.state_dict()) == tensors_sha256(module.state_dict())
+    assert "has other entries than a layer" in refused(tmp_path / "now", closed(header, body))
 
 
 @pytest.mark.parametrize("hook", ["weight_norm", "spectral_norm", "mask"])

@@ -260,11 +260,17 @@ def shrink(model: nn.Module, shapes: Mapping[str, list[int]], sizes: Mapping[str
 def coherent(model: nn.Module, classes: int, size: int) -> bool:
     """Do the layers still fit each other, and are there as many scores as classes for an image of `size` pixels a
     side?"""
+    return scores_shape(model, size) == (2, classes)
+
+
+def scores_shape(model: nn.Module, size: int) -> tuple[int, ...] | None:
+    """The shape of what a network gives for two images of `size` pixels a side, found without computing; None where
+    that raises an error."""
     trial = copy.deepcopy(model).to("meta").eval()
     try:
-        return tuple(trial(torch.empty(2, 3, size, size, device="meta")).shape) == (2, classes)
+        return tuple(trial(torch.empty(2, 3, size, size, device="meta")).shape)
     except Exception:
-        return False  # whatever a network's own code raises
+        return None  # whatever a network's own code raises
 
 
 def _rest(count: int, gone: Collection[int]) -> Tensor:

@@ -51,7 +51,10 @@ def write(path: str | Path, header: Mapping, sections: Sequence[Section]) -> int
 
 
 def read(path: str | Path) -> tuple[dict, list[Section]]:
-    """Header and sections of a file, all lengths and checksums verified; one line of error for anything else."""
+    """Header and sections of a file, all lengths and checksums verified; one line of error for anything else.
+
+    The header has an entry of its own for the version of the format, which stands before it in the file.
+    """
     data = content_of(path)
     header, start = _header(data, path)
     sections = []
@@ -113,9 +116,9 @@ def _header(data: bytes, path) -> tuple[dict, int]:
         )
     except Exception:
         whole = False
-    if not whole:
+    if not whole or "version" in header:
         raise ValueError(f"{path} is damaged: its header is no list of sections")
-    return header, end
+    return header | {"version": version}, end
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:

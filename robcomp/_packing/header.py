@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from robcomp._packing.coder import depth_of
-from robcomp._packing.container import Section
+from robcomp._packing.container import VERSION, Section
 from robcomp._compression.state import grid_limit
 from robcomp.data import InputContract
 from robcomp.recipe import Cluster, Half, Prune, Quantize, Recipe, parse
@@ -34,7 +34,9 @@ CODES = STATE | {"k", "clusters", "wide"}
 
 def check_header(header: Mapping, sections: Sequence[Section], size: int) -> None:
     """A line of error for a header that no writer writes above these sections, in a file of `size` bytes."""
-    _require(set(header) - {"sections", "origin"} == HEADER, "its header has other entries than a writer gives it")
+    _require(
+        set(header) - {"sections", "origin", "version"} == HEADER, "its header has other entries than a writer gives it"
+    )
     _require(_name(header["arch"]) and header["arch"], "its header names no architecture")
     classes, origin = header["classes"], header.get("origin", "0")
     _require(
@@ -46,7 +48,7 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
     for part in ("layers", "tensors", "ranged"):
         _require(isinstance(header[part], list), f"{part} in its header is no list")
     for entry in header["layers"]:
-        check_entry(entry)
+        check_entry(entry, header.get("version", VERSION))
     check_recipe_fits(recipe, header["layers"], header["ranged"])
     names = [entry["name"] for entry in header["layers"]]
     _require(len(set(names)) == len(names), "its header lists a layer twice")
@@ -63,11 +65,11 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
         + sum(prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in header["tensors"]),
         WORK + WORK_A_BYTE * size,
     )
-    _require(needed <= allowed, f"it announces {needed:,} decisions in {size:,} bytes, which may hold {allowed:,}")
+    _require(needed <= allowed, f"it announces {needed:,} steps of decoding, {size:,} bytes may need {allowed:,}")
 
 
-def check_entry(entry: Mapping) -> None:
-    """A line of error for a layer that no writer writes."""
+def check_entry(entry: Mapping, version: int = VERSION) -> None:
+    """A line of error for a layer that no writer of this version of the format writes."""
     _require(
         isinstance(entry, dict) and _name(entry.get("name")), "a layer in its header has no name that can be printed"
     )
@@ -83,8 +85,9 @@ def check_entry(entry: Mapping) -> None:
         return
     _require(
         set(entry) - {"own", "half"} == (CODES if form == "codes" else STATE)
+        and ("own" in entry or form != "codes" or version <= 2)
         and ("own" not in entry or form == "codes")
-        and entry.get("half", True) is True,
+        and ("half" not in entry or entry["half"] is True and version > 2),
         f"{said} has other entries than a layer of the form {form}",
     )
     bits, scale = entry["bits"], entry["scale"]

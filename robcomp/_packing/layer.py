@@ -52,7 +52,7 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     """One line about a tensor whose name or type tells that no sound network has it."""
     last = name.rpartition(".")[2]
     low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
-    if last in STATISTICS:
+    if last in STATISTICS or (last in ("weight", "bias") and values.dtype.kind == "f"):
         checked_values(values.astype(np.float64), name, low=low)
     elif values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
