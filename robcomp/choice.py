@@ -49,7 +49,7 @@ class Choice:
         if not self:
             failure = self.selection if self.others.empty else ""
             return refusal(self.where, self.others, self.excluded, failure) + broken_said(self.broken)
-        said = reasons((self.where, self.best), self.candidates, self.others, self.excluded)
+        said = reasons((self.where, self.best), self.candidates, self.others, self.excluded, up=_sign(self.best) > 0)
         return said + broken_said(self.broken) + selection_said(self.best, self.candidates, self.selection)
     def _repr_html_(self): return card(self.recipe, str(self), self.table.head(5))
 
@@ -182,13 +182,19 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     return share.rename_axis("key").rename("chosen")
 
 # %% ../nbs/60_choice.ipynb #ecf290c2
+def _best_by_clean(table: pd.DataFrame, where: str, robust: str) -> pd.Series | None:
+    "The best recipe by clean accuracy; of several that are equally good, the best by `robust`."
+    found = choose(table, where=where, best="clean").candidates
+    equal = found[found.clean == found.clean.max()]
+    return equal.iloc[(equal[robust] * _sign(robust)).to_numpy().argmax()] if len(equal) else None
+
 def price_of_clean(table: pd.DataFrame,
                    where: str = "",  # the budget, as for `choose`
                    *,
                    robust: str = "robust",  # or `worst`, or another measure under corruption
 ) -> pd.Series:  # the two choices, robust_lost >= 0, clean_given_up >= 0; missing where nothing satisfies
     "What choosing on clean accuracy alone costs under corruption."
-    clean, sturdy = (choose(table, where=where, best=best).row for best in ("clean", robust))
+    clean, sturdy = _best_by_clean(table, where, robust), choose(table, where=where, best=robust).row
     nothing = dict(where=where, by_clean="", by_robust="", key_clean="", key_robust="", left_out=left_out(table))
     if clean is None: return pd.Series(dict(nothing, robust_lost=np.nan, clean_given_up=np.nan))
     return pd.Series(dict(nothing, by_clean=name_of(clean), by_robust=name_of(sturdy), key_clean=clean.key,

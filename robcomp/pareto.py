@@ -16,6 +16,7 @@ from ._text.reasons import name_of
 from ._text.suggest import unknown
 from .goals import Goals, answered, candidates, goal_values, left_out, ordered
 from .replicates import by_recipe
+from .schema import GROUPS
 from .seeds import recipe_draws
 from .uncertainty import Draws
 
@@ -65,7 +66,7 @@ def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
 
 # %% ../nbs/61_pareto.ipynb #8a7cd817
 OF_DENSE = dict(clean=(1.1, .9), robust=(1.1, .9), size_mb=(-6, 0))  # (best, worst), as `_of_dense`
-BOUNDS = (dict.fromkeys(["worst", "extra_robust", "sparsity"], (1, 0))  # (best, worst)
+BOUNDS = (dict.fromkeys(["worst", "extra_robust", *GROUPS, "sparsity"], (1, 0))  # (best, worst)
           | dict.fromkeys(["drop", "ece_clean", "ece_robust"], (0, 1))
           | dict(mce=(0, 2), relative_mce=(0, 2), latency_s=(0, 1)))
 

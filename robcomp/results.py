@@ -13,7 +13,7 @@ import pandas as pd
 
 from ._store.folders import check_tables
 from .recipe import Recipe, parse
-from .schema import CLEAN, ELSEWHERE, EXTRA, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
+from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD, SUMMARY_COLUMNS, TRIAL_COLUMNS, check
 from .tables import Tables
 
 # %% ../nbs/51_results.ipynb #15cf130e
@@ -34,7 +34,13 @@ def plain_measures(accuracy: np.ndarray,  # (..., conditions)
     clean, standard, extra = (_means(accuracy, conditions, names) for names in ([CLEAN], STANDARD, EXTRA))
     clean, robust, worst = clean.mean(-1), standard.mean(-1), standard.min(-1)
     return dict(clean=clean, robust=robust, worst=worst, drop=clean - robust, robust_over_clean=_ratio(robust, clean),
-                extra_robust=extra.mean(-1))
+                extra_robust=extra.mean(-1), **_of_groups(standard, averaging(conditions)[0]))
+
+def _of_groups(standard, names):
+    "Means over the corruptions of each group; NaN where none of them was evaluated."
+    places = {group: [names.index(name) for name in members if name in names] for group, members in GROUPS.items()}
+    return {group: standard[..., at].mean(-1) if at else np.full(standard.shape[:-1], np.nan)
+            for group, at in places.items()}
 
 def _means(accuracy, conditions, corruptions):
     "Means by corruption; one column of NaN where none of them was evaluated."
@@ -200,10 +206,10 @@ def summarise(tables: Tables,  # of one study or of several
                         worst_corruption=table.worst_corruption.fillna(""))
 
 # %% ../nbs/51_results.ipynb #512e592d
-_MORE = """clean robust worst extra_robust robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity
+_MORE = """clean robust worst extra_robust noise blur weather digital robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity
            clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control"""
 _LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero
           distinct_codes macs latency_s energy_j train_s compress_s evaluate_s"""
 DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")
 MEASURES = ("clean", "robust", "worst", "drop", "mce", "relative_mce", "robust_over_clean", "robust_over_dense",
-            "extra_robust")
+            "extra_robust", *GROUPS)

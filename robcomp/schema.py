@@ -173,6 +173,10 @@ relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
+noise             | float | fraction | as robust, over the corruptions of this group (three kinds of noise)
+blur              | float | fraction | the same: defocus, glass, motion and zoom blur
+weather           | float | fraction | the same: snow, frost, fog and brightness
+digital           | float | fraction | the same: contrast, elastic transform, pixelate and JPEG compression
 compression_ratio | float | ratio    | dense_bytes / size_bytes (size_bytes of the reference / size_bytes if unknown)
 gzip_ratio        | float | ratio    | dense_bytes / gzip_bytes
 size_mb           | float | MB       | size_bytes / 10^6

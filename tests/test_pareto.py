@@ -13,10 +13,11 @@ from robcomp.goals import candidates, ordered
 from robcomp.choice import choice_probability, choose, price_of_clean
 from robcomp.goals import Goals
 from robcomp.pareto import front_probability, hypervolume, knee, goal_losses, pareto, rank, stability, topsis
-from robcomp.results import summarise, works
+from robcomp.results import accuracies, summarise, works
+from robcomp.schema import GROUPS
 from robcomp.tables import example, read_tables
 from robcomp.selection import other_studies, own_noise, true_figures
-from robcomp.uncertainty import resample
+from robcomp.uncertainty import compare, resample
 
 quick = settings(deadline=None, max_examples=150)
 WAYS = dict(a="max", b="min", c="max", d="min")
@@ -334,7 +335,10 @@ def test_recipes_without_a_value_are_not_called_too_large(table):
     assert list(choice.excluded) == [24] and choice.excluded.attrs["unknown"] == {"onnx_bytes < 100": 12}
     assert "onnx_bytes < 100 excludes 12 and is not known for 12 recipes. Nearest is mobilenetv2" in str(choice)
     found = choose(lacking, where="onnx_bytes < 1e12")
-    assert "12 of which satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes): " in str(found)
+    assert (
+        "Of the 12 recipes (of 24) that satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes): "
+        in str(found)
+    )
     one = lacking.assign(onnx_bytes=lacking.size_bytes.mask(lacking.index == 3))
     assert "is not known for 1 recipe)" in str(choose(one, where="onnx_bytes < 1e12"))
     nobody = str(choose(lacking.assign(onnx_bytes=np.nan), where="onnx_bytes < 22000 and clean > .1"))
@@ -376,9 +380,9 @@ def test_where_every_trial_failed_the_choice_says_what_the_first_one_says(resamp
 def test_parts_that_exclude_nothing_are_not_said(table):
     said = str(choose(table, where="size_mb <= 0.1 and robust >= 0"))
     assert "size_mb <= 0.1 excludes 24. Nearest" in said and "excludes 0" not in said
-    assert "24 recipes, all of which satisfy 'size_mb < 1e9': " in str(choose(table, where="size_mb < 1e9"))
+    assert "Of 24 recipes, all of which satisfy 'size_mb < 1e9', " in str(choose(table, where="size_mb < 1e9"))
     least = table.size_mb.nsmallest(2).mean()
-    assert "24 recipes, 1 of which satisfies " in str(choose(table, where=f"size_mb < {least}"))
+    assert "Only one of 24 recipes satisfies " in str(choose(table, where=f"size_mb < {least}"))
 
 
 def test_the_best_of_one_is_not_said_to_be_lucky(draws):
@@ -479,3 +483,20 @@ def test_resampled_studies_leave_out_what_does_not_work():
 @pytest.mark.parametrize("best, ends", [("clean", "0.980 to 1.000"), ("size_mb", "0.980 to 1.01")])
 def test_the_interval_of_an_accuracy_ends_at_one(best, ends):
     assert ends in reasons._interval_said(best, 6, pd.Series(dict(low=0.98, high=1.008)), 0.001)
+
+
+def test_a_group_of_corruptions_is_a_measure_to_choose_by_and_to_compare():
+    tables = example()
+    accuracy = accuracies(tables)
+    for group, members in GROUPS.items():
+        own = pd.concat([accuracy[name].mean(axis=1) for name in members], axis=1).mean(axis=1)
+        found = summarise(tables).set_index("key")[group]
+        np.testing.assert_allclose(found, own[found.index])
+    chosen = choose(tables, best="weather", where="noise > 0.5 and size_mb < 3", draws=100)
+    assert "has the highest accuracy in weather" in str(chosen) and (chosen.candidates.noise > 0.5).all()
+    assert chosen.row.weather == chosen.candidates.weather.max()
+    dense = summarise(tables).query("recipe == 'dense' and arch == @chosen.row.arch").key.iloc[0]
+    gap = compare(tables, chosen.row.key, dense, measure="weather", draws=100)
+    assert gap.low <= gap.difference <= gap.high
+    with pytest.raises(ValueError, match="fog is a corruption and no column to optimise: 'weather' is the mean"):
+        choose(tables, best="fog")

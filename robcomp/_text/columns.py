@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from robcomp.schema import CORRUPTIONS
+from robcomp.schema import CORRUPTIONS, GROUPS
 
 # other words for columns, and which are meant
 COLUMNS_MEANT = dict(
@@ -27,7 +27,7 @@ COLUMNS_MEANT = dict(
     model="arch",
 )
 # the columns that people ask for first
-COLUMNS_FIRST = "clean robust worst drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
+COLUMNS_FIRST = "clean robust worst noise blur weather digital drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
 
 # columns that a sweep leaves empty, and who fills them
 FILLED = dict(
@@ -40,9 +40,10 @@ def unknown_column(name: object, allowed: Iterable[str], *, kind: str = "column"
     """The line to raise for a column that is not there: which are meant or nearest, and those asked for first."""
     allowed = list(allowed)
     if str(name) in CORRUPTIONS:
+        group = next((group for group, members in GROUPS.items() if name in members), "extra_robust")
         return (
-            f"{name} is a corruption and no {kind}: by_condition(tables) of robcomp.chart_tables has the accuracy "
-            "under each"
+            f"{name} is a corruption and no {kind}: {group!r} is the mean of its group, and by_condition(tables) of "
+            "robcomp.chart_tables has the accuracy under each"
         )
     guesses = _meant(str(name).lower(), allowed)
     hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""

@@ -10,13 +10,17 @@ import pandas as pd
 UNKNOWN = "–"
 SHARES = frozenset(
     """accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
-    wins chosen front_probability probability robust_over_clean robust_over_dense""".split()
+    wins chosen front_probability probability robust_over_clean robust_over_dense noise blur weather digital""".split()
 )
 DIFFERENCES = frozenset("change difference clean_change robust_change".split())
 MEASURES = dict(
     clean="clean accuracy",
     robust="robust accuracy",
     worst="worst-case accuracy",
+    noise="accuracy under noise",
+    blur="accuracy under blur",
+    weather="accuracy in weather",
+    digital="accuracy under digital corruptions",
     drop="loss to corruption",
     mce="corruption error",
     ece_robust="calibration error",

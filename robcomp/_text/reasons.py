@@ -59,15 +59,38 @@ def numbers_in(where: str, row: pd.Series) -> list[str]:
     return [name for name in named if name in row and not isinstance(row[name], str)]
 
 
-def reasons(asked: tuple[str, str], candidates: pd.DataFrame, others: pd.DataFrame, excluded: pd.Series) -> str:
+def reasons(
+    asked: tuple[str, str],  # the condition, and the column that decides
+    candidates: pd.DataFrame,
+    others: pd.DataFrame,
+    excluded: pd.Series,
+    *,
+    up: bool,  # is more of that column better?
+) -> str:
     """Why the first candidate is chosen, and what comes next."""
     (where, best), first, count = asked, candidates.iloc[0], len(candidates) + len(others)
-    share = f"{len(candidates)} of which satisf{'ies' if len(candidates) == 1 else 'y'}"
-    satisfy = f"{share} {where!r} ({parts(excluded)})" if len(others) else f"all of which satisfy {where!r}"
-    under = f", {satisfy}" if where.strip() else ""
     said = figures(first, best, *numbers_in(where, first))
     then = "".join(f" Next is {name_of(row)}: {figures(row, best)}." for _, row in candidates.iloc[1:2].iterrows())
-    return f"{name_of(first)} has the best {measure(best)} of {count} recipes{under}: {said}.{then}"
+    among = _among_said(where, len(candidates), count, excluded)
+    return f"{among}{name_of(first)} has the {superlative(best, up=up)}: {said}.{then}"
+
+
+def _among_said(where: str, satisfy: int, count: int, excluded: pd.Series) -> str:
+    """Among which recipes one is the best: those that satisfy the condition, if there is one."""
+    recipes = f"{count} recipe{'s' * (count != 1)}"
+    if not where.strip():
+        return f"Of {recipes}, "
+    if satisfy == count:
+        return f"Of {recipes}, all of which satisfy {where!r}, "
+    if satisfy == 1:
+        return f"Only one of {recipes} satisfies {where!r} ({parts(excluded)}): "
+    return f"Of the {satisfy} recipes (of {count}) that satisfy {where!r} ({parts(excluded)}), "
+
+
+def superlative(best: str, *, up: bool) -> str:
+    """What the best recipe has, as `highest robust accuracy` or `smallest file size`."""
+    word = "highest" if up else "smallest" if "size" in best or "bytes" in best else "lowest"
+    return f"{word} {measure(best)}"
 
 
 def refusal(where: str, others: pd.DataFrame, excluded: pd.Series, failure: str = "") -> str:
@@ -130,7 +153,7 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     return said + variation_said(variation[winner])
 
 
-ACCURACIES = ("clean", "robust", "worst", "extra_robust")  # from 0 to 1
+ACCURACIES = ("clean", "robust", "worst", "extra_robust", "noise", "blur", "weather", "digital")  # from 0 to 1
 
 
 def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:
