@@ -6,14 +6,14 @@
 __all__ = []
 
 # %% ../nbs/59_behaviour.ipynb #31894493
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from .contrasts import Profile, by_class, by_severity, contrasts, profile
-from .results import averaging, controls, references
+from .contrasts import Profile, by_class, by_severity, contrasts, profile, with_means
+from .results import averaging, controls, references, training_alone
 from .tables import Tables, deal_of, outcomes
 from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
@@ -234,3 +234,14 @@ def in_columns(found: pd.DataFrame,  # from `behaviour`
 ) -> pd.DataFrame:  # indexed by key, a column per measure
     "The values of a table of behaviour, a row per trial."
     return found.pivot(index="key", columns="measure", values="value")[list(dict.fromkeys(found.measure))].astype(float)
+
+# %% ../nbs/59_behaviour.ipynb #6f1c20ab
+def with_controls(
+    measured: Profile,  # of recipes
+    members: Mapping[str, Iterable[str]],  # name -> recipes; one whose control was not measured is left out
+) -> Profile:  # with `NAME compressed` and `NAME control`, where a recipe is left
+    "A profile with means over recipes, and over the uncompressed networks with the same training."
+    pairs = {name: [(one, training_alone(one)) for one in some] for name, some in members.items()}
+    held = {name: [pair for pair in some if pair[1] in measured.names] for name, some in pairs.items()}
+    sides = [(name, *side) for name in held for side in enumerate(("compressed", "control"))]
+    return with_means(measured, {f"{name} {kind}": [pair[at] for pair in held[name]] for name, at, kind in sides})

@@ -6,8 +6,17 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress
 
-from robcomp.behaviour import behaviour, confidences, flips, in_columns, predictions, recorded, squared_calibration
-from robcomp.contrasts import by_severity, contrasts, profile
+from robcomp.behaviour import (
+    behaviour,
+    confidences,
+    flips,
+    in_columns,
+    predictions,
+    recorded,
+    squared_calibration,
+    with_controls,
+)
+from robcomp.contrasts import by_severity, contrasts, profile, recipe_profile
 from robcomp.results import accuracies, references, summarise
 from robcomp.tables import Tables, example, find, join, outcomes
 from robcomp.schema import BEHAVIOUR_COLUMNS, EXTRA, GROUPS, SEVERITIES, STANDARD
@@ -245,3 +254,17 @@ def test_the_squared_calibration_error_has_no_bias(excess):
 def test_flips_name_both_directions():
     hits = pd.DataFrame(dict(dense=[1, 1, 0, 0], int8=[1, 0, 1, 0])).astype(bool)
     assert flips(hits, [("int8", "dense")]).sum().to_dict() == {"int8 lost": 1, "int8 gained": 1}
+
+
+def test_a_technique_stands_beside_its_controls(tables):
+    """Training alone is no cost of a technique: a recipe that does what its control does costs nothing."""
+    names = {"prune0.5": "tune1", "prune0.5+tune1": "int8+tune1", "int4": "prune0.5+tune1+tune1"}
+    own = only(tables, ["dense", "int8", *names])
+    own = own._replace(trials=own.trials.assign(recipe=own.trials.recipe.replace(names)))
+    measured = recipe_profile(own, draws=20)
+    beside = with_controls(measured, dict(q=["int8", "int8+tune1", "prune0.5+tune1+tune1"], alone=["tune1"], no=[]))
+    assert beside.names[len(measured.names):] == ["q compressed", "q control", "alone compressed", "alone control"]
+    asked = ["q compressed - q control", "int8 - dense", "int8+tune1 - tune1", "alone compressed - alone control"]
+    for kind in ("clean", "robust", "fog"):
+        value = contrasts(beside, [(text, kind) for text in asked]).value
+        assert np.isclose(value[0], value[1:3].mean()) and value[3] == 0
