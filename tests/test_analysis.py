@@ -339,3 +339,43 @@ def test_pages_take_recipes_with_one_seed_and_with_several(name, tmp_path, monke
     write_tables(Tables(kept, three.rows[three.rows.key.isin(kept.key)], three.deals), tmp_path / "seeds")
     shown = run_page(ROOT / f"nbs/analysis/{name}.ipynb", monkeypatch, **where(tmp_path / "seeds"))
     assert "3 of 12 recipes that depend on their seed have 3 seeds" in said(shown)
+
+
+def lead(name, folder, monkeypatch):
+    """The sentences at the top of a page on one folder, and its table."""
+    found = run_page(ROOT / f"nbs/analysis/{name}.ipynb", monkeypatch, **where(folder))[-1]
+    return "\n".join(found.sentences), found.table.iloc[0]
+
+
+def renamed(tables, names, folder):
+    """One simulated network, of which some recipes take the place of others."""
+    one = by_network(tables)["vgg19 on simulated"]
+    own = only(one, ["dense", *names])
+    write_tables(own._replace(trials=own.trials.assign(recipe=own.trials.recipe.replace(names))), folder)
+    return folder
+
+
+def test_clustering_before_a_quantization_is_counted_apart(tables, tmp_path, monkeypatch):
+    names = {one: one for one in ("cluster16", "int8", "cluster16+int8", "prune0.5")}
+    names |= {"int8+prune0.5": "prune0.5+int8", "prune0.9+tune1": "int8+cluster16"}
+    sentences, _ = lead("combinations", renamed(tables, names, tmp_path / "ahead"), monkeypatch)
+    quantize = int(re.search(r"quantize raises it in \d+ and lowers it in \d+ of (\d+) pairs", sentences)[1])
+    assert quantize == 2  # int8 added to dense and to prune0.5, and not to cluster16
+    assert "such pairs: 2 (" in sentences and "such splits: 2" in sentences
+    assert re.search(r"of 1 splits of 1 recipes", sentences) and "`cluster16` with `int8`" not in sentences
+
+
+def test_training_is_no_cost_of_a_technique(tables, tmp_path, monkeypatch):
+    """A recipe that does what its control does loses nothing, however far both are from dense."""
+    own = only(by_network(tables)["vgg19 on simulated"], ["dense", "int8"])
+    changed = own.trials[own.trials.recipe == "int8"]
+    twin = changed.assign(recipe="int8+tune1", key="twin")
+    rows = own.rows[own.rows.key.isin(changed.key)].assign(key="twin")
+    trials = own.trials.assign(recipe=own.trials.recipe.replace("int8", "tune1"))
+    folder = tmp_path / "control"
+    write_tables(Tables(pd.concat([trials, twin]), pd.concat([own.rows, rows]), own.deals), folder)
+    sentences, row = lead("corruptions", folder, monkeypatch)
+    assert "beyond chance on 0 of 1" in sentences and row["points (interval)"].startswith("0.0")
+    assert not row["most against dense"].endswith(" 0.0")
+    text = said(run_page(ROOT / "nbs/analysis/forgotten.ipynb", monkeypatch, **where(folder)))
+    assert "corrupted images, against equal training: loss significantly larger than the mean: no class;" in text
