@@ -336,7 +336,7 @@ def test_recipes_without_a_value_are_not_called_too_large(table):
     assert "onnx_bytes < 100 excludes 12 and is not known for 12 recipes. Nearest is mobilenetv2" in str(choice)
     found = choose(lacking, where="onnx_bytes < 1e12")
     assert (
-        "Of the 12 recipes (of 24) that satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes): "
+        "Of the 12 recipes (of 24) that satisfy 'onnx_bytes < 1e12' (onnx_bytes < 1e+12 is not known for 12 recipes), "
         in str(found)
     )
     one = lacking.assign(onnx_bytes=lacking.size_bytes.mask(lacking.index == 3))

@@ -339,7 +339,7 @@ def test_the_luckiest_seed_is_not_chosen(table):
     assert choice.recipe != "int4" and choice.candidates.groupby(["arch", "recipe"]).size().max() == 1
     first, second = choice.candidates.iloc[:2].to_dict("records")
     assert (first["arch"], first["recipe"]) != (second["arch"], second["recipe"])
-    assert "of 24 recipes" in str(choice) and "mean of 3 seeds" in str(choice)
+    assert "Of 24 recipes" in str(choice) and "mean of 3 seeds" in str(choice)
     means = lucky.groupby(["arch", "recipe"]).robust.mean()
     assert (choice.row.arch, choice.recipe) == means.idxmax()
 

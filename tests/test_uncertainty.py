@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from robcomp._store import example as _example
 from robcomp._store.shards import frame
 from robcomp.results import MEASURES, summarise
+from robcomp.schema import GROUPS
 from robcomp.tables import Tables, example, find, join, outcomes
 from robcomp.schema import ROW_COLUMNS
 from robcomp.uncertainty import compare, comparisons, counts, intervals, mcnemar, newcombe, resample
@@ -126,7 +127,7 @@ def test_failed_trials_are_left_out(tables):
 def test_no_reference_no_relative_measures(tables):
     key = find(tables.trials, "vgg19 int8")
     limits = intervals(only(tables, [key]), draws=50)
-    assert set(limits.measure) == {"clean", "robust", "worst", "drop", "robust_over_clean"}
+    assert set(limits.measure) == {"clean", "robust", "worst", "drop", "robust_over_clean", *GROUPS}
 
 
 def test_verdicts(tables, draws):
