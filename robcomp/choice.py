@@ -6,6 +6,8 @@
 __all__ = ['choose', 'choice_probability']
 
 # %% ../nbs/60_choice.ipynb #a6855ee0
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -16,6 +18,7 @@ from ._text.reasons import broken_said, card, first_failure, name_of, reasons, r
 from ._text.columns import unknown_column
 from .goals import Goals, candidates, goal_values, left_out, ordered
 from .results import DIRECTIONS, summarise
+from .schema import ELSEWHERE
 from .tables import Tables, counts_only
 from .replicates import by_recipe
 from .seeds import recipe_draws
@@ -52,6 +55,17 @@ class Choice:
         said = reasons((self.where, self.best), self.candidates, self.others, self.excluded, up=_sign(self.best) > 0)
         return said + broken_said(self.broken) + selection_said(self.best, self.candidates, self.selection)
     def _repr_html_(self): return card(self.recipe, str(self), self.table.head(5))
+
+    def file(self, folder: str | Path) -> Path:  # the store that the trials are in
+        """The packed file of the chosen recipe (of its first seed).
+
+        Raises ValueError where nothing was chosen, where the model is of another tool, and where the file is not there."""
+        if not self: raise ValueError("nothing was chosen, so there is no file to ship: see print(choice)")
+        if self.recipe.startswith(ELSEWHERE):
+            raise ValueError(f"{self.recipe} was made by another tool and is not packed: ship its own file")
+        path = Path(folder) / "artifacts" / f"{self.row.key}.robcomp"
+        if path.is_file(): return path
+        raise ValueError(f"{str(path)!r} is not there: sweep(..., remake=True) makes packed files of finished trials again")
 
 # %% ../nbs/60_choice.ipynb #a059ee35
 def _table(self: Choice) -> pd.DataFrame:

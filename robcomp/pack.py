@@ -81,7 +81,8 @@ def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: Inpu
         raise ValueError(f"{path} holds a network for {contract.size} pixels a side, the module is for {size}")
     scores = None if hasattr(module, "classes") else scores_shape(model, size)
     if scores is None or scores == (2, classes): return
-    raise ValueError(f"{path} holds a network of {classes} classes, for two images the module gives a tensor of shape {scores}")
+    raise ValueError(f"{path} holds a network of {classes} classes, "
+                     f"for two images the module gives a tensor of shape {scores}")
 
 # %% ../nbs/31_pack.ipynb #5c0a7e14
 def copied(module: nn.Module) -> nn.Module:

@@ -55,7 +55,7 @@ def _one_experiment(part: pd.DataFrame) -> None:
                          "keep the trials of one")
     if "weights" in part and part.drop_duplicates("weights").seed.duplicated().any():
         raise ValueError(f"two trials of {who} with seed {first.seed} start from different weights: "
-                         "keep those of one network")
+                         "keep those of one network (column weights), or give the other one a name of its own")
     if "reference" in part and part.reference.eq("").any() and part.reference.ne("").any():
         lone = part.seed[part.reference == ""].iloc[0]
         raise ValueError(f"{who} with seed {lone} has no dense reference and other seeds have: "

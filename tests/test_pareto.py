@@ -500,3 +500,18 @@ def test_a_group_of_corruptions_is_a_measure_to_choose_by_and_to_compare():
     assert gap.low <= gap.difference <= gap.high
     with pytest.raises(ValueError, match="fog is a corruption and no column to optimise: 'weather' is the mean"):
         choose(tables, best="fog")
+
+
+def test_the_file_of_a_choice_is_named_or_one_line_says_why_there_is_none(tmp_path, table):
+    choice = choose(table, where="size_mb < 1e9")
+    with pytest.raises(ValueError, match="is not there: sweep"):
+        choice.file(tmp_path)
+    (tmp_path / "artifacts").mkdir()
+    path = tmp_path / "artifacts" / f"{choice.row.key}.robcomp"
+    path.write_bytes(b"packed")
+    assert choice.file(tmp_path) == path
+    foreign = choose(table.assign(recipe="elsewhere:theirs"))
+    with pytest.raises(ValueError, match="elsewhere:theirs was made by another tool and is not packed"):
+        foreign.file(tmp_path)
+    with pytest.raises(ValueError, match="nothing was chosen"):
+        choose(table, where="size_mb < 0").file(tmp_path)
