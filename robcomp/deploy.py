@@ -143,7 +143,7 @@ def operations(path: str | Path,  # an ONNX file
 
 # %% ../nbs/34_deploy.ipynb #1a6ecba8
 def predict(running: Any,  # a session, or the path of a file of `export_onnx`
-            images: np.ndarray,  # (n, size, size, 3) uint8
+            images: np.ndarray,  # (n, size, size, 3) uint8, or floats from 0 to 255
             *,
             batch: int = 100,  # images at a time, 1 or more
 ) -> np.ndarray:  # (n, classes) float32 scores
@@ -160,7 +160,7 @@ def predict(running: Any,  # a session, or the path of a file of `export_onnx`
 @torch.inference_mode()
 def agreement(module: nn.Module,  # as compressed, with `.contract`
               running: Any,  # a session, or the path of a file of `export_onnx`
-              images: np.ndarray,  # (n, size, size, 3) uint8
+              images: np.ndarray,  # as for `predict`
               *,
               batch: int = 100,  # images at a time, 1 or more
 ) -> dict:  # n, same, exact, mean_steps, largest_steps

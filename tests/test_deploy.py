@@ -1152,6 +1152,18 @@ def test_what_is_no_array_of_images_is_one_line(images, tmp_path):
             call()
 
 
+@needs_onnx
+def test_floats_that_are_no_pixels_are_one_line(tmp_path):
+    path, pixels = export_onnx(NETWORK, tmp_path / "net.onnx"), DATA.test.images[:4].astype(np.float32)
+    assert (predict(path, pixels) == predict(path, DATA.test.images[:4])).all() and len(predict(path, 0 * pixels)) == 4
+    wrong = {"to 1: multiply them by 255": pixels / pixels.max(), "before they were normalised": pixels / 63 - 2}
+    for said, images in wrong.items():
+        for call in (lambda: predict(path, images), lambda: agreement(NETWORK, path, torch.from_numpy(images))):
+            with pytest.raises(ValueError, match=f"images are uint8, or floats .*{said}") as refused:
+                call()
+            assert "\n" not in str(refused.value)
+
+
 class Between(nn.Module):
     """A convolution, some operation, and a classifier."""
 

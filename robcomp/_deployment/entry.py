@@ -110,5 +110,19 @@ def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
         raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
     if not len(images):
         raise ValueError("there are no images to answer for: pass at least one")
+    check_pixels(images)
     step = whole("batch", batch, 1, 1_000_000)
     return (images[start : start + step] for start in range(0, len(images), step))
+
+
+def check_pixels(images: np.ndarray) -> None:
+    """One line about floats that are no pixels from 0 to 255: values from 0 to 1, or normalised ones."""
+    if "float" not in str(getattr(images, "dtype", "")):
+        return
+    low, high = float(images.min()), float(images.max())
+    if low == high == 0 or not high <= (1 if low >= 0 else 10):
+        return
+    raise ValueError(
+        f"images are uint8, or floats in pixel units 0 to 255, these are of values from {low:.3g} to {high:.3g}: "
+        + ("multiply them by 255" if low >= 0 else "pass them as they were before they were normalised")
+    )
