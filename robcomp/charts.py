@@ -19,7 +19,7 @@ from ._display.svg import described, figure, to_svg
 from ._files.atomic import replacing
 from ._text.numbers import percent, share as as_share
 from ._text.suggest import unknown
-from .chart_tables import VALUES, family, figure_said, front_table, has_seeds, heat_table
+from .chart_tables import VALUES, by_condition, family, figure_said, front_table, has_seeds, heat_table
 from .chart_tables import left_out, network_line, opened, seeds_said, severity_table, severity_words, working
 from .schema import check
 
@@ -48,9 +48,7 @@ def chart_spec(chart: alt.TopLevelMixin,  # any chart
     return dressed(chart.to_dict())
 
 # %% ../nbs/70_charts.ipynb #7924aba8
-def notebook_bundle(spec: dict,  # Vega-Lite
-           **_,  # what altair passes to every renderer
-) -> dict:  # contents by mime type
+def notebook_bundle(spec: dict, **_) -> dict:  # Vega-Lite, and what altair passes besides -> contents by mime type
     "What a notebook keeps of a chart."
     return {"text/html": figure(dressed(spec)), "text/plain": described(spec)}
 
@@ -96,8 +94,7 @@ def _front(table: pd.DataFrame, intervals: pd.DataFrame | None, x: str, y: str) 
     "The table of a front chart, and its words."
     for name in (x, y): axis_of(name)
     recipes = opened(check(table, ["key", "recipe", x, y]), y)
-    shown = working(recipes)
-    data = front_table(shown, intervals, x=x, y=y)
+    data = front_table(shown := working(recipes), intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
     return data, front_words(data, x, y, missing=len(shown) - len(data), out=left_out(recipes, shown))
 
@@ -114,9 +111,8 @@ def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the m
     Raises ValueError for a column that cannot be drawn, where no recipe has both figures, and for intervals of single
     trials beside means over seeds.
     """
-    data, words = _front(table, intervals, x, y)
+    data, (title, how, said) = _front(table, intervals, x, y)
     if references is not None: check(references, ["name", y])
-    title, how, said = words
     how += "" if references is None else " Slanted: published elsewhere, behind an arrow if beyond the axis."
     return with_title(_marks.front(data, (x, y), references), title, how, said)
 
@@ -136,8 +132,11 @@ HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean o
              change=("difference to dense by recipe and corruption",
                      "In points of accuracy, mean over {}; orange is a loss, blue a gain."))
 
+def as_conditions(given):  # tables, or what `by_condition` makes of them -> accuracies by condition
+    return check(by_condition(given) if hasattr(given, "rows") else given, ["recipe", "corruption", "severity", *HEATS])
+
 # %% ../nbs/70_charts.ipynb #5050f159
-def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
+def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, or tables; one network
                *,
                value: str = "accuracy",  # accuracy, or change against dense
 ) -> alt.LayerChart:  # recipes down, the most robust first; corruptions across
@@ -146,8 +145,8 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, on
     Raises ValueError for a table of several networks, and where no figure of that kind is known.
     """
     if value not in HEATS: raise ValueError(unknown("heat map value", value, HEATS))
-    shown, (title, how) = working(conditions), HEATS[value]
-    cells = heat_table(shown)
+    conditions, (title, how) = as_conditions(conditions), HEATS[value]
+    cells = heat_table(shown := working(conditions))
     if cells[value].isna().all():
         raise ValueError(f"no {value} is known: it needs the dense network of the study; draw the accuracy instead")
     ends = dict(lowest=cells.loc[cells[value].idxmin()], highest=cells.loc[cells[value].idxmax()])
@@ -177,7 +176,7 @@ def recipe_looks(recipes: Sequence[str],  # at most 8
     return taken
 
 # %% ../nbs/70_charts.ipynb #1e287424
-def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, one network
+def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, or tables; one network
                    recipes: Sequence[str] | None = None,  # at most 8; if not given, the best of each family that works
                    *,
                    value: str = "change",  # against dense, or accuracy
@@ -189,6 +188,7 @@ def chart_severity(conditions: pd.DataFrame,  # from `chart_tables.by_condition`
     apart, and where no figure of that kind is known.
     """
     if value not in HEATS: raise ValueError(unknown("value", value, HEATS))
+    conditions = as_conditions(conditions)
     if recipes is None:
         recipes = [recipe for recipe in best_of_families(conditions) if value == "accuracy" or recipe != "dense"]
     absent = [recipe for recipe in recipes if recipe not in set(conditions["recipe"])]

@@ -21,13 +21,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ._compression.entry import check_contract
 
 # %% ../nbs/34_deploy.ipynb #b2d1ef04
 from ._compression.state import folded, layers, plain
 from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
-from ._deployment.entry import WritableOperations, batches, check_exportable, library, why_not
+from ._deployment.entry import WritableOperations, batches, check_exportable, library, network_in, why_not
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
@@ -116,7 +115,7 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     in the file's metadata. ValueError where the network cannot be written, ImportError without the extra `onnx`.
     """
     library("onnx")
-    path, module = file_to_write(path), check_contract(getattr(model, "module", model))
+    path, module = file_to_write(path), network_in(model)
     if whole("opset", opset, 1, 1_000) < 17:
         raise ValueError(f"opset {opset} is too old for this export: allowed are 17 and later")
     graph = integer_graph(module, opset=opset)
@@ -158,7 +157,7 @@ def predict(running: Any,  # a session, or the path of a file of `export_onnx`
 
 # %% ../nbs/34_deploy.ipynb #5f2d47af
 @torch.inference_mode()
-def agreement(module: nn.Module,  # as compressed, with `.contract`
+def agreement(module: Any,  # an `Artifact`, or a network with `.contract`, as compressed
               running: Any,  # a session, or the path of a file of `export_onnx`
               images: np.ndarray,  # as for `predict`
               *,
@@ -170,7 +169,7 @@ def agreement(module: nn.Module,  # as compressed, with `.contract`
     `largest_steps` are distances between scores, in 255ths of the range of all scores. ValueError as `predict` raises
     it.
     """
-    ready = in_integers(module)
+    ready = in_integers(module := network_in(module))
     wanted = torch.cat([ready(as_input(part, module.contract)) for part in batches(images, batch)]).numpy()
     found = predict(running, images, batch=batch)
     apart = steps_apart(found, wanted)

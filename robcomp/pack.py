@@ -41,8 +41,8 @@ def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and
 ) -> int:  # size of the file in bytes
     """Write everything needed to rebuild a module.
 
-    Raises ValueError for weights that are not finite or not of the recipe, and for a path that names no file, TypeError
-    for what is no network."""
+    Raises ValueError for weights that are not finite or not of the recipe, for a network that model_from has not made
+    known, and for a path that names no file, TypeError for what is no network."""
     path, module = file_to_write(path), network_of(model)
     if recipe is None: recipe = str(getattr(model, "recipe", "dense"))
     check_state(module, recipe)
@@ -53,10 +53,14 @@ def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and
 
 # %% ../nbs/31_pack.ipynb #6b62bb4f
 def network_of(model: Any) -> nn.Module:  # an artifact, or a network
-    "The network itself; TypeError for anything else."
+    "The network itself; TypeError for anything else, ValueError for a network that is not made known."
     module = model if isinstance(model, nn.Module) else getattr(model, "module", None)
-    if isinstance(module, nn.Module): return module
-    raise TypeError(f"pack takes an Artifact or a network, got {type(model).__name__}: pass what compress gives")
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"pack takes an Artifact or a network, got {type(model).__name__}: pass what compress gives")
+    lacks = [name for name in ("arch", "classes", "contract") if not hasattr(module, name)]
+    if not lacks: return module
+    raise ValueError(f"this {type(module).__name__} has no .{', .'.join(lacks)}: make it known by "
+                     "model_from(network, name=..., classes=..., contract=...) first")
 
 # %% ../nbs/31_pack.ipynb #8e9598eb
 def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:

@@ -25,7 +25,7 @@ from ._compression.entry import check_contract
 from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
-from ._text.given import whole
+from ._text.given import shown, whole
 from ._text.warning import warn_caller
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, as_input
@@ -82,19 +82,26 @@ def same_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items(): module.training = mode
 
+# %% ../nbs/22_training.ipynb #5a3ed0d7
+def labelled(images: Images) -> Images:
+    "The images themselves; TypeError in one line for what is none, or has no labels."
+    if isinstance(images, Images): return images
+    meant = "data.test" if isinstance(images, Data) else "Images(array, labels), or a part of a data set as data.test"
+    raise TypeError(f"this takes images with their labels, got {type(images).__name__}: pass {meant}")
+
 # %% ../nbs/22_training.ipynb #62c73a2e
 @torch.no_grad()
 def accuracy(model: nn.Module,  # with `.contract`
-             images: Images,  # of the size in the contract
+             images: Images,  # of the size in the contract, as `data.test`
              *,
              batch: int = 500,  # images at a time, 1 or more
 ) -> float:  # share of images classified correctly, 0 to 1
     """Accuracy of a network, computed on its device; it keeps the mode that it had.
 
-    Raises ValueError for images of another size than that of the contract.
+    Raises ValueError for images of another size than that of the contract, TypeError for images without labels.
     """
     device = next(check_contract(model).parameters(), torch.empty(0)).device
-    correct, batch = 0, whole("batch", batch, 1, 1_000_000)
+    images, correct, batch = labelled(images), 0, whole("batch", batch, 1, 1_000_000)
     with same_modes(model):
         model.eval()
         for start in range(0, len(images), batch):
@@ -113,6 +120,10 @@ def work_of(model: nn.Module,
 ) -> dict:  # of JSON scalars
     "Everything that decides the weights after a training."
     check_contract(model)
+    if not isinstance(training, Training):
+        raise TypeError(f"training is a Training, as Training(3) for 3 epochs, got {shown(training)}")
+    if not isinstance(data, Data):
+        raise TypeError(f"data is a Data, as load and from_folder give it, got {type(data).__name__}")
     if model.classes != len(data.classes):
         raise ValueError(f"{model.arch} tells {model.classes} classes apart and {data.name} has {len(data.classes)}: "
                          f"make the network with classes={len(data.classes)}")
@@ -212,6 +223,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; nothing then changes.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
+    if watch is not None: labelled(watch)
     check_sizes(model, data, training)
     check_statistics(model, sum(steps_by_epoch(training, len(data.train))))
     start, home = copy.deepcopy(model.state_dict()), next(model.parameters()).device

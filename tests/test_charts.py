@@ -369,6 +369,16 @@ def test_the_renderer_needs_no_network_and_leaves_side_by_side_alone(drawn):
         alt.renderers.enable(before)
 
 
+def test_charts_by_condition_take_tables_too(tables):
+    one = tables._replace(trials=tables.trials[tables.trials.arch == "vgg19"])
+    one = one._replace(rows=tables.rows[tables.rows.key.isin(set(one.trials.key))])
+    for chart in (chart_heat, chart_severity):
+        assert chart(one).to_dict() == chart(by_condition(one)).to_dict()
+        for wrong, said in ((None, "a table .pandas.DataFrame. is needed"), (summarise(one), "the table lacks")):
+            with pytest.raises((TypeError, ValueError), match=said):
+                chart(wrong)
+
+
 def test_dressing_keeps_what_a_chart_configures():
     spec = dressed(dict(config=dict(axis=dict(grid=False), view=dict(continuousWidth=300))))
     assert spec["config"]["axis"] == dict(grid=False) and spec["config"]["view"] == dict(stroke=None)

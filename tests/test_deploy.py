@@ -1164,6 +1164,17 @@ def test_floats_that_are_no_pixels_are_one_line(tmp_path):
             assert "\n" not in str(refused.value)
 
 
+@needs_onnx
+def test_an_artifact_agrees_as_its_network_does(tmp_path):
+    artifact = compress(NETWORK, "int8", DATA)
+    path = export_onnx(artifact, tmp_path / "net.onnx")
+    images = DATA.test.images
+    assert agreement(artifact, path, images) == agreement(artifact.module, path, images)
+    for wrong in (None, "net.onnx"):
+        with pytest.raises(TypeError, match="this takes a network .torch.nn.Module., got (NoneType|str)$"):
+            agreement(wrong, path, images)
+
+
 class Between(nn.Module):
     """A convolution, some operation, and a classifier."""
 

@@ -1852,3 +1852,12 @@ def test_a_module_whose_weights_are_computed_is_filled(hook, tmp_path):
     again, x = unpack(tmp_path / "own", module=make()), torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(again(x), packed.eval()(x))
+
+
+def test_a_network_that_is_not_made_known_is_one_line(tmp_path):
+    for plain_module, lacks in ((nn.Linear(1, 1), ".arch, .classes, .contract"), (Net(), "")):
+        if not lacks:
+            plain_module.arch, plain_module.classes, lacks = "net", 4, ".contract"
+        with pytest.raises(ValueError, match=f" has no {re.escape(lacks)}: make it known by model_from") as refused:
+            pack(plain_module, tmp_path / "net.robcomp")
+        assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())

@@ -465,3 +465,19 @@ def test_a_network_that_does_not_run_in_bfloat16_is_trained_in_float32(monkeypat
         told = [str(one.message) for one in said if "float32" in str(one.message)]
         assert len(told) == reduced and not any("\n" in text for text in told)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda model, data: accuracy(model, data), "labels, got Data: pass data.test"),
+        (lambda model, data: accuracy(model, data.test.images), "labels, got ndarray: pass Images"),
+        (lambda model, data: fit(model, data, Training(1), watch=data), "labels, got Data: pass data.test"),
+        (lambda model, data: fit(model, data, 3), "as Training.3. for 3 epochs, got 3"),
+        (lambda model, data: fit(model, data.train, Training(1)), "data is a Data, .* got Images"),
+    ],
+)
+def test_what_is_no_data_or_training_is_one_line(call, said):
+    with pytest.raises(TypeError, match=said) as refused:
+        call(net(), coloured())
+    assert "\n" not in str(refused.value)

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from robcomp._compression.entry import check_contract
 from robcomp._text.errors import first_line
 from robcomp._text.given import whole
 
@@ -90,6 +91,13 @@ def why_not(error: Exception, opset: int) -> str:
         if found := re.search(pattern, said):
             return "this network cannot be written as ONNX: " + plain.format(*found.groups(), opset=opset)
     return f"this network cannot be written as ONNX: {re.split(r'  |[.] Please', said)[0][:200]}"
+
+
+def network_in(model: object) -> nn.Module:
+    """The network of an artifact, or the network that was given; one line about what is none and about one without an
+    input contract."""
+    inside = None if isinstance(model, nn.Module) else getattr(model, "module", None)
+    return check_contract(inside if isinstance(inside, nn.Module) else model)
 
 
 def check_exportable(module: nn.Module) -> None:
