@@ -19,20 +19,25 @@ import torch
 from torch import nn
 
 # %% ../nbs/40_baseline.ipynb #b0420005
-from ._files.atomic import replacing, writable_folder
+from ._deployment.entry import is_packed, no_model
+from ._deployment.foreign import digest_of
+from ._files.atomic import path_of, replacing, writable_folder
 from ._files.shipped import starting_weights
+from ._packing.container import read
 from ._store.claims import Claims
 from ._store.pictures import read_data, write_data
 from ._store.training import note_of, noted
 from ._store.tree import ordered
-from ._text.given import whole
+from ._text.given import shown, whole
 from ._text.suggest import unknown
 from .corruptions import Suite
-from .data import CIFAR_CONTRACT, Data, InputContract, contract_of, load
-from .elsewhere import Elsewhere
-from .models import load_weights, make_model, weights_sha256
+from .data import CIFAR_CONTRACT, DATASETS, Data, InputContract, contract_of, load
+from .elsewhere import Elsewhere, from_file, from_network
+from .integers import in_integers
+from .models import ARCHITECTURES, load_weights, make_model, weights_sha256
+from .pack import unpack
 from .recipe import Recipe, parse
-from .schema import Trial, canonical
+from .schema import CORRUPTIONS, Trial, canonical
 from .training import Training, fit
 
 # %% ../nbs/40_baseline.ipynb #52a87430
@@ -52,8 +57,14 @@ def _start(weights: str | Path | None, arch: str, data: Data | str | Path, seed:
         weights, arch=arch, dataset=data if isinstance(data, str) else getattr(data, "name", ""), seed=seed)
 
 def check_known(model: nn.Module | str, data: Data | str | Path, weights: str | Path | None) -> nn.Module | str:
-    "The network, if robcomp knows its name and its input, and images that are at hand fit it."
-    if isinstance(model, str): return model
+    "The network, if robcomp knows its name or its input, knows the name of the data, and images at hand fit it."
+    if isinstance(data, str) and data not in DATASETS:
+        raise ValueError(f"{unknown('dataset', data, DATASETS)}; a folder of images is read by from_folder")
+    if not isinstance(data, (Data, str, Path)):
+        raise TypeError(f"data is a Data or the name of a data set, got {type(data).__name__}")
+    if isinstance(model, str):
+        if model not in ARCHITECTURES: raise ValueError(unknown("architecture", model, ARCHITECTURES))
+        return model
     if weights:
         raise TypeError(f"weights= is for a network given by its name, {str(weights)!r:.80} came with a "
                         f"{type(model).__name__}: load_weights(model, file) puts them into yours")
@@ -76,23 +87,39 @@ def fitting(data: Data, model: nn.Module | str) -> Data:
     return data
 
 # %% ../nbs/40_baseline.ipynb #2b3f0afb
-def elsewhere_name(name: str, model: Elsewhere) -> str:
-    "The name itself, or one line about a name that is none or a model that is not from elsewhere."
+def from_elsewhere(name: str, model: Elsewhere | nn.Module | str | Path, study: "Study") -> Elsewhere:
+    "What is added or judged, as a model from elsewhere; one line about a name that is none and about what is no model."
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"a model is named by one word of letters, digits, '.', '_' and '-', got {name!r}")
-    if isinstance(model, Elsewhere): return name
-    raise TypeError(f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives")
+    if isinstance(model, Elsewhere): return model
+    if isinstance(model, (str, Path)): return _of_file(name, path_of(model), study)
+    known = isinstance(model, nn.Module) and hasattr(model, "contract")
+    if known: return from_network(model, model.contract, name=name)
+    raise TypeError(no_model(name, model))
 
+def _of_file(name: str, path: Path, study: "Study") -> Elsewhere:
+    own = study._model if isinstance(study._model, nn.Module) else None
+    if not is_packed(path): return from_file(path, lambda: contract_for(study) if own is None else own.contract)
+    if own is not None and read(path)[0]["arch"] != study.arch: own = None
+    network, known = unpack(path, module=own), dict(size_bytes=path.stat().st_size, digest=digest_of([path]))
+    return from_network(in_integers(network), network.contract, name=name, **known)
+
+# %% ../nbs/40_baseline.ipynb #1b0ad004
 def known_options(conditions: Mapping | None) -> dict:
     "Options of `Suite` as a dictionary, or one line about a name that is none of them."
     allowed = [name for name in signature(Suite).parameters if name != "data"]
     for name in conditions or {}:
         if name not in allowed: raise ValueError(unknown("option of conditions", name, allowed))
-    return dict(conditions or {})
+    given = dict(conditions or {})
+    names, made = given.get("corruptions", []), given.get("source", "generated") in ("generated", "official")
+    for name in names if isinstance(names, (list, tuple)) else [names]:
+        if not made or not isinstance(name, str) or name in CORRUPTIONS: continue
+        raise ValueError(unknown("corruption", name, CORRUPTIONS))
+    return given
 
 # %% ../nbs/40_baseline.ipynb #a298aad2
 class Study:
-    "What trials of a sweep share: images `data`, conditions `suite`; `add(name, model)` adds a model of another tool."
+    "What trials of a sweep share: images `data`, conditions `suite`; `add(name, model)` adds one as `judge` takes it."
     def __init__(self,
                  data: Data | str | Path,  # or digits, cifar10, cifar100, cifar10.1; or a data set filed in a store
                  model: nn.Module | str,  # or resnet50, resnet50_pooled, vgg19, mobilenetv2
@@ -111,7 +138,7 @@ class Study:
         self.weights = _start(weights, self.arch, data, self.seed)
 
     def __getstate__(self) -> dict: return {name: own for name, own in vars(self).items() if name not in READ_AGAIN}
-    def add(self, name: str, model: Elsewhere) -> None: self.added = self.added | {elsewhere_name(name, model): model}
+    def add(self, name: str, model: object) -> None: self.added = self.added | {name: from_elsewhere(name, model, self)}
     @cached_property
     def data(self) -> Data: return fitting(_at_hand(self._data), self._model)
     @cached_property
@@ -122,6 +149,18 @@ class Study:
     def trains(self) -> bool: return isinstance(self._model, str) and self.weights is None
     def protocol(self) -> dict:  # what the key of a trial covers besides the starting weights
         return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
+
+# %% ../nbs/40_baseline.ipynb #fcb09ab1
+def described(study: Study) -> str:
+    "One line about a study, without reading its data."
+    data = study._data.name if isinstance(study._data, Data) else study._data
+    usual = {name: own.default for name, own in signature(Suite).parameters.items()}
+    differ = [f"{name}={shown(value, 60)}" for name, value in study.conditions.items() if value is not usual[name]]
+    parts = [f"{data}, {study.arch}", *([f"conditions {', '.join(differ)}"] if differ else [])]
+    if study.added: parts.append(f"{len(study.added)} model{'s' * (len(study.added) > 1)} added")
+    return f"Study({'; '.join(parts)})"
+
+Study.__repr__ = described
 
 # %% ../nbs/40_baseline.ipynb #faf1ad4a
 def travelling(study: Study, folder: Path) -> Study:  # folder: the store

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 # %% ../nbs/36_elsewhere.ipynb #df1a8edb
 from ._deployment.entry import library
-from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of
+from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, face, parts_of, saved_bytes
 from ._files.atomic import path_of
 from ._text.errors import first_line
 from ._text.given import whole
 from .data import InputContract, as_input
 from .deploy import session
+from .training import same_modes
 
 
 # %% ../nbs/36_elsewhere.ipynb #ce368f8c
@@ -194,15 +195,49 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
 def from_predict(function: Callable,  # (n, 3, size, size) float32, normalised -> (n, classes) array, tensor or lists
                  contract: InputContract,  # size and normalisation of its images
                  *,
-                 size_bytes: int,  # of all that would be shipped
+                 size_bytes: int | None = None,  # of all that would be shipped; has to be given
                  name: str = "this model",  # stands in messages
                  order: Sequence[int] | None = None,  # place of each output's class in the data; None: the same order
 ) -> Elsewhere:  # a model that gives scores; of its size only the bytes are known
     """A function that gives scores for images, as a model that `evaluate` takes.
 
-    Raises ValueError for a number of bytes that is not whole and above 0; answers are checked when the first images are
-    shown."""
+    Raises ValueError for a number of bytes that is missing or not whole and above 0; answers are checked when the first
+    images are shown."""
+    if size_bytes is None:
+        raise ValueError("size_bytes= is missing, the bytes that would ship: of a file Path(file).stat().st_size")
     try: size_bytes = whole("size_bytes", size_bytes, 1)
     except ValueError:
         raise ValueError(f"size_bytes is the number of bytes that would ship, 1 or more, got {size_bytes!r}") from None
     return Elsewhere(function, contract, name=name, order=order, figures=dict(size_bytes=size_bytes))
+
+# %% ../nbs/36_elsewhere.ipynb #1c33b2e4
+class TorchNetwork:
+    "A network of torch as a function from a batch to scores: in evaluation mode, on its own device."
+    runtime = f"torch {torch.__version__}"
+    def __init__(self, network: nn.Module): self.network = network
+
+    @torch.no_grad()
+    def __call__(self, x: np.ndarray) -> Tensor:  # (n, 3, size, size) float32, normalised -> (n, classes)
+        tensors = (*self.network.parameters(), *self.network.buffers(), torch.empty(0))
+        with same_modes(self.network):
+            for part in self.network.modules(): part.training = False  # an exported program refuses eval()
+            return self.network(torch.from_numpy(x).to(tensors[0].device))
+
+def from_network(network: nn.Module,
+                 contract: InputContract,
+                 *,
+                 name: str,  # stands in messages
+                 size_bytes: int | None = None,  # None: of its `state_dict`, as torch saves it
+                 digest: str = "",  # sha256 of its file, "" where there is none
+) -> Elsewhere:
+    "A network of torch as a model from elsewhere."
+    figures = dict(size_bytes=saved_bytes(network) if size_bytes is None else size_bytes)
+    return Elsewhere(TorchNetwork(network), contract, name=name, digest=digest, figures=figures)
+
+# %% ../nbs/36_elsewhere.ipynb #1c33b2e7
+def from_file(path: Path,  # an ONNX file
+              usual: Callable[[], InputContract],  # gives the contract where the file says none
+) -> Elsewhere:
+    "An ONNX file with the contract that it says, or else the usual one."
+    notes = OnnxFile(path).running.get_modelmeta().custom_metadata_map
+    return from_onnx(path, None if "contract" in notes else usual())

@@ -12,12 +12,13 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from torch import nn
 
 from ._files.digest import tensors_sha256
 from ._files.progress import progress as progress_bar
 from ._store.identity import opened
 from ._store.shards import finished, write_deal, write_trial
-from .baseline import Study, baseline, elsewhere_name
+from .baseline import Study, baseline, from_elsewhere
 from .checked_answers import checked_answers
 from .data import Images, as_input
 from .elsewhere import Elsewhere
@@ -70,18 +71,19 @@ def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path
     write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
 
 # %% ../nbs/44_judge.ipynb #b2f74964
-def check_asked(models: Mapping[str, Elsewhere], study: Study) -> None:
-    "One line about what cannot be judged."
+def check_asked(models: Mapping[str, Elsewhere | nn.Module | str | Path], study: Study) -> dict[str, Elsewhere]:
+    "The models in the form that is judged, or one line about what cannot be."
     if not isinstance(models, Mapping) or not isinstance(study, Study):
         given = f"{type(models).__name__} and {type(study).__name__}"
         raise TypeError(f"judge takes a mapping of names to models and a Study, got {given}: "
                         "pass dict(name=model), study")
-    for name, model in models.items(): elsewhere_name(name, model)
+    models = {name: from_elsewhere(name, model, study) for name, model in models.items()}
     if study.suite.adapt: raise ValueError("models from elsewhere cannot adapt: judge them on a study without adapt")
+    return models
 
 
 # %% ../nbs/44_judge.ipynb #087b15ca
-def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_predict` give them
+def judge(models: Mapping[str, Elsewhere | nn.Module | str | Path],  # by name, in one of the forms below
           study: Study,  # its suite is used, and its dense network is the reference
           folder: str | Path,  # the store; what is there is not done again
           *,
@@ -91,8 +93,12 @@ def judge(models: Mapping[str, Elsewhere],  # by name, as `from_onnx` and `from_
 ) -> list[Trial]:  # one a model, in their order
     """Evaluate models from elsewhere on a study's suite, and file them beside its trials.
 
+    A model is what `from_onnx` and `from_predict` give, the path of an ONNX file (where it says no contract, it has
+    that of the study's network) or of a packed file, or a network of torch with `.contract`, which counts the bytes of
+    its `state_dict` as `torch.save` writes it.
+
     Raises ValueError for answers of the wrong size or order, TypeError for what is no model from elsewhere."""
-    check_asked(models, study)
+    models = check_asked(models, study)
     folder, few = opened(folder, study), study.data.calibration
     few = few.take(np.arange(min(len(few), 500)))
     if check:

@@ -133,9 +133,9 @@ def work_of(model: nn.Module,
     return dict(known, start=start, teacher=taught, **training.record())
 
 # %% ../nbs/22_training.ipynb #52e88910
-def check_sizes(model: nn.Module, data: Data, training: Training) -> None:
+def check_sizes(model: nn.Module, data: Data, training: Training, watch: Images | None = None) -> None:
     "Refuse images of another size than the network's, and a scheduled size that either does not allow."
-    as_input(data.train.images[:1], model.contract)
+    for part in (data.train, *([] if watch is None else [labelled(watch)])): as_input(part.images[:1], model.contract)
     if not training.sizes: return
     side, said = model.contract.size, f"sizes={training.sizes!r}"
     for size in sorted(set(sizes_by_epoch(training.sizes, training.epochs))):
@@ -223,8 +223,7 @@ def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, 
     training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; nothing then changes.
     """
     work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
-    if watch is not None: labelled(watch)
-    check_sizes(model, data, training)
+    check_sizes(model, data, training, watch)
     check_statistics(model, sum(steps_by_epoch(training, len(data.train))))
     start, home = copy.deepcopy(model.state_dict()), next(model.parameters()).device
     cards = [device] if device.type == "cuda" else []

@@ -278,6 +278,8 @@ def test_refusals_are_one_line(net, tmp_path):
         Elsewhere(lambda x: x, CONTRACT, name="echo")
     with pytest.raises(ValueError, match="size_bytes is the number"):
         from_predict(lambda x: x, CONTRACT, size_bytes=True)
+    with pytest.raises(ValueError, match="size_bytes= is missing, the bytes that would ship"):
+        from_predict(lambda x: x, CONTRACT)
 
 
 def test_evaluate_takes_it_beside_ours(net, tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 
 from robcomp._store.small import small_study
 from robcomp.charts import chart_front, family
-from robcomp.data import contract_of, load
+from robcomp.data import as_input, contract_of, load
 from robcomp.elsewhere import from_predict
 from robcomp.judge import judge, trial_of
 from robcomp.models import model_from
@@ -143,7 +143,87 @@ def test_a_model_added_to_a_study_is_judged_by_its_sweep(tmp_path):
         == [trials[0], *judge(dict(file=theirs), study, tmp_path, progress=False)]
     )
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == before
-    with pytest.raises(TypeError, match="net is a Flatten: pass what from_onnx or from_predict gives"):
+    with pytest.raises(TypeError, match="net is a Flatten without a contract: pass from_predict"):
         study.add("net", nn.Flatten())
     with pytest.raises(ValueError, match="named by one word of letters"):
         study.add("two words", theirs)
+
+
+def test_models_enter_as_files_and_as_networks_of_torch(tmp_path):
+    import io
+
+    onnx = pytest.importorskip("onnx")
+    from robcomp.compress import compress
+    from robcomp.deploy import export_onnx
+    from robcomp.pack import pack
+
+    study = small_study()
+    net, images = study._model, as_input(study.data.test.images[:9], study._model.contract)
+    path = export_onnx(net, tmp_path / "net.onnx")
+    bare = onnx.load(path)
+    bare.ClearField("metadata_props")
+    onnx.save(bare, tmp_path / "bare.onnx")
+    artifact = compress(net, "int8", study.data)
+    size = pack(artifact, tmp_path / "net.robcomp")
+    saved = io.BytesIO()
+    torch.save(net.state_dict(), saved)
+    for model in (str(path), tmp_path / "bare.onnx", net.train(), tmp_path / "net.robcomp"):
+        study.add("model", model)
+        added = study.added["model"]
+        assert added.contract == net.contract and added.classes == 2
+        wanted = artifact.module(images) if str(model).endswith("robcomp") else net.eval()(images)
+        assert torch.allclose(added(images), wanted, atol=1e-2)
+        bytes_of = saved.tell() if model is net else size if str(model).endswith("robcomp") else None
+        assert added.figures["size_bytes"] == (bytes_of or model_size(model))
+    assert judge(dict(path=path, net=net), study, tmp_path / "store", check=False, progress=False)
+    assert set(collect(tmp_path / "store").trials.status) == {"ok"}
+    for wrong, said in (
+        (nn.Flatten(), r"without a contract: pass from_predict\(lambda x: net\(torch.from_numpy\(x\)\), InputContract"),
+        (artifact, "is an artifact.*: pack.artifact, path., pass path"),
+        (None, "is a NoneType: pass what from_onnx"),
+        (tmp_path / "absent.onnx", "absent.onnx"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said) as refused:
+            study.add("wrong", wrong)
+        assert "\n" not in str(refused.value)
+
+
+def model_size(path):
+    from pathlib import Path
+
+    return Path(path).stat().st_size
+
+
+def test_a_named_network_is_unpacked_and_one_that_torch_quantized_is_taken(tmp_path):
+    from robcomp.models import make_model
+    from robcomp.pack import pack
+
+    study = small_study()
+    size = pack(make_model("mobilenetv2", contract=study._model.contract), tmp_path / "net.robcomp")
+    study.add("named", tmp_path / "net.robcomp")
+    assert study.added["named"].figures["size_bytes"] == size and study.added["named"].classes == 10
+    quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)))
+    quantized.contract = study._model.contract
+    study.add("quantized", quantized)
+    assert study.added["quantized"].figures["size_bytes"] < 3 * 32 * 32 * 2 * 4
+
+
+def test_a_study_says_what_it_is_and_checks_names_at_once():
+    study = small_study()
+    study.add("net", study._model)
+    said = str(study)
+    assert said.startswith("Study(noise, small; conditions corruptions=(") and said.endswith("; 1 model added)")
+    assert str(Study("cifar10", "vgg19", conditions=dict(adapt=True))) == "Study(cifar10, vgg19; conditions adapt=True)"
+    for call, wanted in (
+        (lambda: Study("imgs", "vgg19"), "unknown dataset 'imgs'.*allowed: digits"),
+        (lambda: Study("cifar", "vgg19"), "did you mean 'cifar10.*'"),
+        (lambda: Study("digits", "vgg"), "did you mean 'vgg19'"),
+        (lambda: Study("digits", "vgg19", conditions=dict(corruptions=["rain"])), "unknown corruption 'rain'"),
+        (
+            lambda: Study("digits", "vgg19", conditions=dict(corruptions=["weather"])),
+            "'weather': it is a group, write its members 'snow', 'frost', 'fog', 'brightness'; allowed",
+        ),
+    ):
+        with pytest.raises(ValueError, match=wanted) as refused:
+            call()
+        assert "\n" not in str(refused.value)

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from robcomp._compression.entry import check_contract
+from robcomp._packing.container import MAGIC
 from robcomp._text.errors import first_line
 from robcomp._text.given import whole
 
@@ -98,6 +100,30 @@ def network_in(model: object) -> nn.Module:
     input contract."""
     inside = None if isinstance(model, nn.Module) else getattr(model, "module", None)
     return check_contract(inside if isinstance(inside, nn.Module) else model)
+
+
+def is_packed(path: str | Path) -> bool:
+    """Does a file begin as `pack` writes it?"""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def no_model(name: str, model: object) -> str:
+    """One line about a model from elsewhere that comes in no form that is taken."""
+    if isinstance(model, nn.Module):
+        return (
+            f"{name} is a {type(model).__name__} without a contract: pass from_predict(lambda x: "
+            "net(torch.from_numpy(x)), InputContract(size, mean, std), size_bytes=...)"
+        )
+    if isinstance(getattr(model, "module", None), nn.Module):
+        return f"{name} is an artifact, and the bytes that ship are those of its file: pack(artifact, path), pass path"
+    return (
+        f"{name} is a {type(model).__name__}: pass what from_onnx or from_predict gives, the path of an ONNX file or "
+        "of a packed one, or a network of torch with .contract"
+    )
 
 
 def check_exportable(module: nn.Module) -> None:

@@ -10,11 +10,14 @@ import gzip
 import json
 from collections.abc import Iterator
 from hashlib import sha256
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 
 from robcomp._text.errors import first_line
 from robcomp.data import InputContract
@@ -158,6 +161,12 @@ def bytes_of(paths: list[Path]) -> dict:
     """Length of some files, and of their gzip (level 6)."""
     content = b"".join(path.read_bytes() for path in paths)
     return dict(size_bytes=len(content), gzip_bytes=len(gzip.compress(content, 6, mtime=0)))
+
+
+def saved_bytes(network: nn.Module) -> int:
+    """Length of the file that torch saves of the tensors of a network."""
+    torch.save(network.state_dict(), file := BytesIO())
+    return file.tell()
 
 
 def digest_of(paths: list[Path]) -> str:  # sha256; "" where one is no file

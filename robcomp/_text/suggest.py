@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
+from robcomp.schema import GROUPS
 
 # other words for parameters, and which are meant
 MEANT = dict(
@@ -34,6 +35,8 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     near = get_close_matches(str(name)[:100].lower(), [word.lower() for word in allowed], n=1, cutoff=0.5)
     guess = next((word for word in allowed if near and word.lower() == near[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
+    if kind == "corruption" and str(name).lower() in GROUPS:
+        hint = f"it is a group, write its members {', '.join(map(repr, GROUPS[str(name).lower()]))}; "
     return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
