@@ -63,7 +63,7 @@ C8 | Hoffmann | unstructured pruning keeps more robustness than distillation
 C9 | Holste | pruning forgets rare classes first
 C10a | TensorFlow | clustering that quantization-aware training preserves costs no accuracy
 C10b | TensorFlow | clustering makes the int8 file a third smaller or more (3.00 to 1.94 MB)
-C10c | TensorFlow | half the weights pruned makes the int8 file 37 % smaller or more
+C10c | TensorFlow | half the weights pruned makes the zipped int8 file 37 % smaller or more
 C11 | Shabir | pruning and int8 make MobileNet 77 % smaller or more
 C12 | 2202.09275 | a Pareto front is random: other test images would draw another one
 C13 | 2511.19794 | with three seeds, differences of a point are never significant
