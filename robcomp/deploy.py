@@ -8,7 +8,6 @@ __all__ = ['session', 'export_onnx', 'predict', 'agreement']
 # %% ../nbs/34_deploy.ipynb #7f70c122
 import io
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,8 @@ from torch import nn
 from ._compression.state import folded, layers, plain
 from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
-from ._deployment.entry import WritableOperations, batches, check_exportable, library, network_in, why_not
+from ._deployment.entry import (
+    WritableOperations, batches, check_exportable, check_file, library, network_in, why_not)
 from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
@@ -96,8 +96,7 @@ def session(path: str | Path,  # an ONNX file
     options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if optimized: options.optimized_model_filepath = str(optimized)
-    if not isinstance(path, (str, Path)) or not os.path.isfile(path):
-        raise ValueError(f"no ONNX file {str(path)[:200]!r}: check the path, or write it with export_onnx")
+    check_file(path)
     if b"QuantizeLinear" not in Path(path).read_bytes():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -142,10 +141,10 @@ def operations(path: str | Path,  # an ONNX file
 
 # %% ../nbs/34_deploy.ipynb #1a6ecba8
 def predict(running: Any,  # a session, or the path of a file of `export_onnx`
-            images: np.ndarray,  # (n, size, size, 3) uint8, or floats from 0 to 255
+            images: np.ndarray,  # (n, size, size, 3) uint8, or floats from 0 to 255; (size, size, 3) is a batch of one
             *,
             batch: int = 100,  # images at a time, 1 or more
-) -> np.ndarray:  # (n, classes) float32 scores
+) -> np.ndarray:  # (n, classes) float32 scores, n = 1 for one image
     "The scores that a file gives for images; ValueError where it cannot be run on them."
     if not hasattr(running, "get_modelmeta"): running = session(running)
     contract = contract_noted(running.get_modelmeta().custom_metadata_map, "this file")
@@ -174,5 +173,5 @@ def agreement(module: Any,  # an `Artifact`, or a network with `.contract`, as c
     found = predict(running, images, batch=batch)
     apart = steps_apart(found, wanted)
     same, exact = found.argmax(1) == wanted.argmax(1), (found == wanted).all(1)
-    return dict(n=len(images), same=float(same.mean()), exact=float(exact.mean()),
+    return dict(n=len(found), same=float(same.mean()), exact=float(exact.mean()),
                 mean_steps=float(apart.mean()), largest_steps=float(apart.max()))

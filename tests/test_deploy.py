@@ -1165,6 +1165,30 @@ def test_floats_that_are_no_pixels_are_one_line(tmp_path):
 
 
 @needs_onnx
+def test_one_image_is_a_batch_of_one(tmp_path):
+    path, images = export_onnx(NETWORK, tmp_path / "net.onnx"), DATA.test.images
+    assert (predict(path, images[3]) == predict(path, images[3:4])).all() and predict(path, images[3]).shape == (1, 6)
+    found = agreement(NETWORK, path, torch.from_numpy(images[3]))
+    assert found == agreement(NETWORK, path, images[3:4]) and found["n"] == 1
+
+
+@needs_onnx
+def test_a_packed_file_and_a_network_are_no_onnx_file(tmp_path):
+    path, images = tmp_path / "net.robcomp", DATA.test.images
+    pack(NETWORK, path)
+    for call, said in (
+        (lambda: predict(path, images), "net.robcomp' is a packed file: unpack it, then export_onnx"),
+        (lambda: agreement(NETWORK, str(path), images), "net.robcomp' is a packed file: unpack it, then export_onnx"),
+        (lambda: export_onnx(path, tmp_path / "net.onnx"), "net.robcomp' is a packed file: unpack it first"),
+        (lambda: predict(NETWORK, images), "^Sequential is no ONNX file: write it with export_onnx"),
+        (lambda: predict(compress(NETWORK, "int8", DATA), images), "^Artifact is no ONNX file: write it with"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said) as refused:
+            call()
+        assert "\n" not in str(refused.value) and len(str(refused.value)) < 250
+
+
+@needs_onnx
 def test_an_artifact_agrees_as_its_network_does(tmp_path):
     artifact = compress(NETWORK, "int8", DATA)
     path = export_onnx(artifact, tmp_path / "net.onnx")

@@ -3,6 +3,7 @@ file is run with."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -98,17 +99,33 @@ def why_not(error: Exception, opset: int) -> str:
 def network_in(model: object) -> nn.Module:
     """The network of an artifact, or the network that was given; one line about what is none and about one without an
     input contract."""
+    if is_packed(model):
+        raise TypeError(f"{str(model)!r} is a packed file: unpack it first, and pass the network that unpack gives")
     inside = None if isinstance(model, nn.Module) else getattr(model, "module", None)
     return check_contract(inside if isinstance(inside, nn.Module) else model)
 
 
-def is_packed(path: str | Path) -> bool:
+def is_packed(path: object) -> bool:
     """Does a file begin as `pack` writes it?"""
+    if not isinstance(path, (str, Path)):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except (OSError, ValueError):
         return False
+
+
+def check_file(path: object) -> None:
+    """One line about what is no file that ONNX Runtime could open: a network, a packed file, nothing there."""
+    if isinstance(getattr(path, "module", path), nn.Module):
+        raise TypeError(
+            f"{type(path).__name__} is no ONNX file: write it with export_onnx(network, path), pass the path"
+        )
+    if is_packed(path):
+        raise ValueError(f"{str(path)!r} is a packed file: unpack it, then export_onnx writes an ONNX file")
+    if not isinstance(path, (str, Path)) or not os.path.isfile(path):
+        raise ValueError(f"no ONNX file {str(path)[:200]!r}: check the path, or write it with export_onnx")
 
 
 def no_model(name: str, model: object) -> str:
@@ -139,11 +156,12 @@ def check_exportable(module: nn.Module) -> None:
 
 
 def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Images, `batch` at a time; one line of error where there are none."""
+    """Images, `batch` at a time, one image as a batch of one; one line of error where there are none."""
     if not hasattr(images, "shape"):
         raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
     if not len(images):
         raise ValueError("there are no images to answer for: pass at least one")
+    images = images[None] if len(images.shape) == 3 else images
     check_pixels(images)
     step = whole("batch", batch, 1, 1_000_000)
     return (images[start : start + step] for start in range(0, len(images), step))
