@@ -20,9 +20,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ._compression.state import folded, layers, plain
+
 
 # %% ../nbs/34_deploy.ipynb #b2d1ef04
-from ._compression.state import folded, layers, plain
 from ._deployment.answers import check_one_way, steps_apart, write_runnable
 from ._deployment.codes import to_integers
 from ._deployment.entry import (

@@ -209,6 +209,10 @@ def test_a_named_network_is_unpacked_and_one_that_torch_quantized_is_taken(tmp_p
 
 
 def test_a_study_says_what_it_is_and_checks_names_at_once():
+    from robcomp import schema
+    from robcomp._text import suggest
+
+    assert suggest.GROUPS == schema.GROUPS
     study = small_study()
     study.add("net", study._model)
     said = str(study)

@@ -7,8 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from robcomp._files.shipped import shipped
-from robcomp.schema import GROUPS
 
+# as in `schema`, which what stands this low does not import
+GROUPS = dict(
+    noise=("gaussian_noise", "shot_noise", "impulse_noise"),
+    blur=("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    weather=("snow", "frost", "fog", "brightness"),
+    digital=("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+)
 # other words for parameters, and which are meant
 MEANT = dict(
     network="arch",
