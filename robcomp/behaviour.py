@@ -142,14 +142,16 @@ def unknown_figures(pairs: Pairs, measures: Iterable[str], why: str) -> pd.DataF
     return pd.DataFrame(rows, columns=["key", "measure", *LIMITS])
 
 # %% ../nbs/59_behaviour.ipynb #28ae2920
+def _change_of(group: str) -> str: return f"{group}_change" if group in GROUPS else group  # the name of the measure
+
 def of_accuracy(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Changes of accuracy by group of corruptions."
     measured, corruptions = profile(hits, **options), set(hits.index.get_level_values("corruption"))
     members = {**GROUPS, "extra": EXTRA}
-    there = {name: name for name, some in members.items() if corruptions & set(some)}
+    there = {_change_of(name): name for name, some in members.items() if corruptions & set(some)}
     if "extra" in there and corruptions & set(STANDARD): there["extra_excess"] = "extra - robust"
     parts = [answered(measured, pairs, name, "{a} - {b}", text) for name, text in there.items()]
-    lacking = [name for name in (*members, "extra_excess") if name not in there]
+    lacking = [name for name in (*map(_change_of, members), "extra_excess") if name not in there]
     return [*parts, unknown_figures(pairs, lacking, NOT_EVALUATED)]
 
 # %% ../nbs/59_behaviour.ipynb #4c25000e

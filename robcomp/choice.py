@@ -185,6 +185,8 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     """How often each recipe is chosen in studies on other images and, where there are several, with other seeds.
 
     Raises ValueError for an unknown column and a condition that cannot be read."""
+    if not isinstance(draws, Draws):
+        raise TypeError(f"this takes resampled studies, got {type(draws).__name__}: pass resample(tables)")
     if best not in DIRECTIONS: raise ValueError(unknown_column(best, DIRECTIONS, kind="column to optimise"))
     kept = ordered(candidates(by_recipe(draws.table)))
     tree = condition(where, kept)

@@ -203,10 +203,10 @@ lost_robust        | float | fraction | as lost_clean, mean over the standard co
 gained_robust      | float | fraction | as gained_clean, mean over the standard corruptions
 churn_clean        | float | fraction | clean images for which another class is named than by the reference
 churn_robust       | float | fraction | as churn_clean, mean over the standard corruptions
-noise              | float | fraction | change of accuracy, mean over the corruptions of the group
-blur               | float | fraction | change of accuracy, mean over the corruptions of the group
-weather            | float | fraction | change of accuracy, mean over the corruptions of the group
-digital            | float | fraction | change of accuracy, mean over the corruptions of the group
+noise_change       | float | fraction | change of accuracy, mean over the corruptions of the group
+blur_change        | float | fraction | change of accuracy, mean over the corruptions of the group
+weather_change     | float | fraction | change of accuracy, mean over the corruptions of the group
+digital_change     | float | fraction | change of accuracy, mean over the corruptions of the group
 extra              | float | fraction | change of accuracy, mean over the four extra corruptions
 extra_excess       | float | fraction | change under the extra corruptions less the change under the standard ones
 class_N            | float | fraction | change of accuracy under the standard corruptions in class N, less the mean

@@ -498,6 +498,8 @@ def test_a_group_of_corruptions_is_a_measure_to_choose_by_and_to_compare():
     dense = summarise(tables).query("recipe == 'dense' and arch == @chosen.row.arch").key.iloc[0]
     gap = compare(tables, chosen.row.key, dense, measure="weather", draws=100)
     assert gap.low <= gap.difference <= gap.high
+    with pytest.raises(TypeError, match="this takes resampled studies, got Tables: pass resample"):
+        choice_probability(tables)
     with pytest.raises(ValueError, match="fog is a corruption and no column to optimise: 'weather' is the mean"):
         choose(tables, best="fog")
 

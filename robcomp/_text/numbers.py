@@ -33,6 +33,10 @@ MEASURES = dict(
 )
 UNITS = dict(size_mb=" MB", latency_s=" ms", compression_ratio=" times")
 HEADS = dict(
+    noise_change="noise",
+    blur_change="blur",
+    weather_change="weather",
+    digital_change="digital",
     size_mb="MB",
     compression_ratio="times smaller",
     gzip_ratio="times smaller (gzip)",
