@@ -263,7 +263,7 @@ def test_a_technique_stands_beside_its_controls(tables):
     own = own._replace(trials=own.trials.assign(recipe=own.trials.recipe.replace(names)))
     measured = recipe_profile(own, draws=20)
     beside = with_controls(measured, dict(q=["int8", "int8+tune1", "prune0.5+tune1+tune1"], alone=["tune1"], no=[]))
-    assert beside.names[len(measured.names):] == ["q compressed", "q control", "alone compressed", "alone control"]
+    assert beside.names[len(measured.names) :] == ["q compressed", "q control", "alone compressed", "alone control"]
     asked = ["q compressed - q control", "int8 - dense", "int8+tune1 - tune1", "alone compressed - alone control"]
     for kind in ("clean", "robust", "fog"):
         value = contrasts(beside, [(text, kind) for text in asked]).value
