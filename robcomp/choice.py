@@ -56,16 +56,6 @@ class Choice:
         return said + broken_said(self.broken) + selection_said(self.best, self.candidates, self.selection)
     def _repr_html_(self): return card(self.recipe, str(self), self.table.head(5))
 
-    def file(self, folder: str | Path) -> Path:  # the store that the trials are in
-        """The packed file of the chosen recipe (of its first seed).
-
-        Raises ValueError where nothing was chosen, where the model is of another tool, and where the file is not there."""
-        if not self: raise ValueError("nothing was chosen, so there is no file to ship: see print(choice)")
-        if self.recipe.startswith(ELSEWHERE):
-            raise ValueError(f"{self.recipe} was made by another tool and is not packed: ship its own file")
-        path = Path(folder) / "artifacts" / f"{self.row.key}.robcomp"
-        if path.is_file(): return path
-        raise ValueError(f"{str(path)!r} is not there: sweep(..., remake=True) makes packed files of finished trials again")
 
 # %% ../nbs/60_choice.ipynb #a059ee35
 def _table(self: Choice) -> pd.DataFrame:
@@ -77,6 +67,22 @@ def _table(self: Choice) -> pd.DataFrame:
     return shown.join(self.selection.table[["chosen", "regret"]].reindex(self.candidates.key).reset_index(drop=True))
 
 Choice.table = property(_table)
+
+# %% ../nbs/60_choice.ipynb #a059ee37
+def _file(choice: Choice,
+          folder: str | Path,  # the store that the trials are in
+) -> Path:
+    """The packed file of the chosen recipe (of its first seed).
+
+    Raises ValueError where nothing was chosen, where the model is of another tool, and where the file is not there."""
+    if not choice: raise ValueError("nothing was chosen, so there is no file to ship: see print(choice)")
+    if choice.recipe.startswith(ELSEWHERE):
+        raise ValueError(f"{choice.recipe} was made by another tool and is not packed: ship its own file")
+    path = Path(folder) / "artifacts" / f"{choice.row.key}.robcomp"
+    if path.is_file(): return path
+    raise ValueError(f"{str(path)!r} is not there: sweep(..., remake=True) makes packed files of finished trials again")
+
+Choice.file = _file
 
 # %% ../nbs/60_choice.ipynb #a40d88fc
 def condition(where: str, table: pd.DataFrame) -> Comparison | Group:

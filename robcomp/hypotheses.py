@@ -64,25 +64,20 @@ def changes_by_images(tables: Tables,  # a study with the outcome of each image
 ) -> pd.DataFrame:  # one such recipe and network per row: summary cell pattern `CHANGE` seeds seed_variation
     "Paired changes of robust accuracy."
     if to not in ("control", "reference"): raise ValueError(f"to is control or reference, got {to!r}")
-    studies = by_network(tables, foreign=False).values()
-    asked = _asked(recipes, placebo=placebo)
-    parts = [_changes_of(study, to, asked, together=together, draws=draws) for study in studies]
+    options = dict(together=together, placebo=placebo, draws=draws)
+    parts = [_changes_of(study, to, recipes, **options) for study in by_network(tables, foreign=False).values()]
     parts = [part for part in parts if len(part)] or parts[:1]
     if not parts: raise ValueError("no trial of this study has ended well: there is nothing to compare")
     return pd.concat(parts, ignore_index=True)
 
 # %% ../nbs/65_hypotheses.ipynb #ab703156
-def _asked(recipes: Sequence[str] | None, *, placebo: bool) -> Callable[[str], bool]:
-    "Which recipes are compared: compressed ones, of the patterns that are given; as a placebo uncompressed ones."
-    if placebo: return lambda recipe: not compressed(recipe) and recipe != "dense"
-    return lambda recipe: compressed(recipe) and (recipes is None or without_epochs(recipe) in recipes)
-
-def _changes_of(study: Tables, to: str, asked: Callable[[str], bool], *, together: bool, draws: int) -> pd.DataFrame:
+def _changes_of(study: Tables, to: str, recipes: Sequence[str] | None, *, together: bool, placebo: bool, draws: int):
     "The changes of one cell."
-    table = by_recipe(summarise(study))
-    table = table.assign(cell=cell_of, pattern=table["recipe"].map(without_epochs))
-    kept = table[table["recipe"].map(asked).astype(bool) & table[to].isin(table["key"])]
-    name = table.set_index("key")["recipe"]
+    table = by_recipe(summarise(study)).assign(cell=cell_of, pattern=lambda own: own["recipe"].map(without_epochs))
+    technique = table["recipe"].map(compressed).astype(bool)
+    asked = (~technique & table["recipe"].ne("dense") if placebo else technique) & table[to].isin(table["key"])
+    if recipes is not None: asked &= table["pattern"].isin(recipes)
+    kept, name = table[asked], table.set_index("key")["recipe"]
     pairs = [(f"{recipe} - {name[other]}", "robust") for recipe, other in zip(kept["recipe"], kept[to])]
     if not pairs: return kept.reindex(columns=[*kept, *CHANGE])
     found = contrasts(recipe_profile(study, draws=draws), pairs).rename(columns=dict(value="difference"))
@@ -236,15 +231,13 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
         if len(own): tests += at_equal_training(own, budgets, compare, f"ours, {cell}")
     return tests
 
-# %% ../nbs/65_hypotheses.ipynb #9f5f778a
-NEEDS = dict(H1a="some", H1b="some", H1c="some", H2="all", H3c="most")  # tests that must support
-
-def own_placebos(ours: Tables,  # a study with the outcome of each image
-                 *,
-                 draws: int = 1000,
-) -> list[pd.DataFrame]:
+# %% ../nbs/65_hypotheses.ipynb #5c0ab001
+def own_placebos(ours: Tables, *, draws: int = 1000) -> list[pd.DataFrame]:
     "The tests of H1b put to dense networks that were only trained further: what they pass, compression did not do."
     return tests_of("H1b", changes_by_images(ours, "reference", together=True, placebo=True, draws=draws), "ours")
+
+# %% ../nbs/65_hypotheses.ipynb #9f5f778a
+NEEDS = dict(H1a="some", H1b="some", H1c="some", H2="all", H3c="most")  # tests that must support
 
 def hypotheses(tests: Iterable[pd.DataFrame],  # from `paper_tests` and `own_tests`
                *,

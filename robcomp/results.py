@@ -206,8 +206,8 @@ def summarise(tables: Tables,  # of one study or of several
                         worst_corruption=table.worst_corruption.fillna(""))
 
 # %% ../nbs/51_results.ipynb #512e592d
-_MORE = """clean robust worst extra_robust noise blur weather digital robust_over_clean robust_over_dense compression_ratio gzip_ratio sparsity
-           clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control"""
+_MORE = """clean robust worst extra_robust noise blur weather digital robust_over_clean robust_over_dense
+           compression_ratio gzip_ratio sparsity clean_vs_dense robust_vs_dense clean_vs_control robust_vs_control"""
 _LESS = """drop mce relative_mce ece_clean ece_robust size_mb size_bytes gzip_bytes onnx_bytes params nonzero
           distinct_codes macs latency_s energy_j train_s compress_s evaluate_s"""
 DIRECTIONS = dict.fromkeys(_MORE.split(), "max") | dict.fromkeys(_LESS.split(), "min")

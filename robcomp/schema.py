@@ -166,17 +166,12 @@ robust            | float | fraction | mean over c of the mean over s of the acc
 worst             | float | fraction | smallest, over c, of the mean over s of the accuracy
 worst_corruption  | str   |          | the corruption with that smallest mean
 drop              | float | fraction | clean - robust
-mce               | float | ratio    | mean over c of (sum over s of E) / (sum over s of E of the dense reference), over
-                  |       |          | the c where the reference's mean E is at least 0.01
-relative_mce      | float | ratio    | mean over c of (sum over s of E - E clean) / (the same of the dense reference),
-                  |       |          | over the c where the reference's mean gap is at least 0.01
+mce               | float | ratio    | mean of (sum over s of E) / (that of dense), over the c where dense has E >= 0.01
+relative_mce      | float | ratio    | the same of E - E clean, over the c where that of dense is at least 0.01
 robust_over_clean | float | ratio    | robust / clean
 robust_over_dense | float | ratio    | robust / robust of the dense reference
 extra_robust      | float | fraction | as robust, over the four extra corruptions
-noise             | float | fraction | as robust, over the corruptions of this group (three kinds of noise)
-blur              | float | fraction | the same: defocus, glass, motion and zoom blur
-weather           | float | fraction | the same: snow, frost, fog and brightness
-digital           | float | fraction | the same: contrast, elastic transform, pixelate and JPEG compression
+""" + "\n".join(f"{group} | float | fraction | as robust, over {', '.join(GROUPS[group])}" for group in GROUPS) + """
 compression_ratio | float | ratio    | dense_bytes / size_bytes (size_bytes of the reference / size_bytes if unknown)
 gzip_ratio        | float | ratio    | dense_bytes / gzip_bytes
 size_mb           | float | MB       | size_bytes / 10^6

@@ -27,7 +27,8 @@ COLUMNS_MEANT = dict(
     model="arch",
 )
 # the columns that people ask for first
-COLUMNS_FIRST = "clean robust worst noise blur weather digital drop size_mb onnx_bytes latency_s energy_j compression_ratio arch recipe".split()
+COLUMNS_FIRST = """clean robust worst noise blur weather digital drop size_mb onnx_bytes latency_s energy_j
+    compression_ratio arch recipe""".split()
 
 # columns that a sweep leaves empty, and who fills them
 FILLED = dict(
