@@ -30,6 +30,7 @@ from ._store.training import note_of, noted
 from ._store.tree import ordered
 from ._text.given import shown, whole
 from ._text.suggest import unknown
+from .conditions import named_corruptions
 from .corruptions import Suite
 from .data import CIFAR_CONTRACT, DATASETS, Data, InputContract, contract_of, load
 from .elsewhere import Elsewhere, from_file, from_network
@@ -37,7 +38,7 @@ from .integers import in_integers
 from .models import ARCHITECTURES, load_weights, make_model, weights_sha256
 from .pack import unpack
 from .recipe import Recipe, parse
-from .schema import CORRUPTIONS, Trial, canonical
+from .schema import Trial, canonical
 from .training import Training, fit
 
 # %% ../nbs/40_baseline.ipynb #52a87430
@@ -111,10 +112,8 @@ def known_options(conditions: Mapping | None) -> dict:
     for name in conditions or {}:
         if name not in allowed: raise ValueError(unknown("option of conditions", name, allowed))
     given = dict(conditions or {})
-    names, made = given.get("corruptions", []), given.get("source", "generated") in ("generated", "official")
-    for name in names if isinstance(names, (list, tuple)) else [names]:
-        if not made or not isinstance(name, str) or name in CORRUPTIONS: continue
-        raise ValueError(unknown("corruption", name, CORRUPTIONS))
+    names, made = given.get("corruptions"), given.get("source", "generated") in ("generated", "official")
+    if made and isinstance(names, (str, list, tuple)): named_corruptions(names)
     return given
 
 # %% ../nbs/40_baseline.ipynb #a298aad2

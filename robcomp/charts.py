@@ -85,7 +85,7 @@ def front_words(data: pd.DataFrame,  # from `front_table`
     if missing: how += f" {missing} {kind}{'s' * (missing > 1)} without a figure left out."
     fronts = data[data["front"]].sort_values(x).groupby("network")
     said = [f"{network}: " + "; ".join(f"{row['recipe']} at {row[x]:.3g} and {as_share(row[y])}"
-                                       for row in front.head(8).to_dict("records")) for network, front in fronts]
+                                       for row in front.to_dict("records")) for network, front in fronts]
     said = f"On the front, {AXES[x].short} and {AXES[y].short}, {'. '.join(said)}."
     return title, how + out, f"{title} of {len(data)} {kind}s. {said}"
 
@@ -133,7 +133,8 @@ HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean o
                      "In points of accuracy, mean over {}; orange is a loss, blue a gain."))
 
 def as_conditions(given):  # tables, or what `by_condition` makes of them -> accuracies by condition
-    return check(by_condition(given) if hasattr(given, "rows") else given, ["recipe", "corruption", "severity", *HEATS])
+    given = by_condition(given) if isinstance(given, tuple) else given  # tables are a named tuple
+    return check(given, ["recipe", "corruption", "severity", *HEATS])
 
 # %% ../nbs/70_charts.ipynb #5050f159
 def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, or tables; one network

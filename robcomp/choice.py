@@ -207,8 +207,8 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
 def _best_by_clean(table: pd.DataFrame, where: str, robust: str) -> pd.Series | None:
     "The best recipe by clean accuracy; of several that are equally good, the best by `robust`."
     found = choose(table, where=where, best="clean").candidates
-    equal = found[found.clean == found.clean.max()]
-    return equal.iloc[(equal[robust] * _sign(robust)).to_numpy().argmax()] if len(equal) else None
+    equal = found[found.clean == found.clean.max()].sort_values(robust, ascending=_sign(robust) < 0, kind="stable")
+    return equal.iloc[0] if len(equal) else None
 
 def price_of_clean(table: pd.DataFrame,
                    where: str = "",  # the budget, as for `choose`

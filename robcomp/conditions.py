@@ -18,7 +18,7 @@ from ._text.errors import first_line
 from ._text.given import shown, whole
 from ._text.suggest import unknown
 from .images import shuffled
-from .schema import CLEAN, CORRUPTIONS
+from .schema import CLEAN, CORRUPTIONS, GROUPS
 
 # %% ../nbs/14_conditions.ipynb #d4effd0f
 class Corruption:
@@ -79,6 +79,25 @@ class Condition(NamedTuple):
     corruption: str
     severity: int
 
+# %% ../nbs/14_conditions.ipynb #f475e660
+def unknown_corruption(name: object, known: Sequence[str] = CORRUPTIONS) -> str:
+    "The line to raise for a corruption that is not known."
+    said, members = unknown("corruption", name, known), GROUPS.get(str(name).lower())
+    if not members: return said
+    return f"unknown corruption {name!r}: it is a group, write its members {', '.join(map(repr, members))}"
+
+def named_corruptions(corruptions: str | Corruption | Sequence[str | Corruption],
+                      known: Sequence[str] = CORRUPTIONS,  # names that are allowed
+) -> list[str]:
+    "The names of corruptions; ValueError for the first that is not known, TypeError for what is no list."
+    if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
+    if not np.iterable(corruptions):
+        raise TypeError(f"corruptions is a list of names as ['fog', 'snow'], got {shown(corruptions)}")
+    corruptions = list(corruptions)
+    for entry in corruptions:
+        if not isinstance(entry, Corruption) and entry not in known: raise ValueError(unknown_corruption(entry, known))
+    return [getattr(entry, "name", entry) for entry in corruptions]
+
 # %% ../nbs/14_conditions.ipynb #ec9b8b18
 def conditions(corruptions: Sequence[str | Corruption],  # names, or corruptions of one's own
                severities: Sequence[int],  # 1 to 5
@@ -86,12 +105,9 @@ def conditions(corruptions: Sequence[str | Corruption],  # names, or corruptions
                known: Sequence[str] = CORRUPTIONS,  # names that are allowed
 ) -> list[Condition]:  # clean first
     "All pairs in order, once each."
-    if isinstance(corruptions, (str, Corruption)): corruptions = [corruptions]
+    names = named_corruptions(corruptions, known)
     if not np.iterable(severities) or isinstance(severities, (str, bytes)):
         raise TypeError(f"severities is a list as [1, 3, 5], got {shown(severities)}")
-    names = [getattr(entry, "name", entry) for entry in corruptions]
-    for entry, name in zip(corruptions, names):
-        if name is entry and name not in known: raise ValueError(unknown("corruption", name, known))
     pairs = [Condition(name, whole("severity", severity, 1, 5)) for name in names for severity in severities]
     if not pairs: raise ValueError("a suite has at least one corruption and one severity")
     if len(set(pairs)) < len(pairs): raise ValueError("a corruption or a severity is named twice")

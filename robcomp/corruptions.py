@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ._text.given import whole
-from ._text.suggest import unknown
 from .arrays import source_of
-from .conditions import Condition, Corruption, conditions, deal_positions, owned
+from .conditions import Condition, Corruption, conditions, deal_positions, owned, unknown_corruption
 from .images import Data
 from .published_corruptions import (Draws, checked_images, checked_numbers, compiled, corrupt_checked,
                                            strengths_for)
@@ -35,7 +34,7 @@ def corruption(function: Callable,  # (1, size, size, 3) uint8, severity 1 to 5,
 def checked_call(name: str | Corruption, severity: int) -> int:
     "The severity, once it and the name of the corruption are known to be right."
     if not isinstance(name, Corruption) and name not in CORRUPTIONS:
-        raise ValueError(unknown("corruption", name, CORRUPTIONS))
+        raise ValueError(unknown_corruption(name))
     return whole("severity", severity, 1, 5)
 
 # %% ../nbs/15_corruptions.ipynb #f69be937

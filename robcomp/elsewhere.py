@@ -20,6 +20,7 @@ from ._deployment.foreign import bytes_of, contract_noted, counts, digest_of, fa
 from ._files.atomic import path_of
 from ._text.errors import first_line
 from ._text.given import whole
+from ._text.warning import warn_caller
 from .data import InputContract, as_input
 from .deploy import session
 from .training import same_modes
@@ -132,6 +133,8 @@ class Elsewhere(nn.Module):
 
     @property
     def runtime(self) -> str: return getattr(self.function, "runtime", "elsewhere")
+    @property
+    def runs_on(self) -> str | None: return getattr(self.function, "runs_on", None)  # a device, where it is known
 
     arch = recipe = property(_refused)  # what compressing, packing and exporting ask a network for
 
@@ -216,12 +219,15 @@ class TorchNetwork:
     runtime = f"torch {torch.__version__}"
     def __init__(self, network: nn.Module): self.network = network
 
+    @property
+    def runs_on(self) -> str:
+        return str(next((part.device for part in (*self.network.parameters(), *self.network.buffers())), "cpu"))
+
     @torch.no_grad()
     def __call__(self, x: np.ndarray) -> Tensor:  # (n, 3, size, size) float32, normalised -> (n, classes)
-        tensors = (*self.network.parameters(), *self.network.buffers(), torch.empty(0))
         with same_modes(self.network):
             for part in self.network.modules(): part.training = False  # an exported program refuses eval()
-            return self.network(torch.from_numpy(x).to(tensors[0].device))
+            return self.network(torch.from_numpy(x).to(self.runs_on))
 
 def from_network(network: nn.Module,
                  contract: InputContract,
@@ -238,6 +244,8 @@ def from_network(network: nn.Module,
 def from_file(path: Path,  # an ONNX file
               usual: Callable[[], InputContract],  # gives the contract where the file says none
 ) -> Elsewhere:
-    "An ONNX file with the contract that it says, or else the usual one."
-    notes = OnnxFile(path).running.get_modelmeta().custom_metadata_map
-    return from_onnx(path, None if "contract" in notes else usual())
+    "An ONNX file with the contract that it says, or else, with a warning, the usual one."
+    if "contract" in OnnxFile(path).running.get_modelmeta().custom_metadata_map: return from_onnx(path)
+    warn_caller(f"{str(path)!r} does not say how its images are normalised: it gets them as the study's network does; "
+                "pass from_onnx(path, contract) where that is wrong")
+    return from_onnx(path, usual())

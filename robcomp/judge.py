@@ -66,7 +66,7 @@ def evaluate_and_file(trial: Trial, model: Elsewhere, study: Study, folder: Path
     try: rows, failed = evaluate({trial.recipe: model}, study.suite, progress=False, device=study.device), {}
     except Exception as error: rows, failed = None, dict(status="failed", error=one_line(error))
     whole = dense_bytes or 4 * model.figures.get("params", np.nan)
-    run_with = versions(study.device) | dict(engine=model.runtime)
+    run_with = versions(model.runs_on or study.device) | dict(engine=model.runtime)
     weighed = model.figures | dict(dense_bytes=whole, evaluate_s=perf_counter() - start, versions=run_with)
     write_trial(folder, trial_record(trial, study, **(failed or weighed)), rows)
 

@@ -23,6 +23,7 @@ from robcomp.charts import (
     chart_differences,
     chart_front,
     chart_heat,
+    front_words,
     chart_severity,
     chart_spec,
     enable_charts,
@@ -390,3 +391,10 @@ def test_pictures_are_whole_or_absent(drawn, tmp_path):
     with pytest.raises(ValueError, match="allowed: .svg, .png, .pdf"):
         save_chart(drawn["clean"], tmp_path / "a.jpg")
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_description_of_a_long_front_names_all_its_members():
+    sizes = np.arange(1.0, 12)
+    table = pd.DataFrame(dict(size_mb=sizes, robust=sizes / 20)).assign(recipe="int8", network="a", front=True)
+    said = front_words(table.assign(seeds=1, failed=0), "size_mb", "robust")[2]
+    assert said.count("int8 at ") == len(sizes)

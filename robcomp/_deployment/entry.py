@@ -132,8 +132,8 @@ def no_model(name: str, model: object) -> str:
     """One line about a model from elsewhere that comes in no form that is taken."""
     if isinstance(model, nn.Module):
         return (
-            f"{name} is a {type(model).__name__} without a contract: pass from_predict(lambda x: "
-            "net(torch.from_numpy(x)), InputContract(size, mean, std), size_bytes=...)"
+            f"{name} is a {type(model).__name__} without a contract: set net.contract = InputContract(size, mean, "
+            "std), in pixel units 0 to 255, and pass it again"
         )
     if isinstance(getattr(model, "module", None), nn.Module):
         return f"{name} is an artifact, and the bytes that ship are those of its file: pack(artifact, path), pass path"

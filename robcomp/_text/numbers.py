@@ -7,12 +7,14 @@ from numbers import Integral
 
 import pandas as pd
 
+from robcomp.schema import GROUPS
+
 UNKNOWN = "–"
 SHARES = frozenset(
     """accuracy clean robust worst extra_robust drop mce relative_mce ece_clean ece_robust sparsity share
-    wins chosen front_probability probability robust_over_clean robust_over_dense noise blur weather digital""".split()
-)
-DIFFERENCES = frozenset("change difference clean_change robust_change".split())
+    wins chosen front_probability probability robust_over_clean robust_over_dense""".split()
+) | set(GROUPS)
+DIFFERENCES = frozenset("change difference clean_change robust_change".split()) | {f"{name}_change" for name in GROUPS}
 MEASURES = dict(
     clean="clean accuracy",
     robust="robust accuracy",
@@ -33,10 +35,10 @@ MEASURES = dict(
 )
 UNITS = dict(size_mb=" MB", latency_s=" ms", compression_ratio=" times")
 HEADS = dict(
-    noise_change="noise",
-    blur_change="blur",
-    weather_change="weather",
-    digital_change="digital",
+    noise_change="change under noise",
+    blur_change="change under blur",
+    weather_change="change in weather",
+    digital_change="change under digital",
     size_mb="MB",
     compression_ratio="times smaller",
     gzip_ratio="times smaller (gzip)",

@@ -9,6 +9,8 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 
+from robcomp.schema import GROUPS
+
 from .columns import FILLED
 from .numbers import cell, figure, lost, measure, written
 
@@ -81,7 +83,7 @@ def _among_said(where: str, satisfy: int, count: int, excluded: pd.Series) -> st
     if not where.strip():
         return f"Of {recipes}, "
     if satisfy == count:
-        return f"Of {recipes}, all of which satisfy {where!r}, "
+        return f"Of {recipes}, {'all of which satisfy' if count > 1 else 'which satisfies'} {where!r}, "
     if satisfy == 1:
         return f"Only one of {recipes} satisfies {where!r} ({parts(excluded)}): "
     return f"Of the {satisfy} recipes (of {count}) that satisfy {where!r} ({parts(excluded)}), "
@@ -153,7 +155,7 @@ def selection_said(best: str, candidates: pd.DataFrame, selection: object | str)
     return said + variation_said(variation[winner])
 
 
-ACCURACIES = ("clean", "robust", "worst", "extra_robust", "noise", "blur", "weather", "digital")  # from 0 to 1
+ACCURACIES = ("clean", "robust", "worst", "extra_robust", *GROUPS)  # from 0 to 1
 
 
 def _interval_said(best: str, count: int, own: pd.Series, optimism: float) -> str:

@@ -8,13 +8,6 @@ from pathlib import Path
 
 from robcomp._files.shipped import shipped
 
-# as in `schema`, which what stands this low does not import
-GROUPS = dict(
-    noise=("gaussian_noise", "shot_noise", "impulse_noise"),
-    blur=("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    weather=("snow", "frost", "fog", "brightness"),
-    digital=("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-)
 # other words for parameters, and which are meant
 MEANT = dict(
     network="arch",
@@ -41,8 +34,6 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     near = get_close_matches(str(name)[:100].lower(), [word.lower() for word in allowed], n=1, cutoff=0.5)
     guess = next((word for word in allowed if near and word.lower() == near[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
-    if kind == "corruption" and str(name).lower() in GROUPS:
-        hint = f"it is a group, write its members {', '.join(map(repr, GROUPS[str(name).lower()]))}; "
     return f"unknown {kind} {name!r:.100}: {hint}allowed: {', '.join(allowed)}"
 
 
