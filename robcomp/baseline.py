@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 # %% ../nbs/40_baseline.ipynb #b0420005
+from ._compression.place import moved
 from ._deployment.entry import is_packed, no_model
 from ._deployment.foreign import digest_of
 from ._files.atomic import path_of, replacing, writable_folder
@@ -30,8 +31,7 @@ from ._store.training import note_of, noted
 from ._store.tree import ordered
 from ._text.given import shown, whole
 from ._text.suggest import unknown
-from .conditions import named_corruptions
-from .corruptions import Suite
+from .corruptions import Suite, suite_options
 from .data import CIFAR_CONTRACT, DATASETS, Data, InputContract, contract_of, load
 from .elsewhere import Elsewhere, from_file, from_network
 from .integers import in_integers
@@ -39,14 +39,15 @@ from .models import ARCHITECTURES, load_weights, make_model, weights_sha256
 from .pack import unpack
 from .recipe import Recipe, parse
 from .schema import Trial, canonical
-from .training import Training, fit
+from .schedule import Training, trainings
+from .training import fit, pick_device
 
 # %% ../nbs/40_baseline.ipynb #52a87430
 @lru_cache(maxsize=2)
 def _read(what: str | Path) -> Data:
     return read_data(what) if isinstance(what, Path) else load(what)
 
-def _at_hand(data: Data | str | Path) -> Data: return data if isinstance(data, Data) else _read(data)
+def _loaded(data: Data | str | Path) -> Data: return data if isinstance(data, Data) else _read(data)
 
 # %% ../nbs/40_baseline.ipynb #6d9e53ac
 READ_AGAIN = ("data", "suite")  # where a study arrives that was sent
@@ -72,11 +73,11 @@ def check_known(model: nn.Module | str, data: Data | str | Path, weights: str | 
     if not hasattr(model, "contract"):
         raise TypeError("model is a name or a network that model_from has made known, "
                         f"got {type(model).__name__}: pass it through model_from")
-    if isinstance(data, Data): fitting(data, model)
+    if isinstance(data, Data): check_images_fit(data, model)
     return model
 
 # %% ../nbs/40_baseline.ipynb #c0a510ec
-def fitting(data: Data, model: nn.Module | str) -> Data:
+def check_images_fit(data: Data, model: nn.Module | str) -> Data:
     "The images, if a network that was given takes them; ValueError in one line where it does not."
     if isinstance(model, str): return data
     if (size := model.contract.size) != data.size:
@@ -105,22 +106,15 @@ def _of_file(name: str, path: Path, study: "Study") -> Elsewhere:
     network, known = unpack(path, module=own), dict(size_bytes=path.stat().st_size, digest=digest_of([path]))
     return from_network(in_integers(network), network.contract, name=name, **known)
 
-# %% ../nbs/40_baseline.ipynb #1b0ad004
-def known_options(conditions: Mapping | None) -> dict:
-    "Options of `Suite` as a dictionary, or one line about a name that is none of them."
-    allowed = [name for name in signature(Suite).parameters if name != "data"]
-    for name in conditions or {}:
-        if name not in allowed: raise ValueError(unknown("option of conditions", name, allowed))
-    given = dict(conditions or {})
-    names, made = given.get("corruptions"), given.get("source", "generated") in ("generated", "official")
-    if made and isinstance(names, (str, list, tuple)): named_corruptions(names)
-    return given
-
 # %% ../nbs/40_baseline.ipynb #a298aad2
 class Study:
-    "What trials of a sweep share: images `data`, conditions `suite`; `add(name, model)` adds one as `judge` takes it."
+    """One network, data set, suite of conditions and way of training, shared by the trials of a sweep.
+
+    `study.data` and `study.suite` are read when first used; `study.add(name, model)` adds a model as `judge` takes it.
+    Raises ValueError or TypeError, before anything is read, for names that are unknown and values that do not fit.
+    """
     def __init__(self,
-                 data: Data | str | Path,  # or digits, cifar10, cifar100, cifar10.1; or a data set filed in a store
+                 data: Data | str | Path,  # or a name: digits, cifar10, cifar100, cifar10.1; or a data set in a store
                  model: nn.Module | str,  # or resnet50, resnet50_pooled, vgg19, mobilenetv2
                  *,
                  name: str = "study",  # stands in every row
@@ -130,26 +124,31 @@ class Study:
                  conditions: Mapping | None = None,  # options of `Suite`: corruptions, severities, per_condition ...
                  seed: int = 0,  # of training, tuning, calibration, 0 or more; ValueError for any other value
                  device: str | torch.device | None = None,  # cpu, cuda or cuda:1; None: a GPU where there is one
+                 together: int = 4,  # compressed networks evaluated in one pass over the images, 1 or more
     ):
         self._data, self._model, self.name = data, check_known(model, data, weights), name
-        self.device, self.conditions, self.added, self.seed = device, known_options(conditions), {}, whole("seed", seed)
-        self.train, self.tune = train or Training(10), tune or Training(1, peak=.01, warmup=0.)
+        self.seed, self.together = whole("seed", seed), whole("together", together, 1, 10_000)
+        self.device, self.conditions, self.added = device, suite_options(conditions), {}
+        self.train, self.tune = trainings(train, tune)
         self.weights = _start(weights, self.arch, data, self.seed)
 
     def __getstate__(self) -> dict: return {name: own for name, own in vars(self).items() if name not in READ_AGAIN}
     def add(self, name: str, model: object) -> None: self.added = self.added | {name: from_elsewhere(name, model, self)}
     @cached_property
-    def data(self) -> Data: return fitting(_at_hand(self._data), self._model)
+    def data(self) -> Data: return check_images_fit(_loaded(self._data), self._model)
     @cached_property
     def suite(self) -> Suite: return Suite(self.data, **self.conditions)
     @property
     def arch(self) -> str: return self._model if isinstance(self._model, str) else self._model.arch
     @property
     def trains(self) -> bool: return isinstance(self._model, str) and self.weights is None
-    def protocol(self) -> dict:  # what the key of a trial covers besides the starting weights
-        return dict(tune=self.tune.record()) | (dict(train=self.train.record()) if self.trains else {})
+
 
 # %% ../nbs/40_baseline.ipynb #fcb09ab1
+def protocol(study: Study) -> dict:
+    "What the key of a trial covers besides the starting weights: how is tuned, and how the dense network is trained."
+    return dict(tune=study.tune.record()) | (dict(train=study.train.record()) if study.trains else {})
+
 def described(study: Study) -> str:
     "One line about a study, without reading its data."
     data = study._data.name if isinstance(study._data, Data) else study._data
@@ -159,10 +158,10 @@ def described(study: Study) -> str:
     if study.added: parts.append(f"{len(study.added)} model{'s' * (len(study.added) > 1)} added")
     return f"Study({'; '.join(parts)})"
 
-Study.__repr__ = described
+Study.__repr__, Study.protocol = described, protocol
 
 # %% ../nbs/40_baseline.ipynb #faf1ad4a
-def travelling(study: Study, folder: Path) -> Study:  # folder: the store
+def without_pixels(study: Study, folder: Path) -> Study:  # folder: the store
     "The same study with its data by name, so that sending it costs little."
     sent = copy(study)
     sent.added = {}  # judged where they were added: a function of elsewhere may not be sent
@@ -235,7 +234,9 @@ def baseline(study: Study,
     writable_folder(path.parent)
     with Claims(folder).beating() as claims:
         ours = claimed(claims, baseline_claim(path), trained_note(path).exists)
-        fit(model, study.data, study.train, seed=study.seed, checkpoint=path, progress=progress, device=study.device)
+        training = Training(**vars(study.train) | dict(seed=study.seed))
+        with moved(model, pick_device(study.device)):
+            fit(model, study.data, training, checkpoint=path, progress=progress)
         if ours: _say_trained(claims, path, weights_sha256(model))
     return model.eval()
 

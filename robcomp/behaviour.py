@@ -131,7 +131,7 @@ NOT_EVALUATED = "not evaluated under these corruptions"
 NOT_RECORDED = "not recorded: evaluated before robcomp kept predicted classes and confidence"
 Pairs = Sequence[tuple[str, str]]  # (trial, its reference)
 
-def answered(measured: Profile, pairs: Pairs, measure: str, trials: str, conditions: str) -> pd.DataFrame:
+def measured_pairs(measured: Profile, pairs: Pairs, measure: str, trials: str, conditions: str) -> pd.DataFrame:
     "One measure of each pair from contrasts; `trials` is a text with {a} and {b}."
     found = contrasts(measured, [(trials.format(a=a, b=b), conditions) for a, b in pairs])
     return found[LIMITS].assign(key=[a for a, _ in pairs], measure=measure)
@@ -150,7 +150,7 @@ def of_accuracy(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFram
     members = {**GROUPS, "extra": EXTRA}
     there = {_change_of(name): name for name, some in members.items() if corruptions & set(some)}
     if "extra" in there and corruptions & set(STANDARD): there["extra_excess"] = "extra - robust"
-    parts = [answered(measured, pairs, name, "{a} - {b}", text) for name, text in there.items()]
+    parts = [measured_pairs(measured, pairs, name, "{a} - {b}", text) for name, text in there.items()]
     lacking = [name for name in (*map(_change_of, members), "extra_excess") if name not in there]
     return [*parts, unknown_figures(pairs, lacking, NOT_EVALUATED)]
 
@@ -161,7 +161,7 @@ def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     if hits.empty: return [unknown_figures(pairs, ["slope"], NOT_EVALUATED)]
     classes, steps = profile(by_class(hits), **options), profile(by_severity(hits), **options)
     slope = unknown_figures(pairs, ["slope"], "one severity alone")
-    if len(steps.parts) > 1: slope = answered(steps, pairs, "slope", "{a} - {b}", "slope")
+    if len(steps.parts) > 1: slope = measured_pairs(steps, pairs, "slope", "{a} - {b}", "slope")
     asked = [(part, *pair) for part in classes.parts for pair in pairs]
     every = contrasts(classes, [(f"{a} - {b}", f"{part} - mean") for part, a, b in asked])
     return [slope, every[LIMITS].assign(key=[a for _, a, _ in asked], measure=[part for part, *_ in asked])]
@@ -170,7 +170,7 @@ def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
 def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Shares of images that change sides."
     measured = profile(flips(hits, pairs), **options)
-    return [answered(measured, pairs, f"{way}_{kind}", f"{{a}} {way}", kind) if set(measured.parts) & set(members)
+    return [measured_pairs(measured, pairs, f"{way}_{kind}", f"{{a}} {way}", kind) if set(measured.parts) & set(members)
             else unknown_figures(pairs, [f"{way}_{kind}"], NOT_EVALUATED)
             for way in ("lost", "gained") for kind, members in KINDS.items()]
 
@@ -200,7 +200,7 @@ def of_predictions(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame
     if not pairs: return parts
     keys = list(dict.fromkeys(key for pair in pairs for key in pair))
     measured = profile(churn(predictions(tables, keys), pairs), **options)
-    parts += [answered(measured, pairs, f"churn_{kind}", "{a}", kind) for kind in kinds]
+    parts += [measured_pairs(measured, pairs, f"churn_{kind}", "{a}", kind) for kind in kinds]
     return parts + of_calibration(calibration_profile(tables, keys, **options), pairs, kinds)
 
 # %% ../nbs/59_behaviour.ipynb #005a32fc

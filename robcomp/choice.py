@@ -16,7 +16,7 @@ from ._store.folders import check_tables
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
 from ._text.columns import unknown_column
-from .goals import Goals, candidates, goal_values, left_out, ordered
+from .goals import Goals, candidates, goal_values, excluded_by_goals, ordered
 from .results import DIRECTIONS, summarise
 from .schema import ELSEWHERE
 from .tables import Tables, counts_only
@@ -200,7 +200,7 @@ def choice_probability(draws: Draws,  # as `uncertainty.resample` gives them
     found = _selection(draws, kept, tree, best)
     order = candidates(by_recipe(draws.table)).key
     share = pd.concat([found.table.chosen.reindex(order), pd.Series({"": found.nothing})])
-    share.attrs["left_out"] = left_out(draws.table)
+    share.attrs["left_out"] = excluded_by_goals(draws.table)
     return share.rename_axis("key").rename("chosen")
 
 # %% ../nbs/60_choice.ipynb #ecf290c2
@@ -217,7 +217,8 @@ def price_of_clean(table: pd.DataFrame,
 ) -> pd.Series:  # the two choices, robust_lost >= 0, clean_given_up >= 0; missing where nothing satisfies
     "What choosing on clean accuracy alone costs under corruption."
     clean, sturdy = _best_by_clean(table, where, robust), choose(table, where=where, best=robust).row
-    nothing = dict(where=where, by_clean="", by_robust="", key_clean="", key_robust="", left_out=left_out(table))
+    nothing = dict(where=where, by_clean="", by_robust="", key_clean="", key_robust="",
+                   left_out=excluded_by_goals(table))
     if clean is None: return pd.Series(dict(nothing, robust_lost=np.nan, clean_given_up=np.nan))
     return pd.Series(dict(nothing, by_clean=name_of(clean), by_robust=name_of(sturdy), key_clean=clean.key,
                           key_robust=sturdy.key, robust_lost=abs(sturdy[robust] - clean[robust]),

@@ -22,7 +22,6 @@ from ._files.atomic import replacing, writable_folder
 from ._files.shipped import shipped
 from .many import COMMANDS as MANY
 from .parameters import VALUES, experiment, parameter_lines
-from .study import main as study
 
 # %% ../nbs/95_command.ipynb #0f1fd701
 def parameter_text(notebook: Path,  # an experiment notebook whose parameters are plain values
@@ -153,9 +152,18 @@ def explore(folder, opened):
     if opened: sys.exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(path)]).returncode)
 
 # %% ../nbs/95_command.ipynb #3560d50a
-COMMANDS = {"study": study, "new": new, "explore": explore} | {command.name: command for command in MANY}
+COMMANDS = {"new": new, "explore": explore} | {command.name: command for command in MANY}
 
-main = click.Group("robcomp", commands=COMMANDS, context_settings=dict(help_option_names=["-h", "--help"]), help="""
+class Commands(click.Group):
+    "The commands; `study` is loaded when it is asked for, because its reports need packages that a worker does without."
+    def list_commands(self, context): return sorted([*super().list_commands(context), "study"])
+
+    def get_command(self, context, name):
+        if name != "study": return super().get_command(context, name)
+        from robcomp.study import main
+        return main
+
+main = Commands("robcomp", commands=COMMANDS, context_settings=dict(help_option_names=["-h", "--help"]), help="""
 Which compressed version of my CNN should I ship, and what will it do when the camera gets noisy, blurred, foggy or wet?
 
 \b

@@ -21,7 +21,7 @@ from .results import averaging
 from .tables import Tables, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
-from .seeds import Runs, SeedSpread, pooled_spread, seed_matters, widened
+from .seeds import SeedRuns, SeedSpread, pooled_spread, seed_matters, widened
 from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/58_contrasts.ipynb #100eb6b5
@@ -80,7 +80,7 @@ def recipe_profile(
     trials = pd.concat([study.trials for study in by_network(tables).values()], ignore_index=True)
     each = profile(arrange(outcomes(tables, list(trials.key))), dataset=trials.dataset[0], draws=draws, seed=seed)
     places = list(pd.Series(range(len(trials))).groupby(recipe_numbers(trials)).agg(list))
-    runs = [Runs(list(trials.seed[at]), each.point[at], each.values[:, at]) for at in places]
+    runs = [SeedRuns(list(trials.seed[at]), each.point[at], each.values[:, at]) for at in places]
     first = [at[0] for at in places]
     matters = seed_matters(trials)[first]
     full = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe
@@ -137,16 +137,16 @@ def contrasts(measured: Profile,  # from `profile`, or from `recipe_profile` for
     across = np.reshape(
         [condition_weights(text, measured.parts) for text in table.conditions], (-1, len(measured.parts)))
     known = np.array([not names for names in absent], bool)
-    asked = _Asked(*_summed(measured, weights, across), *_seeds_of(measured, weights, across))
+    asked = ContrastEstimates(*_summed(measured, weights, across), *_seeds_of(measured, weights, across))
     ends = np.full((4, len(table)), np.nan)
-    ends[:, known] = _limits(_Asked(*(part[..., known] for part in asked[:4]), asked.free), level)
+    ends[:, known] = _limits(ContrastEstimates(*(part[..., known] for part in asked[:4]), asked.free), level)
     (low, high, *every), value = ends, np.where(known, asked.value, np.nan)
     return table.assign(value=value, low=low, high=high, verdict=_clear(low, high), low_all=every[0], high_all=every[1],
-                        verdict_all=_clear(*every), missing=absent, **_said_of_seeds(measured, weights))
+                        verdict_all=_clear(*every), missing=absent, **seed_columns(measured, weights))
 
 # %% ../nbs/58_contrasts.ipynb #36356c22
-class _Asked(NamedTuple):
-    "The figures of some questions."
+class ContrastEstimates(NamedTuple):
+    "The estimates of several contrasts, with what their intervals are made of."
     value: np.ndarray  # (questions,)
     draws: np.ndarray  # (studies, questions) on other images
     between: np.ndarray   # (questions,) variance that other seeds add, as observed
@@ -169,7 +169,7 @@ def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tup
     return times * between, times * both, spread.free
 
 # %% ../nbs/58_contrasts.ipynb #d333b60a
-def _limits(asked: _Asked, level: float) -> np.ndarray:
+def _limits(asked: ContrastEstimates, level: float) -> np.ndarray:
     "Low and high of each question alone and of all together, (4, questions)."
     value, draws, between, both, free = asked
     images = draws.var(0)
@@ -188,17 +188,22 @@ def _limits(asked: _Asked, level: float) -> np.ndarray:
     return np.stack([*ends, value - reach, value + reach])
 
 # %% ../nbs/58_contrasts.ipynb #3f127ba7
-def _said_of_seeds(measured: Profile, weights: np.ndarray) -> dict[str, list]:
+def _variation_of(trained: bool, seeds: int, free: int) -> str:
+    "What an interval knows of training, in the words of `schema`."
+    if not trained: return "none"
+    if seeds > 1: return "its seeds"
+    return "borrowed" if free else "left out"
+
+def seed_columns(measured: Profile, weights: np.ndarray) -> dict[str, list]:
     "The least number of seeds in each question, and what its interval knows of training."
     if measured.seeds is None: return dict(seeds=1, seed_variation="left out")
     count, matters, spread, shares, _ = measured.seeds
     seeds, seed_variation = [], []
     for used in (weights @ shares) != 0:
         trained = used & matters
-        least = int(count[trained if trained.any() else used].min(initial=count.max(initial=1)))
-        seeds.append(least)
-        seed_variation.append(
-            "none" if not trained.any() else "its seeds" if least > 1 else "borrowed" if spread.free else "left out")
+        counted = count[trained if trained.any() else used]
+        seeds.append(int(counted.min()) if len(counted) else 0)
+        seed_variation.append(_variation_of(trained.any(), seeds[-1], spread.free))
     return dict(seeds=seeds, seed_variation=seed_variation)
 
 # %% ../nbs/58_contrasts.ipynb #1268312c

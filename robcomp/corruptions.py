@@ -6,18 +6,21 @@
 __all__ = ['corruption', 'corrupt', 'Suite']
 
 # %% ../nbs/15_corruptions.ipynb #477aff16
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ._text.given import whole
+from ._text.suggest import unknown
 from .arrays import source_of
-from .conditions import Condition, Corruption, conditions, deal_positions, owned, unknown_corruption
+from .conditions import (Condition, Corruption, conditions, deal_positions, named_corruptions, owned,
+                                unknown_corruption)
 from .images import Data
-from .published_corruptions import (Draws, checked_images, checked_numbers, compiled, corrupt_checked,
+from .published_corruptions import (Draws, checked_draws, checked_images, compiled, corrupt_checked,
                                            strengths_for)
 from .schema import CLEAN, CORRUPTIONS, SEVERITIES, STANDARD
 
@@ -42,8 +45,7 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
             name: str | Corruption,  # one of the 19, or one's own
             severity: int,  # 1 to 5
             *,
-            seed: int = 0,  # of all draws, 0 or more
-            numbers: Sequence[int] | None = None,  # (n,) which image each is, for its draws; None: 0 to n - 1
+            seed: int | Draws = 0,  # of all draws, 0 or more; the images are numbers 0 to n - 1, or those of a Draws
             frost: str | Path = "own",  # frost pictures: own, imagecorruptions, or a folder of them
             strengths: str | None = None,  # cifar or imagenet; None: cifar up to 48 pixels a side, imagenet from 64
 ) -> np.ndarray:  # (n, size, size, 3) uint8, the corrupted images
@@ -53,12 +55,13 @@ def corrupt(images: np.ndarray,  # (n, size, size, 3) uint8; the published const
     that are not uint8, ValueError for another shape, an unknown name, severity or strengths, or unfit numbers.
     """
     severity = checked_call(name, severity)
-    images, seed, numbers = checked_images(images), whole("seed", seed), checked_numbers(numbers, len(images))
+    images = checked_images(images)
+    draws = checked_draws(seed, len(images))
     if not len(images): return images.copy()
-    if isinstance(name, Corruption): return owned(images, name, severity, seed, numbers)
+    if isinstance(name, Corruption): return owned(images, name, severity, *draws)
     strengths = strengths_for(images.shape[1], strengths)
     compiled(name)
-    return corrupt_checked(images, name, severity, Draws(seed, numbers), frost=frost, strengths=strengths)
+    return corrupt_checked(images, name, severity, draws, frost=frost, strengths=strengths)
 
 # %% ../nbs/15_corruptions.ipynb #396390aa
 def positions_by_condition(pairs: Sequence[Condition],  # clean first, which holds all
@@ -166,6 +169,18 @@ class Suite:
         return batch(self, condition, part)
     def deal(self) -> pd.DataFrame: return deal(self)
 
+# %% ../nbs/15_corruptions.ipynb #1b0ad004
+def suite_options(conditions: Mapping | None) -> dict:
+    "Options of `Suite` as a dictionary, or one line about a name that is none of them."
+    allowed = [name for name in signature(Suite).parameters if name != "data"]
+    for name in conditions or {}:
+        if name not in allowed: raise ValueError(unknown("option of conditions", name, allowed))
+    given = dict(conditions or {})
+    names, made = given.get("corruptions"), given.get("source", "generated") in ("generated", "official")
+    if made and isinstance(names, (str, list, tuple)): named_corruptions(names)
+    return given
+
+
 # %% ../nbs/15_corruptions.ipynb #ad4e693c
 def positions_of(dealt: dict, condition: Condition) -> np.ndarray:  # positions in the test split, ascending
     "The images of a condition."
@@ -188,8 +203,9 @@ def batch(suite: Suite,
         return np.asarray(whole_file[first + numbers]), labels, numbers
     images = suite.data.test.images[numbers]
     if name == CLEAN: return images, labels, numbers
-    corrupted = corrupt(images, suite.own.get(name, name), severity, seed=suite.seed, numbers=numbers,
-                     frost=suite.frost, strengths=suite.strengths)
+    draws = Draws(suite.seed, numbers)
+    corrupted = corrupt(images, suite.own.get(name, name), severity, seed=draws, frost=suite.frost,
+                        strengths=suite.strengths)
     return corrupted, labels, numbers
 
 # %% ../nbs/15_corruptions.ipynb #bf1002a4

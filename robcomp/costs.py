@@ -47,7 +47,7 @@ def answers(test: int,  # images of the test set
     "How many images a trial answers."
     return test + conditions * (each or test)
 
-def answered(suite: str,  # as it stands in a table of trials
+def images_answered(suite: str,  # as it stands in a table of trials
 ) -> float:  # not a number where the text does not say
     "How many images a trial of this suite has answered."
     said = dict(part.partition("=")[::2] for part in suite.split(" "))
@@ -68,7 +68,7 @@ def learned(history: pd.DataFrame,  # trials of one network on one data set, tha
     seen = held.any(axis=0)
     seconds = nnls(held[:, seen], history.compress_s.to_numpy(float))[0].tolist() if seen.any() else []
     found = dict(zip(np.array(KINDS)[seen].tolist(), seconds))
-    each = float((history.evaluate_s / history.suite.map(answered)).median())
+    each = float((history.evaluate_s / history.suite.map(images_answered)).median())
     return found if np.isnan(each) else found | dict(evaluate=images * each)
 
 # %% ../nbs/46_costs.ipynb #6020170d

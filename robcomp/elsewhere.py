@@ -166,7 +166,7 @@ def contract_in(running: OnnxFile) -> InputContract:
                      "pass contract=InputContract(size, mean, std), in pixel units 0 to 255")
 
 # %% ../nbs/36_elsewhere.ipynb #fc36d567
-def file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that are read from a file
+def onnx_file_sizes(running: OnnxFile) -> dict:  # columns of the trial table that are read from a file
     "Bytes, parameters and different values of an ONNX file."
     found = bytes_of(running.parts)
     return found | dict(onnx_bytes=found["size_bytes"]) | counts(library("onnx").load(running.path))
@@ -191,7 +191,7 @@ def from_onnx(path: str | Path,  # any ONNX classifier of square colour images
     if size not in (None, contract.size):
         raise ValueError(f"{str(path)!r} takes images of {size} x {size}, its contract says {contract.size}: "
                          "pass one of that size")
-    figures = file_sizes(running)
+    figures = onnx_file_sizes(running)
     return Elsewhere(running, contract, name=running.path.name, order=order, digest=running.digest, figures=figures)
 
 # %% ../nbs/36_elsewhere.ipynb #d7a56241

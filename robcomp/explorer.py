@@ -22,7 +22,7 @@ from .chart_tables import opened
 from .charts import axis_of, chart_severity, front_table
 from .chart_tables import networks
 from .limits import FREE, LIMITS, Answer, Evidence, evidence_of, explorer_answer
-from .limits import opened_seeds, pair_said, recipe_table, seeds_said
+from .limits import opened_seeds, pair_said, recipe_table, recipe_seeds_sentence
 from .tables import Tables
 from .schema import check
 
@@ -140,7 +140,7 @@ def show_answer(panel: Panel,  # whose controls were moved
         key = found.choice.row["key"]
         trials = opened_seeds(panel.trials, found.covered[found.covered["key"] == key])
     said = str(found.choice) if len(found.covered) else "The brush covers no recipe."
-    panel.words.value = escape(said + seeds_said(trials, panel.menus["best"].value))
+    panel.words.value = escape(said + recipe_seeds_sentence(trials, panel.menus["best"].value))
     panel.recipe.value = found.choice.recipe if found.choice else ""
     panel.seeds.value = seeds_table(trials)
     caption = f"Under the brush: {len(found.covered)} of {len(panel.seen)} recipes"

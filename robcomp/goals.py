@@ -61,7 +61,7 @@ def goal_values(table: pd.DataFrame,  # summary, or any table with the goals' co
     return values
 
 # %% ../nbs/55_goals.ipynb #9e1b6d58
-def left_out(table: pd.DataFrame,  # summary
+def excluded_by_goals(table: pd.DataFrame,  # summary
 ) -> str:  # a sentence, empty where all are candidates
     "How many recipes are not considered, and why."
     recipes = by_recipe(table)
@@ -69,12 +69,12 @@ def left_out(table: pd.DataFrame,  # summary
     return left_out_said(len(ended) - len(candidates(recipes)), len(recipes) - len(ended), int(ended.failed.sum()))
 
 # %% ../nbs/55_goals.ipynb #f136b445
-def answered(found: pd.Series, table: pd.DataFrame) -> pd.Series:
+def for_each_trial(found: pd.Series, table: pd.DataFrame) -> pd.Series:
     "What was found for recipes, at each of their trials, with the sentence on what was left out."
     if len(found) < len(table):
         number = pd.Series(recipe_numbers(table), table.index)
         found = number.map(found.set_axis(number[found.index])).rename(found.name)
-    found.attrs["left_out"] = left_out(table)
+    found.attrs["left_out"] = excluded_by_goals(table)
     return found
 
 # %% ../nbs/55_goals.ipynb #1b55cec3

@@ -31,7 +31,7 @@ def combined(recipe: str) -> bool: return not recipe.startswith(ELSEWHERE) and l
 # %% ../nbs/65_hypotheses.ipynb #1bed9036
 CHANGE = ["difference", "low", "high", "verdict"]
 
-def _level(trials: int, together: bool) -> float: return 1 - .05 / max(trials, 1) if together else .95
+def bonferroni_level(trials: int, together: bool) -> float: return 1 - .05 / max(trials, 1) if together else .95
 
 def cell_of(table: pd.DataFrame) -> pd.Series: return (table["arch"] + " on " + table["dataset"]).rename("cell")
 
@@ -48,7 +48,7 @@ def changes_by_counts(tables: Tables,  # a study known by counts, see `counts.fr
     asked = asked.assign(cell=cell_of).reset_index(drop=True)
     parts = []
     for _, part in asked.groupby("cell", sort=False):
-        pairs, level = list(zip(part["key"], part["reference"])), _level(len(part), together)
+        pairs, level = list(zip(part["key"], part["reference"])), bonferroni_level(len(part), together)
         found = count_differences(tables, pairs, level=level, correlation=correlation)
         parts.append(part.join(found.set_axis(part.index)[CHANGE]))
     return pd.concat(parts, ignore_index=True) if parts else asked.reindex(columns=[*asked, *CHANGE])
@@ -140,7 +140,7 @@ def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_rati
     return None if any(row is None for row in found) else (found[0]["key"], found[1]["key"])
 
 # %% ../nbs/65_hypotheses.ipynb #1eeeb9d4
-def paired(measured: Profile,  # of one cell, from `recipe_profile`
+def robust_difference(measured: Profile,  # of one cell, from `recipe_profile`
            recipe: Mapping[str, str],  # key -> recipe
            pair: tuple[str, str],  # keys
            level: float = .95,
@@ -227,7 +227,8 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     tests += tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
         own = to_dense[to_dense["cell"] == cell]
-        compare = partial(paired, recipe_profile(study, draws=draws), study.trials.set_index("key")["recipe"])
+        recipe_of = study.trials.set_index("key")["recipe"]
+        compare = partial(robust_difference, recipe_profile(study, draws=draws), recipe_of)
         if len(own): tests += at_equal_training(own, budgets, compare, f"ours, {cell}")
     return tests
 

@@ -184,11 +184,10 @@ def run(study: Study,
         trials: Sequence[Trial],  # as `plan` gives them
         folder: str | Path,  # the store
         *,
-        together: int = 4,  # trials evaluated in one pass
         progress: bool = True,
 ) -> int:  # trials written, failed ones included; those that others did meanwhile are not counted
     "Make, evaluate and store trials, one file each."
-    folder, tree = writable_folder(folder), jobs([parse(trial.recipe) for trial in trials], together=together)
+    folder, tree = writable_folder(folder), jobs([parse(trial.recipe) for trial in trials], together=study.together)
     title, kept = f"sweep {study.arch} {study.data.name}", {job.makes for job in tree if job.length}
     with (Claims(folder).beating() as claims,
           progress_bar(len(trials), title, unit="trial", shown=progress) as bar):

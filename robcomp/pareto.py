@@ -14,7 +14,7 @@ import pandas as pd
 
 from ._text.reasons import name_of
 from ._text.suggest import unknown
-from .goals import Goals, answered, candidates, goal_values, left_out, ordered
+from .goals import Goals, for_each_trial, candidates, goal_values, excluded_by_goals, ordered
 from .replicates import by_recipe
 from .schema import GROUPS
 from .seeds import recipe_draws
@@ -32,7 +32,7 @@ def pareto(table: pd.DataFrame,  # summary, with one or several seeds a recipe
     seen = goal_values(recipes, goals)
     front = moocore.is_nondominated(seen.to_numpy(), maximise=goals.maximise, keep_weakly=True) if len(seen) else []
     front = pd.Series(front, index=seen.index, dtype=bool).reindex(recipes.index, fill_value=False).rename("front")
-    return answered(front, table)
+    return for_each_trial(front, table)
 
 # %% ../nbs/61_pareto.ipynb #6f0c28fc
 def rank(table: pd.DataFrame,
@@ -44,7 +44,8 @@ def rank(table: pd.DataFrame,
     twice = [*goals.names, goals.names[0]]
     ways = [goals.ways[name] == "max" for name in twice]
     ranks = moocore.pareto_rank(seen[twice].to_numpy(), maximise=ways) if len(seen) else []
-    return answered(pd.Series(ranks, index=seen.index, dtype="Int64").reindex(recipes.index).rename("rank"), table)
+    found = pd.Series(ranks, index=seen.index, dtype="Int64").reindex(recipes.index).rename("rank")
+    return for_each_trial(found, table)
 
 # %% ../nbs/61_pareto.ipynb #fb3b1f72
 def _of_dense(recipes: pd.DataFrame, name: str) -> pd.Series:
@@ -117,7 +118,7 @@ def knee(table: pd.DataFrame,  # summary, with one or several seeds a recipe
     front = ordered(recipes[pareto(recipes, goals)])
     if front.empty: raise ValueError("no trial has ended well: there is no front")
     row = front.iloc[goal_losses(front, goals).sum(axis=1).round(12).argmin()]
-    row.attrs["left_out"] = left_out(recipes)
+    row.attrs["left_out"] = excluded_by_goals(recipes)
     return row
 
 # %% ../nbs/61_pareto.ipynb #153d4888
@@ -146,7 +147,7 @@ def topsis(table: pd.DataFrame,
     recipes = by_recipe(table)
     loss = goal_losses(recipes, goals)
     score = _closeness(loss.to_numpy(), _shares(goals, weights)[None])[0]
-    return answered(pd.Series(score, index=loss.index).reindex(recipes.index).rename("topsis"), table)
+    return for_each_trial(pd.Series(score, index=loss.index).reindex(recipes.index).rename("topsis"), table)
 
 # %% ../nbs/61_pareto.ipynb #feb7ba59
 def _contest(study, goals, weights, spread, draws, seed) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,7 +186,7 @@ def stability(study: pd.DataFrame | Draws,  # summary; or resampled studies, and
     winners = score.to_numpy().argmax(1)
     wins = np.bincount(winners, minlength=score.shape[1]) / len(score)
     found = pd.Series(wins, index=score.columns).reindex(table.index, fill_value=0.).rename("wins")
-    found.attrs["left_out"] = left_out(table)
+    found.attrs["left_out"] = excluded_by_goals(table)
     return found
 
 # %% ../nbs/61_pareto.ipynb #5feb590b
@@ -200,7 +201,7 @@ def regret(study: pd.DataFrame | Draws,  # as for `stability`
     "How much closeness each recipe lacks to the winner, on average over the same draws."
     score, table = _contest(study, goals, weights, spread, draws, seed)
     found = (-score.sub(score.max(axis=1), axis=0)).mean().reindex(table.index).rename("regret")
-    found.attrs["left_out"] = left_out(table)
+    found.attrs["left_out"] = excluded_by_goals(table)
     return found
 
 # %% ../nbs/61_pareto.ipynb #f1e5c9d6
@@ -222,5 +223,5 @@ def front_probability(draws: Draws,  # as `uncertainty.resample` gives them
     for keys, share in zip(recipes.table["keys"][kept], np.mean(fronts, axis=0)):
         by_trial |= dict.fromkeys(keys.split(), share)
     found = pd.Series(by_trial, dtype=float).rename_axis("key").rename("front_probability")
-    found.attrs["left_out"] = left_out(draws.table)
+    found.attrs["left_out"] = excluded_by_goals(draws.table)
     return found

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ._compression.channels import check_fits, cut, doomed
+from ._compression.channels import check_fits, cut, channels_to_remove
 from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest
@@ -141,7 +141,7 @@ def prune_channels(model: nn.Module,  # changed in place; with `.contract` and `
         raise ValueError(
             f"{stage} follows an image through the network and needs its size: pass it through model_from first")
     try:
-        removed, left = doomed(model, stage.amount, set(keep))
+        removed, left = channels_to_remove(model, stage.amount, set(keep))
         if not removed:
             told = f" (it leaves {left_whole(left)})" * bool(left)
             raise ValueError(

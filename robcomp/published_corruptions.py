@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._corruptions.tables import REFERENCE
+from ._text.given import whole
 from ._text.suggest import unknown
 
 # %% ../nbs/12_published_corruptions.ipynb #3b9db185
@@ -125,7 +126,7 @@ def corrupt_without_draws(images: np.ndarray,  # (n, size, size, 3) uint8
 class Draws(NamedTuple):
     "What random numbers depend on, besides the corruption and its severity."
     seed: int  # 0 or more
-    numbers: np.ndarray  # (n,) int64, which image each is
+    numbers: Sequence[int] | None = None  # (n,) which image each is; None: 0 to n - 1
 
 def corrupt_with_draws(images: np.ndarray,  # (n, size, size, 3) uint8
                        name: str,  # one of the seven
@@ -164,6 +165,11 @@ def checked_numbers(numbers: Sequence[int] | None, n: int) -> np.ndarray:
         raise ValueError("numbers are one whole number an image, 0 or more: "
                          f"got {numbers.dtype} of shape {numbers.shape} for {n} images")
     return np.ascontiguousarray(numbers, np.int64)
+
+def checked_draws(seed: int | Draws, n: int) -> Draws:
+    "Seed and numbers of n images; those of a plain seed are 0 to n - 1."
+    draws = seed if isinstance(seed, Draws) else Draws(seed)
+    return Draws(whole("seed", draws.seed), checked_numbers(draws.numbers, n))
 
 # %% ../nbs/12_published_corruptions.ipynb #c0ffee13
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from html import escape
 
-from ._text.given import real
+from ._text.given import real, shown
 from ._text.suggest import unknown
 from .slips import stage_hint
 
@@ -131,14 +131,24 @@ class Half(Stage):
     def __str__(self): return "half"
 
 # %% ../nbs/02_recipe.ipynb #bcf7ecfd
+def check_stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    "The stages themselves; TypeError in one line for a text or for what is no stage."
+    if isinstance(stages, str):
+        raise TypeError(f"a recipe is made of stages as Prune(0.7), got a text: write parse({shown(stages)})")
+    stages = tuple(stages)
+    for stage in stages:
+        if not isinstance(stage, Stage): raise TypeError(f"a recipe is made of stages as Prune(0.7), got {shown(stage)}")
+    return stages
+
+# %% ../nbs/02_recipe.ipynb #c41b7b02
 class Recipe:
-    "Stages in order. `dense` is the empty recipe."
+    "Stages in order; `dense` is the empty recipe. Raises TypeError for what is no stage: a text is read by `parse`."
     __slots__ = ("stages",)
 
     def __init__(self,
                  stages: Iterable[Stage] = (),  # in the order in which they are applied
     ):
-        object.__setattr__(self, "stages", tuple(stages))
+        object.__setattr__(self, "stages", check_stages(stages))
 
     def __setattr__(self, name, value): raise AttributeError("a recipe does not change: write another one")
     def __str__(self): return "+".join(map(str, self.stages)) or "dense"

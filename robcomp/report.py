@@ -19,7 +19,7 @@ from ._display.svg import figure
 from ._files.atomic import replacing, writable_folder
 from ._text.guessing import guessing_line
 from ._text.numbers import cell, head
-from .chart_tables import has_seeds, seeds_said
+from .chart_tables import has_seeds, front_seeds_sentence
 from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
 from .chart_tables import by_condition, networks
 from .limits import opened_seeds, recipe_table
@@ -149,7 +149,7 @@ def _ended(table: pd.DataFrame) -> pd.DataFrame:
 def _counts(table: pd.DataFrame) -> str:
     "How many trials, of which networks, and with how many seeds a recipe."
     recipes, trials = by_recipe(table), f"{len(table)} trials of {', '.join(sorted(set(networks(table))))}."
-    return trials if not has_seeds(recipes) else f"{trials} {len(recipes)} recipes." + seeds_said(recipes)
+    return trials if not has_seeds(recipes) else f"{trials} {len(recipes)} recipes." + front_seeds_sentence(recipes)
 
 # %% ../nbs/72_report.ipynb #a2b0ca22
 def write_report(tables: Tables,  # a study, with one or several seeds a recipe

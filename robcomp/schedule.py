@@ -7,6 +7,7 @@ __all__ = ['Training']
 
 # %% ../nbs/19_schedule.ipynb #a1c0de04
 import re
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,28 @@ def sizes_by_epoch(text: str,  # as 16*4+24*3+32*3, size*epochs
 MOMENTUM = .9  # Nesterov's
 SHARE = .9  # of the teacher in the loss, where there is one
 
+# %% ../nbs/19_schedule.ipynb #c41b7a02
+def check_teacher(teacher: Any) -> Any:
+    "The teacher itself, or one line about what is no network."
+    if teacher is None or hasattr(teacher, "state_dict"): return teacher
+    raise TypeError(f"teacher is a network, whose scores are learnt from, got {shown(teacher)}")
+
+def teacher_digest(training: "Training") -> str:  # sha256 of its weights; empty without a teacher
+    from robcomp._files.digest import tensors_sha256
+    return "" if training.teacher is None else tensors_sha256(training.teacher.state_dict())
+
+# %% ../nbs/19_schedule.ipynb #c41b7a04
+def asked(training: "Training") -> dict:
+    "The settings by name; those that may be left out only where they were given."
+    usual = dict(sizes="", seed=0, teacher=None)
+    return {name: value for name, value in vars(training).items() if name not in usual or value != usual[name]}
+
+def training_text(training: "Training") -> str:
+    "A training as it is written."
+    parts = asked(training)
+    written = {name: type(value).__name__ if name == "teacher" else repr(value) for name, value in parts.items()}
+    return f"Training({', '.join(f'{name}={text}' for name, text in written.items())})"
+
 # %% ../nbs/19_schedule.ipynb #4df8d11b
 class Training:
     """How a network is trained: pure data, part of the key of a trial.
@@ -67,20 +90,40 @@ class Training:
                  smoothing: float = .1,  # share of the target spread evenly over all classes, 0 to 0.9
                  temperature: float = 4.,  # divides scores before they are compared with a teacher's, 0.1 to 100
                  sizes: str = "",  # pixels a side by epoch, as 16*4+24*3+32*3; empty: the images as they are
+                 seed: int = 0,  # of the order and the augmentation of the images, 0 or more; a study has its own
+                 teacher: Any = None,  # a network whose scores to learn from
     ):
         given = dict(epochs=epochs, batch=batch, peak=peak, warmup=warmup, weight_decay=weight_decay,
                      smoothing=smoothing, temperature=temperature)
         for name, value in given.items(): setattr(self, name, in_range(name, value))
         if sizes != "": sizes_by_epoch(sizes, self.epochs)
-        self.sizes = "".join(sizes.split())
-
-    def _asked(self) -> dict: return {name: value for name, value in vars(self).items() if value != ""}
+        self.sizes, self.seed, self.teacher = "".join(sizes.split()), whole("seed", seed), check_teacher(teacher)
 
     def record(self) -> dict:
-        "All that decides what is trained, as JSON scalars."
-        return dict(self._asked(), momentum=MOMENTUM, share=SHARE)
+        "All that decides what is trained, besides the seed, as JSON scalars; a teacher by the digest of its weights."
+        found = asked(self) | dict(momentum=MOMENTUM, share=SHARE)
+        found.pop("seed", None)
+        return found if self.teacher is None else found | dict(teacher=teacher_digest(self))
 
-    def __repr__(self): return f"Training({', '.join(f'{name}={value!r}' for name, value in self._asked().items())})"
+    def __repr__(self): return training_text(self)
+
+# %% ../nbs/19_schedule.ipynb #c41b7a06
+def check_training(name: str, training: Training) -> Training:
+    "The training itself; TypeError in one line for what is none."
+    if isinstance(training, Training): return training
+    raise TypeError(f"{name} is a Training, as Training(3) for 3 epochs, got {shown(training)}")
+
+TUNING = Training(1, peak=.01, warmup=0.)
+
+def without_seed(name: str, training: Training | None, usual: Training) -> Training:
+    "The training that a study takes, or the usual one; ValueError where it has a seed of its own."
+    if training is None: return usual
+    if not (seed := check_training(name, training).seed): return training
+    raise ValueError(f"{name} has seed={seed}: a study has one seed for all, pass it as Study(seed={seed})")
+
+def trainings(train: Training | None, tune: Training | None) -> tuple[Training, Training]:
+    "How the dense network of a study is trained, and how its `tune` stages train."
+    return without_seed("train", train, Training(10)), without_seed("tune", tune, TUNING)
 
 # %% ../nbs/19_schedule.ipynb #035a7e7f
 def rates(training: Training,

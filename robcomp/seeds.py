@@ -22,21 +22,21 @@ from .tables import Tables, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
 
 # %% ../nbs/56_seeds.ipynb #25feef43
-class Runs(NamedTuple):
+class SeedRuns(NamedTuple):
     "The seeds of one recipe."
     seeds: list[int]
     point: np.ndarray   # (seeds, measures) as measured
     values: np.ndarray  # (studies, seeds, measures) on other images
 
-def _runs(draws: Draws, recipes: pd.DataFrame) -> list[Runs]:
+def _runs(draws: Draws, recipes: pd.DataFrame) -> list[SeedRuns]:
     "Of each recipe its seeds."
     at, point = pd.Index(draws.table.key), draws.table[list(MEASURES)].to_numpy(float)
     places = [at.get_indexer(keys.split()) for keys in recipes["keys"]]
     known = draws.table.seed.to_numpy() if "seed" in draws.table else np.zeros(len(at), int)
-    return [Runs(list(known[own]), point[own], draws.values[:, own]) for own in places]
+    return [SeedRuns(list(known[own]), point[own], draws.values[:, own]) for own in places]
 
 # %% ../nbs/56_seeds.ipynb #78934264
-def _apart(values: np.ndarray) -> np.ndarray:
+def _scaled_deviations(values: np.ndarray) -> np.ndarray:
     "Of (..., seeds, measures) the deviations, scaled so that their squares sum to the variance of the mean."
     count = values.shape[-2]
     return (values - values.mean(-2, keepdims=True)) / np.sqrt(max(count * (count - 1), 1))
@@ -49,9 +49,10 @@ def _shared(images: np.ndarray,  # (studies, measures) the mean over seeds on ot
     total, double = images.var(0), (extra**2).sum(1).mean(0)
     return np.clip(1 - np.divide(double, total, out=np.zeros_like(total), where=total > 0), 0, 1)
 
-def _shared_of(runs: Runs) -> np.ndarray:
+def _shared_of(runs: SeedRuns) -> np.ndarray:
     if len(runs.seeds) == 1: return np.ones(runs.point.shape[1])
-    return _shared(runs.values.mean(1) - runs.point.mean(0), _apart(runs.values) - _apart(runs.point))
+    deviations = _scaled_deviations(runs.values) - _scaled_deviations(runs.point)
+    return _shared(runs.values.mean(1) - runs.point.mean(0), deviations)
 
 # %% ../nbs/56_seeds.ipynb #3fc1a1e2
 def seed_matters(trials: pd.DataFrame,  # trial table or summary
@@ -69,7 +70,7 @@ class SeedSpread(NamedTuple):
     free: int              # degrees of freedom; 0 where no recipe has two seeds
     recipes: int           # that have two seeds or more
 
-def pooled_spread(runs: Iterable[Runs],  # of recipes whose seed matters
+def pooled_spread(runs: Iterable[SeedRuns],  # of recipes whose seed matters
 ) -> SeedSpread:
     "One variance for the seeds of several recipes; without any recipe of two seeds it is zero."
     several = [own for own in runs if len(own.seeds) > 1]
@@ -80,21 +81,21 @@ def pooled_spread(runs: Iterable[Runs],  # of recipes whose seed matters
     return SeedSpread(np.concatenate(apart) / free**.5, np.concatenate(moved, axis=1) / free**.5, free, len(several))
 
 # %% ../nbs/56_seeds.ipynb #defabf31
-def _moved(runs: Runs) -> np.ndarray:
+def _moved(runs: SeedRuns) -> np.ndarray:
     "The mean over seeds on other images, (studies, measures), as far as all seeds move together."
     return runs.point.mean(0) + _shared_of(runs)**.5 * (runs.values.mean(1) - runs.point.mean(0))
 
-def _seed_shifts(runs: Runs, cell: int, studies: int, *, seed: int, tails: bool) -> np.ndarray:
+def _seed_shifts(runs: SeedRuns, cell: int, studies: int, *, seed: int, tails: bool) -> np.ndarray:
     "What other seeds would have changed, (studies, measures)."
     normal = [np.random.default_rng([seed, cell, int(own)]).standard_normal(studies) for own in runs.seeds]
     normal, free = np.stack(normal, axis=1), len(runs.seeds) - 1
     if tails and free:
         even = np.random.default_rng([seed, cell]).uniform(1e-9, 1, studies)
         normal *= np.sqrt(free / chi2.ppf(even, free))[:, None]
-    return normal @ _apart(runs.point)
+    return normal @ _scaled_deviations(runs.point)
 
 # %% ../nbs/56_seeds.ipynb #846598bd
-def _with_seeds(runs: Runs, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
+def _with_seeds(runs: SeedRuns, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
     "One recipe on other images and with other seeds, (studies, measures), and where its seed variation comes from."
     dataset, arch, recipe = place  # no recipe where seeds do not matter
     cell, studies = crc32(f"{dataset} {arch}".encode()), len(runs.values)
@@ -148,7 +149,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
-    between = np.stack([(_apart(runs.point)**2).sum(0) for runs in parts])[at]
+    between = np.stack([(_scaled_deviations(runs.point)**2).sum(0) for runs in parts])[at]
     shared, seeds = np.stack([_shared_of(runs) for runs in parts])[at], recipes.seeds.to_numpy()[at[0]]
     down, up = (widened(reach, shared, between, seeds - 1, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
@@ -219,12 +220,12 @@ def recipe_comparisons(tables: Tables,
     return judged(found).assign(**counts, seed_variation=counts.min(axis=1).to_numpy() > 1)
 
 # %% ../nbs/56_seeds.ipynb #96f6e1d4
-def _difference(a: Runs, b: Runs, measure: str, level: float) -> tuple[float, float, float, float]:
+def _difference(a: SeedRuns, b: SeedRuns, measure: str, level: float) -> tuple[float, float, float, float]:
     "Difference of the means, its interval, and no p value."
     at, labels = MEASURES.index(measure), sorted({*a.seeds, *b.seeds})
     def laid(runs, values):  # deviations by seed, none where a recipe has not run it
         found = np.zeros((*values.shape[:-2], len(labels)))
-        found[..., [labels.index(seed) for seed in runs.seeds]] = _apart(values)[..., at]
+        found[..., [labels.index(seed) for seed in runs.seeds]] = _scaled_deviations(values)[..., at]
         return found
     point, values = (laid(a, one) - laid(b, other) for one, other in ((a.point, b.point), (a.values, b.values)))
     gap = a.point[:, at].mean() - b.point[:, at].mean()

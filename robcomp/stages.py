@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 # %% ../nbs/28_stages.ipynb #f0b00a51
 from ._compression.norms import recalibrate
-from ._compression.place import placed
+from ._compression.place import moved, placed
 from ._compression.state import layers
 from ._files.digest import tensors_sha256
 from ._text.given import whole
@@ -26,7 +26,8 @@ from .half_precision import halve
 from .prune import Gradual, prune
 from .quantize import quantize
 from .recipe import Cluster, Half, Prune, Quantize, Recalibrate, Recipe, Stage, Tune
-from .training import Training, epoch_seed, fit, pick_device, steps_by_epoch
+from .schedule import TUNING, Training, epoch_seed, steps_by_epoch, without_seed
+from .training import fit, pick_device
 
 # %% ../nbs/28_stages.ipynb #a82ad75e
 class Means:
@@ -47,7 +48,7 @@ class Means:
         if isinstance(keep, str) or not isinstance(keep, Iterable):
             raise TypeError(f"keep is a list of names of layers, got {keep!r:.80}")
         self.data, self.seed, self.keep, self.progress = data, whole("seed", seed), tuple(keep), progress
-        self.tune = tune or Training(1, peak=.01, warmup=0.)
+        self.tune = without_seed("tune", tune, TUNING)
         self.checkpoints = checkpoints and Path(checkpoints)
         self.device = pick_device(device)
 
@@ -65,14 +66,14 @@ def tune(module: nn.Module,  # changed in place
          within=None,  # (module, steps) -> a context to train in
 ) -> pd.DataFrame:  # the history of its epochs
     "Train within the promises made so far."
-    training = Training(**vars(means.tune) | dict(epochs=stage.epochs))
+    teacher = dict(teacher=dense) if stage.option == "distill" else {}
+    training = Training(**vars(means.tune) | dict(epochs=stage.epochs, seed=means.seed) | teacher)
     steps = sum(steps_by_epoch(training, len(means.needed(stage).train)))
-    checkpoint, teacher = None, dense if stage.option == "distill" else None
+    checkpoint = None
     if means.checkpoints:
         checkpoint = means.checkpoints / f"{tensors_sha256(module.state_dict())[:16]}-{stage.epochs}.tune"
-    with within(module, steps) if within else nullcontext():
-        history = fit(module, means.data, training, seed=means.seed, progress=means.progress,
-                      checkpoint=checkpoint, teacher=teacher, device=means.device)
+    with moved(module, means.device), within(module, steps) if within else nullcontext():
+        history = fit(module, means.data, training, checkpoint=checkpoint, progress=means.progress)
     for layer in layers(module.eval()).values(): layer.settle()
     if checkpoint: checkpoint.unlink(missing_ok=True)
     return history

@@ -77,11 +77,10 @@ class Step:
                  model: nn.Module,  # with `.contract`, on the device
                  training: Training,
                  device: torch.device,
-                 *,
-                 teacher: nn.Module | None = None,  # a copy of it is used
     ):
         self.model, self.training, self.device, self.reduced = model, training, device, has_bf16(device)
-        self.teacher = teacher and in_channels_last(copy.deepcopy(teacher), device).eval()
+        teacher = copy.deepcopy(training.teacher)
+        self.teacher = teacher and in_channels_last(teacher, device).eval()
         self.optimizer = optimizer_of(model, training)
         self.size = model.contract.size  # pixels a side of the images that the network gets
 

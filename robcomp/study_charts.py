@@ -15,20 +15,24 @@ from ._display.look import AXES, KINDS, Look, scale_of
 from ._display.marks import GREY, INK, POINTS, by, channel, heat
 from ._text.numbers import in_points, percent, tooltip_format
 from .chart_tables import recipes_of
-from .charts import axis_of, left_out, with_title, working
+from .charts import axis_of, excluded_from_chart, with_title, working
 from .goals import Goals
 from .pareto import pareto
 from .schema import check
 
 # %% ../nbs/73_study_charts.ipynb #74726ddd
+OURS = ("mobilenetv2", "vgg19", "resnet50_pooled", "resnet50")  # look the same in every chart, whatever else is in it
 SHAPES = ("circle", "triangle-up", "square", "diamond", "triangle-down", "cross", "triangle-right", "stroke")
 
 def network_looks(names: Sequence[str],  # at most 8 networks
 ) -> dict[str, Look]:  # colour and shape of each, all different
     "How networks are told apart."
-    names, most = sorted(set(names)), len(KINDS)
-    if len(names) > most: raise ValueError(f"{len(names)} networks: a chart tells at most {most} apart, choose some")
-    return {name: Look(*look) for name, *look in zip(names, KINDS, SHAPES)}
+    names, looks = sorted(set(names)), [Look(*look) for look in zip(KINDS, SHAPES)]
+    if len(names) > len(looks):
+        raise ValueError(f"{len(names)} networks: a chart tells at most {len(looks)} apart, choose some")
+    own = {name: looks[OURS.index(name)] for name in names if name in OURS}
+    free = iter(look for look in looks if look not in own.values())
+    return {name: own.get(name) or next(free) for name in names}
 
 # %% ../nbs/73_study_charts.ipynb #1929b15d
 def change_table(table: pd.DataFrame,  # summary
@@ -68,7 +72,7 @@ def chart_changes(table: pd.DataFrame,  # summary
     said = (f"Changes of {len(shown)} compressed networks against dense; clean and robust accuracy change in the same "
             f"direction in {percent(alike)}.")
     drawn = _change_marks(shown.assign(**points, filled=shown["recipe"].isin(marked)))
-    return with_title(drawn, "difference to the dense network", how + left_out(data, shown), said)
+    return with_title(drawn, "difference to the dense network", how + excluded_from_chart(data, shown), said)
 
 # %% ../nbs/73_study_charts.ipynb #d9fedeb8
 def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
@@ -118,7 +122,7 @@ def chart_networks(table: pd.DataFrame,  # summary
     panels = [_panel(part, goals, link, looks=data).properties(title=titles[name])
               for name, part in data.groupby(panel, sort=False)]
     how = "Filled points, on the line, are the front over all networks." + " Means over seeds." * ("seeds" in data)
-    how += " Thin lines join files of one network." * (link is not None) + left_out(recipes, shown)
+    how += " Thin lines join files of one network." * (link is not None) + excluded_from_chart(recipes, shown)
     title = f"{AXES[goals.names[1]].short} against {AXES[goals.names[0]].short}"
     return with_title(alt.concat(*panels, columns=2), title, how, _networks_words(data, title, panel))
 

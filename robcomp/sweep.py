@@ -24,12 +24,11 @@ from ._store.shards import existing_store, made_room, read_record, trial_files, 
 from ._store.training import set_aside
 from ._store.tree import Job, jobs
 from ._text.errors import is_of_the_work
-from ._text.given import whole
 from ._text.stopping import resumable
 from ._text.warning import warn_caller
 
 # %% ../nbs/45_sweep.ipynb #c542d224
-from .baseline import POLL, Study, baseline, on_device, plan, start_digest, travelling
+from .baseline import POLL, Study, baseline, plan, start_digest, without_pixels
 from .filing import one_line
 from .jobs import LONGEST, TURN, Worker, do, run, trial_file
 from .judge import check_asked, judge
@@ -44,7 +43,7 @@ EXECUTORS = ("ProcessPoolExecutor(4, mp_context=multiprocessing.get_context('spa
              "Client(...).get_executor(pure=False) of Dask, or AutoExecutor(folder) of submitit")
 
 class Forked(ValueError):
-    "Work was given to a process that may wait for threads which it does not have."
+    "Work was given to a forked process, which would hang on the threads of torch."
     def __init__(self, *said):
         super().__init__(*(said or ("forked processes hang where torch has worked before: pass "
                                     "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",)))
@@ -61,7 +60,7 @@ def check_executor(executor: object) -> None:
 # %% ../nbs/45_sweep.ipynb #fbb81007
 BEGAN = os.getpid()  # the process that imported this, which a forked one is not
 
-def apart(work: Callable, sweeping: int, *given, **options):
+def run_unless_forked(work: Callable, sweeping: int, *given, **options):
     "Do work that an executor was given, in the process that sweeps or one that was not forked from it."
     if os.getpid() not in (sweeping, BEGAN): raise Forked
     return work(*given, **options)
@@ -69,14 +68,14 @@ def apart(work: Callable, sweeping: int, *given, **options):
 class NoFuture(TypeError):
     "An executor answered with something else than a future."
 
-def handed(executor, work: Callable, *given, **options):  # a future
+def submit_checked(executor, work: Callable, *given, **options):  # a future
     "Work given to an executor."
-    future = executor.submit(apart, work, os.getpid(), *given, **options)
+    future = executor.submit(run_unless_forked, work, os.getpid(), *given, **options)
     if all(callable(getattr(future, name, None)) for name in ("done", "result")): return future
     raise NoFuture(f"executor.submit gives a future, with done and result, got {type(future).__name__}: "
                    f"pass {EXECUTORS}")
 
-def came_back(future) -> bool:
+def job_is_done(future) -> bool:
     "Is a piece over? Raises what the piece raised, and RuntimeError where it cannot have been done."
     if not future.done(): return False
     if type(found := future.result()) is int: return True
@@ -88,26 +87,28 @@ def do_job(study: Study, job: Job, folder: Path, kept: Iterable[str]) -> int:
     with Claims(folder).beating() as claims: return do(Worker(study, folder, claims, kept=kept, progress=False), job)
 
 # %% ../nbs/45_sweep.ipynb #09eba373
-def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor, together: int) -> None:
+def note_lost(lost: list, job: Job, error: BaseException) -> None:
+    "Add a job to those that are lost; an error that does not come from its work is raised again."
+    if not is_of_the_work(error): raise error
+    lost.append((job, error))
+
+def run_pieces(study: Study, missing: Sequence[Trial], folder: Path, executor) -> None:
     "Have the jobs of a plan done by an executor; those that are lost are named when all others are done."
-    todo = jobs([parse(trial.recipe) for trial in missing], together=together)
+    todo = jobs([parse(trial.recipe) for trial in missing], together=study.together)
     kept, total = {job.makes for job in todo if job.length}, len(todo)
     running, lost, over = {}, [], {""}  # over: names of beginnings that are no longer waited for
     while todo or running:
         for job in [job for job in todo if job.needs in over]:
             todo.remove(job)
-            try: running[job] = handed(executor, do_job, study, job, folder, kept)
+            try: running[job] = submit_checked(executor, do_job, study, job, folder, kept)
             except NoFuture: raise
             except BaseException as error:  # a pool that is broken, a queue that is full
-                if not is_of_the_work(error): raise
-                lost.append((job, error))
+                note_lost(lost, job, error)
                 over.add(job.makes)
         for job, future in list(running.items()):
             try:
-                if not came_back(future): continue
-            except BaseException as error:
-                if not is_of_the_work(error): raise
-                lost.append((job, error))
+                if not job_is_done(future): continue
+            except BaseException as error: note_lost(lost, job, error)
             del running[job]
             over.add(job.makes)
         if running: sleep(.05)
@@ -187,13 +188,12 @@ IDLE = 90.  # seconds in which nothing new comes and nobody is at work; a networ
 def absent(trials: Sequence[Trial], folder: Path) -> list[Trial]:
     return [trial for trial in trials if not trial_file(folder, trial).exists()]
 
-def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *,
-               executor, together: int, progress: bool) -> None:
+def finish_all(study: Study, missing: Sequence[Trial], folder: Path, *, executor, progress: bool) -> None:
     "See that every trial gets its file; RuntimeError where pieces come back and nothing comes of them."
     wait, last = POLL, monotonic()  # last: time of the last sign of work
     while left := absent(missing, folder):
-        if executor is None: run(study, left, folder, together=together, progress=progress)
-        else: run_pieces(study, left, folder, executor, together)
+        if executor is None: run(study, left, folder, progress=progress)
+        else: run_pieces(study, left, folder, executor)
         missing = absent(left, folder)
         if executor is None or len(missing) < len(left) or Watch(folder).working(): last = monotonic()
         if monotonic() - last > IDLE: raise RuntimeError(nothing_came(missing, folder))
@@ -206,7 +206,8 @@ def planned(study: Study, recipes: Sequence[Recipe], folder: Path, *, executor, 
     "The plan of a sweep; where there is an executor, it trains the dense network."
     if executor is None or not study.trains: digest = start_digest(study, folder, progress=progress)
     else:
-        try: digest = handed(executor, start_digest, travelling(study, folder), folder, progress=False).result()
+        sent = without_pixels(study, folder)
+        try: digest = submit_checked(executor, start_digest, sent, folder, progress=False).result()
         except SystemExit as error: digest = error
         if not isinstance(digest, str):
             raise RuntimeError(f"the piece that trains the dense network was lost: it came back with {digest!r:.40}")
@@ -219,15 +220,15 @@ def sweep(study: Study,  # data, network, conditions, training, device
           folder: str | Path,  # the store; what is there is not done again
           *,
           executor: Any = None,  # anything with `submit`; None: this process
-          device: str | None = None,  # cpu, cuda or cuda:1; None: the study's
-          together: int = 4,  # trials evaluated in one pass, 1 or more
           remake: bool = False,  # make packed files of finished trials again where they are gone?
           progress: bool = True,  # show a bar?
 ) -> list[Trial]:  # all trials of the recipes, failed ones included; then those of the models that were added
-    "Run recipes without a finished trial; TypeError or ValueError for a wrong argument, RuntimeError for lost work."
+    """Compress, tune and evaluate the recipes of which the store holds no finished trial.
+
+    Raises TypeError or ValueError for a wrong argument before any work, RuntimeError where an executor loses work.
+    """
     check_executor(executor)
-    added, study, together = study.added, on_device(study, device), whole("together", together, 1, 10_000)
-    if added: check_asked(added, study)
+    if study.added: check_asked(study.added, study)
     if executor is None: pick_device(study.device)
     recipes = [check_order(parse(str(recipe))) for recipe in ([recipes] if isinstance(recipes, str) else recipes)]
     folder = opened(folder, study)
@@ -236,10 +237,11 @@ def sweep(study: Study,  # data, network, conditions, training, device
     write_deal(folder, study.suite.deal())
     write_request(folder, trials)
     done = repaired(folder, trials)
-    finished, missing = ([trial for trial in trials if (trial.key in done) == ended] for ended in (True, False))
+    finished = [trial for trial in trials if trial.key in done]
+    missing = [trial for trial in trials if trial.key not in done]
     check_artifacts(study, finished, folder, remake=remake, progress=progress)
     reopen(folder, [trial.key for trial in missing])
-    sent = study if executor is None else travelling(study, folder)
-    finish_all(sent, missing, folder, executor=executor, together=together, progress=progress)
+    sent = study if executor is None else without_pixels(study, folder)
+    finish_all(sent, missing, folder, executor=executor, progress=progress)
     say_how_it_went(missing, folder, classes=len(study.data.classes))
-    return trials + (judge(added, study, folder, progress=progress) if added else [])
+    return trials + (judge(study.added, study, folder, progress=progress) if study.added else [])

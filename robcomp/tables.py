@@ -154,7 +154,7 @@ def _named(trials: pd.DataFrame, keys: Sequence[str]) -> str:
     return ", ".join(names) + (f" and {len(keys) - 2} others" if len(keys) > 2 else "")
 
 # %% ../nbs/50_tables.ipynb #b797be7d
-def unpack(rows: pd.DataFrame,  # of one trial
+def outcomes_of_trial(rows: pd.DataFrame,  # of one trial
            deal: pd.DataFrame,  # of its suite
 ) -> np.ndarray:  # (images,) bool: condition after condition, as the deal lays them
     "The bits of one trial in the order of its deal."
@@ -179,4 +179,4 @@ def outcomes(tables: Tables,
     places = [pd.Categorical(deal[name].repeat(sizes), deal[name].unique()) for name in ("corruption", "severity")]
     images = [np.concatenate(list(deal[name])) for name in ("positions", "labels")]
     index = pd.MultiIndex.from_arrays(places + images, names=["corruption", "severity", "number", "label"])
-    return pd.DataFrame({key: unpack(rows.get(key, empty(ROW_COLUMNS)), deal) for key in keys}, index=index)
+    return pd.DataFrame({key: outcomes_of_trial(rows.get(key, empty(ROW_COLUMNS)), deal) for key in keys}, index=index)

@@ -25,11 +25,11 @@ from ._compression.entry import check_contract
 from ._compression.place import in_channels_last
 from ._files.digest import tensors_sha256
 from ._text.errors import first_line
-from ._text.given import shown, whole
+from ._text.given import whole
 from ._text.warning import warn_caller
 from ._files.progress import progress as progress_bar
 from .data import Data, Images, as_input
-from .schedule import Training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
+from .schedule import Training, check_training, epoch_seed, rates, sizes_by_epoch, steps_by_epoch
 from .steps import Step, augment
 
 # %% ../nbs/22_training.ipynb #4712ad16
@@ -114,23 +114,18 @@ def accuracy(model: nn.Module,  # with `.contract`
 def work_of(model: nn.Module,
             data: Data,
             training: Training,
-            *,
-            seed: int = 0,
-            teacher: nn.Module | None = None,
 ) -> dict:  # of JSON scalars
     "Everything that decides the weights after a training."
     check_contract(model)
-    if not isinstance(training, Training):
-        raise TypeError(f"training is a Training, as Training(3) for 3 epochs, got {shown(training)}")
+    check_training("training", training)
     if not isinstance(data, Data):
         raise TypeError(f"data is a Data, as load and from_folder give it, got {type(data).__name__}")
     if model.classes != len(data.classes):
         raise ValueError(f"{model.arch} tells {model.classes} classes apart and {data.name} has {len(data.classes)}: "
                          f"make the network with classes={len(data.classes)}")
     start = tensors_sha256(model.state_dict())
-    taught = tensors_sha256(teacher.state_dict()) if teacher else ""
-    known = dict(data=data.name, arch=model.arch, seed=whole("seed", seed))
-    return dict(known, start=start, teacher=taught, **training.record())
+    known = dict(data=data.name, arch=model.arch, seed=training.seed, start=start, teacher="")
+    return known | training.record()
 
 # %% ../nbs/22_training.ipynb #52e88910
 def check_sizes(model: nn.Module, data: Data, training: Training, watch: Images | None = None) -> None:
@@ -208,32 +203,28 @@ def _seeded(seed: int, device: torch.device) -> torch.Generator:
 # %% ../nbs/22_training.ipynb #cb9fed85
 def fit(model: nn.Module,  # trained in place; with `.contract` and `.classes`, as `make_model` and `model_from` give
         data: Data,  # whose training images are used
-        training: Training,  # epochs, batch, rates and sizes
+        training: Training,  # epochs, batch, rates, sizes, seed and teacher
         *,
-        seed: int = 0,  # of the order and the augmentation of the images, 0 or more
         checkpoint: str | Path | None = None,  # file written after each epoch, and resumed from if it is there
-        progress: bool = True,  # show a bar?
-        teacher: nn.Module | None = None,  # a network whose scores to learn from
         watch: Images | None = None,  # images on which accuracy is measured after each epoch
-        device: str | torch.device | None = None,  # None: a GPU where there is one
+        progress: bool = True,  # show a bar?
 ) -> pd.DataFrame:  # an epoch per row: epoch, rate (at its end), loss, train_accuracy, size, test_accuracy, seconds
-    """Train a network.
+    """Train a network on the device that it is on: `model.to("cuda")` for a GPU.
 
     Columns `size` (pixels) and `test_accuracy` (0 to 1) need `sizes` and `watch`. ValueError where network, data and
-    training do not fit, a device is absent, a checkpoint damaged or foreign, a loss not finite; nothing then changes.
+    training do not fit, a checkpoint is damaged or foreign, a loss not finite; nothing then changes.
     """
-    work, device = work_of(model, data, training, seed=seed, teacher=teacher), pick_device(device)
+    work, device = work_of(model, data, training), next(model.parameters()).device
     check_sizes(model, data, training, watch)
     check_statistics(model, sum(steps_by_epoch(training, len(data.train))))
-    start, home = copy.deepcopy(model.state_dict()), next(model.parameters()).device
+    start = copy.deepcopy(model.state_dict())
     cards = [device] if device.type == "cuda" else []
     try:
         with (same_modes(model), torch.random.fork_rng(cards), wide_depthwise(model, device),
               torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)):
             in_channels_last(model.train(), device)
-            step = Step(model, training, device, teacher=teacher)
+            step = Step(model, training, device)
             return pd.DataFrame(_epochs(step, data, work, checkpoint=checkpoint, shown=progress, watch=watch))
     except BaseException:
         model.load_state_dict(start)
         raise
-    finally: model.to(home)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robcomp._compression.channels import doomed
+from robcomp._compression.channels import channels_to_remove
 from robcomp._compression.state import layers
 from robcomp.compress import compress
 from robcomp.data import InputContract
@@ -244,7 +244,7 @@ def test_every_part_loses_the_same_share(name, tmp_path):
         found = artifact.module(x)
     pack(artifact.module, tmp_path / "cut.robcomp")
     again = unpack(tmp_path / "cut.robcomp", module=model_of(make(), name))
-    removed, left_whole = doomed(model, 0.5, set())
+    removed, left_whole = channels_to_remove(model, 0.5, set())
     silenced(model, removed)
     with torch.no_grad():
         assert torch.allclose(model(x), found, atol=1e-5) and torch.equal(again(x), found) and not left_whole
@@ -263,7 +263,7 @@ def test_what_is_split_at_fixed_places_stays_and_is_said(name, capsys):
         and capsys.readouterr().err == f"robcomp: {remark}\n"
         and remark in artifact._repr_html_()
     )
-    removed, left_whole = doomed(model, 0.5, set())
+    removed, left_whole = channels_to_remove(model, 0.5, set())
     silenced(model, removed)
     with torch.no_grad():
         assert torch.allclose(model(x), artifact.module(x), atol=1e-5) and list(left_whole) == ["stem"]

@@ -37,7 +37,7 @@ from robcomp.pareto import pareto
 from robcomp.results import summarise
 from robcomp.tables import example, join
 from robcomp.seeds import recipe_intervals
-from robcomp.study_charts import chart_changes, chart_networks
+from robcomp.study_charts import chart_changes, chart_networks, network_looks
 from robcomp.uncertainty import intervals, resample
 
 
@@ -276,6 +276,39 @@ def test_a_recipe_is_one_point_the_mean_of_its_seeds_with_their_interval(three, 
     assert point["each"] == ", ".join(f"{value:.3f} (seed {seed})" for seed, value in zip(own["seed"], own["robust"]))
     tips = json.dumps(chart.to_dict())
     assert '"failed seeds"' in tips and '"each seed"' in tips
+
+
+@pytest.mark.parametrize(
+    "variation, said",
+    [
+        ([True, True], "images and seeds"),
+        (["its seeds", "borrowed", "none"], "images and seeds"),
+        (["its seeds", "left out"], "images, and over seeds where there are several"),
+        (["left out", "none"], "images"),
+        ([False, False], "images"),
+        ([], "images"),
+    ],
+)
+def test_a_chart_says_what_its_intervals_are_taken_over(variation, said):
+    table = pd.DataFrame(dict(label="a", difference=0.1, low=0.0, high=0.2, verdict="better"), index=variation or [0])
+    table = table.assign(seed_variation=variation) if variation else table
+    assert words_of(chart_differences(table)) == f"Points: estimates; lines: paired intervals over {said}."
+
+
+def test_one_wide_interval_does_not_squeeze_all_points(three, trials):
+    own = trials[trials["arch"] == "vgg19"]
+    bounds = recipe_intervals(resample(three, draws=100))
+    usual = chart_front(own, bounds).to_dict()
+    wide = bounds.assign(high=bounds["high"].where(bounds["key"] != own["key"].iloc[0], 5.0))
+    chart = chart_front(own, wide)
+    high, reach = scale_up(chart.to_dict())["domain"][1], own["robust"].max() - own["robust"].min()
+    assert high < own["robust"].max() + 0.6 * reach and "end at the frame are longer than drawn" in words_of(chart)
+    assert "longer than drawn" not in str(usual)
+
+
+def test_a_network_looks_the_same_in_every_chart():
+    alone, among = network_looks(["vgg19"]), network_looks(["alexnet", "vgg19", "mobilenetv2", "zfnet"])
+    assert alone["vgg19"] == among["vgg19"] and len({*among.values()}) == 4
 
 
 def test_the_front_of_means_is_not_the_front_of_the_luckiest_seeds(trials):

@@ -24,7 +24,7 @@ from robcomp.arrays import CBAR, download, download_arrays
 from robcomp.conditions import Condition, deal_positions
 from robcomp.corruptions import Suite, corrupt, corruption, write_arrays
 from robcomp.data import Data, Images, load
-from robcomp.published_corruptions import NOISES, STRENGTH, STRENGTHS, byte_probabilities
+from robcomp.published_corruptions import NOISES, STRENGTH, STRENGTHS, Draws, byte_probabilities
 from robcomp.schema import CORRUPTIONS, DEAL_COLUMNS, SEVERITIES, STANDARD, check
 
 DETERMINED = (
@@ -352,7 +352,7 @@ def test_neighbouring_draws_are_unrelated(name):
     a = corrupt(flat, name, 5).astype(float)
     assert abs(np.corrcoef(a[..., :-1, :].ravel(), a[..., 1:, :].ravel())[0, 1]) < 0.02
     assert abs(np.corrcoef(a[..., 0].ravel(), a[..., 1].ravel())[0, 1]) < 0.02
-    for b in (corrupt(flat, name, 5, seed=1), corrupt(flat, name, 5, numbers=np.arange(1, 41) + 50)):
+    for b in (corrupt(flat, name, 5, seed=1), corrupt(flat, name, 5, seed=Draws(0, np.arange(1, 41) + 50))):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
 
 
@@ -363,8 +363,8 @@ def test_neighbouring_draws_are_unrelated(name):
 def test_any_subset_in_any_order(name, sample):
     whole = corrupt(sample, name, 4, seed=5)
     order = np.random.default_rng(0).permutation(len(sample))[:9]
-    assert (corrupt(sample[order], name, 4, seed=5, numbers=order) == whole[order]).all()
-    assert (corrupt(sample[3:4], name, 4, seed=5, numbers=[3]) == whole[3:4]).all()
+    assert (corrupt(sample[order], name, 4, seed=Draws(5, order)) == whole[order]).all()
+    assert (corrupt(sample[3:4], name, 4, seed=Draws(5, [3])) == whole[3:4]).all()
     assert (corrupt(sample, name, 4, seed=6) == whole).all() == (name in DETERMINED)
     assert whole.shape == sample.shape and whole.dtype == np.uint8 and (whole != sample).any()
 
@@ -444,9 +444,9 @@ def test_lengths_scale_with_the_size():
         (dict(images=np.zeros((2, 32, 24, 3), np.uint8)), ValueError, "got (2, 32, 24, 3)"),
         (dict(images=np.zeros((2, 3, 32, 32), np.uint8)), ValueError, "got (2, 3, 32, 32)"),
         (dict(images=np.zeros((2, 4, 4, 3), np.uint8)), ValueError, "8 to 512 pixels a side, got 4"),
-        (dict(numbers=[1]), ValueError, "one whole number an image"),
-        (dict(numbers=[-1, 0]), ValueError, "0 or more"),
-        (dict(numbers=[0.5, 1]), ValueError, "one whole number an image"),
+        (dict(seed=Draws(0, [1])), ValueError, "one whole number an image"),
+        (dict(seed=Draws(0, [-1, 0])), ValueError, "0 or more"),
+        (dict(seed=Draws(0, [0.5, 1])), ValueError, "one whole number an image"),
         (dict(name="frost", frost="nowhere"), ValueError, "nowhere"),
     ],
 )
@@ -497,7 +497,7 @@ def test_suite_as_agreed(few):
         images, labels, numbers = suite.batch(condition)
         assert (numbers == suite.positions(condition)).all() and labels.dtype == np.int64
         clean = few.test.images[numbers]
-        expected = clean if condition.corruption == "clean" else corrupt(clean, *condition, seed=3, numbers=numbers)
+        expected = clean if condition.corruption == "clean" else corrupt(clean, *condition, seed=Draws(3, numbers))
         assert (images == expected).all() and (labels == few.test.labels[numbers]).all()
 
 
@@ -793,7 +793,9 @@ def test_own_corruption_draws_for_the_image_and_enters_the_text(few):
     ).any()
     assert (suite.batch(Condition("banding", 4), slice(3, 5))[0] == images[3:5]).all()
     assert (corrupt(few.test.images, banding, 4, seed=1) != corrupt(few.test.images, banding, 4)).any()
-    assert (corrupt(few.test.images[5:6], banding, 4, numbers=[5]) == corrupt(few.test.images, banding, 4)[5:6]).all()
+    assert (
+        corrupt(few.test.images[5:6], banding, 4, seed=Draws(0, [5])) == corrupt(few.test.images, banding, 4)[5:6]
+    ).all()
     assert pickle.loads(pickle.dumps(banding)) is banding
 
 

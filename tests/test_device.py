@@ -63,18 +63,19 @@ def test_the_processor_by_name_gives_the_same_bits(recipe):
     assert len({weights_sha256(module) for module in made}) == 1
 
 
-def test_a_trial_is_made_and_evaluated_on_the_device_of_its_study(monkeypatch, tmp_path):
+def test_a_trial_is_made_and_evaluated_on_the_device_of_its_study(monkeypatch, moves, tmp_path):
     seen = {}
 
-    def watched(name, function):
-        def call(*given, device=None, **options):
-            seen[name] = str(device)
-            return function(*given, device=device, **options)
+    def trained(*given, **options):
+        seen["fit"] = moves[-1]
+        return fit(*given, **options)
 
-        return call
+    def evaluated(*given, device=None, **options):
+        seen["evaluate"] = str(device)
+        return evaluate(*given, device=device, **options)
 
-    monkeypatch.setattr("robcomp.stages.fit", watched("fit", fit))
-    monkeypatch.setattr("robcomp.filing.evaluate", watched("evaluate", evaluate))
+    monkeypatch.setattr("robcomp.stages.fit", trained)
+    monkeypatch.setattr("robcomp.filing.evaluate", evaluated)
     study = small_study(device=ONE)
     assert str(workshop_of(study, tmp_path, study._model).means.device) == ONE
     sweep(study, ["tune1"], tmp_path, progress=False)
@@ -98,7 +99,6 @@ def test_an_absent_device_is_one_line_and_no_failed_trial(tmp_path):
     data, net = study.data, study._model
     for use in (
         lambda: Means(data, device="cuda:99"),
-        lambda: fit(net, data, Training(1), device="cuda:99"),
         lambda: evaluate(dict(net=net), study.suite, device="cuda:99"),
         lambda: compress(net, "recal", data, device="cuda:99"),
         lambda: Worker(study, tmp_path, Claims(tmp_path)),
@@ -125,19 +125,12 @@ def test_a_dense_network_that_cannot_be_made_ends_the_work(monkeypatch, tmp_path
         drain([(worker, job) for job in tree])
 
 
-def test_a_sweep_can_name_another_device_than_its_study(monkeypatch, tmp_path):
-    seen = []
-
-    def watched(*given, device=None, **options):
-        seen.append(str(device))
-        return evaluate(*given, device=device, **options)
-
-    monkeypatch.setattr("robcomp.filing.evaluate", watched)
-    study = small_study()
-    sweep(study, ["dense"], tmp_path, device=ONE, progress=False)
-    assert seen == [ONE] and study.device is None
-    with pytest.raises(ValueError, match=ABSENT):
-        sweep(study, ["dense"], tmp_path, device="cuda:99")
+def test_a_network_is_trained_where_it_is_and_a_study_brings_its_own_there(moves, tmp_path):
+    study = small_study(device=ONE)
+    fit(study._model, study.data, Training(1), progress=False)
+    assert {*moves} == {"cpu"}
+    sweep(study, ["tune1"], tmp_path, progress=False)
+    assert ONE in moves
 
 
 # -- a GPU for each worker --

@@ -172,7 +172,6 @@ def of_face(word):
 
 
 CALLED = [word for word in WORDS if callable(of_face(word))]
-# Names of the face that do not yet say all that they take, return and refuse; nothing joins them
 
 
 @pytest.mark.parametrize("word", CALLED)

@@ -138,8 +138,6 @@ def test_top_level_is_as_designed():
     assert {path.split("/")[0] for path in listed.split("\n") if path} <= allowed
 
 
-# Notebooks that may export more than 200 lines, and how many; nothing joins them, and a number only falls
-LONG_NOTEBOOKS = {}
 EXPORT = re.compile(r"\s*#\|\s*exporti?\b")
 
 
@@ -156,8 +154,7 @@ def test_style(path):
     lines = list(map(exported_lines, exported))
     assert statistics.median(lines) <= 12, f"median export cell has {statistics.median(lines)} lines"
     assert max(lines) <= 30, f"an export cell has {max(lines)} lines"
-    most = LONG_NOTEBOOKS.get(path.stem, 200)
-    assert sum(lines) <= most, f"{sum(lines)} exported lines, above {most}: part it where a second idea begins"
+    assert sum(lines) <= 200, f"{sum(lines)} exported lines, above 200: part it where a second idea begins"
     assert len(shown) >= len(exported), "fewer demo cells than export cells"
     assert sum(kind == "markdown" for kind, _ in found) >= 0.8 * len(exported), "little prose"
     assert re.match(r"# \w+\s+> .", found[0][1]), "starts with a title and one line that says what it is about"
@@ -183,8 +180,6 @@ def test_lines_of_code_have_at_most_120_characters(path):
 MANY_PARAMETERS = {
     # values that hold settings: made once, by keyword, each setting with a default, and passed on as one thing
     *"schedule.Training corruptions.Suite baseline.Study stages.Means schema.Trial".split(),
-    # what decides the result, and besides where it runs, what it shows and where it is kept: options of one call
-    *"training.fit sweep.sweep corruptions.corrupt".split(),
     # loops that numba compiles: they take arrays and numbers, and no values of ours
     *"""kmeans._lloyd draws._draw frost._frost_kernel kernels.sample snow._snow_kernel
     spatter._water_kernel spatter._mud_kernel context._step context._mixed context._move context._code""".split(),

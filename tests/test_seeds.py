@@ -14,7 +14,7 @@ from robcomp.contrasts import contrasts, recipe_profile
 from robcomp._text.condition import confidences, parse_condition
 from robcomp._text.reasons import selection_said
 from robcomp.choice import choice_probability, choose, price_of_clean
-from robcomp.goals import Goals, left_out
+from robcomp.goals import Goals, excluded_by_goals
 from robcomp.pareto import front_probability, knee, goal_losses, pareto, rank, regret, stability, topsis
 from robcomp.results import MEASURES, accuracies, summarise
 from robcomp.tables import Tables, example, find, join, read_tables
@@ -85,7 +85,7 @@ def test_failed_seeds_are_counted(table):
     assert recipes.loc[("vgg19", "int4"), ["seeds", "failed"]].tolist() == [1, 2]
     assert recipes.loc[("vgg19", "int8"), ["seeds", "failed"]].tolist() == [0, 3]
     assert recipes.robust["vgg19", "int4"] == table.robust[(table.arch == "vgg19") & (table.recipe == "int4")].iloc[0]
-    assert left_out(failed) == "2 failed: left out; 4 failed seeds of other recipes: not in their means"
+    assert excluded_by_goals(failed) == "2 failed: left out; 4 failed seeds of other recipes: not in their means"
     assert "int8" not in set(choose(failed).candidates.recipe)
 
 
@@ -482,7 +482,7 @@ def test_every_verb_says_what_it_leaves_out(table, draws):
         choice_probability(drawn),
     ):
         assert found.attrs["left_out"] == sentence
-    assert price_of_clean(broken).left_out == left_out(broken) == sentence and left_out(table) == ""
+    assert price_of_clean(broken).left_out == excluded_by_goals(broken) == sentence and excluded_by_goals(table) == ""
 
 
 # ---- the committed studies -------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ def evaluated(*given, **options):
 filing.evaluate = evaluated
 net = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
 net = model_from(net, name="net", classes=10, contract=contract_of(few))
-study = Study(few, net, conditions=dict(corruptions=["fog"], severities=[1], per_condition=5))
-sweep(study, ["dense", "prune0.5", "cluster4"], sys.argv[1], together=1, progress=False)
+study = Study(few, net, conditions=dict(corruptions=["fog"], severities=[1], per_condition=5), together=1)
+sweep(study, ["dense", "prune0.5", "cluster4"], sys.argv[1], progress=False)
 """
 
 

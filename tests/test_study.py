@@ -16,7 +16,7 @@ from torchvision.models import resnet18
 from robcomp.data import contract_of, load
 from robcomp.models import model_from, weights_sha256
 from robcomp.study import main
-from robcomp.training import Training
+from robcomp.training import Training, pick_device
 
 ROOT = Path(__file__).parents[1]
 
@@ -456,7 +456,8 @@ def test_a_network_of_ones_own_starts_alike_when_its_page_is_run_again():
             peak=0.1,
             batch=8,
             folder="",
-            device="",
+            device="cpu",
+            pick_device=pick_device,
             model_from=model_from,
             contract_of=contract_of,
             Training=Training,

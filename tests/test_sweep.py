@@ -76,9 +76,10 @@ def study():
     data = Data("noise", noise(400, 0), noise(50, 1), noise(100, 2), ["dark", "bright"])
     return Study(data, model_from(net, name="small", classes=2, contract=InputContract(32, (128,) * 3, (64,) * 3)),
                  tune=Training(1, batch=20, peak=.05),
-                 conditions=dict(corruptions=("contrast", "gaussian_noise"), severities=(1, 5), per_condition=25))
+                 conditions=dict(corruptions=("contrast", "gaussian_noise"), severities=(1, 5), per_condition=25),
+                 together=2)
 
-if __name__ == "__main__": sweep(study(), sys.argv[2].split(), sys.argv[1], together=2, progress=False)
+if __name__ == "__main__": sweep(study(), sys.argv[2].split(), sys.argv[1], progress=False)
 """
 TIMES = ["train_s", "compress_s", "evaluate_s", "latency_s"]
 

@@ -118,7 +118,7 @@ def test_seeds_decide_and_the_caller_is_left_alone():
     assert torch.equal(state, torch.get_rng_state()) and not a[1].training and a[0].training and sum(modes) == 11
     torch.manual_seed(6)
     fit(b, data, Training(1, batch=16), progress=False)
-    fit(c, data, Training(1, batch=16), seed=1, progress=False)
+    fit(c, data, Training(1, batch=16, seed=1), progress=False)
     assert digest(a) == digest(b) != digest(c)
 
 
@@ -178,7 +178,7 @@ def test_a_teacher_is_followed_and_not_changed():
     assert torch.isclose(loss_of(scores, labels, plan, taught=taught), wanted)
     data, teacher, pupil, alone = coloured(), net(1).train(), net(2), net(2)
     before = digest(teacher)
-    fit(pupil, data, Training(1, batch=16), teacher=teacher, progress=False)
+    fit(pupil, data, Training(1, batch=16, teacher=teacher), progress=False)
     fit(alone, data, Training(1, batch=16), progress=False)
     assert digest(teacher) == before and teacher[0].training and digest(pupil) != digest(alone)
 
@@ -238,9 +238,9 @@ def test_other_work_is_refused(tmp_path):
         (net(1), {}, 0, "start differs"),
         (net(), dict(peak=0.2), 0, "peak 0.1"),
     ]:
-        plan = Training(**(dict(epochs=1, batch=16) | changed))
+        plan = Training(**(dict(epochs=1, batch=16, seed=seed) | changed))
         with pytest.raises(ValueError, match=f"is of another network or other settings .{name}") as error:
-            fit(model, data, plan, seed=seed, checkpoint=path, progress=False)
+            fit(model, data, plan, checkpoint=path, progress=False)
         assert "\n" not in str(error.value)
 
 
@@ -418,7 +418,7 @@ def test_a_part_of_an_epoch_sees_other_images_with_another_seed(monkeypatch):
     drawn = []
     monkeypatch.setattr(module, "augment", lambda images, *_, **__: drawn.append(images.clone()) or images)
     for seed in (0, 0, 1):
-        fit(net(), coloured(), Training(0.5, batch=16), seed=seed, progress=False)
+        fit(net(), coloured(), Training(0.5, batch=16, seed=seed), progress=False)
     first, again, other = (torch.cat(drawn[start : start + 2]) for start in (0, 2, 4))
     assert len(first) == 32 and torch.equal(first, again) and not torch.equal(first, other)
 
@@ -461,7 +461,7 @@ def test_a_network_that_does_not_run_in_bfloat16_is_trained_in_float32(monkeypat
         model = model_from(Bilinear(), name="pair", classes=10, contract=contract_of(data))
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            found.append(fit(model, data, Training(1, batch=256), progress=False, device="cpu").loss.tolist())
+            found.append(fit(model, data, Training(1, batch=256), progress=False).loss.tolist())
         told = [str(one.message) for one in said if "float32" in str(one.message)]
         assert len(told) == reduced and not any("\n" in text for text in told)
     assert found[0] == found[1]

@@ -7,12 +7,15 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.worker import WORKER
+import pytest
+
+from tests.worker import COMMAND, WORKER
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_sweep_runs_with_the_packages_of_a_worker_alone():
+@pytest.mark.parametrize("packages", [WORKER, WORKER + COMMAND], ids=["sweep", "command"])
+def test_a_worker_runs_with_the_packages_of_the_page_alone(packages):
     """All other requirements and extras are blocked, and what the sweep imported of the requirements is the list."""
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
@@ -22,7 +25,8 @@ def test_a_sweep_runs_with_the_packages_of_a_worker_alone():
         if key.endswith("requirements")
         for word in words.split()
     }
-    others = named - {*WORKER}
+    named |= {*COMMAND}
+    others = named - {*packages}
     blocked = [
         module
         for module, found in packages_distributions().items()
@@ -36,9 +40,13 @@ def test_a_sweep_runs_with_the_packages_of_a_worker_alone():
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert {*done.stdout.split()} & named == {*WORKER}
+    assert {*done.stdout.split()} & named <= {*packages}
+    if packages == WORKER:
+        assert {*done.stdout.split()} & named == {*WORKER}
+    else:
+        assert {*COMMAND} <= {*done.stdout.split()}
 
 
 def test_the_page_says_the_same():
     page = (ROOT / "nbs/howto/worker.ipynb").read_text()
-    assert "pip install " + " ".join(WORKER) in page
+    assert "pip install " + " ".join(WORKER) in page and "pip install " + " ".join(COMMAND) in page

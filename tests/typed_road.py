@@ -12,7 +12,7 @@ import robcomp
 def compressed(network: nn.Module, folder: Path) -> Path:
     data = robcomp.load("digits")
     model = robcomp.model_from(network, name="own", classes=len(data.classes), contract=robcomp.contract_of(data))
-    curve: pd.DataFrame = robcomp.fit(model, data, robcomp.Training(3), seed=1)
+    curve: pd.DataFrame = robcomp.fit(model, data, robcomp.Training(3, seed=1))
     print(curve.train_accuracy, robcomp.accuracy(model, data.test) + 0.5)
     artifact = robcomp.compress(model, "prune0.5+int8", data=data)
     robcomp.pack(artifact.module, folder / "own.robcomp", recipe=str(artifact.recipe))

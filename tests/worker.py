@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 # What a worker needs of the requirements in settings.ini, with a network and images of one's own;
 # nbs/howto/worker.ipynb says what needs more.
 WORKER = ["torch", "numpy", "pandas", "pyarrow", "scipy", "numba", "tqdm"]
+COMMAND = ["click", "pyyaml", "threadpoolctl"]  # what the command `robcomp work` needs besides
 
 
 def without(names: list[str]) -> type[PathFinder]:
@@ -45,6 +46,17 @@ def work(folder: str) -> None:
         raise SystemExit(f"{failed.recipe.iloc[0]} failed: {failed.error.iloc[0]}")
 
 
+def command(folder: str) -> None:
+    """What `robcomp work` says of a plan that is not there: all that the command imports is imported by then."""
+    from click.testing import CliRunner
+    from robcomp.command import main
+
+    for call, said in ([["--version"], "robcomp"], [["work", f"{folder}/no.plan"], "no.plan"]):
+        done = CliRunner().invoke(main, call)
+        if isinstance(done.exception, ImportError) or said not in done.output:
+            raise SystemExit(f"robcomp {' '.join(call)}: {done.exception!r} {done.output}")
+
+
 def imported() -> list[str]:
     """The distributions whose modules are loaded."""
     known = packages_distributions()
@@ -54,5 +66,8 @@ def imported() -> list[str]:
 if __name__ == "__main__":
     sys.meta_path[:] = [without(sys.argv[1:]) if finder is PathFinder else finder for finder in sys.meta_path]
     with TemporaryDirectory() as place:
-        work(place)
+        if "click" in sys.argv[1:]:
+            work(place)
+        else:
+            command(place)
     print("\n".join(imported()))

@@ -24,7 +24,7 @@ TAKEN = "these channels meet the weights of {}, which the network takes without 
 Removed = dict[str, dict[int, set[int]]]  # name of a module -> dimension (0: outputs, 1: inputs) -> channels
 
 
-def doomed(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Removed, dict[str, str]]:
+def channels_to_remove(model: nn.Module, amount: float, keep: Collection[str]) -> tuple[Removed, dict[str, str]]:
     """Of each set of channels that belong together, the share `amount` with the smallest norms, rounded down so that a
     multiple of 8 stays.
 

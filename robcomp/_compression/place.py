@@ -41,11 +41,17 @@ def in_channels_last(module: nn.Module, device: str | torch.device) -> nn.Module
 
 
 @contextmanager
-def placed(module: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """Within the block, a network is on a device and computes in full precision; afterwards it is where it was."""
+def moved(module: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """Within the block, a network is on a device; afterwards it is where it was."""
     home = next(module.parameters()).device
     try:
-        with full_precision():
-            yield module.to(device)
+        yield module.to(device)
     finally:
         module.to(home)
+
+
+@contextmanager
+def placed(module: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """Within the block, a network is on a device and computes in full precision; afterwards it is where it was."""
+    with full_precision(), moved(module, device):
+        yield module

@@ -371,7 +371,7 @@ def _over_places(traced: fx.GraphModule, contract) -> bool:
     return set(shapes) != {2}
 
 
-def hung_on(part: nn.Module) -> bool:
+def has_hooks(part: nn.Module) -> bool:
     """Does anything hang on a layer but the rounding of its inputs?"""
     return bool(part._forward_hooks) or any(hook is not round_input for hook in part._forward_pre_hooks.values())
 
@@ -383,6 +383,6 @@ def _needed_before_norms(traced: fx.GraphModule) -> bool:
     used = Counter(node.target for node in calls)
     used.update(node.target.rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr")
     norms, before = _norms_and_before(traced)
-    if any(hung_on(parts[name]) for name in (*before, *norms)):
+    if any(has_hooks(parts[name]) for name in (*before, *norms)):
         return True
     return any(used[name] > 1 for name in before if isinstance(parts[name], COMPRESSIBLE))

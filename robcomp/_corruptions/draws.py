@@ -39,7 +39,7 @@ CORRUPTION = {
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd: positions visit all 2**64 words
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
+_S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _S11, _S12 = np.uint64(11), np.uint64(12)
 
 
@@ -70,12 +70,6 @@ def word_at(key, position):
 def uniform_at(key, position):
     """A float64 in [0, 1), 53 bits, at a position of a stream."""
     return (word_at(key, position) >> _S11) * (1.0 / 9007199254740992.0)
-
-
-@njit(inline="always")
-def below_at(key, position, bound):
-    """An integer in 0..bound-1 (bound < 2**32; the bias is below bound / 2**32) at a position of a stream."""
-    return np.int64(((word_at(key, position) >> _S32) * np.uint64(bound)) >> _S32)
 
 
 # Wichura (1988), algorithm AS 241: numerators and denominators of three rational functions, highest power first.

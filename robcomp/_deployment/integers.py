@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from robcomp.data import InputContract
 
 from .._compression.alone import READS, answer_of, tensors_in, trial_images
-from .._compression.state import COMPRESSIBLE, ActivationRange, hung_on
+from .._compression.state import COMPRESSIBLE, ActivationRange, has_hooks
 
 KEEPS_LEVELS = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 RECTIFIERS = (torch.relu, nn.functional.relu, "relu")
@@ -161,7 +161,7 @@ class WeightsTaken(TorchFunctionMode):
 
 def _as_torch_has_it(part: nn.Module) -> bool:
     """Is a layer one of torch's, with nothing hung on it but the rounding of its inputs?"""
-    return not hung_on(part) and type(part).forward in STOCK and "forward" not in vars(part)
+    return not has_hooks(part) and type(part).forward in STOCK and "forward" not in vars(part)
 
 
 @torch.no_grad()

@@ -361,11 +361,19 @@ function explorer(root) {
     return {domain: [low - air, high + air], nice: false, zero: false};
   }
 
+  // The points, and the ends of intervals as far as 40 % of the points' range beyond them.
+  function spanned(points, ends) {
+    const low = Math.min(...points), high = Math.max(...points), reach = .4 * (high - low) || Infinity;
+    return [...points, ...ends.map(end => Math.min(Math.max(end, low - reach), high + reach))];
+  }
+
   function channel(name, values) {
     const {log, title} = data.axes[name];
     const apart = {labelOverlap: "greedy", labelSeparation: 6};  // 0.9 and 1 side by side would read as 0.91
-    const axis = log ? {format: name === "macs" ? "~s" : "~g", ...apart} : {format: ".2f", tickCount: 6};
-    return {field: name, type: "quantitative", title, scale: scaleOf(values, log), axis};
+    const scale = scaleOf(values, log), step = (scale.domain[1] - scale.domain[0]) / 6;
+    const digits = Math.max(0, Math.ceil(-Math.log10(step)));  // enough for two ticks to differ
+    const axis = log ? {format: name === "macs" ? "~s" : "~g", ...apart} : {format: `.${digits}f`, tickCount: 6};
+    return {field: name, type: "quantitative", title, scale, axis};
   }
 
   // Points with what they need to be drawn: are they on the front, and what did each seed reach?
@@ -410,7 +418,7 @@ function explorer(root) {
     const from = {...encoding.y, field: `${y}_low`}, to = {field: `${y}_high`};
     const inside = {and: [limits.join(" && "), {param: "brush"}]};
     const opacity = {condition: {test: inside, value: 1}, value: .15};
-    const bars = {mark: "rule", encoding: {x: encoding.x, y: from, y2: to, stroke: by(0), opacity}};
+    const bars = {mark: {type: "rule", clip: true}, encoding: {x: encoding.x, y: from, y2: to, stroke: by(0), opacity}};
     const points = {params: [brush], mark: {type: "point", size: 80, strokeWidth: 1.6, cursor: "pointer"},
                     encoding: {...encoding, stroke: by(0), shape: by(1), tooltip: tips(values),
                                fill: {condition: {test: "datum.front", ...by(0)}, value: "white"},
@@ -430,7 +438,8 @@ function explorer(root) {
     shownWidth = Math.floor(root.clientWidth);
     const {x, y} = state, candidates = network.trials.filter(recipe => recipe.clean >= (state.clean ?? -1));
     const drawn = candidates.length ? candidates : network.trials, hasBars = state.bars && `${y}_low` in drawn[0];
-    const tall = drawn.flatMap(recipe => hasBars ? [recipe[`${y}_low`], recipe[`${y}_high`]] : [recipe[y]]);
+    const tall = spanned(drawn.map(recipe => recipe[y]),
+                         hasBars ? drawn.flatMap(recipe => [recipe[`${y}_low`], recipe[`${y}_high`]]) : []);
     const [low, high] = [Math.min(...tall), Math.max(...tall)], reach = (high - low) / 3 || .05;
     const refs = state.refs && (y === "clean" || y === "robust") ? network.published : [];
     const near = refs.filter(ref => ref[y] > low - reach && ref[y] < high + reach);
@@ -471,7 +480,7 @@ function explorer(root) {
     if (hasBars) said.push(intervalsSaid(network));
     if (hidden === 1) said.push("1 recipe below the limit of clean accuracy is not drawn.");
     if (hidden > 1) said.push(`${hidden} recipes below the limit of clean accuracy are not drawn.`);
-    const beyond = far.map(ref => `${ref.name} ${ref[state.y].toFixed(3)}`).join(", ");
+    const beyond = far.map(ref => `${ref.name}: ${ref[state.y].toFixed(3)}`).join("; ");
     if (beyond) said.push(`Published beyond the axis: ${beyond}.`);
     return said.join(" ");
   }

@@ -45,13 +45,13 @@ VERDICTS = dict(
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#AA4499", "#56B4E9", "#D55E00", "#777777", "#000000")
 AXES = dict(
     clean=Axis(MEASURES["clean"], "accuracy on clean images"),
-    robust=Axis(MEASURES["robust"], "mean accuracy over the corruptions"),
+    robust=Axis(MEASURES["robust"], "robust accuracy (mean over the corruptions)"),
     worst=Axis(MEASURES["worst"], "accuracy under the worst corruption"),
     drop=Axis(MEASURES["drop"], "clean minus robust accuracy"),
     mce=Axis(MEASURES["mce"], "corruption error, dense = 1 (mCE)"),
     ece_robust=Axis(MEASURES["ece_robust"], "calibration error over the corruptions"),
     size_mb=Axis(MEASURES["size_mb"], "packed file (MB, log scale)", True),
-    compression_ratio=Axis(MEASURES["compression_ratio"], "times smaller than dense fp32 (log scale)", True),
+    compression_ratio=Axis(MEASURES["compression_ratio"], "times smaller than dense float32 (log scale)", True),
     sparsity=Axis(MEASURES["sparsity"], "fraction of weights that are zero"),
     macs=Axis(MEASURES["macs"], "multiply-accumulates an image (log scale)", True),
     latency_s=Axis(MEASURES["latency_s"], "seconds an image (log scale)", True),

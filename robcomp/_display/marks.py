@@ -64,7 +64,7 @@ def channel(name: str, scale: dict) -> dict:
 def axes(data: pd.DataFrame, x: str, y: str, up: dict | None = None) -> alt.Chart:
     """A chart with its two axes and nothing on it; `up` is the scale of `y` where several charts share it."""
     across, up = scale_of(data[x], AXES[x].log), up or scale_of(data[y], AXES[y].log)
-    return alt.Chart().encode(alt.X(**channel(x, across)), alt.Y(**channel(y, up)))
+    return alt.Chart().encode(alt.X(**channel(x, across)), alt.Y(**channel(y, up | dict(clamp=True))))
 
 
 def by(kind: type, field: str, looks: dict[str, Look], *, columns: int = 5):
@@ -190,9 +190,30 @@ class Frame(NamedTuple):
     across: dict  # scale of x
 
 
+REACH = 0.4  # of the range of the points: as far beyond them an axis follows an interval
+
+
 def spanned(data: pd.DataFrame, y: str) -> np.ndarray:
-    """All values that a vertical axis has to hold: points and the ends of their intervals."""
-    return np.concatenate([data[name] for name in (y, "low", "high") if name in data])
+    """All values that a vertical axis has to hold: points and the ends of their intervals.
+
+    An interval far wider than the points are apart, as one of two seeds can be, does not squeeze all others: the axis
+    follows it for a part of their range, and the line ends at the frame.
+    """
+    ends = [data[name] for name in ("low", "high") if name in data]
+    lowest, highest = data[y].min(), data[y].max()
+    reach = REACH * (highest - lowest) or np.inf
+    return np.concatenate([data[y], *(end.clip(lowest - reach, highest + reach) for end in ends)])
+
+
+def is_clipped(data: pd.DataFrame, y: str) -> bool:
+    """Does an interval go on beyond the axis of its network?"""
+    if "low" not in data:
+        return False
+    for _, part in data.groupby("network") if "network" in data else [("", data)]:
+        held = spanned(part, y)
+        if part["low"].min() < held.min() or part["high"].max() > held.max():
+            return True
+    return False
 
 
 def front(
@@ -285,7 +306,7 @@ def following(name: str, scales: dict[str, dict]) -> dict:
     if AXES[name].log:
         law = dict(type="log")
         given["axis"].values = now({network: ticks(scale) for network, scale in scales.items()})
-    return given | dict(scale=alt.Scale(**law, domainMin=low, domainMax=high, nice=False))
+    return given | dict(scale=alt.Scale(**law, domainMin=low, domainMax=high, nice=False, clamp=True))
 
 
 def explorer(base: alt.Chart, data: pd.DataFrame, x: str, inside: str) -> list[alt.Chart]:

@@ -129,7 +129,8 @@ class Answers:
 
 
 def _marked(text: str) -> str:
-    """A sentence with its code, its bold words and its links, as HTML."""
+    """A sentence with its code, its bold and its slanted words and its links, as HTML."""
     text = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    text = re.sub(r"(?<![\w*])\*([^*\s][^*]*?)\*(?![\w*])", r"<em>\1</em>", text)
     return re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', text)

@@ -303,13 +303,13 @@ def _broken(record: Mapping, rows: Mapping[str, Sequence]) -> str:
     if len(set(conditions)) < len(conditions):
         return "a condition occurs twice"
     for (corruption, severity), n, correct, bits in zip(conditions, rows["n"], rows["correct"], rows["bits"]):
-        if _tell_of(bits, n, correct):
+        if _counts_disagree(bits, n, correct):
             continue
         return f"{corruption} {severity}: bits do not tell of {correct} correct out of {n}"
-    return _half_said(rows) or _other_conditions(record["suite"], conditions, rows["n"])
+    return _missing_fields(rows) or _other_conditions(record["suite"], conditions, rows["n"])
 
 
-def _tell_of(bits: bytes, n: int, correct: int) -> bool:
+def _counts_disagree(bits: bytes, n: int, correct: int) -> bool:
     """Are there bits for n images, with as many set as are correct and none behind the last image?"""
     if n < 1 or len(bits) != -(-n // 8):
         return False
@@ -317,7 +317,7 @@ def _tell_of(bits: bytes, n: int, correct: int) -> bool:
     return value.bit_count() == correct and not value & unused
 
 
-def _half_said(rows: Mapping[str, Sequence]) -> str:
+def _missing_fields(rows: Mapping[str, Sequence]) -> str:
     """What of the predicted classes and confidences is not there, where a trial has any; or nothing."""
     if not any(rows["predicted"]) and not any(rows["confidence"]):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import escape
 from textwrap import shorten
 
@@ -179,10 +180,18 @@ def _rival_said(selection: object, winner: str) -> str:
     said = f", {selection.names.get(key, key)} in {100 * rivals[key]:.0f} %"
     if rivals[key] > selection.table.chosen[winner]:
         said += (
-            "; these images do not tell the two apart, and of such recipes the one whose figure varies more between "
-            "studies is the highest more often"
+            "; these images do not tell the two apart, and the less certain the figure of a recipe is, the more often "
+            "it is the highest by chance"
         )
     return said
+
+
+def interval_source(variation: Iterable[str | bool]) -> str:
+    """What intervals are taken over, in words; of each its `seed_variation`, a word or whether its seeds are in it."""
+    with_seeds = {bool(known) and known != "left out" for known in variation if known != "none"}
+    if with_seeds == {True}:
+        return "images and seeds"
+    return "images, and over seeds where there are several" if True in with_seeds else "images"
 
 
 def variation_said(seed_variation: str) -> str:
@@ -195,7 +204,7 @@ def variation_said(seed_variation: str) -> str:
     return f" It has one seed: its variation between seeds is estimated {source} of its network."
 
 
-def seeds_said(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
+def seeds_sentence(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
     """How many recipes, of those that depend on their seed, have several seeds, and what intervals know of the others.
 
     `count` has the number of seeds of each recipe, `matters` says which of them depend on their seed, and the spread
