@@ -23,7 +23,7 @@ from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
 from ._packing.coder import order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
-from ._packing.header import CODED, check_header
+from ._packing.header import CODED, Budget, check_header, steps_of_values
 from ._packing.layer import decoded, read_layer
 from ._packing.promises import check_books, check_pattern
 from .data import InputContract
@@ -48,7 +48,8 @@ def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and
     check_state(module, recipe)
     header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
-    check_header(header, sections, sum(len(section.data) for section in sections))
+    budget = check_header(header, sections, sum(len(section.data) for section in sections))
+    take_values(budget, module, header, parts_of(sections))
     return write(path, header, sections)
 
 # %% ../nbs/31_pack.ipynb #6b62bb4f
@@ -75,6 +76,14 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
                   recipe=str(parse(recipe)), layers=list(entries.values()), tensors=listed, ranged=list(ranged))
     sections = [section for name, layer in found.items() for section in layer_sections(layer, entries[name])]
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
+
+def take_values(budget: Budget, module: nn.Module, header: Mapping, parts: Mapping[str, Mapping[str, bytes]]) -> None:
+    "ValueError for more weights behind masks than a reader decodes from a file of this length."
+    found = layers(module)
+    for entry in header["layers"]:
+        if not entry["mask"] or entry["form"] == "codes": continue
+        kept = int(found[entry["name"]].state.mask.sum())
+        budget.take(steps_of_values(entry, parts[entry["name"]], kept))
 
 # %% ../nbs/31_pack.ipynb #5c0a7e11
 def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: InputContract, path) -> None:
@@ -159,9 +168,9 @@ def unpack(path: str | Path,  # as `pack` wrote it
         module = copied(module).cpu()
         made_plain(module)
     try:
-        check_header(header, sections, Path(path).stat().st_size)
+        budget = check_header(header, sections, Path(path).stat().st_size)
         model = empty_network(header, module, path)
-        read_layers(model, header, sections)
+        read_layers(model, header, sections, budget)
     except CONTRADICTIONS:
         raise ValueError(f"{path} is damaged: {MIXED}") from None
     except ValueError as error:
@@ -170,10 +179,10 @@ def unpack(path: str | Path,  # as `pack` wrote it
     return model
 
 # %% ../nbs/31_pack.ipynb #04445f6e
-def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section]) -> None:
+def read_layers(model: nn.Module, header: Mapping, sections: Sequence[Section], budget: Budget) -> None:
     "Fill a network with its layers, its input ranges and all other tensors."
     found, parts = layers(model), parts_of(sections)
-    for entry in header["layers"]: read_layer(found[entry["name"]], entry, parts[entry["name"]])
+    for entry in header["layers"]: read_layer(found[entry["name"]], entry, parts[entry["name"]], budget)
     for name, (scale, zero) in zip(header["ranged"], read_ranges(parts), strict=True):
         found[name].round_inputs(float(scale), int(zero))
     others = rest(model)
@@ -187,9 +196,9 @@ def held_values(header: Mapping,
                 size: int,  # of the file
 ) -> dict[str, dict[str, np.ndarray]]:  # by layer and kind
     "The numbers of the layers of a file; ValueError for one that no file may hold."
-    check_header(header, sections, size)
+    budget = check_header(header, sections, size)
     entries, parts = {entry["name"]: entry for entry in header["layers"]}, parts_of(sections)
-    held = {name: decoded(entry, parts[name]) for name, entry in entries.items()}
+    held = {name: decoded(entry, parts[name], budget) for name, entry in entries.items()}
     recipe, masked = parse(header["recipe"]), {name: own for name, own in held.items() if entries[name]["mask"]}
     books = {name: own["codebook"] for name, own in held.items() if "codebook" in own and name not in masked}
     check_books(recipe, books)

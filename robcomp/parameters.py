@@ -216,7 +216,9 @@ PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 
 def given_in(variables: Mapping, notebook: Path) -> dict:
     "The parameters among a notebook's variables, known ones and others."
-    asked, allowed = injected(variables.get("_ih") or ()), set(allowed_parameters(notebook))
+    history, allowed = variables.get("_ih") or [], set(allowed_parameters(notebook))
+    if not isinstance(history, list): return {"_ih": history}  # IPython's list of cells, replaced by a parameter
+    asked = injected(history)
     made = set().union(*(names_made(cell.source) for cell in code_cells(notebook))) - allowed
     def other(name, value):
         if not isinstance(value, PLAIN): return False

@@ -975,6 +975,59 @@ def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
     assert len(ledger(tmp_path / "small layers")) == 2 * 20_000 + 2
 
 
+def heavy(kind, count):
+    """A file whose few bytes stand for many decisions behind a mask, in floats, in integers or in a tensor; every
+    stream is as the coder writes it and every checksum right."""
+    shape, ones, pattern = [1000, count // 1000], encode(np.ones(count, np.uint16), 1), np.uint32(0x3F313233)
+    floats = encode_planes(np.full(count, pattern).view("<f4"))
+    entry = dict(name="l", shape=shape, form="float", mask=True, bits=0, scale=False, state=True)
+    made = {
+        "masked floats": ("prune0.5", entry, {"mask": ones, "weights": floats}),
+        "floats": ("dense", dict(name="l", shape=shape, form="float", mask=False), {"weights": floats}),
+        "masked integers": (
+            "prune0.5+int8:weights",
+            entry | dict(form="grid", bits=8, scale=True),
+            {
+                "scale": encode_planes(np.ones(1000, "<f4")),
+                "mask": ones,
+                "integers": encode(np.full(count, 200, np.uint16), 8),
+            },
+        ),
+        "tensor": ("dense", None, {}),
+    }
+    recipe, entry, parts = made[kind]
+    sections = [("l", name, data) for name, data in parts.items()] + [("", "ranges", b"")]
+    if entry is None:
+        sections.append(("int64", "tensors", encode_planes(np.full(count, 0x0101010101010101, np.int64))))
+    header = dict(
+        arch="net",
+        classes=4,
+        contract=CONTRACT.record(),
+        recipe=recipe,
+        layers=[] if entry is None else [entry],
+        tensors=[] if entry else [["numbers", "int64", [count]]],
+        ranged=[],
+        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
+    )
+    return closed(header, b"".join(data for *_, data in sections))
+
+
+@pytest.mark.parametrize(
+    "kind, count",
+    [("masked floats", 4_000_000), ("floats", 6_000_000), ("masked integers", 6_000_000), ("tensor", 3_000_000)],
+)
+def test_what_a_mask_lets_through_and_every_plane_count(kind, count, tmp_path):
+    """Each holds fewer than a decision a weight by its header, and eight or more by its streams."""
+    path = tmp_path / "x.robcomp"
+    path.write_bytes(heavy(kind, count))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(ValueError, match="steps of decoding, .* bytes may need") as error:
+        ledger(path)
+    assert "\n" not in str(error.value)
+    path.write_bytes(heavy(kind, 50_000))
+    assert len(ledger(path))
+
+
 def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):
     """A layer of one value in ten million places would be written in no bytes at all."""
     model = model_from(

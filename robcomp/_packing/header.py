@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from robcomp._packing.coder import depth_of
-from robcomp._packing.container import VERSION, Section
+from robcomp._packing.container import VERSION, Section, parts_of
 from robcomp._compression.state import grid_limit
 from robcomp.data import InputContract
 from robcomp.recipe import Cluster, Half, Prune, Quantize, Recipe, parse
@@ -32,8 +32,9 @@ STATE = PLAIN | {"bits", "scale", "state"}
 CODES = STATE | {"k", "clusters", "wide"}
 
 
-def check_header(header: Mapping, sections: Sequence[Section], size: int) -> None:
-    """A line of error for a header that no writer writes above these sections, in a file of `size` bytes."""
+def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Budget:
+    """A line of error for a header that no writer writes above these sections, in a file of `size` bytes; else what is
+    left to decode the weights behind masks, of which the header does not tell how many there are."""
     _require(
         set(header) - {"sections", "origin", "version"} == HEADER, "its header has other entries than a writer gives it"
     )
@@ -60,12 +61,10 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Non
     )
     _check_tensors(header["tensors"])
     _check_sections(header, sections)
-    needed, allowed = (
-        work(header["layers"], sections)
-        + sum(prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in header["tensors"]),
-        WORK + WORK_A_BYTE * size,
-    )
-    _require(needed <= allowed, f"it announces {needed:,} steps of decoding, {size:,} bytes may need {allowed:,}")
+    budget, parts = Budget(size), parts_of(sections)
+    budget.take(sum(steps_before_values(entry, parts[entry["name"]]) for entry in header["layers"]))
+    budget.take(_steps_of_tensors(header["tensors"], parts))
+    return budget
 
 
 def check_entry(entry: Mapping, version: int = VERSION) -> None:
@@ -172,20 +171,69 @@ def _stages(recipe: Recipe, kind: type) -> list:
     return [stage for stage in recipe if isinstance(stage, kind)]
 
 
-def work(entries: Sequence[Mapping], sections: Sequence[Section]) -> int:
-    """Decisions that decoding the weights takes, as far as the header tells: at least one a weight, or a byte of it."""
-    slow = {section.name for section in sections if section.kind.endswith(IN_CONTEXT)}
+class Budget:
+    """Steps of decoding: what a file may take by its length, and what it has asked for so far. A step is a decision of
+    the coder or a byte that is written."""
 
-    def depth(entry):
-        if entry["form"] == "codes":
-            return depth_of(entry["k"])
-        if entry["mask"]:
-            return 1
-        return depth_of(2 * grid_limit(entry["bits"]) + 1) if entry["form"] == "grid" else 4  # bytes of a float
+    def __init__(self, size: int):  # bytes of the file
+        self.size, self.needed = size, 0
 
-    return sum(
-        prod(entry["shape"]) * max(depth(entry), 1) * (SLOWER if entry["name"] in slow else 1) for entry in entries
-    )
+    def take(self, steps: int) -> None:
+        """Ask for more; a line of error where no honest file of this length needs so many."""
+        self.needed += steps
+        allowed = WORK + WORK_A_BYTE * self.size
+        _require(
+            self.needed <= allowed,
+            f"it announces {self.needed:,} steps of decoding, {self.size:,} bytes may need {allowed:,}",
+        )
+
+
+def steps_before_values(entry: Mapping, parts: Mapping[str, bytes]) -> int:
+    """Steps that decoding a layer takes as far as its header tells: all of them, or those up to its mask."""
+    count = prod(entry["shape"])
+    total = _steps_of_numbers(parts["scale"], entry["shape"][0], 4) if entry.get("scale") else 0
+    if entry["form"] == "codes":
+        return total + _steps_of_symbols(parts, "codes", count, depth_of(entry["k"]))
+    if entry["mask"]:
+        return total + _steps_of_symbols(parts, "mask", count, 1)
+    return total + steps_of_values(entry, parts, count)
+
+
+def steps_of_values(entry: Mapping, parts: Mapping[str, bytes], count: int) -> int:
+    """Steps that decoding so many integers or floats of a layer takes."""
+    if entry["form"] == "grid":
+        return _steps_of_symbols(parts, "integers", count, depth_of(2 * grid_limit(entry["bits"]) + 1))
+    return _steps_of_floats(parts, "weights", count)
+
+
+def _steps_of_tensors(tensors: Sequence, parts: Mapping[str, Mapping[str, bytes]]) -> int:
+    total = 0
+    for dtype in dict.fromkeys(dtype for _, dtype, _ in tensors):
+        count = sum(prod(shape) for _, own, shape in tensors if own == dtype)
+        if dtype == "float32":
+            total += _steps_of_floats(parts[dtype], "tensors", count)
+        else:
+            total += _steps_of_numbers(parts[dtype]["tensors"], count, np.dtype(dtype).itemsize)
+    return total
+
+
+def _steps_of_symbols(parts: Mapping[str, bytes], kind: str, count: int, depth: int) -> int:
+    return count * max(depth, 1) * (SLOWER if kind + IN_CONTEXT in parts else 1)
+
+
+def _steps_of_floats(parts: Mapping[str, bytes], kind: str, count: int) -> int:
+    half = kind + IN_HALF
+    return _steps_of_numbers(parts[half], count, 2) if half in parts else _steps_of_numbers(parts[kind], count, 4)
+
+
+def _steps_of_numbers(data: bytes, count: int, width: int) -> int:
+    """A step for each byte that is written, eight for each that is decoded: those of planes with a coded length."""
+    total, position = count * width, 0
+    for _ in range(width):
+        coded = int.from_bytes(data[position : position + 4], "little")
+        total += 7 * count if coded > 1 else 0
+        position += 4 + (coded - 1 if coded else count)
+    return total
 
 
 def kinds_of(entry: Mapping) -> list[str]:

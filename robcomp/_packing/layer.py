@@ -11,7 +11,7 @@ import torch
 
 from robcomp._compression.state import Layer, grid_limit
 from robcomp._packing.coder import decode, depth_of
-from robcomp._packing.header import IN_HALF
+from robcomp._packing.header import IN_HALF, Budget, steps_of_values
 from robcomp._packing.streams import decode_floats, decode_planes, decode_weights
 
 TINY, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
@@ -76,6 +76,7 @@ def check_weights(layer: Layer) -> None:
 def decoded(
     entry: Mapping,  # that passed the gate
     parts: Mapping[str, bytes],  # the sections of the layer by kind
+    budget: Budget,  # from `check_header`
 ) -> dict[str, np.ndarray]:  # scale, codebook, codes, mask, integers (as symbols), weights: those that there are
     """What the sections of a layer hold, each value held against what a writer writes."""
     found, name, count = {}, f"layer {entry['name']}", prod(entry["shape"])
@@ -93,6 +94,7 @@ def decoded(
     if entry["mask"]:
         found["mask"] = decode_weights(parts, "mask", entry["shape"], symbol_values(entry))
         count = int(found["mask"].sum())
+        budget.take(steps_of_values(entry, parts, count))
     if entry["form"] == "float":
         found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
     else:
@@ -134,9 +136,10 @@ def read_layer(
     layer: Layer,  # of the network to be filled; its state is put in place
     entry: Mapping,  # that passed the gate
     parts: Mapping[str, bytes],  # by kind
+    budget: Budget,  # from `check_header`
 ) -> None:
     """Give a layer the form and the weights that were written."""
-    shape, found = tuple(layer.weight.shape), decoded(entry, parts)
+    shape, found = tuple(layer.weight.shape), decoded(entry, parts, budget)
     if not entry.get("state"):
         layer.assign(torch.from_numpy(found["weights"].reshape(shape)))
         return
