@@ -25,8 +25,15 @@ def parameter_file(
     """The parameter file that is meant; a file of the user's comes first."""
     if not isinstance(name, (str, Path)):
         raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
-    own, known = Path(name), shipped("experiments") / "parameters" / f"{name}.yaml"
-    return known if known.is_file() and not own.exists() else own
+    own, folder = Path(name), shipped("experiments") / "parameters"
+    known = folder / f"{name}.yaml"
+    if own.exists() or own.suffix or len(own.parts) != 1:
+        return own
+    if not known.is_file():
+        from robcomp._text.suggest import unknown  # which itself looks into these folders
+
+        raise ValueError(unknown("parameter file", str(name), sorted(path.stem for path in folder.glob("*.yaml"))))
+    return known
 
 
 def starting_weights(
