@@ -108,11 +108,7 @@ def _of_file(name: str, path: Path, study: "Study") -> Elsewhere:
 
 # %% ../nbs/40_baseline.ipynb #a298aad2
 class Study:
-    """One network, data set, suite of conditions and way of training, shared by the trials of a sweep.
-
-    `study.data` and `study.suite` are read when first used; `study.add(name, model)` adds a model as `judge` takes it.
-    Raises ValueError or TypeError, before anything is read, for names that are unknown and values that do not fit.
-    """
+    """A network, data set, suite and way of training, for a sweep; ValueError or TypeError for what does not fit."""
     def __init__(self,
                  data: Data | str | Path,  # or a name: digits, cifar10, cifar100, cifar10.1; or a data set in a store
                  model: nn.Module | str,  # or resnet50, resnet50_pooled, vgg19, mobilenetv2

@@ -55,7 +55,7 @@ def working(table: pd.DataFrame,  # summary, or conditions
     "The rows whose networks work."
     return table[table["works"].astype(bool)] if "works" in table else table
 
-def excluded_from_chart(table: pd.DataFrame, shown: pd.DataFrame) -> str:  # as given, and from `working`
+def excluded_words(table: pd.DataFrame, shown: pd.DataFrame) -> str:  # as given, and from `working`
     "How many recipes a chart leaves out because their networks do not work."
     (known, kind), (drawn, _) = _counted(table), _counted(shown)
     if known == drawn: return ""

@@ -17,11 +17,11 @@ from ._display import marks as _marks
 from ._display.look import AXES, FAMILIES, FOREIGN, SPARE, Axis, Look, dressed
 from ._display.svg import described, figure, to_svg
 from ._files.atomic import replacing
-from ._text.numbers import percent, share as as_share
+from ._text.numbers import share as as_share
 from ._text.reasons import interval_source
 from ._text.suggest import unknown
 from .chart_tables import VALUES, by_condition, family, figure_said, front_table, has_seeds, heat_table
-from .chart_tables import (excluded_from_chart, front_seeds_sentence, network_line, opened, severity_table,
+from .chart_tables import (excluded_words, front_seeds_sentence, network_line, opened, severity_table,
                                   severity_words, working)
 from .schema import check
 
@@ -79,7 +79,7 @@ def front_words(data: pd.DataFrame,  # from `front_table`
                 x: str, y: str,  # names in `AXES`
                 *,
                 missing: int = 0,  # recipes that lack one of the two figures
-                out: str = "",  # from `excluded_from_chart`
+                out: str = "",  # from `excluded_words`
 ) -> tuple[str, str, str]:  # title, subtitle, description
     "What a front chart says about itself."
     title, kind = f"{AXES[y].short} against {AXES[x].short}", "recipe" if has_seeds(data) else "trial"
@@ -100,7 +100,7 @@ def _front(table: pd.DataFrame, intervals: pd.DataFrame | None, x: str, y: str) 
     recipes = opened(check(table, ["key", "recipe", x, y]), y)
     data = front_table(shown := working(recipes), intervals, x=x, y=y)
     if data.empty: raise ValueError(f"no trial has both {x} and {y}: there is nothing to draw")
-    return data, front_words(data, x, y, missing=len(shown) - len(data), out=excluded_from_chart(recipes, shown))
+    return data, front_words(data, x, y, missing=len(shown) - len(data), out=excluded_words(recipes, shown))
 
 # %% ../nbs/70_charts.ipynb #dbfc35dc
 def chart_front(table: pd.DataFrame,  # summary; of several seeds a recipe the mean is drawn
@@ -158,8 +158,7 @@ def chart_heat(conditions: pd.DataFrame,  # from `chart_tables.by_condition`, or
     where = {end: f"{row['recipe']} under {row['corruption'].replace('_', ' ')}" for end, row in ends.items()}
     said = "; ".join(f"{end} {figure_said(value, row[value])}, {where[end]}" for end, row in ends.items())
     how = network_line(shown) + how.format("severities and seeds" if "seeds" in cells else "severities")
-    how += excluded_from_chart(conditions, shown)
-    return with_title(_marks.heat(cells, value), title, how, f"{title}: {said}.")
+    return with_title(_marks.heat(cells, value), title, how + excluded_words(conditions, shown), f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #acab65c2
 def best_of_families(conditions: pd.DataFrame,  # from `by_condition`, one network
@@ -219,21 +218,8 @@ def chart_differences(table: pd.DataFrame,  # label difference low high verdict,
     names = ["label", "difference", "low", "high", "verdict"]
     data = check(table, names)[names]
     counts = ", ".join(f"{number} {verdict}" for verdict, number in data["verdict"].value_counts().items())
-    variation = table["seed_variation"] if "seed_variation" in table else ()
-    how = f"Points: estimates; lines: paired intervals over {interval_source(variation)}."
+    how = f"Points: estimates; lines: paired intervals over {interval_source(table.get('seed_variation', ()))}."
     return with_title(_marks.differences(data), title, how, f"{title}: {counts}.")
-
-# %% ../nbs/70_charts.ipynb #d56c5f72
-def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the order to show
-                 *,
-                 share: str,  # column, 0 to 1
-                 title: str,  # what the share is of
-                 over: str = "images",  # what was drawn anew in each study
-) -> alt.LayerChart:
-    "Shares of resampled studies by recipe, as bars."
-    data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family))
-    said = ", ".join(f"{row['recipe']} {percent(row[share])}" for row in data.head(5).to_dict("records"))
-    return with_title(_marks.shares(data, share), title, f"Of studies with other {over}.", f"{title}: {said}.")
 
 # %% ../nbs/70_charts.ipynb #2a28c058
 def chart_curve(history: pd.DataFrame,  # one row per epoch, figures in columns

@@ -155,7 +155,7 @@ def explore(folder, opened):
 COMMANDS = {"new": new, "explore": explore} | {command.name: command for command in MANY}
 
 class Commands(click.Group):
-    "The commands; `study` is loaded when it is asked for, because its reports need packages that a worker does without."
+    "The commands; `study` is loaded when it is asked for: its reports need packages that a worker does without."
     def list_commands(self, context): return sorted([*super().list_commands(context), "study"])
 
     def get_command(self, context, name):

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
+from ._text.reasons import variation_word
 from ._text.suggest import unknown
 from .replicates import by_network, recipe_numbers
 from .results import averaging
@@ -188,12 +189,6 @@ def _limits(asked: ContrastEstimates, level: float) -> np.ndarray:
     return np.stack([*ends, value - reach, value + reach])
 
 # %% ../nbs/58_contrasts.ipynb #3f127ba7
-def _variation_of(trained: bool, seeds: int, free: int) -> str:
-    "What an interval knows of training, in the words of `schema`."
-    if not trained: return "none"
-    if seeds > 1: return "its seeds"
-    return "borrowed" if free else "left out"
-
 def seed_columns(measured: Profile, weights: np.ndarray) -> dict[str, list]:
     "The least number of seeds in each question, and what its interval knows of training."
     if measured.seeds is None: return dict(seeds=1, seed_variation="left out")
@@ -203,7 +198,7 @@ def seed_columns(measured: Profile, weights: np.ndarray) -> dict[str, list]:
         trained = used & matters
         counted = count[trained if trained.any() else used]
         seeds.append(int(counted.min()) if len(counted) else 0)
-        seed_variation.append(_variation_of(trained.any(), seeds[-1], spread.free))
+        seed_variation.append(variation_word(trained.any(), seeds[-1], spread.free))
     return dict(seeds=seeds, seed_variation=seed_variation)
 
 # %% ../nbs/58_contrasts.ipynb #1268312c

@@ -140,7 +140,7 @@ def best_pair(table: pd.DataFrame,  # summary of one cell, with compression_rati
     return None if any(row is None for row in found) else (found[0]["key"], found[1]["key"])
 
 # %% ../nbs/65_hypotheses.ipynb #1eeeb9d4
-def robust_difference(measured: Profile,  # of one cell, from `recipe_profile`
+def robust_gap(measured: Profile,  # of one cell, from `recipe_profile`
            recipe: Mapping[str, str],  # key -> recipe
            pair: tuple[str, str],  # keys
            level: float = .95,
@@ -227,8 +227,7 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     tests += tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
         own = to_dense[to_dense["cell"] == cell]
-        recipe_of = study.trials.set_index("key")["recipe"]
-        compare = partial(robust_difference, recipe_profile(study, draws=draws), recipe_of)
+        compare = partial(robust_gap, recipe_profile(study, draws=draws), study.trials.set_index("key")["recipe"])
         if len(own): tests += at_equal_training(own, budgets, compare, f"ours, {cell}")
     return tests
 

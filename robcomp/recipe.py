@@ -137,7 +137,8 @@ def check_stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
         raise TypeError(f"a recipe is made of stages as Prune(0.7), got a text: write parse({shown(stages)})")
     stages = tuple(stages)
     for stage in stages:
-        if not isinstance(stage, Stage): raise TypeError(f"a recipe is made of stages as Prune(0.7), got {shown(stage)}")
+        if isinstance(stage, Stage): continue
+        raise TypeError(f"a recipe is made of stages as Prune(0.7), got {shown(stage)}")
     return stages
 
 # %% ../nbs/02_recipe.ipynb #c41b7b02

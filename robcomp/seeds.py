@@ -36,7 +36,7 @@ def _runs(draws: Draws, recipes: pd.DataFrame) -> list[SeedRuns]:
     return [SeedRuns(list(known[own]), point[own], draws.values[:, own]) for own in places]
 
 # %% ../nbs/56_seeds.ipynb #78934264
-def _scaled_deviations(values: np.ndarray) -> np.ndarray:
+def _deviations(values: np.ndarray) -> np.ndarray:
     "Of (..., seeds, measures) the deviations, scaled so that their squares sum to the variance of the mean."
     count = values.shape[-2]
     return (values - values.mean(-2, keepdims=True)) / np.sqrt(max(count * (count - 1), 1))
@@ -51,8 +51,7 @@ def _shared(images: np.ndarray,  # (studies, measures) the mean over seeds on ot
 
 def _shared_of(runs: SeedRuns) -> np.ndarray:
     if len(runs.seeds) == 1: return np.ones(runs.point.shape[1])
-    deviations = _scaled_deviations(runs.values) - _scaled_deviations(runs.point)
-    return _shared(runs.values.mean(1) - runs.point.mean(0), deviations)
+    return _shared(runs.values.mean(1) - runs.point.mean(0), _deviations(runs.values) - _deviations(runs.point))
 
 # %% ../nbs/56_seeds.ipynb #3fc1a1e2
 def seed_matters(trials: pd.DataFrame,  # trial table or summary
@@ -92,7 +91,7 @@ def _seed_shifts(runs: SeedRuns, cell: int, studies: int, *, seed: int, tails: b
     if tails and free:
         even = np.random.default_rng([seed, cell]).uniform(1e-9, 1, studies)
         normal *= np.sqrt(free / chi2.ppf(even, free))[:, None]
-    return normal @ _scaled_deviations(runs.point)
+    return normal @ _deviations(runs.point)
 
 # %% ../nbs/56_seeds.ipynb #846598bd
 def _with_seeds(runs: SeedRuns, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
@@ -149,7 +148,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
-    between = np.stack([(_scaled_deviations(runs.point)**2).sum(0) for runs in parts])[at]
+    between = np.stack([(_deviations(runs.point)**2).sum(0) for runs in parts])[at]
     shared, seeds = np.stack([_shared_of(runs) for runs in parts])[at], recipes.seeds.to_numpy()[at[0]]
     down, up = (widened(reach, shared, between, seeds - 1, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
@@ -225,7 +224,7 @@ def _difference(a: SeedRuns, b: SeedRuns, measure: str, level: float) -> tuple[f
     at, labels = MEASURES.index(measure), sorted({*a.seeds, *b.seeds})
     def laid(runs, values):  # deviations by seed, none where a recipe has not run it
         found = np.zeros((*values.shape[:-2], len(labels)))
-        found[..., [labels.index(seed) for seed in runs.seeds]] = _scaled_deviations(values)[..., at]
+        found[..., [labels.index(seed) for seed in runs.seeds]] = _deviations(values)[..., at]
         return found
     point, values = (laid(a, one) - laid(b, other) for one, other in ((a.point, b.point), (a.values, b.values)))
     gap = a.point[:, at].mean() - b.point[:, at].mean()

@@ -12,10 +12,10 @@ import altair as alt
 import pandas as pd
 
 from ._display.look import AXES, KINDS, Look, scale_of
-from ._display.marks import GREY, INK, POINTS, by, channel, heat
+from ._display.marks import GREY, INK, POINTS, by, channel, heat, shares as share_marks
 from ._text.numbers import in_points, percent, tooltip_format
-from .chart_tables import recipes_of
-from .charts import axis_of, excluded_from_chart, with_title, working
+from .chart_tables import family, recipes_of
+from .charts import axis_of, excluded_words, with_title, working
 from .goals import Goals
 from .pareto import pareto
 from .schema import check
@@ -72,7 +72,7 @@ def chart_changes(table: pd.DataFrame,  # summary
     said = (f"Changes of {len(shown)} compressed networks against dense; clean and robust accuracy change in the same "
             f"direction in {percent(alike)}.")
     drawn = _change_marks(shown.assign(**points, filled=shown["recipe"].isin(marked)))
-    return with_title(drawn, "difference to the dense network", how + excluded_from_chart(data, shown), said)
+    return with_title(drawn, "difference to the dense network", how + excluded_words(data, shown), said)
 
 # %% ../nbs/73_study_charts.ipynb #d9fedeb8
 def _change_marks(data: pd.DataFrame) -> alt.LayerChart:
@@ -122,7 +122,7 @@ def chart_networks(table: pd.DataFrame,  # summary
     panels = [_panel(part, goals, link, looks=data).properties(title=titles[name])
               for name, part in data.groupby(panel, sort=False)]
     how = "Filled points, on the line, are the front over all networks." + " Means over seeds." * ("seeds" in data)
-    how += " Thin lines join files of one network." * (link is not None) + excluded_from_chart(recipes, shown)
+    how += " Thin lines join files of one network." * (link is not None) + excluded_words(recipes, shown)
     title = f"{AXES[goals.names[1]].short} against {AXES[goals.names[0]].short}"
     return with_title(alt.concat(*panels, columns=2), title, how, _networks_words(data, title, panel))
 
@@ -199,3 +199,15 @@ def chart_sensitivity(table: pd.DataFrame,  # from `sensitivity`: layer, group, 
     chart = heat(cells, "change", names=("layer", "group")).properties(width=width)
     said = f"{in_points(worst['change'])} points, layer {worst['recipe']} under {worst['corruption']}"
     return with_title(chart, title, how, f"{title}: lowest {said}.")
+
+# %% ../nbs/73_study_charts.ipynb #d56c5f72
+def chart_shares(table: pd.DataFrame,  # recipe and the column `share`, in the order to show
+                 *,
+                 share: str,  # column, 0 to 1
+                 title: str,  # what the share is of
+                 over: str = "images",  # what was drawn anew in each study
+) -> alt.LayerChart:
+    "Shares of resampled studies by recipe, as bars."
+    data = check(table, ["recipe", share])[["recipe", share]].assign(family=table["recipe"].map(family))
+    said = ", ".join(f"{row['recipe']} {percent(row[share])}" for row in data.head(5).to_dict("records"))
+    return with_title(share_marks(data, share), title, f"Of studies with other {over}.", f"{title}: {said}.")

@@ -17,8 +17,8 @@ from robcomp.command import main
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "nbs" / "howto"
 QUICK = (
-    'Study("digits", "mobilenetv2")',
-    'Study("digits", "mobilenetv2", train=Training(.01, batch=16), conditions=dict(per_condition=1))',
+    'Study("digits", "mobilenetv2"',
+    'Study("digits", "mobilenetv2", train=Training(.01, batch=16), conditions=dict(per_condition=1)',
 )
 
 

@@ -400,9 +400,16 @@ LOOK_AT = """() => {
   const seen = node => node.getClientRects().length > 0, found = [];
   if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
   const right = node => node.getBoundingClientRect().right, left = node => node.getBoundingClientRect().left;
-  for (const box of document.querySelectorAll(".rc-scroll")) for (const cell of box.querySelectorAll("td")) {
-    const number = innerWidth >= 1280 && seen(cell) && /\\d/.test(cell.textContent);
-    if (number && right(cell) > right(box) + 1) found.push("hidden number: " + cell.textContent.slice(0, 40));
+  for (const box of document.querySelectorAll(".rc-scroll")) for (const cell of box.querySelectorAll("td, th")) {
+    const shown = cell.tagName === "TH" ? cell.textContent.trim() : /\\d/.test(cell.textContent);
+    const beyond = innerWidth >= 1280 && seen(cell) && right(cell) > right(box) + 1;
+    if (shown && beyond) found.push("hidden number or title: " + cell.textContent.slice(0, 40));
+  }
+  const words = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) {
+    const {parentElement: place, data: text} = words.currentNode;
+    const markup = /`[^`]+`|(^|\\s)\\*[A-Za-z][^*\\n]*\\*(?=[\\s.,;:)]|$)/.exec(text);
+    if (markup && !place.closest("code, pre, script, style, textarea")) found.push("raw markup: " + markup[0]);
   }
   for (const svg of document.querySelectorAll("svg.marks")) {
     if (!seen(svg)) continue;

@@ -112,7 +112,7 @@ class Answers:
         self.table = table if table is not None and len(table) else None
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{_marked(text)}</li>" for text in self.sentences)
+        said = "".join(f"<li>{marked(text)}</li>" for text in self.sentences)
         listed = f"<ul>{said}</ul>" if said else ""
         rows = "" if self.table is None else html_table(self.table, columns=list(self.table))
         drawn = "" if self.chart is None else figure(dressed(self.chart.to_dict()))
@@ -128,7 +128,7 @@ class Answers:
     __repr__ = __str__
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """A sentence with its code, its bold and its slanted words and its links, as HTML."""
     text = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)

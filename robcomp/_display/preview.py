@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from tempfile import TemporaryDirectory
 
+from robcomp._display.page import marked
 from robcomp._display.svg import data_address
 
 # The widths that Quarto's theme gives with the `grid` of _quarto.yml: 358 pixels of text on a screen of 390, 678 on
@@ -233,7 +234,7 @@ def write_pages(root: Path, out: Path, only: Sequence[str] = ()) -> list[Path]:
         shutil.rmtree(out, ignore_errors=True)
     for name in only or targets:
         given, up = fields[name].get("description"), "../" * name.count("/")
-        lead = f'<div class="description">{escape(given)}</div>' if given else ""
+        lead = f'<div class="description">{marked(given)}</div>' if given else ""
         body = lead + as_html(root / "_proc" / name, fold=bool(fields[name].get("code-fold")))
         head = f'<link rel="stylesheet" href="{up}styles.css"><link rel="icon" href="{up}{site["favicon"]}">'
         page = shell(

@@ -194,6 +194,16 @@ def interval_source(variation: Iterable[str | bool]) -> str:
     return "images, and over seeds where there are several" if True in with_seeds else "images"
 
 
+def variation_word(trained: bool, seeds: int, free: int) -> str:
+    """What an interval knows of variation between seeds: whether something was trained, the least number of seeds, and
+    the degrees of freedom of the spread that other recipes have."""
+    if not trained:
+        return "none"
+    if seeds > 1:
+        return "its seeds"
+    return "borrowed" if free else "left out"
+
+
 def variation_said(seed_variation: str) -> str:
     """What an interval of a recipe with one seed knows of variation between seeds."""
     if seed_variation == "left out":
