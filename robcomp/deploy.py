@@ -32,6 +32,7 @@ from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
 from ._files.atomic import file_to_write
+from ._files.pictures import Pictures
 from ._text.errors import first_line
 from ._text.given import whole
 from .data import as_input
@@ -142,7 +143,7 @@ def operations(path: str | Path,  # an ONNX file
 
 # %% ../nbs/34_deploy.ipynb #1a6ecba8
 def predict(running: Any,  # a session, or the path of a file of `export_onnx`
-            images: np.ndarray,  # (n, size, size, 3) uint8, or floats from 0 to 255; (size, size, 3) is a batch of one
+            images: np.ndarray | Pictures,  # (n, size, size, 3) uint8, or floats from 0 to 255; one image is a batch
             *,
             batch: int = 100,  # images at a time, 1 or more
 ) -> np.ndarray:  # (n, classes) float32 scores, n = 1 for one image
@@ -159,7 +160,7 @@ def predict(running: Any,  # a session, or the path of a file of `export_onnx`
 @torch.inference_mode()
 def agreement(module: Any,  # an `Artifact`, or a network with `.contract`, as compressed
               running: Any,  # a session, or the path of a file of `export_onnx`
-              images: np.ndarray,  # as for `predict`
+              images: np.ndarray | Pictures,  # as for `predict`
               *,
               batch: int = 100,  # images at a time, 1 or more
 ) -> dict:  # n, same, exact, mean_steps, largest_steps

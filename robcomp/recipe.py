@@ -160,7 +160,7 @@ class Recipe:
     def __iter__(self) -> Iterator[Stage]: return iter(self.stages)
     def __len__(self): return len(self.stages)
 
-    def __rshift__(self, other):
+    def __rshift__(self, other: "Stage | Recipe") -> "Recipe":
         added = other.stages if isinstance(other, Recipe) else (other,)
         return Recipe(self.stages + added)
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from robcomp.contrasts import by_network, recipe_profile
-from robcomp.hypotheses import at_equal_training, combined, own_tests, paired, pairs_of_kinds
+from robcomp.hypotheses import at_equal_training, combined, own_tests, robust_gap, pairs_of_kinds
 from robcomp.results import summarise, training_alone
 from robcomp.tables import example, write_tables
 from robcomp.uncertainty import compare
@@ -24,7 +24,7 @@ def vgg():
 
 @pytest.fixture(scope="module")
 def drawn(vgg):
-    return partial(paired, recipe_profile(vgg, draws=400), vgg.trials.set_index("key").recipe)
+    return partial(robust_gap, recipe_profile(vgg, draws=400), vgg.trials.set_index("key").recipe)
 
 
 def test_paired_is_the_comparison_of_the_two_trials(vgg, drawn):

@@ -227,3 +227,10 @@ def test_what_raises_a_value_error_says_so(word):
     maker = found.__init__ if inspect.isclass(found) else found
     if inspect.isfunction(maker) and refuses(maker):
         assert "ValueError" in inspect.getdoc(found)
+
+
+def test_the_type_checker_sees_every_name():
+    """`make test` runs mypy, strictly, over a road on which each public name is used as its types say."""
+    road = ast.parse((Path(__file__).parent / "typed_road.py").read_text())
+    used = {node.attr for node in ast.walk(road) if isinstance(node, ast.Attribute)}
+    assert {*robcomp.__all__} <= used

@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from robcomp._compression.entry import check_contract
+from robcomp._files.pictures import Pictures
 from robcomp._packing.container import MAGIC
 from robcomp._text.errors import first_line
 from robcomp._text.given import whole
@@ -155,7 +156,7 @@ def check_exportable(module: nn.Module) -> None:
             )
 
 
-def batches(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+def batches(images: np.ndarray | Pictures, batch: int) -> Iterator[np.ndarray]:
     """Images, `batch` at a time, one image as a batch of one; one line of error where there are none."""
     if not hasattr(images, "shape"):
         raise TypeError(f"images are an array of (n, size, size, 3) uint8, got {type(images).__name__}")
