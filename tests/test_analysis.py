@@ -359,10 +359,10 @@ def test_clustering_before_a_quantization_is_counted_apart(tables, tmp_path, mon
     names = {one: one for one in ("cluster16", "int8", "cluster16+int8", "prune0.5")}
     names |= {"int8+prune0.5": "prune0.5+int8", "prune0.9+tune1": "int8+cluster16"}
     sentences, _ = lead("combinations", renamed(tables, names, tmp_path / "ahead"), monkeypatch)
-    quantize = int(re.search(r"quantize raises it in \d+ and lowers it in \d+ of (\d+) pairs", sentences)[1])
+    quantize = int(re.search(r"quantization in \d+ of (\d+) comparisons", sentences)[1])
     assert quantize == 2  # int8 added to dense and to prune0.5, and not to cluster16
-    assert "such pairs: 2 (" in sentences and "such splits: 2" in sentences
-    assert re.search(r"of 1 splits of 1 recipes", sentences) and "`cluster16` with `int8`" not in sentences
+    assert "Counted separately: 2 comparisons of one stage more (" in sentences and "and 2 combinations." in sentences
+    assert "of 1 comparison the loss" in sentences and "`cluster16` with `int8`" not in sentences
 
 
 def test_training_is_no_cost_of_a_technique(tables, tmp_path, monkeypatch):
@@ -375,7 +375,7 @@ def test_training_is_no_cost_of_a_technique(tables, tmp_path, monkeypatch):
     folder = tmp_path / "control"
     write_tables(Tables(pd.concat([trials, twin]), pd.concat([own.rows, rows]), own.deals), folder)
     sentences, row = lead("corruptions", folder, monkeypatch)
-    assert "beyond chance on 0 of 1" in sentences and row["points (interval)"].startswith("0.0")
+    assert "the largest loss is significant on 0 of 1." in sentences and row["points (interval)"].startswith("0.0")
     assert not row["most against dense"].endswith(" 0.0")
     text = said(run_page(ROOT / "nbs/analysis/forgotten.ipynb", monkeypatch, **where(folder)))
     assert "corrupted images, against equal training: loss significantly larger than the mean: no class;" in text
