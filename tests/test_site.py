@@ -401,9 +401,9 @@ LOOK_AT = """() => {
   if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
   const right = node => node.getBoundingClientRect().right, left = node => node.getBoundingClientRect().left;
   for (const box of document.querySelectorAll(".rc-scroll")) for (const cell of box.querySelectorAll("td, th")) {
-    const shown = cell.tagName === "TH" ? cell.textContent.trim() : /\\d/.test(cell.textContent);
+    const cut = cell.tagName === "TH" ? left(cell) < right(box) - 1 : /\\d/.test(cell.textContent);
     const beyond = innerWidth >= 1280 && seen(cell) && right(cell) > right(box) + 1;
-    if (shown && beyond) found.push("hidden number or title: " + cell.textContent.slice(0, 40));
+    if (cut && beyond) found.push("hidden number or title: " + cell.textContent.slice(0, 40));
   }
   const words = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT);
   while (words.nextNode()) {

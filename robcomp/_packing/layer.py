@@ -42,8 +42,10 @@ def checked_values(
     low: float = -np.inf,  # smallest value allowed
     high: float = np.inf,  # and largest
 ) -> np.ndarray:  # the same
-    """The values, or one line about one that no writer writes."""
-    if not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
+    """The values, or one line about one that no writer writes. Their two ends tell, which are no numbers where one of
+    the values is none; no array as large as the values is made for it."""
+    ends = np.array([np.min(values), np.max(values)] if np.size(values) else [], np.float64)
+    if not (np.isfinite(ends).all() and (ends >= low).all() and (ends <= high).all()):
         raise ValueError(f"{what} holds numbers that are not finite or out of range")
     return values
 
@@ -53,7 +55,7 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     last = name.rpartition(".")[2]
     low = 0 if last in ("running_var", "num_batches_tracked") else -np.inf
     if last in STATISTICS or (last in ("weight", "bias") and values.dtype.kind == "f"):
-        checked_values(values.astype(np.float64), name, low=low)
+        checked_values(values, name, low=low)
     elif values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(f"{name} holds values that are no numbers: set them, or register it with persistent=False")
 
