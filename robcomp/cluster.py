@@ -29,8 +29,12 @@ def shared_values(weights: np.ndarray,  # any shape, finite
         weights, k, mask if mask is not None and not mask.all() else None, importance=importance, price=price)
 
 def _placed(weights, k, mask, *, importance=None, price=0.):
-    part = lambda whole: whole if whole is None else whole.ravel() if mask is None else whole[mask]
+    def part(whole):
+        if whole is None: return None
+        return whole.ravel() if mask is None else whole[mask]
+
     kept, counted, zero = part(weights), part(importance), mask is not None
+    if counted is not None and not counted.any(): counted = None  # in a layer of zeros all count alike
     if price: chosen, values = entropy_codebook(kept, k - zero, price, weights=counted)
     else:
         values = codebook(kept, k - zero, weights=counted)

@@ -1191,3 +1191,21 @@ def test_a_bias_with_a_parametrization_is_refused_and_the_network_stays():
         with pytest.raises(ValueError, match="layer 2 has a parametrization of its own"):
             compress(model, recipe)
     assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ["cluster16+int8", "int8+cluster16", "prune0.5:layer+cluster16+int8", "prune0.5:layer+cluster16:entropy+int8"],
+)
+def test_a_layer_of_zeros_is_clustered_on_a_grid(recipe, tmp_path):
+    """Its scales are so small that their squares, by which weights count, are zero."""
+    net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 1, bias=False), nn.Flatten(), nn.Linear(16 * 64, 4))
+    with torch.no_grad():
+        net[1].weight.zero_()
+    model = model_from(net, name="zeros", classes=4, contract=CONTRACT)
+    images = Images(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8), np.arange(40) % 4)
+    artifact = compress(model, recipe, Data("noise", images, images, images, list("abcd")), progress=False)
+    assert not layers(artifact.module)["1"].weight.any()
+    pack(artifact, tmp_path / "zeros.robcomp")
+    back = unpack(tmp_path / "zeros.robcomp", module=model)
+    assert tensors_sha256(plain(back).state_dict()) == tensors_sha256(plain(artifact.module).state_dict())
