@@ -16,6 +16,12 @@ from ._compression.kmeans import codebook, entropy_codebook, nearest, stacked
 from ._compression.state import Layer, grid_limit, layers
 from .recipe import Cluster
 
+# %% ../nbs/24_cluster.ipynb #c41b7c01
+def unmasked(whole: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray | None:
+    "What a mask lets through, flat; all of it where there is no mask."
+    if whole is None: return None
+    return whole.ravel() if mask is None else whole[mask]
+
 # %% ../nbs/24_cluster.ipynb #18a9a72f
 def shared_values(weights: np.ndarray,  # any shape, finite
                   k: int,  # how many values, zero included where there is a mask
@@ -29,11 +35,7 @@ def shared_values(weights: np.ndarray,  # any shape, finite
         weights, k, mask if mask is not None and not mask.all() else None, importance=importance, price=price)
 
 def _placed(weights, k, mask, *, importance=None, price=0.):
-    def part(whole):
-        if whole is None: return None
-        return whole.ravel() if mask is None else whole[mask]
-
-    kept, counted, zero = part(weights), part(importance), mask is not None
+    kept, counted, zero = unmasked(weights, mask), unmasked(importance, mask), mask is not None
     if counted is not None and not counted.any(): counted = None  # in a layer of zeros all count alike
     if price: chosen, values = entropy_codebook(kept, k - zero, price, weights=counted)
     else:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from ._compression.state import folded, layers, plain
+from ._files.pictures import Pictures
 
 
 # %% ../nbs/34_deploy.ipynb #b2d1ef04
@@ -32,7 +33,6 @@ from ._deployment.foreign import contract_noted
 from ._deployment.integers import FixedLevels, round_points, weights_taken
 from ._deployment.quiet import attention_in_parts, silenced
 from ._files.atomic import file_to_write
-from ._files.pictures import Pictures
 from ._text.errors import first_line
 from ._text.given import whole
 from .data import as_input
