@@ -401,7 +401,8 @@ LOOK_AT = """() => {
   if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the screen");
   const right = node => node.getBoundingClientRect().right, left = node => node.getBoundingClientRect().left;
   for (const box of document.querySelectorAll(".rc-scroll")) for (const cell of box.querySelectorAll("td, th")) {
-    const cut = cell.tagName === "TH" ? left(cell) < right(box) - 1 : /\\d/.test(cell.textContent);
+    const title = cell.tagName === "TH" && location.pathname.includes("/analysis/");
+    const cut = title ? left(cell) < right(box) - 1 : /\\d/.test(cell.textContent);
     const beyond = innerWidth >= 1280 && seen(cell) && right(cell) > right(box) + 1;
     if (cut && beyond) found.push("hidden number or title: " + cell.textContent.slice(0, 40));
   }

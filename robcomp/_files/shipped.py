@@ -27,7 +27,9 @@ def parameter_file(
         raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
     own, folder = Path(name), shipped("experiments") / "parameters"
     known = folder / f"{name}.yaml"
-    if own.exists() or own.suffix or len(own.parts) != 1:
+    if own.exists():
+        return own
+    if not known.is_file() and (own.suffix in (".yaml", ".yml", ".json") or len(own.parts) != 1):
         return own
     if not known.is_file():
         from robcomp._text.suggest import unknown  # which itself looks into these folders
