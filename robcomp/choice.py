@@ -16,7 +16,7 @@ from ._store.folders import check_tables
 from ._text.condition import Comparison, Group, clauses, confidences, parse_condition, unknown_in
 from ._text.reasons import broken_said, card, first_failure, name_of, reasons, refusal, selection_said
 from ._text.columns import unknown_column
-from .goals import Goals, candidates, goal_values, excluded_by_goals, ordered
+from .goals import Goals, candidates, excluded_by_goals, goal_values, ordered
 from .results import DIRECTIONS, summarise
 from .schema import ELSEWHERE
 from .tables import Tables, counts_only

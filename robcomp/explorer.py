@@ -22,7 +22,7 @@ from .chart_tables import opened
 from .charts import axis_of, chart_severity, front_table
 from .chart_tables import networks
 from .limits import FREE, LIMITS, Answer, Evidence, evidence_of, explorer_answer
-from .limits import opened_seeds, pair_said, recipe_table, recipe_seeds_sentence
+from .limits import opened_seeds, pair_said, recipe_seeds_sentence, recipe_table
 from .tables import Tables
 from .schema import check
 

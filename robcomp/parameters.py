@@ -21,6 +21,7 @@ from .choice import choose
 from .costs import IMAGES, MACS
 from .recipe import check_order, parse
 from .results import summarise
+from .published_corruptions import strengths_for
 from .schedule import in_range, sizes_by_epoch
 from .tables import example as example_tables
 
@@ -164,9 +165,7 @@ def check_together(given: Mapping) -> None:
     dataset, sizes = given.get("dataset", ""), given.get("sizes", "")
     if sizes and (large := [size for size in sizes_by_epoch(sizes, given.get("epochs", 1)) if size > SIDE]):
         raise ValueError(f"sizes={sizes!r}: {large[0]} is larger than the images, {SIDE} pixels a side")
-    if 48 < given.get("size", 0) < 64:
-        raise ValueError("size is up to 48 or from 64 pixels a side, for which corruptions are published, "
-                         f"got {given['size']}")
+    if "size" in given: strengths_for(given["size"])
     if dataset and (given.get("per_condition") or 0) > TEST_IMAGES[dataset]:
         raise ValueError(f"per_condition is at most the {TEST_IMAGES[dataset]:,} test images of {dataset}, "
                          f"got {given['per_condition']}")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ._text.reasons import name_of
 from ._text.suggest import unknown
-from .goals import Goals, for_each_trial, candidates, goal_values, excluded_by_goals, ordered
+from .goals import Goals, candidates, excluded_by_goals, for_each_trial, goal_values, ordered
 from .replicates import by_recipe
 from .schema import GROUPS
 from .seeds import recipe_draws

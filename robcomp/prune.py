@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ._compression.channels import check_fits, cut, channels_to_remove
+from ._compression.channels import channels_to_remove, check_fits, cut
 from ._compression.follow import Unfollowed
 from ._compression.kmeans import with_zero
 from ._compression.select import kth_smallest

@@ -55,7 +55,8 @@ def strengths_for(size: int,  # pixels a side
     "Whose constants pictures of a size are corrupted with."
     if strengths is None and 48 < size < 64:
         raise ValueError(f"pictures of {size} pixels a side lie between CIFAR's (up to 48) and ImageNet's (from 64): "
-                         "pass strengths='cifar' or 'imagenet', to a study as conditions=dict(strengths=...)")
+                         "choose another size, or pass strengths='cifar' or 'imagenet' "
+                         "(a study: conditions=dict(strengths=...))")
     if strengths is None: return "cifar" if size <= 48 else "imagenet"
     if strengths not in STRENGTHS: raise ValueError(unknown("strengths", strengths, STRENGTHS))
     return strengths

@@ -19,7 +19,7 @@ from ._display.svg import figure
 from ._files.atomic import replacing, writable_folder
 from ._text.guessing import guessing_line
 from ._text.numbers import cell, head
-from .chart_tables import has_seeds, front_seeds_sentence
+from .chart_tables import front_seeds_sentence, has_seeds
 from .charts import chart_front, chart_heat, chart_severity, chart_spec, working
 from .chart_tables import by_condition, networks
 from .limits import opened_seeds, recipe_table

@@ -57,9 +57,9 @@ def check_teacher(teacher: Any) -> Any:
     if teacher is None or hasattr(teacher, "state_dict"): return teacher
     raise TypeError(f"teacher is a network, whose scores are learnt from, got {shown(teacher)}")
 
-def teacher_digest(training: "Training") -> str:  # sha256 of its weights; empty without a teacher
-    from robcomp._files.digest import tensors_sha256
-    return "" if training.teacher is None else tensors_sha256(training.teacher.state_dict())
+def teacher_digest(teacher: Any) -> str:  # sha256 of its weights
+    from robcomp._files.digest import tensors_sha256  # needs torch, which a plan does without
+    return tensors_sha256(teacher.state_dict())
 
 # %% ../nbs/19_schedule.ipynb #c41b7a04
 def asked(training: "Training") -> dict:
@@ -75,7 +75,7 @@ def training_text(training: "Training") -> str:
 
 # %% ../nbs/19_schedule.ipynb #4df8d11b
 class Training:
-    """How a network is trained: pure data, part of the key of a trial.
+    """How a network is trained, part of the key of a trial.
 
     Raises ValueError where a setting is out of its range. One cycle of the rate: Smith and Topin, arXiv 1708.07120.
     Weight decay of matrices alone: He et al., arXiv 1812.01187. Teacher: Hinton, Vinyals and Dean, arXiv 1503.02531.
@@ -103,7 +103,7 @@ class Training:
         "All that decides what is trained, besides the seed, as JSON scalars; a teacher by the digest of its weights."
         found = asked(self) | dict(momentum=MOMENTUM, share=SHARE)
         found.pop("seed", None)
-        return found if self.teacher is None else found | dict(teacher=teacher_digest(self))
+        return found if self.teacher is None else found | dict(teacher=teacher_digest(self.teacher))
 
     def __repr__(self): return training_text(self)
 

@@ -209,11 +209,9 @@ def is_clipped(data: pd.DataFrame, y: str) -> bool:
     """Does an interval go on beyond the axis of its network?"""
     if "low" not in data:
         return False
-    for _, part in data.groupby("network") if "network" in data else [("", data)]:
-        held = spanned(part, y)
-        if part["low"].min() < held.min() or part["high"].max() > held.max():
-            return True
-    return False
+    held = {name: spanned(part, y) for name, part in data.groupby("network")}
+    low, high = (data["network"].map({name: end(values) for name, values in held.items()}) for end in (np.min, np.max))
+    return bool(((data["low"] < low) | (data["high"] > high)).any())
 
 
 def front(

@@ -27,15 +27,13 @@ def parameter_file(
         raise ValueError(f"parameters is the name of a file, got {name!r:.80}")
     own, folder = Path(name), shipped("experiments") / "parameters"
     known = folder / f"{name}.yaml"
-    if own.exists():
+    if known.is_file() and not own.exists():
+        return known
+    if own.exists() or own.suffix in (".yaml", ".yml", ".json") or len(own.parts) != 1:
         return own
-    if not known.is_file() and (own.suffix in (".yaml", ".yml", ".json") or len(own.parts) != 1):
-        return own
-    if not known.is_file():
-        from robcomp._text.suggest import unknown  # which itself looks into these folders
+    from robcomp._text.suggest import unknown  # which itself looks into these folders
 
-        raise ValueError(unknown("parameter file", str(name), sorted(path.stem for path in folder.glob("*.yaml"))))
-    return known
+    raise ValueError(unknown("parameter file", str(name), sorted(path.stem for path in folder.glob("*.yaml"))))
 
 
 def starting_weights(
