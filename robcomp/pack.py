@@ -23,8 +23,8 @@ from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
 from ._packing.coder import order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
-from ._packing.header import CODED, Budget, check_header, steps_of_values
-from ._packing.layer import decoded, read_layer
+from ._packing.header import CODED, Budget, check_header
+from ._packing.layer import decoded, read_layer, steps_behind_header
 from ._packing.promises import check_books, check_pattern
 from .data import InputContract
 from .models import ARCHITECTURES, make_model
@@ -78,12 +78,9 @@ def file_contents(module: nn.Module, recipe: str) -> tuple[dict, list[Section]]:
     return header, [*sections, Section("", "ranges", ranges.tobytes()), *tensors]
 
 def take_values(budget: Budget, module: nn.Module, header: Mapping, parts: Mapping[str, Mapping[str, bytes]]) -> None:
-    "ValueError for more weights behind masks than a reader decodes from a file of this length."
-    found = layers(module)
-    for entry in header["layers"]:
-        if not entry["mask"] or entry["form"] == "codes": continue
-        kept = int(found[entry["name"]].state.mask.sum())
-        budget.take(steps_of_values(entry, parts[entry["name"]], kept))
+    "ValueError for more weights than a reader decodes from a file of this length."
+    for layer, entry in zip(layers(module).values(), header["layers"], strict=True):
+        budget.take(steps_behind_header(layer, entry, parts[layer.name]))
 
 # %% ../nbs/31_pack.ipynb #5c0a7e11
 def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: InputContract, path) -> None:

@@ -1,6 +1,7 @@
 """The packed file: a second reader written from its specification, damage of every kind, lies, the same bytes every
 time."""
 
+import base64
 import bisect
 import copy
 import json
@@ -21,7 +22,7 @@ from torch import nn
 from robcomp._packing.coder import decode, encode, order0_bytes
 from robcomp._packing.container import Section, beginning
 from robcomp._packing.context import MOST, decode_in_context, encode_in_context
-from robcomp._packing.header import check_header
+from robcomp._packing.header import WORK, WORK_A_BYTE, check_header
 from robcomp._packing.streams import encode_planes, encode_weights
 from robcomp._files.digest import tensors_sha256
 from robcomp._compression.state import layers, plain, rest
@@ -1026,6 +1027,105 @@ def test_what_a_mask_lets_through_and_every_plane_count(kind, count, tmp_path):
     assert "\n" not in str(error.value)
     path.write_bytes(heavy(kind, 50_000))
     assert len(ledger(path))
+
+
+def all_zeros(shape, kind, recipe, length=60_000):
+    """A file of one layer of zeros, which take no byte, beside a tensor of `length` bytes that pays for them."""
+    entry = dict(name="l", shape=shape, form="float", mask=True, bits=0, scale=False, state=True)
+    noise = np.random.default_rng(0).integers(-128, 128, length, np.int8)
+    sections = [("l", kind, b""), ("l", "weights", encode_planes(np.zeros(0, "<f4"))), ("", "ranges", b"")]
+    sections.append(("int8", "tensors", encode_planes(noise)))
+    header = dict(
+        arch="net",
+        classes=4,
+        contract=CONTRACT.record(),
+        recipe=recipe,
+        layers=[entry],
+        tensors=[["numbers", "int8", [length]]],
+        ranged=[],
+        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
+    )
+    return closed(header, b"".join(data for *_, data in sections))
+
+
+@pytest.mark.parametrize(
+    "shape, kind, recipe",
+    [
+        ([1, 1, 20_000_000], "mask:contexts", "prune0.5"),
+        ([1, 20_000_000], "mask:contexts", "prune0.5"),
+        ([1000, 40_000], "mask", "prune0.5:2of4"),
+    ],
+)
+def test_zeros_that_take_no_byte_take_no_more_memory_than_steps(files, shape, kind, recipe, tmp_path):
+    """Within the budget, memory is at most two bytes a step: no arrays of eight bytes a weight."""
+    path = tmp_path / "x.robcomp"
+    path.write_bytes(all_zeros(shape, kind, recipe))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    run = subprocess.run(
+        [sys.executable, "-c", READ, str(files["prune0.5"][0]), str(path)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=os.environ | dict(PYTHONPATH=root),
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    grown = float(run.stdout.split()[0])
+    assert grown * 1000 < 2 * (WORK + WORK_A_BYTE * path.stat().st_size), f"memory grew by {grown:.0f} kB"
+    assert ledger(path)["count"].max() == 20_000_000 or recipe != "prune0.5"
+
+
+def test_a_header_of_empty_lists_is_refused_before_it_is_read(tmp_path):
+    for text in (b"[],", b'{"":0},', b"{},", b"[[]],"):
+        noise = base64.b64encode(os.urandom(60_000))  # so that the header is long enough to unfold so far
+        text = b'{"noise":"' + noise + b'","sections":[' + text * (3_500_000 // len(text)) + b"0]}"
+        stored = zlib.compress(text, 9)
+        tracemalloc.start()
+        head = struct.pack("<8sHIII", bytes.fromhex("8972636f6d700d0a"), 4, len(stored), len(text), zlib.crc32(stored))
+        refused(tmp_path / "x", head + stored)
+        assert tracemalloc.get_traced_memory()[1] < 16_000_000
+        tracemalloc.stop()
+
+
+def test_very_sparse_networks_are_packed_and_read(tmp_path):
+    """In context a zero is one decision, whatever the number of shared values."""
+    torch.manual_seed(0)
+    model = model_from(
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 20_000, bias=False), nn.ReLU(), nn.Linear(20_000, 4)),
+        name="wide",
+        classes=4,
+        contract=CONTRACT,
+    )
+    small = compress(model, "prune0.997:layer+cluster16").module
+    size = pack(small, tmp_path / "x")
+    again = unpack(tmp_path / "x", module=model)
+    assert size < 40_000
+    for name, layer in layers(small).items():
+        assert torch.equal(layer.weight, layers(again)[name].weight)
+
+
+def test_what_is_not_zero_in_context_asks_for_its_steps(tmp_path):
+    """Half a million equal weights away from zero in a few bytes: refused while they are decoded."""
+    entry = dict(name="l", shape=[500, 1000], form="codes", mask=False, bits=0, scale=False, state=True)
+    entry |= dict(k=16, clusters=16, wide=False, own=False)
+    book = np.arange(16, dtype="<f4") - 8
+    stream = encode_in_context(np.full((500, 1000), 15, np.uint16), book)
+    sections = [("l", "codebook", book.tobytes()), ("l", "codes:contexts", stream), ("", "ranges", b"")]
+    header = dict(
+        arch="net",
+        classes=4,
+        contract=CONTRACT.record(),
+        recipe="cluster16",
+        layers=[entry],
+        tensors=[],
+        ranged=[],
+        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
+    )
+    path = tmp_path / "x.robcomp"
+    path.write_bytes(closed(header, b"".join(data for *_, data in sections)))
+    assert path.stat().st_size < 4000
+    with pytest.raises(ValueError, match="announces more steps of decoding than its bytes may need"):
+        ledger(path)
 
 
 def test_a_writer_keeps_within_what_a_reader_takes(tmp_path):

@@ -23,6 +23,7 @@ VERSION, READ = 4, (1, 2, 4)  # powers of two: a flipped bit makes no other vers
 PREFIX = struct.Struct("<8sHIII")
 HEADER_LIMIT = 1 << 22  # bytes of JSON
 UNFOLDED = 1 << 16, 64  # bytes of JSON: some at first, and as many for each byte of the header as stored
+A_LIST, AN_OBJECT = 6, 40  # bytes of JSON for each of them, at least: empty ones take thirty times their text
 
 
 class Section(NamedTuple):
@@ -37,6 +38,7 @@ def beginning(header: Mapping, sections: Sequence[Section]) -> bytes:
     text = json.dumps(
         dict(header, sections=listed), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
     ).encode()
+    _check_nesting(text)
     stored = zlib.compress(text, 9)
     return PREFIX.pack(MAGIC, VERSION, len(stored), len(text), zlib.crc32(stored)) + stored
 
@@ -103,6 +105,7 @@ def _header(data: bytes, path) -> tuple[dict, int]:
         text = folded.decompress(data[PREFIX.size : end], length + 1)
         if len(text) != length or not folded.eof or folded.unused_data:
             raise ValueError
+        _check_nesting(text)
         header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
         whole = all(
@@ -119,6 +122,12 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     if not whole or "version" in header:
         raise ValueError(f"{path} is damaged: its header is no list of sections")
     return header | {"version": version}, end
+
+
+def _check_nesting(text: bytes) -> None:
+    """A line of error for a header of so many lists and objects that reading it takes far more memory than its text."""
+    if A_LIST * text.count(b"[") + AN_OBJECT * text.count(b"{") > len(text) + 1000:
+        raise ValueError("its header has more brackets than a writer gives it")
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:

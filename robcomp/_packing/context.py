@@ -11,6 +11,8 @@ Everything is an integer, tables included, so a stream is the same, and means th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
@@ -127,9 +129,10 @@ def _move(weights, row, o0, o1, o2, o3, error):
 
 
 @njit(cache=True, nogil=True)
-def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of, level_of, steps):
+def _code(places, home, last, depth, row, most, buffer, encoding, chances_of, odds_of, level_of, steps):
     """Encode the places (filter, channel, place in the kernel) into the buffer, or decode the buffer into them; bytes
-    written or read, and what is left of the stream: nothing behind what an encoder wrote."""
+    written or read, and what is left of the stream: nothing behind what an encoder wrote. -1 bytes where more than
+    `most` weights are away from home."""
     filters, channels, kernel = places.shape
     fresh = np.uint32(1 << 31)
     flags, signs, nodes = (
@@ -148,9 +151,10 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
         np.full((9, 4), SHARE),
     )
     flag_weights[:, 0] = far_weights[:, 0] = sign_weights[:, 0] = 65536 - 3 * SHARE
-    channel_mean, layer_mean = np.full(channels, 2 << 16, np.int64), 2 << 16
-    channel_sign = np.full(channels, 1 << 15, np.int64)
-    kept, held, sides = np.zeros(kernel, np.int64), np.zeros(kernel, np.int64), np.ones(kernel, np.int64)
+    # as narrow as their values allow: a layer may be one channel, or one kernel, of all its weights
+    channel_mean, layer_mean = np.full(channels, 2 << 16, np.int32), 2 << 16
+    channel_sign = np.full(channels, 1 << 15, np.int32)
+    kept, held, sides = np.zeros(kernel, np.int8), np.zeros(kernel, np.int16), np.ones(kernel, np.int8)
     low, width, code, rest = np.uint64(0), WORD, np.uint64(0), np.array([0, 0, 1])
     if encoding is None:
         for _ in range(4):
@@ -163,11 +167,11 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
             if not turn:
                 kept[:] = 0
                 held[:] = 0
-            channel_level = _level(level_of, channel_mean[c] >> 11)
+            channel_level = _level(level_of, np.int64(channel_mean[c]) >> 11)
             for k in range(kernel):
                 away = np.int64(places[f, c, k]) - home
                 far = abs(away)
-                group = turn * (turn + 1) // 2 + kept[k]
+                group = turn * (turn + 1) // 2 + np.int64(kept[k])
                 filter_level = _level(level_of, filter_mean >> 11)
                 # is it zero
                 parent = np.int64(flags[group])
@@ -194,12 +198,16 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
                 flags[group] = _learnt(parent, bit, steps)
                 size, side = 0, 1
                 if bit:
+                    most -= 1
+                    if most < 0:
+                        return -1, code
                     # above or below
                     sign = np.int64(home < last)
                     if 0 < home < last:
-                        near = 3 * (sides[k - 1] if k % row else 1) + (sides[k - row] if k >= row else 1)
+                        before, over = sides[k - 1] if k % row else 1, sides[k - row] if k >= row else 1
+                        near = 3 * np.int64(before) + np.int64(over)
                         parent = np.int64(signs[near])
-                        i1, i2 = near * PLACES + min(k, PLACES - 1), near * 16 + (channel_sign[c] >> 12)
+                        i1, i2 = near * PLACES + min(k, PLACES - 1), near * 16 + (np.int64(channel_sign[c]) >> 12)
                         s1, s2 = _seen(sign_place, i1, parent), _seen(sign_channel, i2, parent)
                         o0, o1, o2 = _odds(odds_of, parent), _odds(odds_of, s1), _odds(odds_of, s2)
                         one = _mixed(chances_of, sign_weights, near, o0, o1, o2, 0)
@@ -212,9 +220,9 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
                             _learnt(s2, sign, steps),
                             _learnt(parent, sign, steps),
                         )
-                        channel_sign[c] += ((sign << 16) - channel_sign[c]) >> 5
+                        channel_sign[c] += ((sign << 16) - np.int64(channel_sign[c])) >> 5
                     # how far
-                    group_level = _level(level_of, held[k] << 5)
+                    group_level = _level(level_of, np.int64(held[k]) << 5)
                     node = (sign << depth) + 1
                     for shift in range(depth - 1, -1, -1):
                         parent = np.int64(nodes[node])
@@ -256,7 +264,7 @@ def _code(places, home, last, depth, row, buffer, encoding, chances_of, odds_of,
                 filter_mean += (((size << 16) - filter_mean) * np.int64(steps[told])) >> 16
                 told = min(told + 1, MEMORY)
                 channel_mean[c] += (
-                    ((size << 16) - channel_mean[c]) * np.int64(steps[min(f * kernel + k + 1, MEMORY)])
+                    ((size << 16) - np.int64(channel_mean[c])) * np.int64(steps[min(f * kernel + k + 1, MEMORY)])
                 ) >> 16
         layer_mean += ((filter_mean - layer_mean) * np.int64(steps[min(f, 30)])) >> 16
     if encoding is not None:
@@ -282,10 +290,23 @@ def _geometry(shape: tuple[int, ...], values: np.ndarray, home: int) -> tuple:
     )
 
 
+def away_from_home(symbols: np.ndarray, values: np.ndarray) -> int:
+    """How many symbols stand for another value than the one nearest to zero, and so take more than one decision."""
+    order, home = _placed(values)
+    return int(np.count_nonzero(symbols != order[home]))
+
+
+def more_decisions(shape: Sequence[int], values: np.ndarray) -> int:
+    """Decisions that tell a symbol away from home, after the one that tells that it is."""
+    home = _placed(values)[1]
+    return int(0 < home < len(values) - 1) + _geometry(shape, values, home)[1]
+
+
 def decisions(symbols: np.ndarray, values: np.ndarray) -> float:
     """How many decisions a weight takes, on average."""
-    order, home = _placed(values)
-    return 1 + (1 + _geometry(symbols.shape, values, home)[1]) * float((symbols != order[home]).mean())
+    return 1 + (1 + _geometry(symbols.shape, values, _placed(values)[1])[1]) * away_from_home(symbols, values) / max(
+        symbols.size, 1
+    )
 
 
 def encode_in_context(symbols: np.ndarray, values: np.ndarray) -> bytes:
@@ -293,24 +314,41 @@ def encode_in_context(symbols: np.ndarray, values: np.ndarray) -> bytes:
     worth."""
     order, home = _placed(values)
     shape, depth, row = _geometry(symbols.shape, values, home)
-    places = np.argsort(order).astype(np.int16)[symbols].reshape(shape)
+    places, most = np.argsort(order).astype(np.int16)[symbols].reshape(shape), symbols.size
     buffer = np.empty(symbols.size * (depth + 2) * 3 // 2 + 64, np.uint8)
-    size, _ = _code(places, home, len(values) - 1, depth, row, buffer, 1, CHANCES, ODDS, LEVEL, STEPS)
+    size, _ = _code(places, home, len(values) - 1, depth, row, most, buffer, 1, CHANCES, ODDS, LEVEL, STEPS)
     return buffer[1:size].tobytes().rstrip(b"\0")  # the first byte is always zero; past the end the decoder reads zeros
 
 
-def decode_in_context(data: bytes, shape: tuple[int, ...], values: np.ndarray, *, exact: bool = True) -> np.ndarray:
-    """The symbols (uint16) of a stream, in bounded time and memory. Any bytes give some symbols; ValueError where these
-    are not the bytes that `encode_in_context` writes for them, unless they need not be (`exact=False`)."""
+def decode_in_context(
+    data: bytes,
+    shape: tuple[int, ...],
+    values: np.ndarray,  # what each symbol stands for
+    *,
+    exact: bool = True,
+    most: int | None = None,  # symbols away from home that may be decoded; None: all
+) -> np.ndarray:  # uint16, of this shape
+    """The symbols of a stream, in bounded time and memory. Any bytes give some symbols; ValueError where these are not
+    the bytes that `encode_in_context` writes for them, unless they need not be (`exact=False`), and where they are more
+    work than is allowed."""
     if not 2 <= len(values) <= MOST:
         raise ValueError(f"a stream in context of {len(values)} values: allowed are 2 to {MOST}")
     order, home = _placed(values)
     kernel_shape, depth, row = _geometry(shape, values, home)
     places, last = np.zeros(kernel_shape, np.int16), len(values) - 1
-    used, left = _code(
-        places, home, last, depth, row, np.frombuffer(bytearray(data), np.uint8), None, CHANCES, ODDS, LEVEL, STEPS
-    )
-    kept = np.clip(places, 0, last)
-    if exact and (left or used < len(data) or data[-1:] == b"\0" or (kept != places).any()):
+    most, buffer = places.size if most is None else most, np.frombuffer(bytearray(data), np.uint8)
+    used, left = _code(places, home, last, depth, row, most, buffer, None, CHANCES, ODDS, LEVEL, STEPS)
+    if used < 0:
+        raise ValueError(f"it announces more steps of decoding than its bytes may need: over {most:,} weights not zero")
+    within = 0 <= places.min(initial=0) and places.max(initial=0) <= last
+    if exact and (left or used < len(data) or data[-1:] == b"\0" or not within):
         raise ValueError(ANOTHER)
-    return order.astype(np.uint16)[kept].reshape(shape)
+    return _named(places.reshape(-1), order.astype(np.int16)).view(np.uint16).reshape(shape)
+
+
+@njit(cache=True, nogil=True)
+def _named(places, order):
+    """The symbols that stand at these places, written over them."""
+    for i in range(places.size):
+        places[i] = order[min(max(places[i], 0), order.size - 1)]
+    return places

@@ -20,7 +20,8 @@ from robcomp.recipe import Cluster, Half, Prune, Quantize, Recipe, parse
 from robcomp.schema import canonical
 
 WORK, WORK_A_BYTE = 1 << 22, 2048  # decisions of the range coders: a start, and as many again a byte of the file
-SLOWER = 4  # a decision in context takes that many times the time and the memory
+SLOWER = 4  # a decision in context takes that many times the time
+SYMBOL = 2  # bytes that each symbol is decoded to
 LONGEST_NAME = 300
 NUMBERS = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 IN_CONTEXT = ":contexts"  # added to a section's kind
@@ -178,10 +179,14 @@ class Budget:
     def __init__(self, size: int):  # bytes of the file
         self.size, self.needed = size, 0
 
+    @property
+    def left(self) -> int:
+        return WORK + WORK_A_BYTE * self.size - self.needed
+
     def take(self, steps: int) -> None:
         """Ask for more; a line of error where no honest file of this length needs so many."""
         self.needed += steps
-        allowed = WORK + WORK_A_BYTE * self.size
+        allowed = self.left + self.needed
         _require(
             self.needed <= allowed,
             f"it announces {self.needed:,} steps of decoding, {self.size:,} bytes may need {allowed:,}",
@@ -189,7 +194,8 @@ class Budget:
 
 
 def steps_before_values(entry: Mapping, parts: Mapping[str, bytes]) -> int:
-    """Steps that decoding a layer takes as far as its header tells: all of them, or those up to its mask."""
+    """Steps that decoding a layer takes as far as its header tells: up to its mask, and without what is in context
+    beside zeros."""
     count = prod(entry["shape"])
     total = _steps_of_numbers(parts["scale"], entry["shape"][0], 4) if entry.get("scale") else 0
     if entry["form"] == "codes":
@@ -218,7 +224,8 @@ def _steps_of_tensors(tensors: Sequence, parts: Mapping[str, Mapping[str, bytes]
 
 
 def _steps_of_symbols(parts: Mapping[str, bytes], kind: str, count: int, depth: int) -> int:
-    return count * max(depth, 1) * (SLOWER if kind + IN_CONTEXT in parts else 1)
+    """In context, most symbols are one decision; the others ask for theirs when they are decoded."""
+    return count * (SYMBOL + (SLOWER if kind + IN_CONTEXT in parts else max(depth, 1)))
 
 
 def _steps_of_floats(parts: Mapping[str, bytes], kind: str, count: int) -> int:

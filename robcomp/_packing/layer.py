@@ -3,7 +3,7 @@ writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 
 from robcomp._compression.state import Layer, grid_limit
 from robcomp._packing.coder import decode, depth_of
-from robcomp._packing.header import IN_HALF, Budget, steps_of_values
+from robcomp._packing.context import away_from_home, more_decisions
+from robcomp._packing.header import IN_CONTEXT, IN_HALF, SLOWER, Budget, steps_of_values
 from robcomp._packing.streams import decode_floats, decode_planes, decode_weights
 
 TINY, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
@@ -87,32 +88,59 @@ def decoded(
             decode_planes(parts["scale"], entry["shape"][0], "<f4"), f"the scale of {name}", low=TINY
         )
     if entry["form"] == "codes":
-        found |= _decoded_codes(entry, parts)
+        found |= _decoded_codes(entry, parts, budget)
         if entry["scale"]:
             check_products(found["scale"], found["codebook"].astype(np.float32), name)
         return found
     if entry["form"] == "grid":
         check_products(found["scale"], np.float32([grid_limit(entry["bits"])]), name)
     if entry["mask"]:
-        found["mask"] = decode_weights(parts, "mask", entry["shape"], symbol_values(entry))
+        found["mask"] = _symbols(parts, "mask", entry["shape"], symbol_values(entry), budget)
         count = int(found["mask"].sum())
         budget.take(steps_of_values(entry, parts, count))
     if entry["form"] == "float":
         found["weights"] = checked_values(decode_floats(parts, "weights", count), name)
     else:
         found["integers"] = checked_values(
-            _decoded_integers(entry, parts, count), name, high=2 * grid_limit(entry["bits"])
+            _decoded_integers(entry, parts, count, budget), name, high=2 * grid_limit(entry["bits"])
         )
     return found
 
 
-def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+def _symbols(
+    parts: Mapping[str, bytes],
+    kind: str,
+    shape: Sequence[int],
+    values: np.ndarray,  # what each symbol stands for
+    budget: Budget,
+) -> np.ndarray:
+    """The symbols of a section, within what is left of the budget."""
+    if kind in parts:
+        return decode_weights(parts, kind, shape, values)
+    each = SLOWER * more_decisions(shape, values)
+    symbols = decode_weights(parts, kind, shape, values, most=budget.left // each if each else None)
+    budget.take(each * away_from_home(symbols, values))
+    return symbols
+
+
+def steps_behind_header(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]) -> int:
+    """Steps that decoding a layer takes beside those that the header tells, counted from its weights."""
+    if entry["mask"] and entry["form"] != "codes":
+        return steps_of_values(entry, parts, int(layer.state.mask.sum()))
+    if entry["form"] == "float" or not any(kind.endswith(IN_CONTEXT) for kind in parts):
+        return 0
+    symbols = weight_symbols(layer, entry)
+    values = symbol_values(entry, book_of(entry, parts) if entry["form"] == "codes" else None)
+    return SLOWER * more_decisions(symbols.shape, values) * away_from_home(symbols, values)
+
+
+def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes], budget: Budget) -> dict[str, np.ndarray]:
     limit = grid_limit(entry["bits"]) if entry["bits"] else np.inf
     values = book_of(entry, parts)
     if entry.get("own"):
         values = values.reshape(-1, entry["k"])
     checked_values(values.astype(np.float32), f"the codebook of layer {entry['name']}", low=-limit, high=limit)
-    codes = decode_weights(parts, "codes", entry["shape"], symbol_values(entry, values))
+    codes = _symbols(parts, "codes", entry["shape"], symbol_values(entry, values), budget)
     if codes.max() >= entry["k"]:
         raise ValueError("codes and codebook do not belong together")
     if entry["mask"] and values[..., 0].any():
@@ -128,10 +156,10 @@ def book_of(entry: Mapping, parts: Mapping[str, bytes]) -> np.ndarray:
     return np.frombuffer(parts[kind], "<f2" if kind.endswith(IN_HALF) else "<f4")
 
 
-def _decoded_integers(entry: Mapping, parts: Mapping[str, bytes], count: int) -> np.ndarray:
+def _decoded_integers(entry: Mapping, parts: Mapping[str, bytes], count: int, budget: Budget) -> np.ndarray:
     if entry["mask"]:
         return decode(parts["integers"], count, depth_of(2 * grid_limit(entry["bits"]) + 1))
-    return decode_weights(parts, "integers", entry["shape"], symbol_values(entry))
+    return _symbols(parts, "integers", entry["shape"], symbol_values(entry), budget)
 
 
 def read_layer(

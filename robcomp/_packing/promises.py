@@ -65,4 +65,8 @@ def check_books(recipe: Recipe, books: Mapping[str, np.ndarray]) -> None:
 
 
 def _two_of_four(mask: np.ndarray) -> bool:
-    return mask.shape[1] % 4 == 0 and int(np.moveaxis(mask != 0, 1, -1).reshape(-1, 4).sum(1).max()) <= 2
+    filters, channels = mask.shape[:2]
+    if channels % 4:
+        return False
+    fours = (mask != 0).reshape(filters, channels // 4, 4, -1)
+    return int(fours.sum(2, dtype=np.uint8).max()) <= 2

@@ -34,8 +34,8 @@ def decode_planes(
     dtype: np.dtype | str,
 ) -> np.ndarray:  # (count,)
     """The numbers again."""
-    planes, position = np.empty((np.dtype(dtype).itemsize, count), np.uint8), 0
-    for plane in planes:
+    items, position = np.zeros((count, np.dtype(dtype).itemsize), np.uint8), 0
+    for plane in items.T:
         coded = int.from_bytes(data[position : position + 4], "little")
         length = coded - 1 if coded else count
         part = data[position + 4 : position + 4 + length]
@@ -43,12 +43,12 @@ def decode_planes(
             raise ValueError("a plane of numbers ends too early")
         if not coded:
             plane[:] = np.frombuffer(part, np.uint8)
-        else:  # zeros alone are coded in no byte, and need no decisions
-            plane[:] = decode(part, count, 8) if length else 0
+        elif length:  # zeros alone are coded in no byte, and need no decisions
+            plane[:] = decode(part, count, 8)
         position += 4 + length
     if position != len(data):
         raise ValueError("bytes follow the last plane of numbers")
-    return np.ascontiguousarray(planes.T).reshape(-1).view(dtype)
+    return items.reshape(-1).view(dtype)
 
 
 def in_half(
@@ -69,7 +69,7 @@ def encode_floats(kind: str, values: np.ndarray) -> dict[str, bytes]:  # float32
 def decode_floats(parts: Mapping[str, bytes], kind: str, count: int) -> np.ndarray:  # float32, (count,)
     """The floats again."""
     if kind in parts:
-        return decode_planes(parts[kind], count, "<f4").copy()
+        return decode_planes(parts[kind], count, "<f4")
     return decode_planes(parts[kind + IN_HALF], count, "<f2").astype("<f4")
 
 
@@ -90,8 +90,10 @@ def decode_weights(
     kind: str,  # without what was added
     shape: Sequence[int],
     values: np.ndarray,
+    *,
+    most: int | None = None,  # symbols in context that may stand for another value than the one nearest to zero
 ) -> np.ndarray:  # uint16, of this shape
     """The symbols again, whichever coder they came by."""
     if kind in parts:
         return decode(parts[kind], prod(shape), depth_of(len(values))).reshape(shape)
-    return decode_in_context(parts[kind + IN_CONTEXT], shape, values)
+    return decode_in_context(parts[kind + IN_CONTEXT], shape, values, most=most)
