@@ -360,6 +360,22 @@ def test_names_of_a_notebook_itself_are_no_parameters(tmp_path):
             check_parameters(ran | {name: 3, "_ih": injected}, "mine", folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["globals", "Study", "check_parameters", "print"])
+@pytest.mark.parametrize("notebook", ["baseline", "mobilenetv2", "own_model", "resnet50", "vgg19"])
+def test_a_parameter_may_have_any_name_and_is_still_found(notebook, name):
+    """Cells of a notebook up to its check, behind a cell of parameters as papermill injects it."""
+    from robcomp.parameters import EXPERIMENTS
+
+    cells = ["".join(cell["source"]) for cell in json.loads((EXPERIMENTS / f"{notebook}.ipynb").read_text())["cells"]]
+    check = next(place for place, source in enumerate(cells) if source.startswith("check_parameters("))
+    injected = f"# Parameters\n{name} = 3\n"
+    own = dict(_ih=["", cells[check - 2], injected])
+    for source in (cells[check - 2], injected, cells[check - 1]):
+        exec(source, own)
+    with pytest.raises(ValueError, match=f"^unknown parameter '{name}'"):
+        exec(cells[check], own)
+
+
 def test_a_name_of_a_megabyte_is_cut_where_it_is_said():
     from robcomp._text.columns import unknown_column
     from robcomp._text.suggest import unknown, unknown_parameter
