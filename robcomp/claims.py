@@ -150,6 +150,17 @@ def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd
     why = table.why.mask(undone, "an uncompressed network passes too: " + names.str.replace("_", " "))
     return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=why)
 
+# %% ../nbs/63_claims.ipynb #eca0b8b7
+def harder_of_both(tests: Iterable[pd.DataFrame],  # that expect figures above a bound
+                   others: Iterable[pd.DataFrame],  # the same, against another reference, row by row
+) -> list[pd.DataFrame]:
+    "Of each two tests the one whose interval reaches lower, or that could not be made."
+    kept = []
+    for one, other in zip(tests, others, strict=True):
+        harder = (other.low < one.low) | other.value.isna()
+        kept.append(pd.concat([one[~harder], other[harder]]).sort_index())
+    return kept
+
 # %% ../nbs/63_claims.ipynb #111db698
 def published(dataset: str,  # a data set without figures has none
 ) -> pd.DataFrame:  # dataset name clean robust compressed (the technique; empty: dense) source; the most robust first

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .choice import choose
-from .claims import from_figure, verdicts
+from .claims import from_figure, harder_of_both, verdicts
 from .contrasts import Profile, contrasts, recipe_profile
 from .count_intervals import count_differences
 from .counts import rounded_rates, without_epochs
@@ -146,8 +146,7 @@ def robust_gap(measured: Profile,  # of one cell, from `recipe_profile`
            level: float = .95,
 ) -> tuple[float, float, float, int, str]:  # value, low, high of a - b; least seeds, seed_variation as in `contrasts`
     "The difference of two recipes in robust accuracy, on the same images."
-    a, b = pair
-    found = contrasts(measured, [(f"{recipe[a]} - {recipe[b]}", "robust")], level=level).iloc[0]
+    found = contrasts(measured, [(" - ".join(recipe[key] for key in pair), "robust")], level=level).iloc[0]
     value, low, high = (float(found[name]) for name in ("value", "low", "high"))
     return value, low, high, int(found["seeds"]), found["seed_variation"]
 
@@ -223,8 +222,9 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     "The tests of H1 and H3 on a study of ours."
     ways = ("reference", "control")
     to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ways)
-    tests = tests_of("H1a", to_dense, "ours", bound=-margin) + tests_of("H1b", to_dense, "ours")
-    tests += tests_of("H1c", to_control, "ours")
+    both = to_dense[to_dense["key"].isin(to_control["key"])], to_control
+    tests = harder_of_both(*(tests_of("H1a", part, "ours", bound=-margin) for part in both))
+    tests += tests_of("H1b", to_dense, "ours") + tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
         own = to_dense[to_dense["cell"] == cell]
         compare = partial(robust_gap, recipe_profile(study, draws=draws), study.trials.set_index("key")["recipe"])
