@@ -20,6 +20,7 @@ import yaml
 from . import __version__
 from ._files.atomic import replacing, writable_folder
 from ._files.shipped import shipped
+from ._text.suggest import unknown
 from .many import COMMANDS as MANY
 from .parameters import VALUES, experiment, parameter_lines
 
@@ -162,6 +163,11 @@ class Commands(click.Group):
         if name != "study": return super().get_command(context, name)
         from robcomp.study import main
         return main
+
+    def resolve_command(self, context, args):
+        if self.get_command(context, args[0]) is None:
+            raise click.UsageError(unknown("command", args[0], self.list_commands(context)))
+        return super().resolve_command(context, args)
 
 main = Commands("robcomp", commands=COMMANDS, context_settings=dict(help_option_names=["-h", "--help"]), help="""
 Which compressed version of my CNN should I ship, and what will it do when the camera gets noisy, blurred, foggy or wet?

@@ -208,3 +208,16 @@ def test_the_sources_hold_what_a_wheel_is_built_from():
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
     assert "include settings.ini" in listed and settings["DEFAULT"]["lib_name"] == "robcomp"
+
+
+def test_a_command_by_a_wrong_name_is_answered_with_the_nearest_one():
+    done = CliRunner().invoke(main, ["stduy"])
+    assert done.exit_code == 2 and "unknown command 'stduy': did you mean 'study'? allowed: explore, " in done.output
+
+
+def test_the_package_runs_as_its_command():
+    run = [
+        subprocess.run([*words, "--version"], capture_output=True, text=True)
+        for words in ([sys.executable, "-m", "robcomp"], [sys.executable, "-m", "robcomp.command"])
+    ]
+    assert [done.stdout for done in run] == [f"robcomp, version {__version__}\n"] * 2
