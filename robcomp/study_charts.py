@@ -180,7 +180,7 @@ def _rank_marks(ranks: pd.Series, reach: float, spans: pd.DataFrame) -> alt.Laye
     rows = alt.Axis(labelLimit=300, domain=False, ticks=False)
     base = alt.Chart(data.round(3)).encode(alt.Y("technique:N", sort=order, title=None, axis=rows))
     dots = base.mark_point(filled=True, size=80, opacity=1, color=KINDS[0]).encode(across)
-    words = base.mark_text(dy=-9, fontSize=11, color=INK).encode(across, text="shown:N")
+    words = base.mark_text(dy=13, fontSize=11, color=INK).encode(across, text="shown:N")
     bars = alt.Chart(spans).mark_bar(height=3, color="#cccccc").encode(
         alt.Y("technique:N", sort=order), alt.X("rank:Q", scale=scale), alt.X2("end:Q"))
     return bars + dots + words

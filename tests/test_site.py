@@ -6,6 +6,7 @@ import ast
 import builtins
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -633,6 +634,7 @@ def test_failed_seeds_are_counted_in_the_explorer(seeds):
 
 
 def test_with_one_seed_the_explorer_says_that_seed_variation_is_left_out(explorer):
+    explorer.locator('select[name="dataset"]').select_option("cifar100")
     explorer.locator('select[name="network"]').select_option("resnet50_pooled on cifar100")
     written(explorer, ".rcx-note", "one seed per recipe")
     assert "one seed per recipe, so variation between seeds is left out" in explorer.locator(".rcx-note").inner_text()
@@ -671,6 +673,12 @@ def test_menus_choose_network_axes_and_measure(explorer):
     explorer.locator('select[name="network"]').select_option("vgg19 on cifar10")
     explorer.wait_for_selector(".rcx-chart svg.marks")
     assert answer(explorer) != first and "network=vgg19" in explorer.url
+    explorer.locator('select[name="dataset"]').select_option("cifar100")
+    explorer.wait_for_function("location.hash.includes('network=vgg19+on+cifar100')")
+    assert explorer.locator('select[name="network"] option').all_inner_texts() == sorted(
+        {name.removesuffix("-cifar100") for name in os.listdir(ROOT / "results") if name.endswith("-cifar100")}
+    )
+    explorer.locator('select[name="dataset"]').select_option("cifar10")
     explorer.locator('select[name="best"]').select_option("worst")
     assert "worst-case accuracy" in answer(explorer)
     explorer.locator('select[name="x"]').select_option("latency_s")
@@ -707,6 +715,7 @@ def test_printed_sentences_wrap(tab, site):
 
 def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
     tables = read_tables(ROOT / "results" / "resnet50_pooled-cifar100")  # one seed per recipe
+    explorer.locator('select[name="dataset"]').select_option("cifar100")
     explorer.locator('select[name="network"]').select_option("resnet50_pooled on cifar100")
     explorer.wait_for_selector(".rcx-chart svg.marks")
     explorer.locator('select[name="a"]').select_option("int4")
@@ -722,6 +731,8 @@ def test_two_recipes_are_compared_with_the_interval_of_the_package(explorer):
     explorer.locator('select[name="b"]').select_option("int4")
     assert f"{-100 * row['difference']:+.1f} points" in explorer.locator(".rcx-compare").inner_text()
     assert explorer.locator(".rcx-profile svg.marks").count() == 1
+    wide = explorer.locator(".rcx-profile .role-scope > g > .background").first.bounding_box()["width"]
+    assert wide >= 200, f"a panel of {wide:.0f} pixels at 1280"
 
 
 def test_published_figures_and_intervals_can_be_shown_and_hidden(explorer):

@@ -57,6 +57,8 @@ def explorer_networks(tables: Tables, *, draws: int) -> list[dict]:
     return [
         dict(
             name=name,
+            arch=own["arch"].iloc[0],
+            dataset=own["dataset"].iloc[0],
             trials=_recipes(own, ends, opened_seeds(trials, own)),
             profile=_profile(tables, own),
             pairs=_pairs(tables, own, drawn),

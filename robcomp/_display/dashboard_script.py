@@ -89,9 +89,9 @@ const slider = ([name, [words]]) => `<label class="rcx-slider" for="rcx-${name}"
   <input type="range" name="${name}" id="rcx-${name}" min="0" max="200" step="1"></label>`;
 const BEST = [["robust", "robust accuracy"], ["clean", "clean accuracy"], ["worst", "worst-case accuracy"]];
 
-function skeleton(names) {
+function skeleton(datasets) {
   return `<form class="rcx-controls" onsubmit="return false">
-    ${menu("network", "network", names.map(name => [name, name]))}
+    ${menu("dataset", "data set", datasets.map(name => [name, name]))}${menu("network", "network", [])}
     ${menu("x", "horizontal axis", [])}${menu("y", "vertical axis", [])}
     ${menu("best", "best by", BEST)}
     ${Object.entries(LIMITS).map(slider).join("")}
@@ -111,7 +111,7 @@ function skeleton(names) {
 
 function explorer(root) {
   const data = JSON.parse(root.querySelector("script").textContent);
-  const names = data.networks.map(network => network.name);
+  const datasets = [...new Set(data.networks.map(network => network.dataset))].sort();
   let state, network, view = null, shownWidth = 0, compared = "";
 
   // ---- the state, and the address that holds it ----
@@ -205,13 +205,17 @@ function explorer(root) {
   }
 
   // ---- the page ----
-  root.innerHTML = skeleton(names);
+  root.innerHTML = skeleton(datasets);
   const part = name => root.querySelector(`.rcx-${name}`), control = name => root.querySelector(`[name="${name}"]`);
 
   function setControls() {
     const known = Object.entries(data.axes).filter(([name]) => network.trials.every(recipe => recipe[name] !== null));
     const axes = known.map(([axis, words]) => `<option value="${axis}">${words.short}</option>`).join("");
     for (const name of ["x", "y"]) control(name).innerHTML = axes;
+    const there = data.networks.filter(other => other.dataset === network.dataset);
+    const offered = there.map(({name, arch}) => `<option value="${name}">${arch}</option>`);
+    control("network").innerHTML = offered.sort().join("");
+    control("dataset").value = network.dataset;
     const labels = network.trials.map(recipe => recipe.label).sort();
     const recipes = labels.map(label => `<option>${label}</option>`).join("");
     control("a").innerHTML = '<option value="">the chosen one</option>' + recipes;
@@ -311,7 +315,7 @@ function explorer(root) {
       Files: ${written("size_mb", one.size_mb)} and ${written("size_mb", other.size_mb)}.
       ${pairSeedsSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
     const rows = a === b ? [[a, one.label]] : [[a, one.label], [b, other.label]];
-    embedded(part("profile"), profileSpec(rows, [one.label, other.label], dense), shownWidth, 760,
+    embedded(part("profile"), profileSpec(rows, [one.label, other.label], dense), shownWidth, Infinity,
              {actions: false, renderer: "svg"});
   }
 
@@ -346,10 +350,10 @@ function explorer(root) {
       color: colour, strokeDash: dash,
       tooltip: [{field: "who", title: "recipe"}, {field: "corruption"}, {field: "severity"},
                 {field: "value", title, format: dense >= 0 ? "+.1f" : ".1f"}]}};
-    return {config: data.look, data: {values: profileValues(rows, kinds, dense)}, columns: 5,
+    return {config: data.look, data: {values: profileValues(rows, kinds, dense)}, columns: 3,
             facet: {field: "corruption", type: "nominal", sort: kinds.map(kind => kind.replaceAll("_", " "))},
             description: `Difference to the dense network by corruption and severity for ${domain.join(" and ")}`,
-            spec: {width: 104, height: 90, layer: dense >= 0 ? [zero, lines] : [lines]}};
+            spec: {width: 200, height: 110, layer: dense >= 0 ? [zero, lines] : [lines]}};
   }
 
   // ---- the chart ----
@@ -508,6 +512,12 @@ function explorer(root) {
     }
   }
 
+  // The same architecture on another data set, or the largest study of that data set.
+  function beginOn(dataset) {
+    const there = data.networks.filter(other => other.dataset === dataset);
+    begin((there.find(other => other.arch === network.arch) ?? there[0]).name);
+  }
+
   function begin(name) {
     reset(name);
     setControls();
@@ -523,6 +533,7 @@ function explorer(root) {
   root.addEventListener("change", event => {
     const {name, value, checked} = event.target;
     if (name === "network") return begin(value);
+    if (name === "dataset") return beginOn(value);
     if (name === "bars" || name === "refs") state[name] = checked;
     else if (!(name in LIMITS)) state[name] = value;
     if (name === "x" || name === "y") state.brush = null;

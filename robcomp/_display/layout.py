@@ -9,6 +9,8 @@ FIGURE = re.compile(r"<figure\b.*?</figure>", re.S)
 CAPTION = re.compile(r"<figcaption[^>]*>(.*?)</figcaption>", re.S)
 SILENT = re.compile(r'<img(?![^>]*\salt="[^"]*\S)')
 TABLE = re.compile(r'(<div class="rc-scroll">\s*)?(<table\b.*?</table>)', re.S)
+# pandoc gives the columns of a wide table equal widths, a column of ticks as much as one of sentences
+COLUMN_WIDTHS = re.compile(r"<colgroup>.*?</colgroup>\s*", re.S)
 CELL = re.compile(r"(<t[dh]\b[^>]*>)(.*?)(</t[dh]>)", re.S)
 WORD = re.compile(r"[^\W\d_]{3,}")
 ANSWERS = re.compile(r'<section class="rc-answers[^"]*">.*?</section>', re.S)
@@ -82,7 +84,7 @@ def with_boxed_tables(html: str) -> str:
     """A page whose tables stand in boxes of their own; of a long one the first rows, and all of it behind a click."""
 
     def box(found: re.Match) -> str:
-        table = CELL.sub(fitting, found[2])
+        table = CELL.sub(fitting, COLUMN_WIDTHS.sub("", found[2]))
         if found[1]:
             return found[1] + table
         rows = len(re.findall(r"<tr\b", table.partition("<tbody")[2]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from textwrap import shorten
 
@@ -235,6 +235,25 @@ def seeds_sentence(count: np.ndarray, matters: np.ndarray, recipes: int) -> str:
     have, these = ("have", "these") if alone > 1 else ("has", "it")
     source = f"the {recipes} recipes that have several" if recipes > 1 else "the recipe that has several"
     return f"{said}. {alone} {have} one: for {these} the spread between seeds is taken from {source}."
+
+
+def seeds_paragraph(networks: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) -> str:
+    """What intervals know of seeds, for some networks, each with the arguments of `seeds_sentence`: a sentence for one
+    network, a table and what it means for several. Markdown."""
+    if len(networks) < 2:
+        return "\n\n".join(
+            f"**{name}**: {len(own[0])} recipes. {seeds_sentence(*own)}" for name, own in networks.items()
+        )
+    lines = ["| network | recipes | depend on a seed | have several seeds |", "|---|--:|--:|--:|"]
+    for name, (count, matters, _) in networks.items():
+        several = count[matters & (count > 1)]
+        said = f"{len(several)} ({_span(several)} seeds)" if len(several) else "none"
+        lines.append(f"| {name} | {len(count)} | {int(matters.sum())} | {said} |")
+    return "\n".join(lines) + (
+        "\n\nA figure of a recipe with several seeds is their mean, and its interval is for other images and other"
+        " seeds. A recipe with one seed takes the spread between seeds from those of its network that have several; where none"
+        " has, intervals are for other images alone."
+    )
 
 
 def _span(count: np.ndarray) -> str:
