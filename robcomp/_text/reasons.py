@@ -251,8 +251,8 @@ def seeds_paragraph(networks: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) 
         lines.append(f"| {name} | {len(count)} | {int(matters.sum())} | {said} |")
     return "\n".join(lines) + (
         "\n\nA figure of a recipe with several seeds is their mean, and its interval is for other images and other"
-        " seeds. A recipe with one seed takes the spread between seeds from those of its network that have several; where none"
-        " has, intervals are for other images alone."
+        " seeds. A recipe with one seed takes the spread between seeds from those of its network that have several;"
+        " where none has, intervals are for other images alone."
     )
 
 
