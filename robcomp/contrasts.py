@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from ._text.reasons import variation_word
 from ._text.suggest import unknown
-from .replicates import by_network, recipe_numbers
+from .replicates import by_network, recipe_numbers, seed_matters
 from .results import averaging
 from .tables import Tables, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
-from .seeds import SeedRuns, SeedSpread, pooled_spread, seed_matters, widened
+from .seeds import SeedRuns, SeedSpread, pooled_spread, widened
 from .uncertainty import BLOCK, counts, parts_of, redraw
 
 # %% ../nbs/58_contrasts.ipynb #100eb6b5

@@ -7,13 +7,15 @@ __all__ = ['by_recipe']
 
 # %% ../nbs/53_replicates.ipynb #15239be7
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 
 from ._store.folders import check_summary
-from .results import differences
+from .results import differences, training_alone
 from .tables import Tables, find
 from .schema import ELSEWHERE
 
@@ -105,6 +107,55 @@ def seeds_of(table: pd.DataFrame,  # summary, of trials
     "The trials of a recipe."
     number = recipe_numbers(table)
     return table[number == number[table.key.to_numpy() == find(by_recipe(table), name)][0]]
+
+# %% ../nbs/53_replicates.ipynb #5a11c0d2
+def shared_variance(variance: np.ndarray,  # (recipes,) over the seeds of each
+                    free: np.ndarray,  # (recipes,) degrees of freedom of each, 1 or more
+) -> tuple[float, float]:
+    "The variance that recipes share, and for how many degrees of freedom it counts: endless where they are alike."
+    logs = np.log(np.maximum(variance, 1e-4 * variance.mean())) - digamma(free / 2) + np.log(free / 2)
+    excess = logs.var(ddof=1) - polygamma(1, free / 2).mean()
+    if excess < 1e-6: return (free * variance).sum() / free.sum(), np.inf
+    half = brentq(lambda half: polygamma(1, half) - excess, 1e-3, 1e4)
+    return np.exp(logs.mean() + digamma(half) - np.log(half)), 2 * half
+
+# %% ../nbs/53_replicates.ipynb #5a11c0d4
+def moderated_variances(variance: np.ndarray,  # (recipes, columns) over the seeds of each
+                        free: np.ndarray,  # (recipes,) degrees of freedom of each, 1 or more
+) -> tuple[np.ndarray, np.ndarray]:  # variances and their degrees of freedom, (recipes, columns) each
+    "Variances of a few seeds each, drawn towards what they have in common; with fewer than three recipes as they are."
+    found, total = variance.copy(), np.repeat(free[:, None].astype(float), variance.shape[1], axis=1)
+    for column in range(variance.shape[1] if len(free) > 2 else 0):
+        own = variance[:, column]
+        if not (np.isfinite(own).all() and own.any()): continue
+        common, counts = shared_variance(own, free)
+        weight = 1 / (1 + free / counts)
+        found[:, column] = weight * common + (1 - weight) * own
+        total[:, column] = np.minimum(counts + free, free.sum())
+    return found, total
+
+# %% ../nbs/53_replicates.ipynb #3fc1a1e2
+def seed_matters(trials: pd.DataFrame,  # trial table or summary
+) -> np.ndarray:  # (rows,) bool
+    "Does a trial depend on its seed: by a stage of its recipe, or by starting weights that were trained with it?"
+    alone = trials.recipe.map(training_alone)
+    given = trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
+    return (alone.ne("dense") & alone.ne("") | ~given).to_numpy(bool)
+
+# %% ../nbs/53_replicates.ipynb #38074c03
+def moderation(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)
+               recipes: pd.DataFrame,  # from `by_recipe`, in the same order
+) -> tuple[np.ndarray, np.ndarray]:  # (recipes, columns) each
+    "What deviations of seeds are multiplied by, and the degrees of freedom of their variance then; 0 for one seed."
+    own = np.stack([point.var(0, ddof=1) if len(point) > 1 else 0 * point[0] for point in points])
+    count = np.array([len(point) - 1 for point in points])
+    found, free = own.copy(), np.repeat(count[:, None].astype(float), own.shape[1], axis=1)
+    several = seed_matters(recipes) & (count > 0)
+    given = recipes["weights"].ne("") if "weights" in recipes else pd.Series(False, recipes.index)
+    for part in recipes.reset_index(drop=True).groupby(["dataset", "arch"], sort=False).groups.values():
+        at = [row for row in part if several[row]]
+        if at and given.iloc[part].all(): found[at], free[at] = moderated_variances(own[at], count[at])
+    return np.sqrt(np.divide(found, own, out=np.ones_like(own), where=own > 0)), free
 
 # %% ../nbs/53_replicates.ipynb #192522a8
 def by_network(tables: Tables,

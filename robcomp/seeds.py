@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm, t as student
 
-from .replicates import by_recipe
-from .results import MEASURES, training_alone
+from .replicates import by_recipe, moderation, seed_matters
+from .results import MEASURES
 from .tables import Tables, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
 
@@ -27,13 +27,21 @@ class SeedRuns(NamedTuple):
     seeds: list[int]
     point: np.ndarray   # (seeds, measures) as measured
     values: np.ndarray  # (studies, seeds, measures) on other images
+    scale: np.ndarray | float = 1.  # (measures,) what deviations of the seeds are multiplied by
+    free: np.ndarray | int = 0  # (measures,) degrees of freedom of their variance then; 0 for one seed
 
+    @property
+    def is_moderated(self) -> bool: return bool(np.any(self.free > len(self.seeds) - 1))
+
+# %% ../nbs/56_seeds.ipynb #bfcd5280
 def _runs(draws: Draws, recipes: pd.DataFrame) -> list[SeedRuns]:
-    "Of each recipe its seeds."
+    "Of each recipe its seeds, and their spread in the light of the other recipes of its network."
     at, point = pd.Index(draws.table.key), draws.table[list(MEASURES)].to_numpy(float)
     places = [at.get_indexer(keys.split()) for keys in recipes["keys"]]
     known = draws.table.seed.to_numpy() if "seed" in draws.table else np.zeros(len(at), int)
-    return [SeedRuns(list(known[own]), point[own], draws.values[:, own]) for own in places]
+    scales, free = moderation([point[own] for own in places], recipes)
+    return [SeedRuns(list(known[own]), point[own], draws.values[:, own], *spread)
+            for own, *spread in zip(places, scales, free)]
 
 # %% ../nbs/56_seeds.ipynb #78934264
 def _deviations(values: np.ndarray) -> np.ndarray:
@@ -51,15 +59,8 @@ def _shared(images: np.ndarray,  # (studies, measures) the mean over seeds on ot
 
 def _shared_of(runs: SeedRuns) -> np.ndarray:
     if len(runs.seeds) == 1: return np.ones(runs.point.shape[1])
-    return _shared(runs.values.mean(1) - runs.point.mean(0), _deviations(runs.values) - _deviations(runs.point))
-
-# %% ../nbs/56_seeds.ipynb #3fc1a1e2
-def seed_matters(trials: pd.DataFrame,  # trial table or summary
-) -> np.ndarray:  # (rows,) bool
-    "Does a trial depend on its seed: by a stage of its recipe, or by starting weights that were trained with it?"
-    alone = trials.recipe.map(training_alone)
-    given = trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
-    return (alone.ne("dense") & alone.ne("") | ~given).to_numpy(bool)
+    extra = (_deviations(runs.values) - _deviations(runs.point)) * runs.scale
+    return _shared(runs.values.mean(1) - runs.point.mean(0), extra)
 
 # %% ../nbs/56_seeds.ipynb #1326ff52
 class SeedSpread(NamedTuple):
@@ -84,24 +85,25 @@ def _moved(runs: SeedRuns) -> np.ndarray:
     "The mean over seeds on other images, (studies, measures), as far as all seeds move together."
     return runs.point.mean(0) + _shared_of(runs)**.5 * (runs.values.mean(1) - runs.point.mean(0))
 
-def _seed_shifts(runs: SeedRuns, cell: int, studies: int, *, seed: int, tails: bool) -> np.ndarray:
+def _seed_shifts(runs: SeedRuns, cell: tuple[int, int], studies: int, *, seed: int, tails: bool) -> np.ndarray:
     "What other seeds would have changed, (studies, measures)."
-    normal = [np.random.default_rng([seed, cell, int(own)]).standard_normal(studies) for own in runs.seeds]
-    normal, free = np.stack(normal, axis=1), len(runs.seeds) - 1
-    if tails and free:
-        even = np.random.default_rng([seed, cell]).uniform(1e-9, 1, studies)
-        normal *= np.sqrt(free / chi2.ppf(even, free))[:, None]
-    return normal @ _deviations(runs.point)
+    place = [seed, *cell] if runs.is_moderated else [seed, cell[0]]  # else recipes share what a seed does
+    normal = [np.random.default_rng([*place, int(own)]).standard_normal(studies) for own in runs.seeds]
+    shifts = np.stack(normal, axis=1) @ (_deviations(runs.point) * runs.scale)
+    if not tails: return shifts
+    even = np.random.default_rng(place).uniform(1e-9, 1, (studies, 1))
+    return shifts * np.sqrt(runs.free / chi2.ppf(even, runs.free))
 
 # %% ../nbs/56_seeds.ipynb #846598bd
 def _with_seeds(runs: SeedRuns, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
     "One recipe on other images and with other seeds, (studies, measures), and where its seed variation comes from."
     dataset, arch, recipe = place  # no recipe where seeds do not matter
     cell, studies = crc32(f"{dataset} {arch}".encode()), len(runs.values)
-    if len(runs.seeds) > 1: return _moved(runs) + _seed_shifts(runs, cell, studies, seed=seed, tails=tails), "its seeds"
-    if recipe is None: return runs.values[:, 0], "none"
+    if recipe is None: return runs.values.mean(1), "none"
+    own = cell, crc32(recipe.encode())
+    if len(runs.seeds) > 1: return _moved(runs) + _seed_shifts(runs, own, studies, seed=seed, tails=tails), "its seeds"
     if not spread.free: return runs.values[:, 0], "left out"
-    rng = np.random.default_rng([seed, cell, crc32(recipe.encode())])
+    rng = np.random.default_rng([seed, *own])
     normal = rng.standard_normal((studies, len(spread.residuals)))
     if tails: normal *= np.sqrt(spread.free / rng.chisquare(spread.free, studies))[:, None]
     borrowed = f"borrowed from {spread.recipes} recipe{'s' * (spread.recipes > 1)} with several seeds"
@@ -148,11 +150,11 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
-    between = np.stack([(_deviations(runs.point)**2).sum(0) for runs in parts])[at]
-    shared, seeds = np.stack([_shared_of(runs) for runs in parts])[at], recipes.seeds.to_numpy()[at[0]]
-    down, up = (widened(reach, shared, between, seeds - 1, level=level)
+    between = np.stack([((_deviations(runs.point) * runs.scale)**2).sum(0) for runs in parts])[at]
+    shared, free = np.stack([_shared_of(runs) for runs in parts])[at], np.stack([runs.free for runs in parts])[at]
+    down, up = (widened(reach, shared, between, free, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
-    return found.assign(low=found.value - down, high=found.value + up, seeds=seeds)
+    return found.assign(low=found.value - down, high=found.value + up, seeds=recipes.seeds.to_numpy()[at[0]])
 
 # %% ../nbs/56_seeds.ipynb #2f02cf4c
 def _factor(share: np.ndarray, free: int, a: float, b: float, *, level: float) -> np.ndarray:
@@ -195,7 +197,8 @@ def widened(reach: np.ndarray,   # from the value to an end of its interval over
     total, factor = images + np.where(free > 0, between, 0), np.full(np.shape(reach), normal)
     share = 1 - np.divide(images, total, out=np.ones_like(total), where=total > 0)
     for one in np.unique(free[free > 0]):
-        factor = np.where(free == one, _factor(share, one, *_exponents(one, level), level=level), factor)
+        exponents = _exponents(max(round(float(one)), 1), level)
+        factor = np.where(free == one, _factor(share, one, *exponents, level=level), factor)
     return factor * np.sqrt(total)
 
 # %% ../nbs/56_seeds.ipynb #08e5a9c7
@@ -209,41 +212,32 @@ def recipe_comparisons(tables: Tables,
     "Differences of recipes for other images and, where both have two seeds or more, for other seeds."
     drawn = draws if isinstance(draws, Draws) else resample(tables, draws=draws)
     recipes = by_recipe(drawn.table).set_index("key", drop=False)
+    runs = dict(zip(recipes.index, _runs(drawn, recipes)))
     pairs = [(find(recipes, a), find(recipes, b)) for a, b in pairs]
     counts = pd.DataFrame([(recipes.seeds[a], recipes.seeds[b]) for a, b in pairs], columns=["seeds_a", "seeds_b"])
     found = comparisons(tables, pairs, measure=measure, draws=drawn, level=level)
     several = counts.max(axis=1).to_numpy() > 1
-    apart = [_difference(*_runs(drawn, recipes.loc[list(pair)]), measure, level)
-             for pair, more in zip(pairs, several) if more]
+    apart = [_difference(runs[a], runs[b], measure, level) for (a, b), more in zip(pairs, several) if more]
     found.loc[several, ["difference", "low", "high", "p"]] = np.reshape(apart, (-1, 4))
     return judged(found).assign(**counts, seed_variation=counts.min(axis=1).to_numpy() > 1)
 
 # %% ../nbs/56_seeds.ipynb #96f6e1d4
 def _difference(a: SeedRuns, b: SeedRuns, measure: str, level: float) -> tuple[float, float, float, float]:
     "Difference of the means, its interval, and no p value."
-    at, labels = MEASURES.index(measure), sorted({*a.seeds, *b.seeds})
+    at, sides = MEASURES.index(measure), (a, b)
+    own = any(runs.is_moderated for runs in sides)  # then what a seed does is each recipe's own
+    names = [[(runs is b and own, seed) for seed in runs.seeds] for runs in sides]
+    labels = sorted({*names[0], *names[1]})
     def laid(runs, values):  # deviations by seed, none where a recipe has not run it
         found = np.zeros((*values.shape[:-2], len(labels)))
-        found[..., [labels.index(seed) for seed in runs.seeds]] = _deviations(values)[..., at]
+        places = [labels.index(name) for name in names[runs is b]]
+        found[..., places] = (_deviations(values) * runs.scale)[..., at]
         return found
     point, values = (laid(a, one) - laid(b, other) for one, other in ((a.point, b.point), (a.values, b.values)))
     gap = a.point[:, at].mean() - b.point[:, at].mean()
     images = a.values[..., at].mean(1) - b.values[..., at].mean(1) - gap
     shared = _shared(images[:, None], (values - point)[..., None])[0]
-    free = min(len(runs.seeds) for runs in (a, b) if len(runs.seeds) > 1) - 1
+    free = min((runs.free[at] for runs in sides if np.ptp(runs.point[:, at])), default=0)
     down, up = -np.quantile(images, (1 - level) / 2), np.quantile(images, (1 + level) / 2)
     down, up = widened(np.maximum([down, up], 0), shared, (point**2).sum(), free, level=level)
     return gap, gap - down, gap + up, np.nan
-
-# %% ../nbs/56_seeds.ipynb #02933dc5
-def seed_spread(draws: Draws,  # of trials, as `uncertainty.resample` gives them
-                *,
-                measure: str = "robust",
-) -> pd.DataFrame:  # of recipes with two seeds or more: dataset arch recipe seeds mean sd se_images (of one)
-    "How far the seeds of a recipe lie apart, and how well one of them is known."
-    recipes = by_recipe(draws.table)
-    recipes, at = recipes[recipes.seeds > 1], MEASURES.index(measure)
-    figures = [(runs.point[:, at].mean(), runs.point[:, at].std(ddof=1), runs.values[..., at].std(0).mean())
-               for runs in _runs(draws, recipes)]
-    spread = pd.DataFrame(figures, recipes.index, ["mean", "sd", "se_images"], dtype=float)
-    return recipes[["dataset", "arch", "recipe", "seeds"]].join(spread).reset_index(drop=True)

@@ -19,7 +19,7 @@ from robcomp.pareto import front_probability, knee, goal_losses, pareto, rank, r
 from robcomp.results import MEASURES, accuracies, summarise
 from robcomp.tables import Tables, example, find, join, read_tables
 from robcomp.replicates import by_recipe, seeds_of
-from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, seed_spread, widened
+from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, widened
 from robcomp.selection import (
     Selection,
     optimism,
@@ -180,12 +180,6 @@ def test_draws_of_recipes_have_the_variance_of_images_and_seeds():
     assert np.allclose(recipe_draws(still, seed=1).column("robust").std(0), 0.05, rtol=0.05)
     gap = recipe_draws(still).column("robust")
     assert np.allclose(gap[:, 0], gap[:, 1])  # recipes that share a seed share its variation
-
-
-def test_the_spread_of_seeds(draws):
-    spread = seed_spread(draws).set_index(["arch", "recipe"])
-    part = draws.table.query("arch == 'vgg19' and recipe == 'int8'").robust
-    assert np.isclose(spread.sd["vgg19", "int8"], part.std()) and (spread.se_images > 0).all()
 
 
 DEAL = simulated.deal(1000, 40)
