@@ -23,7 +23,7 @@ from ._compression.state import layers, plain, rest
 from ._files.atomic import file_to_write
 from ._packing.coder import order0_bytes
 from ._packing.container import Section, header_bytes, parts_of, read, write
-from ._packing.header import CODED, Budget, check_header
+from ._packing.header import CODED, Budget, TooManySteps, check_header
 from ._packing.layer import decoded, read_layer, steps_behind_header
 from ._packing.promises import check_books, check_pattern
 from .data import InputContract
@@ -48,9 +48,11 @@ def pack(model: Any,  # an `Artifact`, or a network with `.arch`, `.classes` and
     check_state(module, recipe)
     header, sections = file_contents(module, recipe)
     if origin: header["origin"] = origin
-    budget = check_header(header, sections, sum(len(section.data) for section in sections))
-    take_values(budget, module, header, parts_of(sections))
-    return write(path, header, sections)
+    try:
+        budget = check_header(header, sections, sum(len(section.data) for section in sections))
+        take_values(budget, module, header, parts_of(sections))
+        return write(path, header, sections)
+    except TooManySteps as error: raise ValueError(f"{error}: name its layers of few values in keep") from None
 
 # %% ../nbs/31_pack.ipynb #6b62bb4f
 def network_of(model: Any) -> nn.Module:  # an artifact, or a network
@@ -96,10 +98,15 @@ def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: Inpu
 
 # %% ../nbs/31_pack.ipynb #5c0a7e14
 def copied(module: nn.Module) -> nn.Module:
-    "A copy of a network, also of one with computed weights, which torch does not copy."
+    "A copy of a network, also of one with computed weights, which torch does not copy; its buffers can be written to."
+    lazy = [name for name, value in module.named_parameters() if isinstance(value, nn.UninitializedParameter)]
+    if lazy: raise ValueError(f"{lazy[0]} of the module has no shape yet: run it once on a batch of images")
     computed = [value for part in module.modules() for value in vars(part).values()
                 if isinstance(value, torch.Tensor) and not value.is_leaf]
-    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+    made = copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+    for part in made.modules():
+        part._buffers.update({name: value.contiguous() for name, value in part._buffers.items() if value is not None})
+    return made
 
 # %% ../nbs/31_pack.ipynb #3e4b157a
 def empty_network(header: Mapping, module: nn.Module | None, path) -> nn.Module:

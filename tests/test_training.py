@@ -11,6 +11,7 @@ from robcomp import training as module
 from robcomp._files.checkpoint import read_checkpoint, write_checkpoint
 from robcomp._compression.depthwise import wide_depthwise
 from robcomp._files.digest import tensors_sha256
+from robcomp.compress import compress
 from robcomp.data import Data, Images, InputContract, as_input, contract_of, load
 from robcomp.models import model_from
 from robcomp.schedule import MOMENTUM, Training, rates, steps_by_epoch
@@ -481,3 +482,23 @@ def test_what_is_no_data_or_training_is_one_line(call, said):
     with pytest.raises(TypeError, match=said) as refused:
         call(net(), coloured())
     assert "\n" not in str(refused.value)
+
+
+class Slices(nn.Module):
+    """A network whose layers have three dimensions of space, and a buffer of five."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv3d(1, 4, (3, 3, 3), padding=1), nn.Linear(4, 2)
+        self.register_buffer("offset", torch.zeros(1, 1, 1, 1, 1))
+
+    def forward(self, x):
+        return self.last((self.first(x[:, None]) + self.offset).relu().mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize("recipe", ["tune1", "cluster8:channel+tune1", "cluster16+half+tune1"])
+def test_three_dimensions_of_space_are_trained(recipe):
+    torch.manual_seed(0)
+    model = model_from(Slices(), name="slices", classes=2, contract=CONTRACT)
+    again = compress(model, recipe, coloured(), tune=Training(1, peak=0.01, batch=10)).module
+    assert not torch.equal(again.last.bias, model.last.bias)

@@ -64,11 +64,11 @@ def path_of(name: object) -> Path:
 
 
 def content_of(path: str | Path) -> bytes:
-    """The bytes of a file; ValueError in one line where there is none, or where a folder or a pipe has its name."""
+    """The bytes of a file; ValueError in one line where there is none, or where a folder, a pipe or a device has its name."""
     path = path_of(path)
     try:
-        if path.is_fifo():
-            raise ValueError(f"cannot read {path}: it is a pipe")
+        if path.is_fifo() or path.is_char_device() or path.is_block_device():
+            raise ValueError(f"cannot read {path}: it is a pipe or a device")
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None

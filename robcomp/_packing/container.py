@@ -38,8 +38,12 @@ def beginning(header: Mapping, sections: Sequence[Section]) -> bytes:
     text = json.dumps(
         dict(header, sections=listed), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
     ).encode()
-    _check_nesting(text)
     stored = zlib.compress(text, 9)
+    if len(text) > min(HEADER_LIMIT, UNFOLDED[0] + UNFOLDED[1] * len(stored)) or _is_nested(text):
+        raise ValueError(
+            f"the names of its layers and tensors make a header of {len(text):,} bytes that no reader takes: give its"
+            " modules shorter names"
+        )
     return PREFIX.pack(MAGIC, VERSION, len(stored), len(text), zlib.crc32(stored)) + stored
 
 
@@ -105,7 +109,8 @@ def _header(data: bytes, path) -> tuple[dict, int]:
         text = folded.decompress(data[PREFIX.size : end], length + 1)
         if len(text) != length or not folded.eof or folded.unused_data:
             raise ValueError
-        _check_nesting(text)
+        if _is_nested(text):
+            raise ValueError
         header = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         listed = header["sections"]
         whole = all(
@@ -124,10 +129,9 @@ def _header(data: bytes, path) -> tuple[dict, int]:
     return header | {"version": version}, end
 
 
-def _check_nesting(text: bytes) -> None:
-    """A line of error for a header of so many lists and objects that reading it takes far more memory than its text."""
-    if A_LIST * text.count(b"[") + AN_OBJECT * text.count(b"{") > len(text) + 1000:
-        raise ValueError("its header has more brackets than a writer gives it")
+def _is_nested(text: bytes) -> bool:
+    """Has a header so many lists and objects that reading it takes far more memory than its text?"""
+    return A_LIST * text.count(b"[") + AN_OBJECT * text.count(b"{") > len(text) + 1000
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:

@@ -23,6 +23,7 @@ WORK, WORK_A_BYTE = 1 << 22, 2048  # decisions of the range coders: a start, and
 SLOWER = 4  # a decision in context takes that many times the time
 SYMBOL = 2  # bytes that each symbol is decoded to
 LONGEST_NAME = 300
+MOST_CLASSES = 1 << 24
 NUMBERS = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 IN_CONTEXT = ":contexts"  # added to a section's kind
 IN_HALF = ":half"  # as well: floats in two bytes each
@@ -42,7 +43,8 @@ def check_header(header: Mapping, sections: Sequence[Section], size: int) -> Bud
     _require(_name(header["arch"]) and header["arch"], "its header names no architecture")
     classes, origin = header["classes"], header.get("origin", "0")
     _require(
-        type(classes) is int and 0 < classes <= size, f"{_cut(classes)} classes are not possible in {size:,} bytes"
+        type(classes) is int and 0 < classes <= MOST_CLASSES,
+        f"a network has 1 to {MOST_CLASSES:,} classes, its header says {_cut(classes)}",
     )
     _require(_name(origin) and origin, "the origin in its header is no text")
     _check_contract(header["contract"])
@@ -96,8 +98,8 @@ def check_entry(entry: Mapping, version: int = VERSION) -> None:
         f"{said} has {_cut(bits)} bits and the scale {_cut(scale)}",
     )
     _require(
-        bool(bits) and scale if form == "grid" else form == "codes" or not bits,
-        f"{said} has the form {form} with {bits} bits",
+        scale == bool(bits) and (bool(bits) if form == "grid" else form == "codes" or not bits),
+        f"{said} has the form {form} with {bits} bits and the scale {scale}",
     )
     if form != "codes":
         return
@@ -132,7 +134,11 @@ def check_recipe_fits(recipe: Recipe, entries: Sequence[Mapping], ranged: Sequen
         for has, said, what in made:
             if has and not said:
                 raise ValueError(f"its recipe {recipe} gives layer {entry['name']} no {what}"[:250])
-    _require(not ranged or any(stage.rounds_inputs for stage in grids), f"its recipe {recipe} rounds no input")
+    rounds = [stage.rounds_inputs for stage in grids]
+    _require(not ranged or any(rounds), f"its recipe {recipe} rounds no input")
+    _require(ranged or not rounds or not rounds[-1], f"its recipe {recipe} rounds inputs, none of its layers does")
+    gridded, among = {entry["name"] for entry in entries if entry.get("bits")}, set(map(str, ranged))
+    _require(among <= gridded, "its header rounds the input of a layer that is on no grid")
     _require(
         not clusters or any(entry["form"] == "codes" for entry in entries),
         f"its recipe {recipe} clusters, none of its layers is clustered",
@@ -172,6 +178,10 @@ def _stages(recipe: Recipe, kind: type) -> list:
     return [stage for stage in recipe if isinstance(stage, kind)]
 
 
+class TooManySteps(ValueError):
+    """What a file announces takes more work than its length allows."""
+
+
 class Budget:
     """Steps of decoding: what a file may take by its length, and what it has asked for so far. A step is a decision of
     the coder or a byte that is written."""
@@ -186,11 +196,11 @@ class Budget:
     def take(self, steps: int) -> None:
         """Ask for more; a line of error where no honest file of this length needs so many."""
         self.needed += steps
-        allowed = self.left + self.needed
-        _require(
-            self.needed <= allowed,
-            f"it announces {self.needed:,} steps of decoding, {self.size:,} bytes may need {allowed:,}",
-        )
+        if self.left < 0:
+            raise TooManySteps(
+                f"it announces {self.needed:,} steps of decoding, {self.size:,} bytes may need"
+                f" {self.left + self.needed:,}"
+            )
 
 
 def steps_before_values(entry: Mapping, parts: Mapping[str, bytes]) -> int:

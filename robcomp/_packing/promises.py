@@ -24,13 +24,13 @@ def check_promises(module: nn.Module, recipe: Recipe) -> None:
         },
     )
     check_pattern(recipe, {name: state.mask.cpu().numpy() for name, state in states.items() if state.mask is not None})
-    for stage in recipe:
-        if not isinstance(stage, Half):
-            continue
-        try:
-            Halves(stage, [name for name, state in states.items() if state.in_half]).check(module)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from None
+    half = next((stage for stage in recipe if isinstance(stage, Half)), None)
+    if half is None:
+        return
+    try:
+        Halves(half, [name for name, state in states.items() if state.in_half]).check(module)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
 
 
 def check_pattern(
