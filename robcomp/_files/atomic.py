@@ -64,7 +64,7 @@ def path_of(name: object) -> Path:
 
 
 def content_of(path: str | Path) -> bytes:
-    """The bytes of a file; ValueError in one line where there is none, or where a folder, pipe or device has its name."""
+    """The bytes of a file; ValueError in one line where there is none, or a folder, pipe or device of its name."""
     path = path_of(path)
     try:
         if path.is_fifo() or path.is_char_device() or path.is_block_device():
