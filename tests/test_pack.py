@@ -925,6 +925,21 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, longest)
 """
 
 
+def read_apart(honest, *paths):
+    """By how many kB a process grows that reads these files after an honest one, and the seconds of the longest."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    run = subprocess.run(
+        [sys.executable, "-c", READ, str(honest), *map(str, paths)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=os.environ | dict(PYTHONPATH=root),
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return tuple(map(float, run.stdout.split()))
+
+
 def announcing(shapes, size, kind="mask"):
     """A file of these layers, `size` bytes each, every checksum right."""
     entry = dict(form="float", mask=True, bits=0, scale=False, state=True)
@@ -958,17 +973,7 @@ def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
     }
     for name, data in claims.items():
         write(tmp_path / name, data)
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    run = subprocess.run(
-        [sys.executable, "-c", READ, str(files["prune0.5"][0]), *(str(tmp_path / name) for name in claims)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        env=os.environ | dict(PYTHONPATH=root),
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    grown, longest = map(float, run.stdout.split())
+    grown, longest = read_apart(files["prune0.5"][0], *(tmp_path / name for name in claims))
     assert grown < 200_000, f"memory grew by {grown:.0f} kB"
     print(f"memory grew by {grown:.0f} kB, longest {longest:.2f} s")
     for name in ("many symbols", "more", "layers", "in context"):
@@ -1061,17 +1066,7 @@ def test_zeros_that_take_no_byte_take_no_more_memory_than_steps(files, shape, ki
     """Within the budget, memory is at most two bytes a step: no arrays of eight bytes a weight."""
     path = tmp_path / "x.robcomp"
     path.write_bytes(all_zeros(shape, kind, recipe))
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    run = subprocess.run(
-        [sys.executable, "-c", READ, str(files["prune0.5"][0]), str(path)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        env=os.environ | dict(PYTHONPATH=root),
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    grown = float(run.stdout.split()[0])
+    grown, _ = read_apart(files["prune0.5"][0], path)
     assert grown * 1000 < 2 * (WORK + WORK_A_BYTE * path.stat().st_size), f"memory grew by {grown:.0f} kB"
     assert ledger(path)["count"].max() == 20_000_000 or recipe != "prune0.5"
 
