@@ -353,3 +353,13 @@ def test_tables_that_pandas_has_written_again_are_read(tmp_path):
         pd.read_parquet(file).to_parquet(file)
     for one, other in zip(read_tables(tmp_path), robcomp.example()):
         pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_table_of_millions_of_empty_rows_is_refused_before_it_is_read(tmp_path):
+    """Three million empty rows of two columns are a file of a few kilobytes, and hundreds of megabytes as lists."""
+    path = tmp_path / f"{16 * '0'}.parquet"
+    nothing = pa.nulls(3_000_000, pa.int64())
+    pq.write_table(pa.table({"n": nothing, "correct": nothing}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match=r"announces 3,000,000 rows in [\d,]+ bytes\): delete it and run again$"):
+        read_trial(path)

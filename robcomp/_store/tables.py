@@ -25,6 +25,7 @@ from robcomp._text.errors import first_line
 from robcomp.schema import FIRST_NAMES, LATER_COLUMNS, Column, check
 
 AGAIN = "delete it and run again"
+MOST_ROWS = 10_000  # of a table, and as many more as its file has bytes: empty ones take next to none
 DEFAULT = dict(str="", int=0, float=float("nan"), bytes=b"")
 PLAIN = dict(str=str, int=int, float=float, bytes=bytes)
 _ARROW = dict(
@@ -73,7 +74,11 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, l
     if path.is_fifo():
         raise ValueError(f"{path} is a pipe: {AGAIN}")
     try:
-        arrow = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
+        file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+        rows, size = file.metadata.num_rows, path.stat().st_size
+        if rows > MOST_ROWS + size:
+            raise ValueError(f"it announces {rows:,} rows in {size:,} bytes")
+        arrow = file.read(use_threads=False)
         metadata = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
     except FileNotFoundError:
         raise ValueError(f"{path} is absent") from None
