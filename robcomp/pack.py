@@ -99,7 +99,8 @@ def check_fits(module: nn.Module, model: nn.Module, classes: int, contract: Inpu
 # %% ../nbs/31_pack.ipynb #5c0a7e14
 def copied(module: nn.Module) -> nn.Module:
     "A copy of a network, also of one with computed weights, which torch does not copy; its buffers can be written to."
-    lazy = [name for name, value in module.named_parameters() if isinstance(value, nn.UninitializedParameter)]
+    named = [*module.named_parameters(), *module.named_buffers()]
+    lazy = [name for name, value in named if nn.parameter.is_lazy(value)]
     if lazy: raise ValueError(f"{lazy[0]} of the module has no shape yet: run it once on a batch of images")
     computed = [value for part in module.modules() for value in vars(part).values()
                 if isinstance(value, torch.Tensor) and not value.is_leaf]

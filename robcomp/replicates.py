@@ -139,8 +139,11 @@ def seed_matters(trials: pd.DataFrame,  # trial table or summary
 ) -> np.ndarray:  # (rows,) bool
     "Does a trial depend on its seed: by a stage of its recipe, or by starting weights that were trained with it?"
     alone = trials.recipe.map(training_alone)
-    given = trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
-    return (alone.ne("dense") & alone.ne("") | ~given).to_numpy(bool)
+    return (alone.ne("dense") & alone.ne("") | ~_given(trials)).to_numpy(bool)
+
+def _given(trials: pd.DataFrame) -> pd.Series:
+    "Did a trial start from weights that were given?"
+    return trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
 
 # %% ../nbs/53_replicates.ipynb #38074c03
 def moderation(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)
@@ -151,10 +154,9 @@ def moderation(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)
     count = np.array([len(point) - 1 for point in points])
     found, free = own.copy(), np.repeat(count[:, None].astype(float), own.shape[1], axis=1)
     several = seed_matters(recipes) & (count > 0)
-    given = recipes["weights"].ne("") if "weights" in recipes else pd.Series(False, recipes.index)
     for part in recipes.reset_index(drop=True).groupby(["dataset", "arch"], sort=False).groups.values():
         at = [row for row in part if several[row]]
-        if at and given.iloc[part].all(): found[at], free[at] = moderated_variances(own[at], count[at])
+        if at and _given(recipes).iloc[part].all(): found[at], free[at] = moderated_variances(own[at], count[at])
     return np.sqrt(np.divide(found, own, out=np.ones_like(own), where=own > 0)), free
 
 # %% ../nbs/53_replicates.ipynb #192522a8

@@ -44,10 +44,10 @@ def _runs(draws: Draws, recipes: pd.DataFrame) -> list[SeedRuns]:
             for own, *spread in zip(places, scales, free)]
 
 # %% ../nbs/56_seeds.ipynb #78934264
-def _deviations(values: np.ndarray) -> np.ndarray:
+def _deviations(values: np.ndarray, scale: np.ndarray | float = 1.) -> np.ndarray:
     "Of (..., seeds, measures) the deviations, scaled so that their squares sum to the variance of the mean."
     count = values.shape[-2]
-    return (values - values.mean(-2, keepdims=True)) / np.sqrt(max(count * (count - 1), 1))
+    return scale * (values - values.mean(-2, keepdims=True)) / np.sqrt(max(count * (count - 1), 1))
 
 # %% ../nbs/56_seeds.ipynb #d55ce501
 def _shared(images: np.ndarray,  # (studies, measures) the mean over seeds on other images, less as measured
@@ -59,7 +59,7 @@ def _shared(images: np.ndarray,  # (studies, measures) the mean over seeds on ot
 
 def _shared_of(runs: SeedRuns) -> np.ndarray:
     if len(runs.seeds) == 1: return np.ones(runs.point.shape[1])
-    extra = (_deviations(runs.values) - _deviations(runs.point)) * runs.scale
+    extra = _deviations(runs.values, runs.scale) - _deviations(runs.point, runs.scale)
     return _shared(runs.values.mean(1) - runs.point.mean(0), extra)
 
 # %% ../nbs/56_seeds.ipynb #1326ff52
@@ -89,7 +89,7 @@ def _seed_shifts(runs: SeedRuns, cell: tuple[int, int], studies: int, *, seed: i
     "What other seeds would have changed, (studies, measures)."
     place = [seed, *cell] if runs.is_moderated else [seed, cell[0]]  # else recipes share what a seed does
     normal = [np.random.default_rng([*place, int(own)]).standard_normal(studies) for own in runs.seeds]
-    shifts = np.stack(normal, axis=1) @ (_deviations(runs.point) * runs.scale)
+    shifts = np.stack(normal, axis=1) @ _deviations(runs.point, runs.scale)
     if not tails: return shifts
     even = np.random.default_rng(place).uniform(1e-9, 1, (studies, 1))
     return shifts * np.sqrt(runs.free / chi2.ppf(even, runs.free))
@@ -150,7 +150,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     clean = pd.Series(draws.clean_images, draws.table.key)[recipes.key].to_numpy()
     found = intervals(Draws(recipes, np.stack([runs.values.mean(1) for runs in parts], axis=1), clean), level=level)
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
-    between = np.stack([((_deviations(runs.point) * runs.scale)**2).sum(0) for runs in parts])[at]
+    between = np.stack([(_deviations(runs.point, runs.scale)**2).sum(0) for runs in parts])[at]
     shared, free = np.stack([_shared_of(runs) for runs in parts])[at], np.stack([runs.free for runs in parts])[at]
     down, up = (widened(reach, shared, between, free, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
@@ -231,7 +231,7 @@ def _difference(a: SeedRuns, b: SeedRuns, measure: str, level: float) -> tuple[f
     def laid(runs, values):  # deviations by seed, none where a recipe has not run it
         found = np.zeros((*values.shape[:-2], len(labels)))
         places = [labels.index(name) for name in names[runs is b]]
-        found[..., places] = (_deviations(values) * runs.scale)[..., at]
+        found[..., places] = _deviations(values, runs.scale)[..., at]
         return found
     point, values = (laid(a, one) - laid(b, other) for one, other in ((a.point, b.point), (a.values, b.values)))
     gap = a.point[:, at].mean() - b.point[:, at].mean()

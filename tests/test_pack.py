@@ -982,6 +982,21 @@ def test_a_file_costs_what_an_honest_one_of_its_length_may(files, tmp_path):
     assert len(ledger(tmp_path / "small layers")) == 2 * 20_000 + 2
 
 
+def honest_sums(recipe, layers, sections, tensors=()):
+    """A file of these entries and sections (layer, kind, bytes), every checksum right."""
+    header = dict(
+        arch="net",
+        classes=4,
+        contract=CONTRACT.record(),
+        recipe=recipe,
+        layers=layers,
+        tensors=list(tensors),
+        ranged=[],
+        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
+    )
+    return closed(header, b"".join(data for *_, data in sections))
+
+
 def heavy(kind, count):
     """A file whose few bytes stand for many decisions behind a mask, in floats, in integers or in a tensor; every
     stream is as the coder writes it and every checksum right."""
@@ -1006,17 +1021,8 @@ def heavy(kind, count):
     sections = [("l", name, data) for name, data in parts.items()] + [("", "ranges", b"")]
     if entry is None:
         sections.append(("int64", "tensors", encode_planes(np.full(count, 0x0101010101010101, np.int64))))
-    header = dict(
-        arch="net",
-        classes=4,
-        contract=CONTRACT.record(),
-        recipe=recipe,
-        layers=[] if entry is None else [entry],
-        tensors=[] if entry else [["numbers", "int64", [count]]],
-        ranged=[],
-        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
-    )
-    return closed(header, b"".join(data for *_, data in sections))
+    layers, tensors = ([entry], []) if entry else ([], [["numbers", "int64", [count]]])
+    return honest_sums(recipe, layers, sections, tensors)
 
 
 @pytest.mark.parametrize(
@@ -1041,17 +1047,7 @@ def all_zeros(shape, kind, recipe, length=60_000):
     noise = np.random.default_rng(0).integers(-128, 128, length, np.int8)
     sections = [("l", kind, b""), ("l", "weights", encode_planes(np.zeros(0, "<f4"))), ("", "ranges", b"")]
     sections.append(("int8", "tensors", encode_planes(noise)))
-    header = dict(
-        arch="net",
-        classes=4,
-        contract=CONTRACT.record(),
-        recipe=recipe,
-        layers=[entry],
-        tensors=[["numbers", "int8", [length]]],
-        ranged=[],
-        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
-    )
-    return closed(header, b"".join(data for *_, data in sections))
+    return honest_sums(recipe, [entry], sections, [["numbers", "int8", [length]]])
 
 
 @pytest.mark.parametrize(
@@ -1107,18 +1103,8 @@ def test_what_is_not_zero_in_context_asks_for_its_steps(tmp_path):
     book = np.arange(16, dtype="<f4") - 8
     stream = encode_in_context(np.full((500, 1000), 15, np.uint16), book)
     sections = [("l", "codebook", book.tobytes()), ("l", "codes:contexts", stream), ("", "ranges", b"")]
-    header = dict(
-        arch="net",
-        classes=4,
-        contract=CONTRACT.record(),
-        recipe="cluster16",
-        layers=[entry],
-        tensors=[],
-        ranged=[],
-        sections=[[layer, name, len(data), zlib.crc32(data)] for layer, name, data in sections],
-    )
     path = tmp_path / "x.robcomp"
-    path.write_bytes(closed(header, b"".join(data for *_, data in sections)))
+    path.write_bytes(honest_sums("cluster16", [entry], sections))
     assert path.stat().st_size < 4000
     with pytest.raises(ValueError, match="announces more steps of decoding than its bytes may need"):
         ledger(path)

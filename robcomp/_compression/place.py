@@ -37,7 +37,6 @@ def full_precision() -> Iterator[None]:
 def in_channels_last(module: nn.Module, device: str | torch.device) -> nn.Module:
     """A network on a device, in channels-last order where its weights have no more than two dimensions of space."""
     flat = all(value.ndim < 5 for value in (*module.parameters(), *module.buffers()))
-    flat &= not any(isinstance(part, (nn.Conv3d, nn.ConvTranspose3d)) for part in module.modules())  # codes, too
     return module.to(device, memory_format=torch.channels_last) if flat else module.to(device)
 
 

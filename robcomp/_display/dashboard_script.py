@@ -114,6 +114,8 @@ function explorer(root) {
   const datasets = [...new Set(data.networks.map(network => network.dataset))].sort();
   let state, network, view = null, shownWidth = 0, compared = "";
 
+  const onDataset = dataset => data.networks.filter(network => network.dataset === dataset);
+
   // ---- the state, and the address that holds it ----
   function reset(name) {
     network = data.networks.find(other => other.name === name) ?? data.networks[0];
@@ -212,8 +214,7 @@ function explorer(root) {
     const known = Object.entries(data.axes).filter(([name]) => network.trials.every(recipe => recipe[name] !== null));
     const axes = known.map(([axis, words]) => `<option value="${axis}">${words.short}</option>`).join("");
     for (const name of ["x", "y"]) control(name).innerHTML = axes;
-    const there = data.networks.filter(other => other.dataset === network.dataset);
-    const offered = there.map(({name, arch}) => `<option value="${name}">${arch}</option>`);
+    const offered = onDataset(network.dataset).map(({name, arch}) => `<option value="${name}">${arch}</option>`);
     control("network").innerHTML = offered.sort().join("");
     control("dataset").value = network.dataset;
     const labels = network.trials.map(recipe => recipe.label).sort();
@@ -350,7 +351,8 @@ function explorer(root) {
       color: colour, strokeDash: dash,
       tooltip: [{field: "who", title: "recipe"}, {field: "corruption"}, {field: "severity"},
                 {field: "value", title, format: dense >= 0 ? "+.1f" : ".1f"}]}};
-    return {config: data.look, data: {values: profileValues(rows, kinds, dense)}, columns: 3,
+    return {config: data.look, data: {values: profileValues(rows, kinds, dense)},
+            columns: shownWidth < 720 ? 2 : 3,  // panels of 200 pixels and more where the page has room for them
             facet: {field: "corruption", type: "nominal", sort: kinds.map(kind => kind.replaceAll("_", " "))},
             description: `Difference to the dense network by corruption and severity for ${domain.join(" and ")}`,
             spec: {width: 200, height: 110, layer: dense >= 0 ? [zero, lines] : [lines]}};
@@ -514,7 +516,7 @@ function explorer(root) {
 
   // The same architecture on another data set, or the largest study of that data set.
   function beginOn(dataset) {
-    const there = data.networks.filter(other => other.dataset === dataset);
+    const there = onDataset(dataset);
     begin((there.find(other => other.arch === network.arch) ?? there[0]).name);
   }
 

@@ -117,7 +117,7 @@ def _symbols(
     """The symbols of a section, within what is left of the budget."""
     if kind in parts:
         return decode_weights(parts, kind, shape, values)
-    each = SLOWER * more_decisions(shape, values)
+    each = _steps_away(shape, values)
     symbols = decode_weights(parts, kind, shape, values, most=budget.left // each if each else None)
     budget.take(each * away_from_home(symbols, values))
     return symbols
@@ -131,7 +131,12 @@ def steps_behind_header(layer: Layer, entry: Mapping, parts: Mapping[str, bytes]
         return 0
     symbols = weight_symbols(layer, entry)
     values = symbol_values(entry, book_of(entry, parts) if entry["form"] == "codes" else None)
-    return SLOWER * more_decisions(symbols.shape, values) * away_from_home(symbols, values)
+    return _steps_away(symbols.shape, values) * away_from_home(symbols, values)
+
+
+def _steps_away(shape: Sequence[int], values: np.ndarray) -> int:
+    """Steps that a symbol in context takes beside the one decision of each, where it is away from home."""
+    return SLOWER * more_decisions(shape, values)
 
 
 def _decoded_codes(entry: Mapping, parts: Mapping[str, bytes], budget: Budget) -> dict[str, np.ndarray]:
