@@ -30,6 +30,7 @@ from .evaluate import evaluate
 from .footprint import latency, measure
 from .pack import pack
 from .schema import SCHEMA_VERSION, Trial
+from .steps import has_bf16
 from .training import pick_device
 
 # %% ../nbs/42_filing.ipynb #63309f33
@@ -58,7 +59,8 @@ def versions(device: str | torch.device | None = None) -> dict:
     libraries = dict(robcomp=__version__, commit=commit(), torch=torch.__version__, numpy=np.__version__)
     machine = f"{platform.system()} {platform.machine()}"
     return libraries | dict(python=platform.python_version(), machine=machine, threads=torch.get_num_threads(),
-                            device=device_name(device), instructions=torch.backends.cpu.get_cpu_capability())
+                            device=device_name(device), instructions=torch.backends.cpu.get_cpu_capability(),
+                            trains_in="bfloat16" if has_bf16(pick_device(device)) else "float32")
 
 # %% ../nbs/42_filing.ipynb #0fbe856b
 def trial_record(trial: Trial, study: Study, **found) -> dict:  # columns of `schema.TRIAL_COLUMNS`

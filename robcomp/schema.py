@@ -123,7 +123,7 @@ energy_j     | float | J        | energy, as the study that measured it counts i
 train_s      | float | seconds  | training the dense network, 0 where weights were given
 compress_s   | float | seconds  | all stages of the recipe, shared prefixes counted in full
 evaluate_s   | float | seconds  | the trial's share of the evaluation
-versions     | str   |          | JSON: robcomp, torch, numpy, python, machine
+versions     | str   |          | JSON: robcomp, torch, numpy, python, machine, device, instructions, trains_in
 status       | str   |          | ok or failed
 error        | str   |          | one line, where status is failed
 configuration | str  |          | name of the trial in the publication it comes from; empty for trials of robcomp

@@ -260,7 +260,34 @@ def test_processors_with_other_instructions_are_other_devices(told, mixed):
     assert bool(lines) == mixed and all("losses differ in their last digits" in line for line in lines)
 
 
-def test_a_trial_tells_the_instructions_of_its_processor():
-    from robcomp.filing import versions
+@pytest.mark.parametrize(
+    "recipes, formats, mixed",
+    [
+        (["tune1", "int8+tune1"], ["bfloat16", "float32"], True),
+        (["tune1", "int8+tune1"], ["float32", "float32"], False),
+        (["tune1", "int8+tune1"], ["", "float32"], False),
+        (["dense", "int8"], ["bfloat16", "float32"], False),
+        (["int8", "int8+tune1"], ["bfloat16", "float32"], False),
+    ],
+)
+def test_networks_tuned_in_other_number_formats_are_said(recipes, formats, mixed):
+    """The format is a matter of trials that tune; a table that does not tell it may have had any."""
+    tables = example()
+    trials = tables.trials[tables.trials.recipe.isin(["dense", "int8"]) & (tables.trials.arch == "vgg19")]
+    versions = [json.dumps(dict(device="cpu") | (dict(trains_in=one) if one else {})) for one in formats]
+    tables = tables._replace(trials=trials.assign(recipe=recipes, versions=versions))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        outcomes(tables, list(trials.key))
+    lines = [str(one.message) for one in said if "tuned in several number formats" in str(one.message)]
+    assert bool(lines) == mixed and len(said) == len(lines)
+    assert not mixed or "1 in float32 (as vgg19 int8+tune1 seed 0)" in lines[0]
 
-    assert versions("cpu")["instructions"] == torch.backends.cpu.get_cpu_capability()
+
+@pytest.mark.parametrize("reduced, format", [(True, "bfloat16"), (False, "float32")])
+def test_a_trial_tells_what_its_processor_computes_with(monkeypatch, reduced, format):
+    from robcomp import filing
+
+    monkeypatch.setattr(filing, "has_bf16", lambda device: reduced)
+    versions = filing.versions("cpu")
+    assert versions["instructions"] == torch.backends.cpu.get_cpu_capability() and versions["trains_in"] == format

@@ -3,7 +3,8 @@
 A processor and a GPU, two kinds of GPU, or processors with other instructions (AVX2, AVX512) add the same products in
 another order. Losses then differ in their last digits, tuned weights too, and an image whose two best classes are
 nearly level may be right on one and wrong on the other. The engine is no matter here: bits do not depend on it (page
-`evaluate`), and neither is the number of threads (page `scale`)."""
+`evaluate`), and neither is the number of threads (page `scale`). A device without bfloat16 trains in float32, which is
+another training run with the same seed: weights differ by more than their last digits."""
 
 from __future__ import annotations
 
@@ -29,26 +30,51 @@ def device_of(versions: str) -> str:
     return str(_said(versions).get("device", ""))
 
 
+def trains_in(versions: str) -> str:
+    """The number format that the device of a trial trains in; empty where it is not known."""
+    return str(_said(versions).get("trains_in", ""))
+
+
 def computed_on(versions: str) -> str:
     """The device of a trial, a processor with its instructions where they are known: older tables do not tell."""
     device, instructions = device_of(versions), str(_said(versions).get("instructions", ""))
     return f"{device} {instructions}" if device == "cpu" and instructions else device
 
 
+def _counted(trials: pd.DataFrame, values: pd.Series, word: str) -> str:
+    """How many trials have each value, with one of them: `2 from cpu (as vgg19 dense seed 0), 1 from ...`."""
+    parts = []
+    for value, count in values.value_counts().items():
+        first = trials.loc[values.index[values == value][0]]
+        parts.append(f"{count} {word} {value} (as {first.arch} {first.recipe} seed {first.seed})")
+    return ", ".join(parts)
+
+
+def mixed_training(trials: pd.DataFrame) -> str:
+    """One line where some of these trials were tuned in another number format than others; empty where none was."""
+    tuned = trials[trials.recipe.str.contains("tune", regex=False)]
+    formats = tuned.versions.map(trains_in)
+    formats = formats[formats != ""]
+    if formats.nunique() < 2:
+        return ""
+    return (
+        f"networks tuned in several number formats are compared: {_counted(tuned, formats, 'in')}; they differ as two "
+        "tuning seeds do: tune all of them on one kind of device to be sure of differences of that size"
+    )
+
+
 def mixed_devices(trials: pd.DataFrame, keys: Iterable[str]) -> str:
-    """One line where some of these trials were evaluated on another device than others; empty where they were not."""
+    """One line where some of these trials were computed on another device than others; empty where they were not."""
     some = trials[trials.key.isin(list(keys))]
+    if formats := mixed_training(some):
+        return formats
     devices = some.versions.map(computed_on)
     known = devices[devices != ""]
     told = set(known)
     if len(told - {"cpu"}) + ("cpu" in told and not any(name.startswith("cpu ") for name in told)) < 2:
         return ""  # cpu alone may be any of the processors
-    parts = []
-    for device, count in known.value_counts().items():
-        first = some.loc[known.index[known == device][0]]
-        parts.append(f"{count} from {device} (as {first.arch} {first.recipe} seed {first.seed})")
     return (
-        f"bits of several devices are compared: {', '.join(parts)}; losses differ in their last digits, and so may "
-        "answers "
-        "where two classes are nearly level: evaluate all of them on one to be sure of small differences"
+        f"bits of several devices are compared: {_counted(some, known, 'from')}; losses differ in their last digits, "
+        "and so may answers where two classes are nearly level: evaluate all of them on one to be sure of small "
+        "differences"
     )
