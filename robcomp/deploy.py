@@ -97,6 +97,7 @@ def session(path: str | Path,  # an ONNX file
     options.intra_op_num_threads = whole("threads", threads, 1, 256)
     options.log_severity_level = 4  # errors are raised, not printed
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")  # without it, sums overflow on some processors
     if optimized: options.optimized_model_filepath = str(optimized)
     check_file(path)
     if b"QuantizeLinear" not in Path(path).read_bytes():

@@ -460,6 +460,22 @@ class Inverse(nn.Module):
 
 
 @needs_onnx
+def test_sums_do_not_overflow_on_processors_that_add_in_16_bits(tmp_path):
+    """Two products of 255 and 127 are more than 16 bits hold; processors without VNNI add them there unless told."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *head(8))
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+    model = model_from(net, name="bright", classes=6, contract=InputContract(12, (0.0,) * 3, (255.0,) * 3))
+    bright = np.full((64, 12, 12, 3), 255, np.uint8)
+    images = Images(bright, np.arange(64) % 6)
+    compressed = compress(model, "int8", Data("bright", images, images, images, list("abcdef")))
+    file = export_onnx(compressed, tmp_path / "bright.onnx")
+    found, wanted = predict(file, bright[:4]), deployed(compressed.module)(as_input(bright[:4], model.contract))
+    assert np.abs(np.asarray(found) - wanted.detach().numpy()).max() <= 1e-5 * wanted.abs().max()
+    assert session(file).get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+
+
+@needs_onnx
 @pytest.mark.parametrize(
     "options",
     [
