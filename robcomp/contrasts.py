@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ._text.reasons import variation_word
 from ._text.suggest import unknown
-from .replicates import by_network, recipe_numbers, seed_matters
+from .replicates import by_network, one_a_training, recipe_numbers, seed_matters, training_run
 from .results import averaging
 from .tables import Tables, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
@@ -67,7 +67,7 @@ class Seeds(NamedTuple):
     count: np.ndarray    # (recipes,) seeds of each
     matters: np.ndarray  # (recipes,) bool: does the recipe depend on its seed?
     spread: SeedSpread   # pooled over the recipes
-    shares: np.ndarray   # (names, recipes): which recipes a name is the mean of
+    shares: np.ndarray   # (names, recipes): which a name is the mean of; of those that share a training, the first
     first: Profile       # the first seed of each recipe alone
 
 def recipe_profile(
@@ -82,14 +82,14 @@ def recipe_profile(
     each = profile(arrange(outcomes(tables, list(trials.key))), dataset=trials.dataset[0], draws=draws, seed=seed)
     places = list(pd.Series(range(len(trials))).groupby(recipe_numbers(trials)).agg(list))
     runs = [SeedRuns(list(trials.seed[at]), each.point[at], each.values[:, at]) for at in places]
-    first = [at[0] for at in places]
+    count, first = np.array(list(map(len, places))), [at[0] for at in places]
     matters = seed_matters(trials)[first]
     full = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe
     names = list(full[first])
-    count = np.array([len(at) for at in places])
-    spread = pooled_spread(own for own, so in zip(runs, matters) if so)
+    spread = pooled_spread(own for own, so in zip(runs, matters & one_a_training(trials.loc[first], count)) if so)
     alone = Profile(names, each.parts, each.point[first], each.values[:, first])
-    known = Seeds(count, matters, spread, np.eye(len(names)), alone)
+    trained = [(trials.arch[at[0]], training_run(trials.recipe[at[0]]), set(trials.seed[at])) for at in places]
+    known = Seeds(count, matters, spread, np.eye(len(names))[[trained.index(own) for own in trained]], alone)
     return Profile(names, each.parts, np.stack([own.point.mean(0) for own in runs]),
                    np.stack([own.values.mean(1) for own in runs], axis=1), known)
 
@@ -194,7 +194,7 @@ def seed_columns(measured: Profile, weights: np.ndarray) -> dict[str, list]:
     if measured.seeds is None: return dict(seeds=1, seed_variation="left out")
     count, matters, spread, shares, _ = measured.seeds
     seeds, seed_variation = [], []
-    for used in (weights @ shares) != 0:
+    for used in (abs(weights) @ shares) != 0:
         trained = used & matters
         counted = count[trained if trained.any() else used]
         seeds.append(int(counted.min()) if len(counted) else 0)

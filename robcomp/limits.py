@@ -86,7 +86,7 @@ def pair_said(evidence: Evidence,
     except ValueError as reason: return str(reason)
     said = "; ".join(f"{row['measure']} accuracy {points(row)}, {row['verdict']}" for row in found)
     seeds = f"{found[0]['seeds_a']} and {found[0]['seeds_b']} seeds"
-    if found[0]["seed_variation"]: return f"{said}. Intervals over images and seeds ({seeds})."
+    if found[0]["seed_variation"]: return f"{said}. Intervals over images and, for what was trained, seeds ({seeds})."
     if found[0]["seeds_a"] == found[0]["seeds_b"] == 1: seeds = "one seed each"
     return f"{said}. Variation between seeds is not in these intervals ({seeds})."
 

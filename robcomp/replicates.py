@@ -14,7 +14,9 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
+from ._compression.coming import coming_bits
 from ._store.folders import check_summary
+from .recipe import Recipe, parse
 from .results import differences, training_alone
 from .tables import Tables, find
 from .schema import ELSEWHERE
@@ -144,6 +146,23 @@ def seed_matters(trials: pd.DataFrame,  # trial table or summary
 def _given(trials: pd.DataFrame) -> pd.Series:
     "Did a trial start from weights that were given?"
     return trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
+
+# %% ../nbs/53_replicates.ipynb #5c0e7a12
+def training_run(recipe: str,  # as `prune0.5+tune1+int8`
+) -> str:  # as `prune0.5+tune1`; empty where nothing depends on the seed
+    "What recipes share whose networks come out of one training: the stages up to the last that draws by its seed."
+    stages = parse(recipe).stages
+    last = max((at for at, stage in enumerate(stages) if stage.family in ("tune", "recalibrate")), default=-1)
+    known, coming = str(Recipe(stages[:last + 1])), coming_bits(stages[last + 1:])
+    return f"{known}, {coming}" if coming and "cluster" in known else known if last >= 0 else ""
+
+def one_a_training(recipes: pd.DataFrame, seeds: Sequence[int]) -> np.ndarray:  # (recipes,) bool
+    "Recipes with several seeds; of those that begin with the same training the first, since seeds do the same to them."
+    parts = [parse(recipe).stages for recipe in recipes.recipe]
+    firsts = [next((at for at, stage in enumerate(part, 1) if stage.family == "tune"), len(part)) for part in parts]
+    starts = recipes.arch + " " + pd.Series([str(Recipe(part[:at])) for part, at in zip(parts, firsts)], recipes.index)
+    several = np.asarray(seeds) > 1
+    return several & ~starts.where(several).duplicated().to_numpy()
 
 # %% ../nbs/53_replicates.ipynb #38074c03
 def moderation(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)

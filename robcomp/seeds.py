@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm, t as student
 
-from .replicates import by_recipe, moderation, seed_matters
+from .replicates import by_recipe, moderation, one_a_training, seed_matters, training_run
 from .results import MEASURES
 from .tables import Tables, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
@@ -97,10 +97,10 @@ def _seed_shifts(runs: SeedRuns, cell: tuple[int, int], studies: int, *, seed: i
 # %% ../nbs/56_seeds.ipynb #846598bd
 def _with_seeds(runs: SeedRuns, spread: SeedSpread, place: tuple, *, seed: int, tails: bool) -> tuple[np.ndarray, str]:
     "One recipe on other images and with other seeds, (studies, measures), and where its seed variation comes from."
-    dataset, arch, recipe = place  # no recipe where seeds do not matter
+    dataset, arch, run = place  # of what the recipe was trained by; None where seeds do not matter
     cell, studies = crc32(f"{dataset} {arch}".encode()), len(runs.values)
-    if recipe is None: return runs.values.mean(1), "none"
-    own = cell, crc32(recipe.encode())
+    if run is None: return runs.values.mean(1), "none"
+    own = cell, crc32(run.encode())
     if len(runs.seeds) > 1: return _moved(runs) + _seed_shifts(runs, own, studies, seed=seed, tails=tails), "its seeds"
     if not spread.free: return runs.values[:, 0], "left out"
     rng = np.random.default_rng([seed, *own])
@@ -128,9 +128,10 @@ def recipe_draws(draws: Draws,  # of trials, as `uncertainty.resample` gives the
     parts, matters = _runs(draws, ended), seed_matters(ended)
     values, seed_variation = np.empty((len(draws.values), len(ended), len(MEASURES))), np.full(len(ended), "", object)
     for cell, own in ended.groupby(["dataset", "arch"], sort=False).groups.items():
-        spread = pooled_spread(parts[at] for at in own if matters[at])
+        pooled = one_a_training(ended.loc[own], ended.seeds[own]) & matters[own]
+        spread = pooled_spread(parts[at] for at in own[pooled])
         for at in own:
-            name = ended.recipe[at] if matters[at] else None
+            name = training_run(ended.recipe[at]) if matters[at] else None
             values[:, at], seed_variation[at] = _with_seeds(parts[at], spread, (*cell, name), seed=seed, tails=tails)
     clean = pd.Series(draws.clean_images, draws.table.key)[ended.key].to_numpy()
     return Draws(ended.assign(seed_variation=seed_variation), values, clean, recipes[recipes.seeds == 0])
@@ -209,35 +210,18 @@ def recipe_comparisons(tables: Tables,
                        draws: int | Draws = 2000,  # how many resampled studies, 1 or more, or the studies, of trials
                        level: float = .95,
 ) -> pd.DataFrame:  # a row per pair: a b measure difference low high p verdict seeds_a seeds_b seed_variation
-    "Differences of recipes for other images and, where both have two seeds or more, for other seeds."
+    "Differences of recipes for other images and, as far as their spread is known, for other seeds."
     drawn = draws if isinstance(draws, Draws) else resample(tables, draws=draws)
-    recipes = by_recipe(drawn.table).set_index("key", drop=False)
-    runs = dict(zip(recipes.index, _runs(drawn, recipes)))
+    studied = recipe_draws(drawn, tails=True)
+    recipes, values = studied.table.set_index("key", drop=False), studied.column(measure)
     pairs = [(find(recipes, a), find(recipes, b)) for a, b in pairs]
     counts = pd.DataFrame([(recipes.seeds[a], recipes.seeds[b]) for a, b in pairs], columns=["seeds_a", "seeds_b"])
     found = comparisons(tables, pairs, measure=measure, draws=drawn, level=level)
-    several = counts.max(axis=1).to_numpy() > 1
-    apart = [_difference(runs[a], runs[b], measure, level) for (a, b), more in zip(pairs, several) if more]
-    found.loc[several, ["difference", "low", "high", "p"]] = np.reshape(apart, (-1, 4))
-    return judged(found).assign(**counts, seed_variation=counts.min(axis=1).to_numpy() > 1)
-
-# %% ../nbs/56_seeds.ipynb #96f6e1d4
-def _difference(a: SeedRuns, b: SeedRuns, measure: str, level: float) -> tuple[float, float, float, float]:
-    "Difference of the means, its interval, and no p value."
-    at, sides = MEASURES.index(measure), (a, b)
-    own = any(runs.is_moderated for runs in sides)  # then what a seed does is each recipe's own
-    names = [[(runs is b and own, seed) for seed in runs.seeds] for runs in sides]
-    labels = sorted({*names[0], *names[1]})
-    def laid(runs, values):  # deviations by seed, none where a recipe has not run it
-        found = np.zeros((*values.shape[:-2], len(labels)))
-        places = [labels.index(name) for name in names[runs is b]]
-        found[..., places] = _deviations(values, runs.scale)[..., at]
-        return found
-    point, values = (laid(a, one) - laid(b, other) for one, other in ((a.point, b.point), (a.values, b.values)))
-    gap = a.point[:, at].mean() - b.point[:, at].mean()
-    images = a.values[..., at].mean(1) - b.values[..., at].mean(1) - gap
-    shared = _shared(images[:, None], (values - point)[..., None])[0]
-    free = min((runs.free[at] for runs in sides if np.ptp(runs.point[:, at])), default=0)
-    down, up = -np.quantile(images, (1 - level) / 2), np.quantile(images, (1 + level) / 2)
-    down, up = widened(np.maximum([down, up], 0), shared, (point**2).sum(), free, level=level)
-    return gap, gap - down, gap + up, np.nan
+    a, b = (recipes.index.get_indexer([pair[side] for pair in pairs]) for side in (0, 1))
+    words = recipes.seed_variation.to_numpy(str)
+    known = ~np.isin(words, ["none", "left out"])
+    known = (known[a] | known[b]) & (words[a] != "left out") & (words[b] != "left out")
+    gap = recipes[measure].to_numpy()[a] - recipes[measure].to_numpy()[b]
+    low, high = np.quantile(values[:, a] - values[:, b], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    found.loc[known, ["difference", "low", "high", "p"]] = np.stack([gap, low, high, gap * np.nan], axis=1)[known]
+    return judged(found).assign(**counts, seed_variation=known)

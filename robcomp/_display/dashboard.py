@@ -74,7 +74,7 @@ def _published(own: pd.DataFrame) -> list[dict]:
 
 def _recipes(own: pd.DataFrame, ends: pd.DataFrame, seeds: pd.DataFrame) -> list[dict]:
     """A dict a recipe; where some recipe has several seeds, how many it has, how many failed, and what each reached."""
-    shown = own[["key", "label", "family", "worst_corruption", *FIGURES]].copy()
+    shown = own[["key", "label", "family", "worst_corruption", *FIGURES]].assign(works=own["works"].astype(bool))
     for measure in PAIRED:
         limits = ends.loc[measure].reindex(own["key"])[["low", "high"]]
         shown[[f"{measure}_low", f"{measure}_high"]] = limits.to_numpy()

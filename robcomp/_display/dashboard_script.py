@@ -72,10 +72,10 @@ function intervalsSaid(network) {
     + "Intervals: over images and seeds; with one seed over images alone.";
 }
 
-function pairSeedsSaid(one, other) {
-  const both = one.seeds > 1 && other.seeds > 1;
-  return both ? "Intervals of 95 % over the same test images and over seeds."
-    : "Intervals of 95 % over the same test images; variation between seeds is not in them.";
+function pairSeedsSaid(network) {
+  const said = "Intervals of 95 % over the same test images";
+  return isSeveral(network) ? `${said} and, for what was trained, over seeds; one seed has the spread of other recipes.`
+    : `${said}; variation between seeds is not in them.`;
 }
 
 // ---- the explorer: one box of the page ----
@@ -120,9 +120,8 @@ function explorer(root) {
   function reset(name) {
     network = data.networks.find(other => other.name === name) ?? data.networks[0];
     const dense = network.trials.find(recipe => recipe.family === "dense");
-    const start = dense ? Math.floor(100 * (dense.clean - .05)) / 100 : null;
     const quarter = dense ? Number((dense.size_mb * dense.compression_ratio / 4).toPrecision(3)) : null;
-    state = {network: network.name, x: "size_mb", y: "robust", best: "robust", size_mb: quarter, clean: start,
+    state = {network: network.name, x: "size_mb", y: "robust", best: "robust", size_mb: quarter, clean: null,
              robust: null, latency_s: null, bars: true, refs: false, a: "", b: dense?.label ?? "", brush: null};
     state.start = {...state};
   }
@@ -184,7 +183,7 @@ function explorer(root) {
 
   // ---- what is left ----
   const at = label => network.trials.findIndex(recipe => recipe.label === label);
-  const within = recipe => !Object.keys(LIMITS).some(name => fails(name, recipe, state[name]));
+  const within = recipe => recipe.works && !Object.keys(LIMITS).some(name => fails(name, recipe, state[name]));
 
   function brushed(recipe) {
     if (!state.brush) return true;
@@ -233,10 +232,12 @@ function explorer(root) {
 
   // ---- the answer in words ----
   function excludedSaid(left) {
+    const working = network.trials.filter(recipe => recipe.works), broken = network.trials.length - working.length;
     const counts = Object.keys(LIMITS)
-      .map(name => [name, network.trials.filter(recipe => fails(name, recipe, state[name])).length])
+      .map(name => [name, working.filter(recipe => fails(name, recipe, state[name])).length])
       .filter(([, count]) => count);
     const reasons = counts.map(([name, count]) => `${count} by ${data.axes[name].short}`);
+    if (broken) reasons.unshift(`${broken} with less than 90 % of the clean accuracy of dense`);
     const under = network.trials.filter(recipe => within(recipe) && !brushed(recipe)).length;
     if (under) reasons.push(`${under} outside the brush`);
     const several = counts.length > 1 ? " (one recipe may fail several)" : "";
@@ -314,7 +315,7 @@ function explorer(root) {
     part("compare").innerHTML = `<p>${code(one.label)} against ${code(other.label)}:
       ${lines.length ? lines.join("; ") : "the same recipe"}.
       Files: ${written("size_mb", one.size_mb)} and ${written("size_mb", other.size_mb)}.
-      ${pairSeedsSaid(one, other)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
+      ${pairSeedsSaid(network)}${below}</p>${seedsTable(one)}${a === b ? "" : seedsTable(other)}`;
     const rows = a === b ? [[a, one.label]] : [[a, one.label], [b, other.label]];
     embedded(part("profile"), profileSpec(rows, [one.label, other.label], dense), shownWidth, Infinity,
              {actions: false, renderer: "svg"});
@@ -442,8 +443,10 @@ function explorer(root) {
 
   async function draw() {
     shownWidth = Math.floor(root.clientWidth);
-    const {x, y} = state, candidates = network.trials.filter(recipe => recipe.clean >= (state.clean ?? -1));
-    const drawn = candidates.length ? candidates : network.trials, hasBars = state.bars && `${y}_low` in drawn[0];
+    const {x, y} = state, working = network.trials.filter(recipe => recipe.works);
+    const candidates = working.filter(recipe => recipe.clean >= (state.clean ?? -1));
+    const drawn = [candidates, working, network.trials].find(recipes => recipes.length);
+    const hasBars = state.bars && `${y}_low` in drawn[0];
     const tall = spanned(drawn.map(recipe => recipe[y]),
                          hasBars ? drawn.flatMap(recipe => [recipe[`${y}_low`], recipe[`${y}_high`]]) : []);
     const [low, high] = [Math.min(...tall), Math.max(...tall)], reach = (high - low) / 3 || .05;
@@ -484,8 +487,8 @@ function explorer(root) {
     const said = ["Filled points, on the line, are the Pareto front of the two axes. Ringed: the choice.",
                   "Click a point to look at it below; drag to brush."];
     if (hasBars) said.push(intervalsSaid(network));
-    if (hidden === 1) said.push("1 recipe below the limit of clean accuracy is not drawn.");
-    if (hidden > 1) said.push(`${hidden} recipes below the limit of clean accuracy are not drawn.`);
+    const why = "with less than 90 % of the clean accuracy of dense, or below the limit of clean accuracy,";
+    if (hidden) said.push(hidden === 1 ? `1 recipe ${why} is not drawn.` : `${hidden} recipes ${why} are not drawn.`);
     const beyond = far.map(ref => `${ref.name}: ${ref[state.y].toFixed(3)}`).join("; ");
     if (beyond) said.push(`Published beyond the axis: ${beyond}.`);
     return said.join(" ");
