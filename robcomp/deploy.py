@@ -114,7 +114,9 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     """Write a network as ONNX: a whole file or none.
 
     Quantized weights are written as integers, all others as float32; image normalisation, recipe and maker are stored
-    in the file's metadata. ValueError where the network cannot be written, ImportError without the extra `onnx`.
+    in the file's metadata. On processors without VNNI, run int8 files with the session option
+    session.x64quantprecision (as `session` does): their sums overflow without it. ValueError where the network cannot
+    be written, ImportError without the extra `onnx`.
     """
     library("onnx")
     path, module = file_to_write(path), network_in(model)

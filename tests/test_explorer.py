@@ -187,7 +187,7 @@ def test_recipes_are_compared_over_images_and_seeds(several):
         several.evidence.tables, [(names["int8"], names["cluster16"])], draws=several.evidence.drawn
     ).iloc[0]
     assert several.compared.value.startswith(f"int8 against cluster16: robust accuracy {points(row)}, {row['verdict']}")
-    assert several.compared.value.endswith("Intervals over images and seeds (2 and 3 seeds).")
+    assert several.compared.value.endswith("Intervals over images and, for what was trained, seeds (2 and 3 seeds).")
     several.pair["a"].value, several.pair["b"].value = "", names["dense"]
 
 

@@ -34,7 +34,15 @@ function fails(name, recipe, limit) {
   return LIMITS[name][1] === "max" ? recipe[name] > limit : recipe[name] < limit;
 }
 
-const pairSaid = found => `${signed(found[0])} points (${signed(found[1])} to ${signed(found[2])})`;
+// The dense network itself: others of its family were trained on or recalibrated.
+const denseAt = network => network.trials.findIndex(recipe => recipe.label.split(",")[0] === "dense");
+
+// One digit, and two where a decided end would be rounded to zero.
+function pairSaid(found) {
+  const close = Math.min(Math.abs(found[1]), Math.abs(found[2])) < .05 && found[1] * found[2] > 0;
+  const [value, low, high] = found.map(part => signed(part, close ? 2 : 1));
+  return `${value} points (${low} to ${high})`;
+}
 function verdict(found) {
   if (found[1] > 0) return "better beyond chance";
   return found[2] < 0 ? "worse beyond chance" : "undecided";
@@ -119,9 +127,9 @@ function explorer(root) {
   // ---- the state, and the address that holds it ----
   function reset(name) {
     network = data.networks.find(other => other.name === name) ?? data.networks[0];
-    const dense = network.trials.find(recipe => recipe.family === "dense");
-    const quarter = dense ? Number((dense.size_mb * dense.compression_ratio / 4).toPrecision(3)) : null;
-    state = {network: network.name, x: "size_mb", y: "robust", best: "robust", size_mb: quarter, clean: null,
+    const dense = network.trials[denseAt(network)];
+    const third = dense ? Number((dense.size_mb * dense.compression_ratio / 3).toPrecision(3)) : null;
+    state = {network: network.name, x: "size_mb", y: "robust", best: "robust", size_mb: third, clean: null,
              robust: null, latency_s: null, bars: true, refs: false, a: "", b: dense?.label ?? "", brush: null};
     state.start = {...state};
   }
@@ -284,7 +292,7 @@ function explorer(root) {
     limitsSaid();
     part("answer").innerHTML = first
       ? `<p>${choiceSaid(first, left.length)}</p><p>${runnerUpSaid(first, second)} ${excluded}</p>`
-      : `<p>No recipe is left. ${excluded}</p>`;
+      : `<p>No recipe is left: move a limit back. ${excluded}</p>`;
     part("opened").innerHTML = seedsTable(first);
     if (view) {
       for (const name of Object.keys(LIMITS)) view.signal(`${name}_limit`, state[name]);
@@ -307,7 +315,7 @@ function explorer(root) {
       return;
     }
     const [one, other] = [network.trials[a], network.trials[b]];
-    const dense = network.trials.findIndex(recipe => recipe.family === "dense");
+    const dense = denseAt(network);
     const found = ["robust", "clean"].map(measure => [measure, pair(measure, a, b)]).filter(([, gap]) => gap);
     const lines = found.map(([measure, gap]) => `${measure} accuracy ${pairSaid(gap)}, ${verdict(gap)}`);
     const below = dense < 0 ? ""
@@ -341,7 +349,7 @@ function explorer(root) {
   function profileSpec(rows, domain, dense) {
     const kinds = [...new Set(network.profile.conditions.map(([name]) => name))].filter(name => name !== "clean");
     const title = dense >= 0 ? "points" : "accuracy, %", legend = {columns: 1, labelLimit: 420};
-    const colour = {field: "who", type: "nominal", scale: {domain, range: ["#0072B2", "#D55E00"]}, legend};
+    const colour = {field: "who", type: "nominal", scale: {domain, range: ["#1a1a1a", "#8a8a8a"]}, legend};
     const dash = {field: "who", type: "nominal", scale: {domain, range: [[1, 0], [4, 3]]}, legend};
     const signedTicks = dense >= 0 && {labelExpr: "datum.value ? format(datum.value, '+.0f') : '0'"};
     const zero = {data: {values: [{zero: 0}]}, mark: {type: "rule", color: "#888888"},

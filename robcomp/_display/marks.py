@@ -441,7 +441,8 @@ def differences(data: pd.DataFrame) -> alt.LayerChart:
         alt.Y("label:N", sort=None, title=None, axis=rows), by(alt.Color, "verdict", VERDICTS), tooltip=tips
     )
     span = max(data["high"].max(), 0) - min(data["low"].min(), 0)
-    axis = alt.Axis(labelExpr=POINTS.format("+.0f" if span > 6 else "+.1f"), tickCount=6, grid=False)
+    form, step = ("+.0f", 1) if span > 6 else ("+.1f", 0.1)
+    axis = alt.Axis(labelExpr=POINTS.format(form), tickCount=6, tickMinStep=step, grid=False)
     across = alt.X("low:Q", title="difference (points)", axis=axis)
     lines = base.mark_rule(strokeWidth=2).encode(across, alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=80, opacity=1)
