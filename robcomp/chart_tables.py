@@ -13,10 +13,12 @@ from ._text import numbers
 from .goals import Goals
 from .pareto import pareto
 from .recipe import parse
-from .results import WORKS, references, works
+from .results import WORKS, references, summarise, works
 from .tables import Tables
 from .schema import CLEAN, ELSEWHERE, STANDARD, check
+from .seeds import recipe_intervals
 from .replicates import by_recipe, recipe_numbers
+from .uncertainty import resample
 
 # %% ../nbs/67_chart_tables.ipynb #18e31735
 _NAMES = dict(prune="pruned", cluster="clustered", quantize="quantized")
@@ -77,6 +79,14 @@ def has_seeds(table: pd.DataFrame,  # from `by_recipe`
 ) -> bool:
     "Has some recipe more than one seed, failed ones counted?"
     return "seeds" in table and bool((table["seeds"] + table["failed"]).gt(1).any())
+
+# %% ../nbs/67_chart_tables.ipynb #3c1f5b21
+def with_intervals(table: pd.DataFrame | Tables,  # tables, or a summary
+                   intervals: pd.DataFrame | None,  # None: computed of tables, left out of a summary
+) -> tuple:  # summary, intervals
+    "What a front chart is drawn from."
+    if not isinstance(table, tuple): return table, intervals  # tables are a named tuple
+    return summarise(table), recipe_intervals(resample(table, draws=500)) if intervals is None else intervals
 
 # %% ../nbs/67_chart_tables.ipynb #dd860b2f
 def front_table(table: pd.DataFrame,  # summary

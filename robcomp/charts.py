@@ -22,11 +22,9 @@ from ._text.reasons import interval_source
 from ._text.suggest import unknown
 from .chart_tables import VALUES, by_condition, family, figure_said, front_table, has_seeds, heat_table
 from .chart_tables import (excluded_words, front_seeds_sentence, network_line, opened, severity_table,
-                                  severity_words, working)
-from .results import summarise
+                                  severity_words, with_intervals, working)
 from .schema import check
-from .seeds import recipe_intervals
-from .uncertainty import resample
+from .tables import Tables
 
 # %% ../nbs/70_charts.ipynb #06b69caa
 def axis_of(name: str,  # column of the summary
@@ -97,14 +95,7 @@ def front_words(data: pd.DataFrame,  # from `front_table`
     return title, how + out, f"{title} of {len(data)} {kind}s. {said}"
 
 # %% ../nbs/70_charts.ipynb #2a1cf133
-def with_intervals(table,  # tables, or a summary
-                   intervals: pd.DataFrame | None,  # None: computed of tables, left out of a summary
-) -> tuple:  # summary, intervals
-    "What a front chart is drawn from."
-    if not isinstance(table, tuple): return table, intervals  # tables are a named tuple
-    return summarise(table), recipe_intervals(resample(table, draws=500)) if intervals is None else intervals
-
-def _front(table, intervals: pd.DataFrame | None, x: str, y: str) -> tuple[pd.DataFrame, tuple]:
+def _front(table: pd.DataFrame | Tables, intervals: pd.DataFrame | None, x: str, y: str) -> tuple[pd.DataFrame, tuple]:
     "The table of a front chart, and its words."
     for name in (x, y): axis_of(name)
     table, intervals = with_intervals(table, intervals)
@@ -114,7 +105,7 @@ def _front(table, intervals: pd.DataFrame | None, x: str, y: str) -> tuple[pd.Da
     return data, front_words(data, x, y, missing=len(shown) - len(data), out=excluded_words(recipes, shown))
 
 # %% ../nbs/70_charts.ipynb #dbfc35dc
-def chart_front(table,  # tables, or a summary; of several seeds a recipe the mean is drawn
+def chart_front(table: pd.DataFrame | Tables,  # tables, or a summary; of several seeds a recipe the mean is drawn
                 intervals: pd.DataFrame | None = None,  # None: computed of tables, left out of a summary
                 *,
                 x: str = "size_mb",  # column across, as clean, robust, worst, size_mb, compression_ratio, latency_s
@@ -132,7 +123,7 @@ def chart_front(table,  # tables, or a summary; of several seeds a recipe the me
     return with_title(_marks.front(data, (x, y), references), title, how, said)
 
 # %% ../nbs/70_charts.ipynb #7c0f3a11
-def chart_front_menu(table,  # tables, or a summary, as for `chart_front`
+def chart_front_menu(table: pd.DataFrame | Tables,  # tables, or a summary, as for `chart_front`
                      intervals: pd.DataFrame | None = None,  # as for `chart_front`
                      *,
                      x: str = "size_mb",  # a name in `AXES`

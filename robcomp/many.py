@@ -62,7 +62,8 @@ def plan_text(plan: Plan) -> str:
     several = spans(table, [1, 4, 16, 64]).drop(columns="share")
     shown = [
         frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (several, False))]
-    return "\n\n".join([str(plan), *shown])
+    where = "Hours of a machine that trains in bfloat16, or of the one of the history; in float32 training takes twice."
+    return "\n\n".join([str(plan), *shown, where])
 
 # %% ../nbs/91_many.ipynb #70a4223c
 class _OneLine(click.Command):

@@ -219,7 +219,7 @@ def test_experiments_write_figures_as_they_are_written_everywhere(path):
     """Rounded to three decimals, the files of small networks all have one size."""
     for kind, text in cells(path):
         if kind == "code" and '"size_mb", ' in text:
-            assert ".round(" not in text and "written(" in text
+            assert ".round(" not in text and "to_markdown(" in text
 
 
 # The lowest decade that enters a room of private mechanism

@@ -41,6 +41,12 @@ def computed_on(versions: str) -> str:
     return f"{device} {instructions}" if device == "cpu" and instructions else device
 
 
+def trained_on(versions: str) -> str:
+    """The device of a trial with the number format that it trains in, as far as they are known."""
+    device, number_format = computed_on(versions), trains_in(versions)
+    return f"{device} training in {number_format}" if device and number_format else device
+
+
 def _counted(trials: pd.DataFrame, values: pd.Series, word: str) -> str:
     """How many trials have each value, with one of them: `2 from cpu (as vgg19 dense seed 0), 1 from ...`."""
     parts = []

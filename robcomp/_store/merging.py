@@ -22,7 +22,7 @@ from pathlib import Path
 from robcomp._files.atomic import replacing, writable_folder
 from robcomp._files.json_files import read_json
 from robcomp._packing.container import read as read_container
-from robcomp._store.devices import computed_on
+from robcomp._store.devices import trained_on
 from robcomp._store.identity import contradiction, read_note
 from robcomp._store.pictures import check_data
 from robcomp._store.requests import read_request
@@ -136,7 +136,7 @@ def agreed_trials(stores: Iterable[Path]) -> tuple[dict[str, Mapping], dict[str,
         held = records.get(path.stem)
         if held and "failed" not in (held["status"], record["status"]):
             if field := difference(held, read_trial(chosen[path.stem][0])[1], record, rows):
-                devices = {computed_on(one["versions"]) for one in (held, record)} - {""}
+                devices = {trained_on(one["versions"]) for one in (held, record)} - {""}
                 told = f", from {' and '.join(sorted(devices))}" if len(devices) > 1 else ""
                 raise ValueError(
                     f"{chosen[path.stem][0]} and {path} disagree: trial {path.stem} ({record['recipe']}{told}) has "
