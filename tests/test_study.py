@@ -427,7 +427,7 @@ def test_a_parameter_file_names_its_network():
         given = with_file(dict(parameters=path.stem))
         notebook = experiment(given["arch"])
         assert checked(given, notebook) == given and given["folder"] == f"runs/{path.stem.removesuffix('-seeds')}"
-    assert len(files) == 18 and experiment("resnet50_pooled") == experiment("resnet50")
+    assert len(files) == 19 and experiment("resnet50_pooled") == experiment("resnet50")
     with pytest.raises(ParameterError, match="mobilenetv2 has a notebook of its own: run that one, not vgg19"):
         check_parameters(dict(arch="mobilenetv2"), "vgg19")
 
