@@ -89,7 +89,7 @@ SPREAD = dict(
 )
 
 
-FEW = "dense recal tune1 int8 int8+tune2 int4 cluster16 cluster8+recal cluster16+int8 prune0.5 prune0.7+recal prune0.9".split()
+FEW = "dense recal tune1 int8 int8+tune2 int4 cluster16 cluster8+recal cluster16+int8 prune0.5 prune0.9".split()
 
 
 def few_recipes():
