@@ -82,7 +82,7 @@ function intervalsSaid(network) {
 
 function pairSeedsSaid(network) {
   const said = "Intervals of 95 % over the same test images";
-  return isSeveral(network) ? `${said} and, for what was trained, over seeds; one seed has the spread of other recipes.`
+  return isSeveral(network) ? `${said} and, for what was trained, over seeds (one seed borrows the spread of others).`
     : `${said}; variation between seeds is not in them.`;
 }
 
