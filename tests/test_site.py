@@ -615,7 +615,9 @@ def test_the_explorer_has_a_point_a_recipe_and_opens_it_into_its_seeds(seeds):
     shown = [float(text) for text in opened.locator("tbody tr td:nth-child(3)").all_inner_texts()]
     assert shown == pytest.approx(list(own.get_group(name)), abs=6e-4)
     assert "Intervals: over images and seeds" in seeds.locator(".rcx-note").inner_text()
-    assert "over the same test images and, for what was trained, over seeds" in seeds.locator(".rcx-compare").inner_text()
+    assert (
+        "over the same test images and, for what was trained, over seeds" in seeds.locator(".rcx-compare").inner_text()
+    )
 
 
 def test_failed_seeds_are_counted_in_the_explorer(seeds):
