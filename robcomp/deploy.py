@@ -9,6 +9,7 @@ __all__ = ['session', 'export_onnx', 'predict', 'agreement']
 import io
 import json
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -102,7 +103,10 @@ def session(path: str | Path,  # an ONNX file
     check_file(path)
     if b"QuantizeLinear" not in Path(path).read_bytes():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    open_it = partial(runtime.InferenceSession, str(path), options, providers=["CPUExecutionProvider"])
+    try: return open_it()
+    except Exception: options.add_session_config_entry("session.disable_quant_qdq", "1")  # shared weights, in float
+    try: return open_it()
     except Exception as error: raise ValueError(f"{str(path)!r} cannot be run: {first_line(error)}") from None
 
 # %% ../nbs/34_deploy.ipynb #be77aea5

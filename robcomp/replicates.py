@@ -151,6 +151,7 @@ def _given(trials: pd.DataFrame) -> pd.Series:
 def training_run(recipe: str,  # as `prune0.5+tune1+int8`
 ) -> str:  # as `prune0.5+tune1`; empty where nothing depends on the seed
     "What recipes share whose networks come out of one training: the stages up to the last that draws by its seed."
+    if not training_alone(recipe): return recipe  # of another tool
     stages = parse(recipe).stages
     last = max((at for at, stage in enumerate(stages) if stage.family in ("tune", "recalibrate")), default=-1)
     known, coming = str(Recipe(stages[:last + 1])), coming_bits(stages[last + 1:])
@@ -158,7 +159,7 @@ def training_run(recipe: str,  # as `prune0.5+tune1+int8`
 
 def one_a_training(recipes: pd.DataFrame, seeds: Sequence[int]) -> np.ndarray:  # (recipes,) bool
     "Recipes with several seeds; of those that begin with the same training the first, since seeds do the same to them."
-    parts = [parse(recipe).stages for recipe in recipes.recipe]
+    parts = [parse(recipe).stages if training_alone(recipe) else () for recipe in recipes.recipe]
     firsts = [next((at for at, stage in enumerate(part, 1) if stage.family == "tune"), len(part)) for part in parts]
     starts = recipes.arch + " " + pd.Series([str(Recipe(part[:at])) for part, at in zip(parts, firsts)], recipes.index)
     several = np.asarray(seeds) > 1

@@ -292,7 +292,7 @@ function explorer(root) {
     limitsSaid();
     part("answer").innerHTML = first
       ? `<p>${choiceSaid(first, left.length)}</p><p>${runnerUpSaid(first, second)} ${excluded}</p>`
-      : `<p>No recipe is left: move a limit back. ${excluded}</p>`;
+      : `<p>No recipe is left. Move a limit back. ${excluded}</p>`;
     part("opened").innerHTML = seedsTable(first);
     if (view) {
       for (const name of Object.keys(LIMITS)) view.signal(`${name}_limit`, state[name]);
