@@ -186,7 +186,7 @@ def made():
 
 
 def least_exact(kind):
-    """Without VNNI, ONNX Runtime cannot add in 32 bits where two layers share a weight: such files run in float there."""
+    """Without VNNI, ONNX Runtime cannot add in 32 bits where two layers share a weight: they run in float there."""
     processor = Path("/proc/cpuinfo")
     return 0 if kind == "sequence" and processor.exists() and "vnni" not in processor.read_text() else 0.97
 
