@@ -9,7 +9,6 @@ __all__ = ['session', 'export_onnx', 'predict', 'agreement']
 import io
 import json
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -103,10 +102,7 @@ def session(path: str | Path,  # an ONNX file
     check_file(path)
     if b"QuantizeLinear" not in Path(path).read_bytes():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    open_it = partial(runtime.InferenceSession, str(path), options, providers=["CPUExecutionProvider"])
-    try: return open_it()
-    except Exception: options.add_session_config_entry("session.disable_quant_qdq", "1")  # shared weights, in float
-    try: return open_it()
+    try: return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error: raise ValueError(f"{str(path)!r} cannot be run: {first_line(error)}") from None
 
 # %% ../nbs/34_deploy.ipynb #be77aea5
@@ -129,6 +125,7 @@ def export_onnx(model: Any,  # an `Artifact`, or a network with `.contract`
     graph = integer_graph(module, opset=opset)
     graph.round_early()
     graph.channels_last()
+    graph.separate_weights()
     contract, recipe = json.dumps(module.contract.record()), str(getattr(model, "recipe", ""))
     notes = dict(contract=contract, recipe=recipe, made_by="robcomp")
     content, network = graph.close(**notes).SerializeToString(), in_integers(module)

@@ -361,7 +361,7 @@ def test_clustering_before_a_quantization_is_counted_apart(tables, tmp_path, mon
     sentences, _ = lead("combinations", renamed(tables, names, tmp_path / "ahead"), monkeypatch)
     quantize = int(re.search(r"quantization in \d+ of (\d+) comparisons", sentences)[1])
     assert quantize == 2  # int8 added to dense and to prune0.5, and not to cluster16
-    assert re.search(r"[012] of 2 comparisons raise robust accuracy significantly", sentences)
+    assert "Counted separately: 2 comparisons of one stage more (" in sentences and "and 2 combinations." in sentences
     assert "of 1 comparison the loss" in sentences and "`cluster16` with `int8`" not in sentences
 
 

@@ -197,6 +197,16 @@ class Graph:
             waiting = late
         return found
 
+    def separate_weights(self) -> None:
+        """Codes of its own for each product: ONNX Runtime changes them in place, and fails at shared ones."""
+        for node in [node for node in self.nodes if node.op_type == "DequantizeLinear"]:
+            codes = self.constants.get(node.input[0])
+            for number, user in enumerate(self.users(node.output[0])[1:] if codes is not None else (), 1):
+                parts = [f"{part}_{number}" for part in node.input]
+                self.constants |= dict(zip(parts, map(self.value, node.input)))
+                own = self.add("DequantizeLinear", parts, f"{node.output[0]}_{number}", **attributes(node))
+                user.input[list(user.input).index(node.output[0])] = own
+
     def close(self, **notes: str) -> ModelProto:
         """The model with its new nodes, without nodes and constants that nothing uses, and with notes."""
         wanted, kept = {value.name for value in self.model.graph.output}, []

@@ -64,8 +64,8 @@ def mixed_training(trials: pd.DataFrame) -> str:
     if formats.nunique() < 2:
         return ""
     return (
-        f"networks tuned in several number formats are compared: {_counted(tuned, formats, 'in')}; they differ as two "
-        "tuning seeds do: tune all of them on one kind of device to be sure of differences of that size"
+        f"networks tuned in several number formats are compared: {_counted(tuned, formats, 'in')}; the same "
+        "seed tunes another network in each: tune all of them on one kind of device to be sure of small differences"
     )
 
 
