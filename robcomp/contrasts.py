@@ -155,8 +155,9 @@ class ContrastEstimates(NamedTuple):
     free: int          # degrees of freedom of these variances
 
 def _summed(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    parts = (measured.point, measured.values)
-    return tuple(np.einsum("...tp,qt,qp->...q", part, weights, across, optimize=True) for part in parts)
+    size = measured.point.size
+    asked = np.einsum("qt,qp->tpq", weights, across).reshape(size, len(weights))
+    return tuple(part.reshape(*part.shape[:-2], size) @ asked for part in (measured.point, measured.values))
 
 def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Variances of questions over seeds: of one seed by the pooled spread, times the squared weights over the numbers

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 from scipy.stats import chi2, norm, t as student
 
 from .replicates import by_recipe, moderation, one_a_training, seed_matters, training_run
@@ -175,13 +176,15 @@ def coverage_of(free: int,  # degrees of freedom of the seeds' variance
     "The share of intervals that hold the truth, by the ratio of the two variances."
     estimated = RATIOS[:, None] * chi2.ppf((np.arange(400) + .5) / 400, free) / free
     reach = _factor(estimated / (1 + estimated), free, a, b, level=level) * np.sqrt(1 + estimated)
-    return (2 * norm.cdf(reach / np.sqrt(1 + RATIOS)[:, None]) - 1).mean(1)
+    return (2 * ndtr(reach / np.sqrt(1 + RATIOS)[:, None]) - 1).mean(1)
 
 # %% ../nbs/56_seeds.ipynb #7e4fa27b
+STEP = 1.96 / 28  # of the normal quantile: exponents change slowly with it, and are looked for once a step
+
 @lru_cache
-def _exponents(free: int, level: float) -> tuple[float, float]:
+def _exponents(free: int, normal: float) -> tuple[float, float]:  # of an interval of `normal` standard errors
     "The weights' exponents whose worst coverage over all ratios is closest to the level."
-    grid = product(np.arange(1, 4.1, .2), np.arange(.8, 3.1, .2))
+    grid, level = product(np.arange(1, 4.1, .2), np.arange(.8, 3.1, .2)), 2 * norm.cdf(normal) - 1
     return min(grid, key=lambda pair: np.abs(coverage_of(free, *pair, level=level) - level).max())
 
 # %% ../nbs/56_seeds.ipynb #ad5a5954
@@ -198,7 +201,7 @@ def widened(reach: np.ndarray,   # from the value to an end of its interval over
     total, factor = images + np.where(free > 0, between, 0), np.full(np.shape(reach), normal)
     share = 1 - np.divide(images, total, out=np.ones_like(total), where=total > 0)
     for one in np.unique(free[free > 0]):
-        exponents = _exponents(max(round(float(one)), 1), level)
+        exponents = _exponents(max(round(float(one)), 1), STEP * round(normal / STEP))
         factor = np.where(free == one, _factor(share, one, *exponents, level=level), factor)
     return factor * np.sqrt(total)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robcomp.claims import from_figure, verdict
 from robcomp.contrasts import by_network, recipe_profile
 from robcomp.hypotheses import at_equal_training, combined, own_tests, robust_gap, pairs_of_kinds
 from robcomp.results import summarise, training_alone
@@ -84,3 +85,11 @@ def test_calibration_is_asked_where_confidence_was_recorded(monkeypatch, tmp_pat
     row = old.split("| C7b", 1)[1].split("\n", 1)[0]
     assert "prune0.5 - dense, calibration error" in new and "calibration error" not in row
     assert reason in old and "the confidence of each image is not" not in new
+
+
+def test_sums_in_another_order_name_no_other_test():
+    """Of tests that are level but for rounding the first decides, whatever the processor made of the last digit."""
+    for error in (-1e-16, 1e-16):
+        figures = dict(first=(0.1, 0.0, 0.2), second=(0.1, 0.0 + error, 0.2))
+        tests = pd.concat([from_figure("C4a", name, figure, "above") for name, figure in figures.items()])
+        assert verdict(tests.reset_index(drop=True), "all").test == "first"
