@@ -128,10 +128,11 @@ def chart_front_menu(table: pd.DataFrame | Tables,  # tables, or a summary, as f
                      *,
                      x: str = "size_mb",  # a name in `AXES`
                      y: str = "robust",  # a name in `AXES`
+                     height: int = 380,  # of the plot, in pixels
 ) -> alt.LayerChart:
     "One network at a time as `chart_front` draws it, chosen by a menu."
     data, words = _front(table, intervals, x, y)
-    return with_title(_marks.front_menu(data, x, y), *words)
+    return with_title(_marks.front_menu(data, x, y, height), *words)
 
 # %% ../nbs/70_charts.ipynb #f8f06256
 HEATS = dict(accuracy=("accuracy by recipe and corruption", "In per cent, mean over {}; darker is lower."),

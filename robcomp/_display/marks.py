@@ -276,9 +276,9 @@ def layers_of(base: alt.Chart, data: pd.DataFrame, x: str, looks: dict[str, Look
     return [stair(base, x), *ends, dots(base, hover(data), looks), names(base)]
 
 
-def front_menu(data: pd.DataFrame, x: str, y: str) -> alt.LayerChart:
+def front_menu(data: pd.DataFrame, x: str, y: str, height: int) -> alt.LayerChart:
     """The table of `front_table`, one network at a time: a menu chooses it, and both axes follow."""
-    size, groups = (600, 380), dict(list(data.groupby("network")))
+    size, groups = (600, height), dict(list(data.groupby("network")))
     frames = {
         name: Frame(x, y, size, scale_of(spanned(part, y), AXES[y].log), scale_of(part[x], AXES[x].log))
         for name, part in groups.items()

@@ -123,7 +123,9 @@ class Answers:
         lines = [f"- {text}" for text in self.sentences]
         if self.table is not None:
             lines += ["", written(self.table).to_string(index=False)]
-        return "\n".join([*lines, self.picture] if self.picture else lines)
+        if self.picture:
+            lines += [""] * bool(lines) + [self.picture]
+        return "\n".join(lines)
 
     __repr__ = __str__
 
