@@ -155,13 +155,12 @@ class ContrastEstimates(NamedTuple):
     free: int          # degrees of freedom of these variances
 
 def _summed(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    size = measured.point.size
-    asked = np.einsum("qt,qp->tpq", weights, across).reshape(size, len(weights))
-    return tuple(part.reshape(*part.shape[:-2], size) @ asked for part in (measured.point, measured.values))
+    (trials, at), (conditions, on) = (np.unique(rows, axis=0, return_inverse=True) for rows in (weights, across))
+    sums = (np.einsum("...tp,ut->...up", part, trials, optimize=True) for part in (measured.point, measured.values))
+    return tuple((part @ conditions.T)[..., at.ravel(), on.ravel()] for part in sums)
 
 def _seeds_of(measured: Profile, weights: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Variances of questions over seeds: of one seed by the pooled spread, times the squared weights over the numbers
-    of seeds."""
+    "Variances of questions over seeds: the pooled spread, times the squared weights over the numbers of seeds."
     if measured.seeds is None or not measured.seeds.spread.free:
         return np.zeros(len(weights)), np.zeros(len(weights)), 0
     count, matters, spread, shares, _ = measured.seeds

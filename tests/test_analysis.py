@@ -375,7 +375,7 @@ def test_training_is_no_cost_of_a_technique(tables, tmp_path, monkeypatch):
     folder = tmp_path / "control"
     write_tables(Tables(pd.concat([trials, twin]), pd.concat([own.rows, rows]), own.deals), folder)
     sentences, row = lead("corruptions", folder, monkeypatch)
-    assert "the largest loss is significant on 0 of 1." in sentences and row["points (interval)"].startswith("0.0")
+    assert "the loss there is significant on 0 of 1." in sentences and row["points (interval)"].startswith("0.0")
     assert not row["most against dense"].endswith(" 0.0")
     text = said(run_page(ROOT / "nbs/analysis/forgotten.ipynb", monkeypatch, **where(folder)))
     assert "corrupted images, against equal training: loss significantly larger than the mean: no class;" in text

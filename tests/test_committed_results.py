@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from robcomp.compress import compress
 from robcomp.corruptions import Suite
@@ -19,7 +20,8 @@ from robcomp.schema import Trial
 from robcomp.sweep import Study
 from robcomp.training import Training
 
-RESULTS = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS, PARAMETERS = ROOT / "results", ROOT / "nbs" / "experiments" / "parameters"
 CIFAR, WEIGHTS = (Path(os.environ.get(name, "/nowhere")) for name in ("ROBCOMP_DATA", "ROBCOMP_WEIGHTS"))
 IMAGES = 60
 CONDITIONS = [("clean", 0), ("gaussian_noise", 3), ("frost", 5), ("jpeg_compression", 1)]
@@ -102,3 +104,23 @@ def test_committed_keys_come_out_of_trial_and_protocol(arch):
         "cifar10", arch, weights="given", tune=Training(1, peak=0.01, batch=128, warmup=0.0, sizes="16*1")
     ).protocol()
     assert Trial("cifar10", arch, "dense", protocol=grown).key != Trial("cifar10", arch, "dense", protocol=protocol).key
+
+
+def test_every_dense_network_of_the_studies_says_how_it_was_trained():
+    known = pd.read_csv(RESULTS / "weights" / "training.csv", keep_default_na=False).set_index("weights")
+    used = set()
+    for file in [*RESULTS.glob("*cifar*/trials.parquet"), *RESULTS.glob("apart/*/trials.parquet")]:
+        trials = pd.read_parquet(file)
+        for digest in trials["weights"].unique():
+            assert set(trials["arch"]) == {known.arch[digest]} and set(trials["dataset"]) == {known.dataset[digest]}
+            used.add(digest)
+    assert used == set(known.index)
+    for row in known[known.parameters != ""].itertuples():
+        given = yaml.safe_load((PARAMETERS / f"{row.parameters}.yaml").read_text())
+        assert (given["network"], given["dataset"], given["epochs"], given["sizes"], given["peak"]) == (
+            row.arch,
+            row.dataset,
+            row.epochs,
+            row.sizes,
+            row.peak,
+        )
