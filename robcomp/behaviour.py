@@ -13,7 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from .contrasts import Profile, by_class, by_severity, contrasts, profile, with_means
-from .results import averaging, controls, references, training_alone
+from .results import averaging_matrix, controls, references, training_alone
 from .tables import Tables, deal_of, outcomes
 from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
@@ -104,7 +104,7 @@ def calibration_profile(tables: Tables,
     sure, hits = confidences(tables, keys), outcomes(tables, list(keys))
     places = np.searchsorted(np.unique(hits.index.get_level_values("number")), hits.index.get_level_values("number"))
     groups = hits.groupby(["corruption", "severity"], observed=True, sort=False).indices
-    names, mean = averaging(list(groups), [CLEAN, *STANDARD, *EXTRA])
+    names, mean = averaging_matrix(list(groups), [CLEAN, *STANDARD, *EXTRA])
     def one(key, weight):
         own, right = sure[key].to_numpy(), hits[key].to_numpy()
         found = [squared_calibration(own[at], right[at], weight[places[at]]) for at in groups.values()]
@@ -144,7 +144,7 @@ def unknown_figures(pairs: Pairs, measures: Iterable[str], why: str) -> pd.DataF
 # %% ../nbs/59_behaviour.ipynb #28ae2920
 def _change_of(group: str) -> str: return f"{group}_change" if group in GROUPS else group  # the name of the measure
 
-def of_accuracy(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
+def group_measures(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Changes of accuracy by group of corruptions."
     measured, corruptions = profile(hits, **options), set(hits.index.get_level_values("corruption"))
     members = {**GROUPS, "extra": EXTRA}
@@ -155,7 +155,7 @@ def of_accuracy(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFram
     return [*parts, unknown_figures(pairs, lacking, NOT_EVALUATED)]
 
 # %% ../nbs/59_behaviour.ipynb #4c25000e
-def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
+def severity_measures(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Changes of accuracy by severity and class."
     hits = hits[hits.index.get_level_values("corruption").isin(STANDARD)]
     if hits.empty: return [unknown_figures(pairs, ["slope"], NOT_EVALUATED)]
@@ -167,7 +167,7 @@ def of_steps(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     return [slope, every[LIMITS].assign(key=[a for _, a, _ in asked], measure=[part for part, *_ in asked])]
 
 # %% ../nbs/59_behaviour.ipynb #41cc7f50
-def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
+def flip_measures(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Shares of images that change sides."
     measured = profile(flips(hits, pairs), **options)
     return [measured_pairs(measured, pairs, f"{way}_{kind}", f"{{a}} {way}", kind) if set(measured.parts) & set(members)
@@ -175,7 +175,7 @@ def of_flips(hits: pd.DataFrame, pairs: Pairs, **options) -> list[pd.DataFrame]:
             for way in ("lost", "gained") for kind, members in KINDS.items()]
 
 # %% ../nbs/59_behaviour.ipynb #403c730b
-def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.DataFrame]:
+def calibration_measures(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.DataFrame]:
     "Calibration errors and their change, with intervals."
     at, to = (np.array([measured.names.index(pair[side]) for pair in pairs]) for side in (0, 1))
 
@@ -190,7 +190,7 @@ def of_calibration(measured: Profile, pairs: Pairs, kinds: dict) -> list[pd.Data
     return [pd.DataFrame(limits(*parts)).assign(measure=measure) for measure, parts in own.items()]
 
 # %% ../nbs/59_behaviour.ipynb #c01b7858
-def of_predictions(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame]:
+def prediction_measures(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame]:
     "Churn and calibration of the pairs whose answers were recorded."
     kinds = {kind: members for kind, members in KINDS.items() if tables.rows.corruption.isin(members).any()}
     measures = ["churn_clean", "churn_robust", "calibration_clean", "calibration_robust", "calibration_change"]
@@ -201,15 +201,15 @@ def of_predictions(tables: Tables, pairs: Pairs, **options) -> list[pd.DataFrame
     keys = list(dict.fromkeys(key for pair in pairs for key in pair))
     measured = profile(churn(predictions(tables, keys), pairs), **options)
     parts += [measured_pairs(measured, pairs, f"churn_{kind}", "{a}", kind) for kind in kinds]
-    return parts + of_calibration(calibration_profile(tables, keys, **options), pairs, kinds)
+    return parts + calibration_measures(calibration_profile(tables, keys, **options), pairs, kinds)
 
 # %% ../nbs/59_behaviour.ipynb #005a32fc
 def _of_suite(tables: Tables, own: pd.DataFrame, **options) -> pd.DataFrame:
     "The table of the trials of one network and suite."
     pairs = list(zip(own.key, own.against))
     hits = outcomes(tables, list(dict.fromkeys(key for pair in pairs for key in pair)))
-    parts = [*of_flips(hits, pairs, **options), *of_predictions(tables, pairs, **options)]
-    parts += [*of_accuracy(hits, pairs, **options), *of_steps(hits, pairs, **options)]
+    parts = [*flip_measures(hits, pairs, **options), *prediction_measures(tables, pairs, **options)]
+    parts += [*group_measures(hits, pairs, **options), *severity_measures(hits, pairs, **options)]
     return pd.concat([part for part in parts if len(part)])
 
 # %% ../nbs/59_behaviour.ipynb #7608c32c

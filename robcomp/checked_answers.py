@@ -18,7 +18,7 @@ from ._text.guessing import is_guessing
 from .data import Images, as_input
 
 # %% ../nbs/37_checked_answers.ipynb #4b802e59
-def misordered(answers: np.ndarray,  # (n,) outputs with the highest score
+def detected_output_order(answers: np.ndarray,  # (n,) outputs with the highest score
                labels: np.ndarray,  # (n,) what was on the images
                classes: int,
 ) -> list[int] | None:  # the order to pass; None where they are in order, or none can be read off
@@ -57,7 +57,7 @@ def checked_answers(model: nn.Module,  # with `.contract` and `.classes`
     if model.classes != len(classes):
         raise ValueError(f"{name} tells {model.classes} classes apart, the test images have {len(classes)}")
     answers, smallest, largest = answers_of(model, images)
-    if order := misordered(answers, images.labels, len(classes)):
+    if order := detected_output_order(answers, images.labels, len(classes)):
         moved = next(output for output, label in enumerate(order) if output != label)
         raise ValueError(f"{name} has its outputs in another order: output {moved} answers to images of "
                          f"{classes[order[moved]]!r}, not of {classes[moved]!r}: pass order={order}")

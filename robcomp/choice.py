@@ -210,7 +210,7 @@ def _best_by_clean(table: pd.DataFrame, where: str, robust: str) -> pd.Series | 
     equal = found[found.clean == found.clean.max()].sort_values(robust, ascending=_sign(robust) < 0, kind="stable")
     return equal.iloc[0] if len(equal) else None
 
-def price_of_clean(table: pd.DataFrame,
+def cost_of_clean_selection(table: pd.DataFrame,
                    where: str = "",  # the budget, as for `choose`
                    *,
                    robust: str = "robust",  # or `worst`, or another measure under corruption

@@ -152,7 +152,7 @@ def _unless_placebo(table: pd.DataFrame, placebos: Iterable[pd.DataFrame]) -> pd
     return table.assign(verdict=table.verdict.mask(undone, "undecided"), why=why)
 
 # %% ../nbs/63_claims.ipynb #eca0b8b7
-def harder_of_both(tests: Iterable[pd.DataFrame],  # that expect figures above a bound
+def more_conservative(tests: Iterable[pd.DataFrame],  # that expect figures above a bound
                    others: Iterable[pd.DataFrame],  # the same, against another reference, row by row
 ) -> list[pd.DataFrame]:
     "Of each two tests the one whose interval reaches lower, or that could not be made."

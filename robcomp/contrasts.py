@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from ._text.reasons import variation_word
 from ._text.suggest import unknown
-from .replicates import by_network, one_a_training, recipe_numbers, seed_matters, training_run
-from .results import averaging
+from .replicates import by_network, first_of_training, recipe_numbers, seed_matters, training_prefix
+from .results import averaging_matrix
 from .tables import Tables, outcomes
 from .schema import CLEAN, CORRUPTIONS, EXTRA, GROUPS, STANDARD
 from .selection import simultaneous
-from .seeds import SeedRuns, SeedSpread, pooled_spread, widened
-from .uncertainty import BLOCK, counts, parts_of, redraw
+from .seeds import SeedRuns, SeedSpread, pooled_spread, half_width_with_seeds
+from .uncertainty import BLOCK, counts, parts_of, resampled_accuracies
 
 # %% ../nbs/58_contrasts.ipynb #100eb6b5
 def named_outcomes(tables: Tables,  # trials of one suite
@@ -53,12 +53,12 @@ def profile(hits: pd.DataFrame,  # 0 to 1: outcomes, or anything else that an im
     images = np.unique(hits.index.get_level_values("number"))
     parts = parts_of(hits, images)
     conditions = [part.condition for part in parts]
-    names, mean = averaging(conditions, list(dict.fromkeys([CLEAN, *CORRUPTIONS, *(name for name, _ in conditions)])))
+    names, mean = averaging_matrix(conditions, list(dict.fromkeys([CLEAN, *CORRUPTIONS, *dict(conditions)])))
     point, blocks = np.stack([part.hits.mean(0) for part in parts], -1), []
     with threadpool_limits(1, "blas"):
         for block in range(-(-draws // BLOCK)):
             drawn = counts(len(images), dataset, block, seed=seed)
-            blocks.append(np.stack([redraw(part, drawn) for part in parts], -1) @ mean)
+            blocks.append(np.stack([resampled_accuracies(part, drawn) for part in parts], -1) @ mean)
     return Profile(list(hits.columns), names, point @ mean, np.concatenate(blocks)[:draws])
 
 # %% ../nbs/58_contrasts.ipynb #4240e93e
@@ -86,9 +86,9 @@ def recipe_profile(
     matters = seed_matters(trials)[first]
     full = trials.recipe if trials.arch.nunique() == 1 else trials.arch + " " + trials.recipe
     names = list(full[first])
-    spread = pooled_spread(own for own, so in zip(runs, matters & one_a_training(trials.loc[first], count)) if so)
+    spread = pooled_spread(own for own, so in zip(runs, matters & first_of_training(trials.loc[first], count)) if so)
     alone = Profile(names, each.parts, each.point[first], each.values[:, first])
-    trained = [(trials.arch[at[0]], training_run(trials.recipe[at[0]]), set(trials.seed[at])) for at in places]
+    trained = [(trials.arch[at[0]], training_prefix(trials.recipe[at[0]]), set(trials.seed[at])) for at in places]
     known = Seeds(count, matters, spread, np.eye(len(names))[[trained.index(own) for own in trained]], alone)
     return Profile(names, each.parts, np.stack([own.point.mean(0) for own in runs]),
                    np.stack([own.values.mean(1) for own in runs], axis=1), known)
@@ -177,7 +177,7 @@ def _limits(asked: ContrastEstimates, level: float) -> np.ndarray:
     shared = 1 - np.divide(both, images, out=np.zeros_like(images), where=images > 0)
 
     def wider(reach, level):
-        return widened(np.maximum(reach, 0), shared.clip(0, 1), between, free * (between > 0), level=level)
+        return half_width_with_seeds(reach.clip(0), shared.clip(0, 1), between, free * (between > 0), level=level)
 
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     ends = [value - wider(value - low, level), value + wider(high - value, level)] if free else [low, high]

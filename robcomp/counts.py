@@ -14,7 +14,7 @@ import pandas as pd
 from ._store.shards import frame
 from ._text.suggest import unknown
 from .recipe import parse
-from .results import accuracies, averaging, references
+from .results import accuracies, averaging_matrix, references
 from .tables import Tables
 from .schema import (CLEAN, CORRUPTIONS, DEAL_COLUMNS, ELSEWHERE, KEY_VERSION, ROW_COLUMNS, SCHEMA_VERSION,
                             SEVERITIES, STANDARD, TRIAL_COLUMNS, Trial, canonical, check)
@@ -157,7 +157,7 @@ def rounded_rates(
     percent."""
     accuracy, reference = accuracies(tables), references(tables.trials)
     conditions = list(accuracy.columns)
-    _, mean = averaging(conditions)
+    _, mean = averaging_matrix(conditions)
     used = mean.any(1)
     error, clean = 1 - accuracy.to_numpy()[:, used] @ mean[used], 1 - accuracy[[(CLEAN, 0)]].to_numpy()
     place = accuracy.index.get_indexer(reference[accuracy.index])

@@ -57,12 +57,12 @@ def in_onnxruntime(module: nn.Module,  # with `.contract`; stays as it is
     return lambda x: torch.from_numpy(running.run(None, {"images": x.contiguous().numpy()})[0])
 
 # %% ../nbs/38_evaluate.ipynb #3c1f96ad
-def doubtful_lead(scores: Tensor,  # (n, classes)
+def doubtful_margin(scores: Tensor,  # (n, classes)
 ) -> float:  # in units of scores
     "Four of the 255 levels that the range of scores is divided into."
     return (scores.max() - scores.min()).item() * 4 / 255
 
-def exact_where_close(fast: Callable[[Tensor], Tensor],  # inputs to scores
+def exact_fallback(fast: Callable[[Tensor], Tensor],  # inputs to scores
                       exact: Callable[[Tensor], Tensor],  # the same, slower
                       lead: float,  # in units of scores
 ) -> Callable[[Tensor], Tensor]:  # inputs to scores
@@ -81,7 +81,7 @@ ENGINES = ("auto", "torch", "onnxruntime")
 def scores_agree(one: Tensor, other: Tensor) -> bool:  # scores (n, classes)
     "No score moved by more than half a doubtful lead, and none at all on nine images in ten?"
     moved, same = (one - other).abs().max().item(), (one == other).all(1).float().mean().item()
-    return moved <= doubtful_lead(one) / 2 and same >= .9
+    return moved <= doubtful_margin(one) / 2 and same >= .9
 
 def prepared(module: nn.Module,  # with `.contract`; stays as it is
              images: np.ndarray,  # (n, size, size, 3) uint8: on which the engines have to agree
@@ -106,7 +106,7 @@ def proved(module: nn.Module, ready: nn.Module, x: Tensor) -> tuple[str, Callabl
     fast = in_onnxruntime(module)
     with torch.inference_mode(): expected, found = ready(x), fast(x)
     if not scores_agree(expected, found): raise ValueError("it gives other scores on this processor")
-    return f"onnxruntime {library('onnxruntime').__version__}", exact_where_close(fast, ready, doubtful_lead(expected))
+    return f"onnxruntime {library('onnxruntime').__version__}", exact_fallback(fast, ready, doubtful_margin(expected))
 
 # %% ../nbs/38_evaluate.ipynb #c9d43084
 def calibration_error(confidence: np.ndarray,  # (n,) in 0 to 1: of the predicted class

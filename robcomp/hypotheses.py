@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .choice import choose
-from .claims import from_figure, harder_of_both, verdicts
+from .claims import from_figure, more_conservative, verdicts
 from .contrasts import Profile, contrasts, recipe_profile
 from .count_intervals import count_differences
 from .counts import rounded_rates, without_epochs
@@ -223,7 +223,7 @@ def own_tests(ours: Tables,  # a study with the outcome of each image
     ways = ("reference", "control")
     to_dense, to_control = (changes_by_images(ours, to, recipes=recipes, together=True, draws=draws) for to in ways)
     both = to_dense[to_dense["key"].isin(to_control["key"])], to_control
-    tests = harder_of_both(*(tests_of("H1a", part, "ours", bound=-margin) for part in both))
+    tests = more_conservative(*(tests_of("H1a", part, "ours", bound=-margin) for part in both))
     tests += tests_of("H1b", to_dense, "ours") + tests_of("H1c", to_control, "ours")
     for cell, study in by_network(ours).items():
         own = to_dense[to_dense["cell"] == cell]

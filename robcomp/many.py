@@ -18,7 +18,7 @@ from ._files.settings import read_parameter_file
 from ._files.shipped import parameter_file, starting_weights
 from ._store.tables import AGAIN, read_table
 from ._text.stopping import ended, terminable
-from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, spans, write_plan
+from .plan import CROSSED, DEFAULTS, Plan, cell_weights, plan_table, makespans, write_plan
 from .schema import TRIAL_COLUMNS
 from .parameters import check_values
 
@@ -59,7 +59,7 @@ def plan_text(plan: Plan) -> str:
     table = plan_table(plan)
     hours = dict(nodes=("kind", "size"), hours=("seconds", lambda seconds: seconds.sum() / 3600))
     kinds = table.groupby("kind", sort=False).agg(**hours)
-    several = spans(table, [1, 4, 16, 64]).drop(columns="share")
+    several = makespans(table, [1, 4, 16, 64]).drop(columns="share")
     shown = [
         frame.to_string(index=kept, float_format="{:.2f}".format) for frame, kept in ((kinds, True), (several, False))]
     where = "Hours of a machine that trains in bfloat16, or of the one of the history; in float32 training takes twice."

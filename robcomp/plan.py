@@ -34,7 +34,7 @@ DEFAULTS = dict(dataset="digits", arch="mobilenetv2", seed=0, weights="auto", ep
 CROSSED = dict(datasets="dataset", archs="arch", seeds="seed")
 
 # %% ../nbs/47_plan.ipynb #3764e54e
-def sides(given: Mapping) -> dict[str, list]:  # given: parameters with defaults
+def crossed_values(given: Mapping) -> dict[str, list]:  # given: parameters with defaults
     "What is crossed: the networks, data sets and seeds."
     for many, one in CROSSED.items():
         values = given.get(many, [given[one]])
@@ -54,7 +54,7 @@ def settings(parameters: Mapping) -> dict:
         raise ValueError(unknown_parameter(name, [*DEFAULTS, *CROSSED]))
     given = DEFAULTS | dict(parameters)
     for name, known in dict(arch=MACS, dataset=IMAGES).items():
-        for value in sides(given)[name]:
+        for value in crossed_values(given)[name]:
             if value not in list(known): raise ValueError(unknown(name, value, known))
     Training(given["epochs"], peak=given["peak"], batch=given["batch"], sizes=given["sizes"])
     return given
@@ -66,7 +66,7 @@ def cell_weights(cell: Mapping) -> Path | None:  # None: the dense network is tr
 
 def cells_of(given: Mapping) -> list[dict]:  # given: as `settings` gives it; a cell: dataset, arch, seed, weights
     "One cell per network, data set and seed."
-    cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*sides(given).values())]
+    cells = [dict(zip(CROSSED.values(), chosen)) for chosen in product(*crossed_values(given).values())]
     return [cell | dict(weights=str(given["weights"]).format(**cell)) for cell in cells]
 
 # %% ../nbs/47_plan.ipynb #e8fd25a1
@@ -91,7 +91,7 @@ def cell_nodes(number: int, recipes: Sequence[Recipe], given: Mapping, seconds: 
 
 # %% ../nbs/47_plan.ipynb #f01d177c
 PLAN_VERSION = 1
-FREE = (*CROSSED, *CROSSED.values(), *"weights recipes together folder where best device".split())  # change no trial
+NOT_IN_DIGEST = (*CROSSED, *CROSSED.values(), *"weights recipes together folder where best device".split())
 
 class Plan:
     "What is to be done and what it may take; plain data."
@@ -118,7 +118,7 @@ class Plan:
     def hours(self) -> float: return sum(node["seconds"] for node in self.nodes) / 3600
     def digest(self, cell: int) -> str:
         "What names a cell in a store: all that its trials rest on, and nothing of costs."
-        own = {name: value for name, value in self.parameters.items() if name not in FREE}
+        own = {name: value for name, value in self.parameters.items() if name not in NOT_IN_DIGEST}
         return sha256(canonical(own | self.cells[cell]).encode()).hexdigest()[:16]
 
 # %% ../nbs/47_plan.ipynb #69fcd73c
@@ -151,7 +151,7 @@ def chart_plan(table: pd.DataFrame,  # of `plan_table`
     return chart.properties(width=480, height=max(120, min(4 * len(table), 400)), title="The plan", description=words)
 
 # %% ../nbs/47_plan.ipynb #fcdcd377
-def tails(table: pd.DataFrame) -> np.ndarray:  # (n,) seconds: a node and the longest chain that waits for it
+def longest_chains(table: pd.DataFrame) -> np.ndarray:  # (n,) seconds: a node and the longest chain that waits for it
     "What hangs on each node."
     found, needs, seconds = table.seconds.to_numpy(float).copy(), table.needs.to_numpy(), table.seconds.to_numpy(float)
     longest = np.zeros(len(table))
@@ -165,7 +165,7 @@ def schedule(table: pd.DataFrame,  # of `plan_table`
              workers: int,
 ) -> pd.DataFrame:  # a row per node, in its order: worker, start, end (simulated seconds)
     "Who does what and when, where every worker takes the open node with the longest chain behind it."
-    tail, needs, seconds = tails(table), table.needs.tolist(), table.seconds.tolist()
+    tail, needs, seconds = longest_chains(table), table.needs.tolist(), table.seconds.tolist()
     children, found = {}, [None] * len(table)
     for number, parent in enumerate(needs): children.setdefault(parent, []).append(number)
     ready, busy, idle, now = [], [], list(range(workers)), 0.
@@ -180,20 +180,20 @@ def schedule(table: pd.DataFrame,  # of `plan_table`
         for child in children.get(number, ()): heappush(ready, (-tail[child], child))
     return pd.DataFrame(found, columns=["worker", "start", "end"], index=table.index)
 
-def bound(table: pd.DataFrame, workers: int) -> float:  # seconds
+def least_makespan(table: pd.DataFrame, workers: int) -> float:  # seconds
     "No schedule is shorter: the longest chain, or the whole work divided by the workers."
-    return max(tails(table).max(), table.seconds.sum() / workers)
+    return max(longest_chains(table).max(), table.seconds.sum() / workers)
 
 # %% ../nbs/47_plan.ipynb #f0480009
-def spans(table: pd.DataFrame,  # of `plan_table`
+def makespans(table: pd.DataFrame,  # of `plan_table`
           counts: Sequence[int],  # of workers
 ) -> pd.DataFrame:  # a row a count: workers hours at_least share
     "How long a plan takes with so many workers, and the time below which no schedule comes."
-    found = [(n, schedule(table, n).end.max() / 3600, bound(table, n) / 3600) for n in counts]
+    found = [(n, schedule(table, n).end.max() / 3600, least_makespan(table, n) / 3600) for n in counts]
     found = pd.DataFrame(found, columns=["workers", "hours", "at_least"])
     return found.assign(share=found.at_least / found.hours)
 
-def chart_spans(found: pd.DataFrame,  # of `spans`
+def chart_makespans(found: pd.DataFrame,  # of `makespans`
 ):
     "Hours over workers: the simulated schedule and its lower bound."
     import altair as alt
@@ -229,12 +229,12 @@ def read_plan(path: str | Path) -> Plan:
                          "make it again with robcomp plan")
     try: plan = Plan(found["parameters"])
     except (KeyError, TypeError, ValueError): plan = None
-    if plan is None or plan.cells != found.get("cells") or not like(plan.nodes, found.get("nodes")):
+    if plan is None or plan.cells != found.get("cells") or not same_nodes(plan.nodes, found.get("nodes")):
         raise ValueError(f"{path} is damaged or was changed by hand: make it again with robcomp plan")
     plan.nodes = found["nodes"]
     return plan
 
-def like(nodes: Sequence[Mapping], others: object) -> bool:
+def same_nodes(nodes: Sequence[Mapping], others: object) -> bool:
     "Are these the same nodes but for what they may take?"
     def bare(node: object) -> object: return dict(node, seconds=0.) if isinstance(node, dict) else node
     return isinstance(others, list) and list(map(bare, nodes)) == list(map(bare, others))

@@ -148,7 +148,7 @@ def _given(trials: pd.DataFrame) -> pd.Series:
     return trials.weights.ne("") if "weights" in trials else pd.Series(False, trials.index)
 
 # %% ../nbs/53_replicates.ipynb #5c0e7a12
-def training_run(recipe: str,  # as `prune0.5+tune1+int8`
+def training_prefix(recipe: str,  # as `prune0.5+tune1+int8`
 ) -> str:  # as `prune0.5+tune1`; empty where nothing depends on the seed
     "What recipes share whose networks come out of one training: the stages up to the last that draws by its seed."
     if not training_alone(recipe): return recipe  # of another tool
@@ -157,7 +157,7 @@ def training_run(recipe: str,  # as `prune0.5+tune1+int8`
     known, coming = str(Recipe(stages[:last + 1])), coming_bits(stages[last + 1:])
     return f"{known}, {coming}" if coming and "cluster" in known else known if last >= 0 else ""
 
-def one_a_training(recipes: pd.DataFrame, seeds: Sequence[int]) -> np.ndarray:  # (recipes,) bool
+def first_of_training(recipes: pd.DataFrame, seeds: Sequence[int]) -> np.ndarray:  # (recipes,) bool
     "Recipes with several seeds; of those that begin with the same training the first, since seeds do the same to them."
     parts = [parse(recipe).stages if training_alone(recipe) else () for recipe in recipes.recipe]
     firsts = [next((at for at, stage in enumerate(part, 1) if stage.family == "tune"), len(part)) for part in parts]
@@ -166,7 +166,7 @@ def one_a_training(recipes: pd.DataFrame, seeds: Sequence[int]) -> np.ndarray:  
     return several & ~starts.where(several).duplicated().to_numpy()
 
 # %% ../nbs/53_replicates.ipynb #38074c03
-def moderation(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)
+def seed_variance_shrinkage(points: Sequence[np.ndarray],  # of each recipe (seeds, columns)
                recipes: pd.DataFrame,  # from `by_recipe`, in the same order
 ) -> tuple[np.ndarray, np.ndarray]:  # (recipes, columns) each
     "What deviations of seeds are multiplied by, and the degrees of freedom of their variance then; 0 for one seed."

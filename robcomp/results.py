@@ -17,7 +17,7 @@ from .schema import CLEAN, ELSEWHERE, EXTRA, GROUPS, STANDARD, SUMMARY_COLUMNS, 
 from .tables import Tables
 
 # %% ../nbs/51_results.ipynb #15cf130e
-def averaging(conditions: Sequence[tuple[str, int]],  # (corruption, severity): the last axis of an accuracy array
+def averaging_matrix(conditions: Sequence[tuple[str, int]],  # (corruption, severity): last axis of an accuracy array
               corruptions: Sequence[str] = STANDARD,
 ) -> tuple[list[str], np.ndarray]:  # corruptions that occur, (conditions, corruptions) matrix
     "The matrix that turns accuracies by condition into means over severities by corruption."
@@ -34,7 +34,7 @@ def plain_measures(accuracy: np.ndarray,  # (..., conditions)
     clean, standard, extra = (_means(accuracy, conditions, names) for names in ([CLEAN], STANDARD, EXTRA))
     clean, robust, worst = clean.mean(-1), standard.mean(-1), standard.min(-1)
     return dict(clean=clean, robust=robust, worst=worst, drop=clean - robust, robust_over_clean=_ratio(robust, clean),
-                extra_robust=extra.mean(-1), **_of_groups(standard, averaging(conditions)[0]))
+                extra_robust=extra.mean(-1), **_of_groups(standard, averaging_matrix(conditions)[0]))
 
 def _of_groups(standard, names):
     "Means over the corruptions of each group; NaN where none of them was evaluated."
@@ -44,7 +44,7 @@ def _of_groups(standard, names):
 
 def _means(accuracy, conditions, corruptions):
     "Means by corruption; one column of NaN where none of them was evaluated."
-    names, mean = averaging(conditions, corruptions)
+    names, mean = averaging_matrix(conditions, corruptions)
     used = mean.any(1)  # what is not averaged may be missing
     return accuracy[..., used] @ mean[used] if names else np.full((*accuracy.shape[:-1], 1), np.nan)
 
@@ -53,7 +53,7 @@ def _ratio(a, b): return np.divide(a, b, out=np.full(np.shape(a), np.nan), where
 # %% ../nbs/51_results.ipynb #099751b0
 STEADY = .01
 
-def held_against(accuracy: np.ndarray,   # (..., conditions) of a network
+def relative_to_dense(accuracy: np.ndarray,   # (..., conditions) of a network
                  reference: np.ndarray,  # (..., conditions) of its dense reference
                  conditions: Sequence[tuple[str, int]],
                  *,
@@ -125,9 +125,9 @@ def _measured(accuracy: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
     accuracy = accuracy.dropna(axis=1, how="all")
     conditions, own = list(accuracy.columns), accuracy.to_numpy()
     dense = accuracy.reindex(reference[accuracy.index]).to_numpy()
-    names, _ = averaging(conditions)
+    names, _ = averaging_matrix(conditions)
     worst = np.array(names)[_means(own, conditions, STANDARD).argmin(-1)] if names else ""
-    measures = plain_measures(own, conditions) | held_against(own, dense, conditions)
+    measures = plain_measures(own, conditions) | relative_to_dense(own, dense, conditions)
     return pd.DataFrame(dict(measures, worst_corruption=worst, note=notes(dense, conditions)), index=accuracy.index)
 
 # %% ../nbs/51_results.ipynb #88d0b0e7
@@ -135,7 +135,7 @@ def notes(reference: np.ndarray,  # (trials, conditions) accuracy of the dense r
           conditions: Sequence[tuple[str, int]],
 ) -> list[str]:  # one a trial, empty where there is nothing to say
     "What the measures of some trials lack."
-    names, severities = averaging(conditions)[0], {severity for name, severity in conditions if name in STANDARD}
+    names, severities = averaging_matrix(conditions)[0], {severity for name, severity in conditions if name in STANDARD}
     short = len(names) < len(STANDARD) or len(severities) < 5
     covers = [f"robust covers {len(names)} of 15 corruptions, {len(severities)} of 5 severities"] if short else []
     return ["; ".join(covers + _lacking(dense, conditions, names)) for dense in reference]

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import chi2, norm, t as student
 
-from .replicates import by_recipe, moderation, one_a_training, seed_matters, training_run
+from .replicates import by_recipe, seed_variance_shrinkage, first_of_training, seed_matters, training_prefix
 from .results import MEASURES
 from .tables import Tables, find
 from .uncertainty import Draws, comparisons, intervals, judged, resample
@@ -40,7 +40,7 @@ def _runs(draws: Draws, recipes: pd.DataFrame) -> list[SeedRuns]:
     at, point = pd.Index(draws.table.key), draws.table[list(MEASURES)].to_numpy(float)
     places = [at.get_indexer(keys.split()) for keys in recipes["keys"]]
     known = draws.table.seed.to_numpy() if "seed" in draws.table else np.zeros(len(at), int)
-    scales, free = moderation([point[own] for own in places], recipes)
+    scales, free = seed_variance_shrinkage([point[own] for own in places], recipes)
     return [SeedRuns(list(known[own]), point[own], draws.values[:, own], *spread)
             for own, *spread in zip(places, scales, free)]
 
@@ -129,10 +129,10 @@ def recipe_draws(draws: Draws,  # of trials, as `uncertainty.resample` gives the
     parts, matters = _runs(draws, ended), seed_matters(ended)
     values, seed_variation = np.empty((len(draws.values), len(ended), len(MEASURES))), np.full(len(ended), "", object)
     for cell, own in ended.groupby(["dataset", "arch"], sort=False).groups.items():
-        pooled = one_a_training(ended.loc[own], ended.seeds[own]) & matters[own]
+        pooled = first_of_training(ended.loc[own], ended.seeds[own]) & matters[own]
         spread = pooled_spread(parts[at] for at in own[pooled])
         for at in own:
-            name = training_run(ended.recipe[at]) if matters[at] else None
+            name = training_prefix(ended.recipe[at]) if matters[at] else None
             values[:, at], seed_variation[at] = _with_seeds(parts[at], spread, (*cell, name), seed=seed, tails=tails)
     clean = pd.Series(draws.clean_images, draws.table.key)[ended.key].to_numpy()
     return Draws(ended.assign(seed_variation=seed_variation), values, clean, recipes[recipes.seeds == 0])
@@ -154,7 +154,7 @@ def recipe_intervals(draws: Draws,  # of trials, as `uncertainty.resample` gives
     at = pd.Index(recipes.key).get_indexer(found.key), pd.Index(MEASURES).get_indexer(found.measure)
     between = np.stack([(_deviations(runs.point, runs.scale)**2).sum(0) for runs in parts])[at]
     shared, free = np.stack([_shared_of(runs) for runs in parts])[at], np.stack([runs.free for runs in parts])[at]
-    down, up = (widened(reach, shared, between, free, level=level)
+    down, up = (half_width_with_seeds(reach, shared, between, free, level=level)
                 for reach in (found.value - found.low, found.high - found.value))
     return found.assign(low=found.value - down, high=found.value + up, seeds=recipes.seeds.to_numpy()[at[0]])
 
@@ -188,7 +188,7 @@ def _exponents(free: int, normal: float) -> tuple[float, float]:  # of an interv
     return min(grid, key=lambda pair: np.abs(coverage_of(free, *pair, level=level) - level).max())
 
 # %% ../nbs/56_seeds.ipynb #ad5a5954
-def widened(reach: np.ndarray,   # from the value to an end of its interval over images
+def half_width_with_seeds(reach: np.ndarray,   # from the value to an end of its interval over images
             shared: np.ndarray,  # share of that variance which all seeds have in common
             between: np.ndarray,    # variance of the mean over seeds
             free: np.ndarray,    # degrees of freedom of that variance; 0 for one seed

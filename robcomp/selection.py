@@ -22,7 +22,7 @@ def winners(values: np.ndarray,  # (studies, recipes), more is better
     return np.where(np.isfinite(kept).any(1), kept.argmax(1), -1) if kept.shape[1] else np.full(len(kept), -1)
 
 # %% ../nbs/57_selection.ipynb #e3ddb3fd
-def own_noise(values: np.ndarray,  # (studies, recipes)
+def idiosyncratic_noise(values: np.ndarray,  # (studies, recipes)
 ) -> np.ndarray:  # (recipes,) at least 0, in the unit of the column; 0 where a study lacks the figure
     "Standard deviation of what noise adds to one recipe and not to all of them."
     whole, noise = np.isfinite(values).all(0), np.zeros(values.shape[1])
@@ -33,8 +33,8 @@ def own_noise(values: np.ndarray,  # (studies, recipes)
 # %% ../nbs/57_selection.ipynb #fb9a3459
 EM_STEPS = 30
 
-def true_figure_odds(point: np.ndarray,  # (recipes,) as measured, finite
-                     noise: np.ndarray,   # (recipes,) above 0, as `own_noise` gives it
+def posterior_weights(point: np.ndarray,  # (recipes,) as measured, finite
+                     noise: np.ndarray,   # (recipes,) above 0, as `idiosyncratic_noise` gives it
 ) -> np.ndarray:  # (recipes, recipes) rows sum to 1
     "How likely it is that a recipe (row) has in truth the figure measured of another one (column)."
     fit = np.exp(-.5 * ((point[:, None] - point) / noise[:, None])**2)
@@ -46,8 +46,8 @@ def true_figure_odds(point: np.ndarray,  # (recipes,) as measured, finite
     return odds
 
 # %% ../nbs/57_selection.ipynb #18d6d897
-def true_figures(point: np.ndarray,  # (recipes,) as measured; missing stays missing
-                 noise: np.ndarray,   # (recipes,) at least 0, as `own_noise` gives it
+def posterior_draws(point: np.ndarray,  # (recipes,) as measured; missing stays missing
+                 noise: np.ndarray,   # (recipes,) at least 0, as `idiosyncratic_noise` gives it
                  *,
                  draws: int,
                  seed: int = 0,
@@ -57,21 +57,21 @@ def true_figures(point: np.ndarray,  # (recipes,) as measured; missing stays mis
     known = np.flatnonzero(np.isfinite(point) & (noise > 0))
     if not len(known): return truths
     rng, figures = np.random.default_rng(seed), np.asarray(point, float)[known]
-    for recipe, odds in zip(known, true_figure_odds(figures, noise[known])):
+    for recipe, odds in zip(known, posterior_weights(figures, noise[known])):
         truths[:, recipe] = rng.choice(figures, draws, p=odds)
     return truths
 
 # %% ../nbs/57_selection.ipynb #85489d9f
-def other_studies(values: np.ndarray,  # (studies, recipes)
+def posterior_predictive(values: np.ndarray,  # (studies, recipes)
                   point: np.ndarray,   # (recipes,) as measured
-                  truths: np.ndarray,  # (studies, recipes), as `true_figures` gives them
+                  truths: np.ndarray,  # (studies, recipes), as `posterior_draws` gives them
 ) -> np.ndarray:  # (studies, recipes)
     "A column as studies on other images, and with other seeds where `values` knows of them, may see it."
     return truths + (values - point)
 
 # %% ../nbs/57_selection.ipynb #a28c69f6
 def optimism(point: np.ndarray,   # (recipes,) as measured
-             truths: np.ndarray,  # (draws, recipes), as `true_figures` gives them
+             truths: np.ndarray,  # (draws, recipes), as `posterior_draws` gives them
              compared: np.ndarray,  # (recipes,) bool: among which the best was chosen
 ) -> float:  # 0 where there is nothing to choose between; in the unit of the column
     "By how much the best of many looks better than it is, on average."
@@ -119,8 +119,8 @@ def selected(values: np.ndarray,  # (studies, recipes), more is better
 ) -> Selection:
     "Shares and regrets of recipes, simultaneous intervals of those compared, and the optimism of the choice."
     measured = point.to_numpy(float)
-    truths = true_figures(measured, own_noise(values), draws=len(values))
-    chosen = winners(other_studies(values, measured, truths), holds)
+    truths = posterior_draws(measured, idiosyncratic_noise(values), draws=len(values))
+    chosen = winners(posterior_predictive(values, measured, truths), holds)
     count = np.bincount(chosen + 1, minlength=len(point) + 1) / max(len(chosen), 1)
     ends = dict(low=np.nan, high=np.nan)
     table = pd.DataFrame(dict(chosen=count[1:], regret=regrets(values, holds), **ends), index=point.index)

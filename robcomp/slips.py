@@ -71,20 +71,20 @@ def slips(text: str,  # one stage, as it was typed
         yield "quantization is called by its grid", f"int{bits[1] or 8}{bits[2] or ''}", "int8"
 
 # %% ../nbs/01_slips.ipynb #22fb69f6
-def mended(text: str,
+def corrected_recipe(text: str,
            read: Callable[[str], object],  # the stage that a text names; ValueError where it names none
            *,
            tries: int = 3,  # slips within slips that are followed
 ) -> str:
     "The recipe that a text with slips is meant to be; empty where none is."
     if "+" in text:
-        parts = [mended(part, read, tries=tries) for part in text.split("+")]
+        parts = [corrected_recipe(part, read, tries=tries) for part in text.split("+")]
         return "+".join(parts) if all(parts) and "dense" not in parts else ""
     if text == "dense": return text
     try: return str(read(text))
     except ValueError: guesses = slips(text) if tries else ()
     for _, meant, _ in guesses:
-        better = "" if meant == text else mended(meant, read, tries=tries - 1)
+        better = "" if meant == text else corrected_recipe(meant, read, tries=tries - 1)
         if better: return better
     return ""
 
@@ -99,6 +99,6 @@ def stage_hint(text: str,
         return "the empty recipe is called dense"
     for wrong, meant, instead in slips(text):
         if meant == text: continue
-        if better := mended(meant, read): return f"{wrong}: write {better}"
+        if better := corrected_recipe(meant, read): return f"{wrong}: write {better}"
         if instead: return f"{wrong}, as in {instead}"
     return ""

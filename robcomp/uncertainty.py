@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ._text.given import level_share, whole, whole_draws
 from ._text.suggest import unknown
-from .results import DIRECTIONS, MEASURES, held_against, plain_measures, references, summarise
+from .results import DIRECTIONS, MEASURES, relative_to_dense, plain_measures, references, summarise
 from .tables import Tables, deal_of, find, outcomes
 from .schema import CLEAN
 
@@ -51,7 +51,7 @@ def parts_of(hits: pd.DataFrame,  # as `tables.outcomes` gives it
     return [Part(condition, places[rows], hits.to_numpy()[rows]) for condition, rows in groups.items()]
 
 # %% ../nbs/52_uncertainty.ipynb #54e5d11c
-def redraw(part: Part,
+def resampled_accuracies(part: Part,
            counts: np.ndarray,  # (images, studies)
 ) -> np.ndarray:  # (studies, trials)
     "Accuracies under one condition in resampled studies."
@@ -61,14 +61,14 @@ def redraw(part: Part,
     return np.where(total > 0, accuracy, part.hits.mean(0))
 
 # %% ../nbs/52_uncertainty.ipynb #aa341260
-def remeasure(accuracy: np.ndarray,   # (..., trials, conditions)
+def measures_of_resampled(accuracy: np.ndarray,   # (..., trials, conditions)
               point: np.ndarray,      # (trials, conditions): accuracies as measured
               reference: np.ndarray,  # (trials,) position of the dense reference, -1 for none
               conditions: Sequence[tuple[str, int]],
 ) -> np.ndarray:  # (..., trials, measures)
     "All measures of resampled accuracies."
     dense, steady = (np.where(reference[:, None] >= 0, known[..., reference, :], np.nan) for known in (accuracy, point))
-    found = plain_measures(accuracy, conditions) | held_against(accuracy, dense, conditions, steady=steady)
+    found = plain_measures(accuracy, conditions) | relative_to_dense(accuracy, dense, conditions, steady=steady)
     return np.stack([found[name] for name in MEASURES], axis=-1)
 
 # %% ../nbs/52_uncertainty.ipynb #4b470771
@@ -122,10 +122,10 @@ def _fill(values, tables, table, dataset, seed):
         for part, parts in suites: studies[:, part.index] = _redrawn(part, parts, drawn)[:len(studies)]
 
 def _redrawn(table, parts, drawn):
-    accuracy = np.stack([redraw(part, drawn) for part in parts], axis=-1)
+    accuracy = np.stack([resampled_accuracies(part, drawn) for part in parts], axis=-1)
     point = np.stack([part.hits.mean(0) for part in parts], axis=-1)
     reference = pd.Index(table.key).get_indexer(table.reference)
-    return remeasure(accuracy, point, reference, [part.condition for part in parts])
+    return measures_of_resampled(accuracy, point, reference, [part.condition for part in parts])
 
 # %% ../nbs/52_uncertainty.ipynb #6f07e1ae
 def wilson(share: np.ndarray,  # 0 to 1

@@ -25,7 +25,7 @@ from ._store.tree import Job
 from ._text.stopping import resumable
 from .baseline import Study, baseline_claim, baseline_path, plan as trials_of, start_digest, trained_note
 from .jobs import Worker, drain
-from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, tails, write_plan
+from .plan import Plan, cell_label, cell_weights, plan_table, read_plan, schedule, longest_chains, write_plan
 from .recipe import parse
 from .schema import CORRUPTIONS, STANDARD
 from .sweep import check_executor, reopen
@@ -102,7 +102,7 @@ def parse_task(text: str) -> tuple[int, int]:
 def own_order(plan: Plan, number: int, count: int) -> list[int]:  # positions of nodes
     "The nodes as one task goes through them: its own first, what most hangs on before the rest."
     table = plan_table(plan)
-    tail, mine = tails(table), (schedule(table, count).worker == number - 1).to_numpy()
+    tail, mine = longest_chains(table), (schedule(table, count).worker == number - 1).to_numpy()
     return sorted(range(len(table)), key=lambda place: (not mine[place], -tail[place]))
 
 def job_of(node: Mapping, plan: Plan) -> Job:

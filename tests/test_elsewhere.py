@@ -10,7 +10,7 @@ ortq = pytest.importorskip("onnxruntime.quantization")
 from onnx import TensorProto, helper, numpy_helper
 
 from robcomp._deployment.foreign import counts, weights_of
-from robcomp.checked_answers import misordered
+from robcomp.checked_answers import detected_output_order
 from robcomp.corruptions import Suite
 from robcomp.data import InputContract, as_input, load
 from robcomp.elsewhere import Elsewhere, from_onnx, from_predict
@@ -303,9 +303,9 @@ def test_an_order_is_found_from_answers_that_are_mostly_right(seed):
     order, labels = rng.permutation(20), np.arange(20).repeat(15)
     outputs = np.argsort(order)[labels]
     answers = np.where(rng.random(len(labels)) < 0.8, outputs, rng.integers(0, 20, len(labels)))
-    found = misordered(answers, labels, 20)
-    assert found == order.tolist() and misordered(order[answers], labels, 20) is None
-    assert misordered(rng.integers(0, 20, len(labels)), labels, 20) is None
+    found = detected_output_order(answers, labels, 20)
+    assert found == order.tolist() and detected_output_order(order[answers], labels, 20) is None
+    assert detected_output_order(rng.integers(0, 20, len(labels)), labels, 20) is None
 
 
 def test_what_is_wrong_is_said_in_one_line(net, tmp_path):

@@ -21,11 +21,11 @@ from robcomp.evaluate import (
     scores_agree,
     kept_answers,
     deployed,
-    doubtful_lead,
+    doubtful_margin,
     evaluate,
     multiplies_integers,
     condition_row,
-    exact_where_close,
+    exact_fallback,
 )
 from robcomp.models import load_weights, make_model, model_from
 
@@ -159,16 +159,16 @@ def test_only_moves_that_cannot_turn_a_clear_answer_are_taken():
     for scale in (1e-3, 1.0, 50.0):
         exact = torch.from_numpy(rng.normal(0, scale, (4000, 10))).float()
         moved = exact.clone()
-        moved[:300] += torch.from_numpy(rng.choice([-0.499, 0.499], (300, 10))).float() * doubtful_lead(exact)
+        moved[:300] += torch.from_numpy(rng.choice([-0.499, 0.499], (300, 10))).float() * doubtful_margin(exact)
         assert scores_agree(exact, moved) and not torch.equal(exact.argmax(1), moved.argmax(1))
-        answer = exact_where_close(lambda x: moved[x].clone(), lambda x: exact[x], doubtful_lead(exact))
+        answer = exact_fallback(lambda x: moved[x].clone(), lambda x: exact[x], doubtful_margin(exact))
         assert torch.equal(answer(torch.arange(4000)).argmax(1), exact.argmax(1))
 
 
 def test_a_larger_move_or_many_moves_are_refused():
     exact = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     one = exact.clone()
-    one[0, 0] += doubtful_lead(exact)
+    one[0, 0] += doubtful_margin(exact)
     assert (
         scores_agree(exact, exact.clone())
         and not scores_agree(exact, one)
@@ -186,7 +186,7 @@ def confidence_and_lead(network, suite):
     scores = torch.cat(
         [deployed(network)(as_input(suite.batch(condition)[0], network.contract)) for condition in suite.conditions]
     ).detach()
-    return scores.softmax(1).max(1).values.numpy(), doubtful_lead(scores)
+    return scores.softmax(1).max(1).values.numpy(), doubtful_margin(scores)
 
 
 @needs_onnx

@@ -10,13 +10,13 @@ from hypothesis import given, settings, strategies as st
 from robcomp._text import reasons
 from robcomp._text.condition import clauses, parse_condition, unknown_in
 from robcomp.goals import candidates, ordered
-from robcomp.choice import choice_probability, choose, price_of_clean
+from robcomp.choice import choice_probability, choose, cost_of_clean_selection
 from robcomp.goals import Goals
 from robcomp.pareto import front_probability, hypervolume, knee, goal_losses, pareto, rank, stability, topsis
 from robcomp.results import accuracies, summarise, works
 from robcomp.schema import GROUPS
 from robcomp.tables import example, read_tables
-from robcomp.selection import other_studies, own_noise, true_figures
+from robcomp.selection import posterior_predictive, idiosyncratic_noise, posterior_draws
 from robcomp.uncertainty import compare, resample
 
 quick = settings(deadline=None, max_examples=150)
@@ -401,7 +401,7 @@ def test_choice_probability_by_hand(table, draws):
     where, kept = "size_mb <= 10 and robust >= 0.81", ordered(candidates(draws.table))
     place = pd.Index(draws.table.key).get_indexer(kept.key)
     values, point = draws.column("clean")[:, place], kept.clean.to_numpy()
-    clean = other_studies(values, point, true_figures(point, own_noise(values), draws=120))
+    clean = posterior_predictive(values, point, posterior_draws(point, idiosyncratic_noise(values), draws=120))
     expected = {}
     for study in range(120):
         row = choose(kept.assign(clean=clean[study], robust=draws.column("robust")[study, place]), where=where).row
@@ -425,15 +425,15 @@ def test_price_of_clean():
             size_mb=[1.0, 1.0],
         )
     )
-    price = price_of_clean(two)
+    price = cost_of_clean_selection(two)
     assert (
         price.by_clean == "n a"
         and price.by_robust == "n b"
         and np.isclose(price.robust_lost, 0.1)
         and np.isclose(price.clean_given_up, 0.02)
     )
-    assert price_of_clean(two, robust="worst").robust_lost == 0 and np.isnan(
-        price_of_clean(two, "size_mb > 5").robust_lost
+    assert cost_of_clean_selection(two, robust="worst").robust_lost == 0 and np.isnan(
+        cost_of_clean_selection(two, "size_mb > 5").robust_lost
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from robcomp._store.tree import jobs, looks_at_images, shared, steps
 from robcomp.command import main
 from robcomp.costs import IMAGES, MACS
-from robcomp.plan import Plan, bound, plan_table, read_plan, schedule, spans, write_plan
+from robcomp.plan import Plan, least_makespan, plan_table, read_plan, schedule, makespans, write_plan
 from robcomp.recipe import parse
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,11 @@ def test_schedules_are_possible_and_within_grahams_bound(nodes, workers):
         assert needs < 0 or row.start >= found.end[needs] - 1e-9
     for _, own in found.sort_values("start").groupby("worker"):
         assert (own.start.iloc[1:].to_numpy() >= own.end.iloc[:-1].to_numpy() - 1e-9).all()
-    assert bound(table, workers) - 1e-6 <= found.end.max() <= (2 - 1 / workers) * bound(table, workers) + 1e-6
+    assert (
+        least_makespan(table, workers) - 1e-6
+        <= found.end.max()
+        <= (2 - 1 / workers) * least_makespan(table, workers) + 1e-6
+    )
 
 
 def history(name):
@@ -85,7 +89,7 @@ def full_plan():
 @pytest.mark.parametrize("workers", [1, 2, 4, 8, 16, 32, 64, 128, 256])
 def test_simulated_makespan_at_scale(workers):
     """3 x 2 x 5 cells of 50 recipes, costs of the committed tables, on simulated workers."""
-    share = spans(plan_table(full_plan()), [workers]).share.item()
+    share = makespans(plan_table(full_plan()), [workers]).share.item()
     assert share <= 1 + 1e-9 and (share >= 0.85 or workers > 64)
 
 

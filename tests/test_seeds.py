@@ -13,25 +13,25 @@ from robcomp._store.worlds import Kind, over_shifts, strength_of, studies
 from robcomp.contrasts import contrasts, recipe_profile
 from robcomp._text.condition import confidences, parse_condition
 from robcomp._text.reasons import selection_said
-from robcomp.choice import choice_probability, choose, price_of_clean
+from robcomp.choice import choice_probability, choose, cost_of_clean_selection
 from robcomp.goals import Goals, excluded_by_goals
 from robcomp.pareto import front_probability, knee, goal_losses, pareto, rank, regret, stability, topsis
 from robcomp.results import MEASURES, accuracies, summarise
 from robcomp.tables import Tables, example, find, join, read_tables
 from robcomp.replicates import by_recipe, seeds_of
-from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, widened
+from robcomp.seeds import recipe_comparisons, recipe_draws, recipe_intervals, half_width_with_seeds
 from robcomp.selection import (
     Selection,
     optimism,
-    other_studies,
-    own_noise,
+    posterior_predictive,
+    idiosyncratic_noise,
     regrets,
     simultaneous,
-    true_figure_odds,
-    true_figures,
+    posterior_weights,
+    posterior_draws,
     winners,
 )
-from robcomp.uncertainty import comparisons, intervals, remeasure, resample
+from robcomp.uncertainty import comparisons, intervals, measures_of_resampled, resample
 
 ROOT = Path(__file__).parents[1]
 
@@ -200,7 +200,7 @@ def truth():
     conditions = list(zip(DEAL.corruption, DEAL.severity))
     for name, kind in KINDS.items():
         nodes = np.concatenate([reference, over_shifts(LEVELS, kind)])
-        found[name] = remeasure(nodes, nodes, np.zeros(len(nodes), int), conditions)[1:].mean(0)
+        found[name] = measures_of_resampled(nodes, nodes, np.zeros(len(nodes), int), conditions)[1:].mean(0)
     return pd.DataFrame(found, MEASURES).T
 
 
@@ -268,15 +268,19 @@ def test_winners_optimism_and_regret_by_hand():
 
 def test_true_figures_by_hand():
     """Two recipes at one unit of luck from one another: the first step of the mixture, and what luck does not touch."""
-    odds = true_figure_odds(np.array([0.0, 1.0]), np.ones(2))
+    odds = posterior_weights(np.array([0.0, 1.0]), np.ones(2))
     near = 1 / (1 + np.exp(-0.5))
     np.testing.assert_allclose(odds, [[near, 1 - near], [1 - near, near]])
-    truths = true_figures(np.array([0.0, 1.0, 7.0, np.nan]), np.array([1.0, 1.0, 0.0, 1.0]), draws=4000)
+    truths = posterior_draws(np.array([0.0, 1.0, 7.0, np.nan]), np.array([1.0, 1.0, 0.0, 1.0]), draws=4000)
     assert (truths[:, 2] == 7).all() and np.isnan(truths[:, 3]).all() and abs(truths[:, 0].mean() - (1 - near)) < 0.03
     values = np.random.default_rng(0).standard_normal((4000, 3)) * [1, 1, 0]
-    assert np.allclose(own_noise(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=0.03)
+    assert np.allclose(idiosyncratic_noise(values), np.sqrt(np.array([5, 5, 2]) / 6), atol=0.03)
     values[0, 1] = np.nan
-    assert own_noise(values)[1] == 0 and own_noise(values)[0] > 0 and (own_noise(values[:, :1]) == 0).all()
+    assert (
+        idiosyncratic_noise(values)[1] == 0
+        and idiosyncratic_noise(values)[0] > 0
+        and (idiosyncratic_noise(values[:, :1]) == 0).all()
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,8 +302,8 @@ def test_a_winner_wins_again_as_often_as_is_said(name, skill):
         true = skill(rng)
         point = true + rng.standard_normal(len(true))
         again, values = (at + rng.standard_normal((500, len(true))) for at in (true, point))
-        truths = true_figures(point, own_noise(values), draws=500)
-        ways = again, values, other_studies(values, point, truths)
+        truths = posterior_draws(point, idiosyncratic_noise(values), draws=500)
+        ways = again, values, posterior_predictive(values, point, truths)
         lead = point.max() - true[point.argmax()]
         found.append(
             [*((winners(one) == point.argmax()).mean() for one in ways), lead, optimism(point, truths, point > -np.inf)]
@@ -476,7 +480,10 @@ def test_every_verb_says_what_it_leaves_out(table, draws):
         choice_probability(drawn),
     ):
         assert found.attrs["left_out"] == sentence
-    assert price_of_clean(broken).left_out == excluded_by_goals(broken) == sentence and excluded_by_goals(table) == ""
+    assert (
+        cost_of_clean_selection(broken).left_out == excluded_by_goals(broken) == sentence
+        and excluded_by_goals(table) == ""
+    )
 
 
 # ---- the committed studies -------------------------------------------------------------------------------------------
@@ -522,7 +529,9 @@ def test_intervals_hold_their_level_whatever_the_ratio_of_the_variances(free):
     rng = np.random.default_rng(free)
     for ratio in (0.1, 1.0, 10.0):
         mean = rng.standard_normal(20_000) * np.sqrt(1 + ratio)
-        reach = widened(np.full(20_000, 1.959964), 1, ratio * rng.chisquare(free, 20_000) / free, free, level=0.95)
+        reach = half_width_with_seeds(
+            np.full(20_000, 1.959964), 1, ratio * rng.chisquare(free, 20_000) / free, free, level=0.95
+        )
         assert 0.93 <= (np.abs(mean) <= reach).mean() <= 0.97
 
 
