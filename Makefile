@@ -30,7 +30,7 @@ test: $(READY)
 	@$(BIN)/ruff format --check --quiet --isolated --no-cache --line-length 120 robcomp/_*/ tests
 	@$(BIN)/mypy --no-error-summary --cache-dir=/dev/null --strict --follow-imports=silent --ignore-missing-imports tests/typed_road.py
 	@$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^[_.]|^analysis$$' --skip_file_re '^[_.]|^index'
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --durations=25
 
 lab: $(READY)
 	@$(BIN)/jupyter lab nbs/index.ipynb

@@ -124,7 +124,7 @@ def verdicts(tests: Iterable[pd.DataFrame],  # from `from_contrasts` and `from_f
     rows += [dict(UNTESTED, claim=claim, network="", need="", first="") for claim in untested]
     table = CLAIMS.merge(pd.DataFrame(rows, columns=VERDICT.split()), on="claim")
     why = table.claim.map(lambda claim: reasons.get(claim, "")).where(table.verdict == "not testable", "")
-    lacks = ("the study lacks " + table.missing).where(table.missing != "", "")
+    lacks = ("not in the study: " + table.missing).where(table.missing != "", "")
     table = _unless_placebo(table.assign(why=why.where(why != "", lacks)), placebos)
     return table.assign(why=[_with_seeds(row) for row in table.to_dict("records")])
 

@@ -1,11 +1,15 @@
 """What compression changes beyond the mean: against plain loops, and against simulated networks whose truth is
 known."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import linregress
 
+from robcomp._text.classes import class_name
 from robcomp.behaviour import (
     behaviour,
     confidences,
@@ -17,9 +21,12 @@ from robcomp.behaviour import (
     with_controls,
 )
 from robcomp.contrasts import by_severity, contrasts, profile, recipe_profile
+from robcomp.data import load
 from robcomp.results import accuracies, references, summarise
 from robcomp.tables import Tables, example, find, join, outcomes
 from robcomp.schema import BEHAVIOUR_COLUMNS, EXTRA, GROUPS, SEVERITIES, STANDARD
+
+DATA = Path(os.environ.get("ROBCOMP_DATA", "/nowhere"))
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +275,12 @@ def test_a_technique_stands_beside_its_controls(tables):
     for kind in ("clean", "robust", "fog"):
         value = contrasts(beside, [(text, kind) for text in asked]).value
         assert np.isclose(value[0], value[1:3].mean()) and value[3] == 0
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_classes_have_the_names_of_the_data_set(dataset):
+    if not DATA.is_dir():
+        pytest.skip("no CIFAR in ROBCOMP_DATA")
+    names = [name.replace("_", " ") for name in load(dataset).classes]
+    assert [class_name(dataset, label) for label in range(len(names))] == names
+    assert class_name("mine", 3) == "class 3"

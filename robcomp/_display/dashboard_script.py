@@ -56,7 +56,7 @@ function seedsSaid(recipe, measure) {
   if (!recipe.each) return "";
   const are = recipe.failed > 1 ? "are" : "is";
   const failed = recipe.failed ? ` ${recipe.failed} failed and ${are} not in the mean.` : "";
-  if (recipe.seeds === 1) return ` It has one seed: variation between seeds is not in its interval.${failed}`;
+  if (recipe.seeds === 1) return ` It has one seed: its interval is for other images alone.${failed}`;
   const values = recipe.each.map(seed => seed[measure]);
   const ends = `${written(measure, Math.min(...values))} to ${written(measure, Math.max(...values))}`;
   return ` Mean of ${recipe.seeds} seeds, ${ends}.${failed}`;
