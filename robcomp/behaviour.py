@@ -84,12 +84,14 @@ def squared_calibration(sure: np.ndarray,  # (n,) confidence, 0 to 1
                         bins: int = 15,
 ) -> np.ndarray:  # (studies,) below zero by chance where the network is calibrated
     "The mean squared distance of confidence and accuracy over bins, without bias."
-    gap, place = sure - right, np.minimum((sure * bins).astype(int), bins - 1)
-    member = np.eye(bins)[place]
-    total, twice = member.T @ weight, member.T @ weight**2
-    gaps, squares = (member * gap[:, None]).T @ weight, (member * gap[:, None]**2).T @ weight**2
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    order = np.argsort(place, kind="stable")
+    first = np.flatnonzero(np.diff(place[order], prepend=-1))  # of each bin that has images
+    weight, gap = weight[order], (sure - right)[order, None]
+    parts = (weight, weight * gap, weight**2, (weight * gap)**2)
+    total, gaps, twice, squares = (np.add.reduceat(part, first) for part in parts)
     pairs = total**2 - twice
-    mean = np.divide(gaps**2 - squares, pairs, out=np.zeros_like(pairs), where=pairs > 0)
+    mean = np.divide(gaps**2 - squares, pairs, out=np.zeros_like(gaps), where=pairs > 0)
     return (total * mean).sum(0) / np.maximum(total.sum(0), 1)
 
 # %% ../nbs/59_behaviour.ipynb #e856fd3c
@@ -105,15 +107,16 @@ def calibration_profile(tables: Tables,
     places = np.searchsorted(np.unique(hits.index.get_level_values("number")), hits.index.get_level_values("number"))
     groups = hits.groupby(["corruption", "severity"], observed=True, sort=False).indices
     names, mean = averaging_matrix(list(groups), [CLEAN, *STANDARD, *EXTRA])
-    def one(key, weight):
-        own, right = sure[key].to_numpy(), hits[key].to_numpy()
-        found = [squared_calibration(own[at], right[at], weight[places[at]]) for at in groups.values()]
-        return np.stack(found, -1) @ mean
+    def every(weight):
+        own, right, squares = sure[list(keys)].to_numpy(), hits[list(keys)].to_numpy(), []
+        for at in groups.values():
+            drawn = weight[places[at]].astype(np.float64)
+            squares.append([squared_calibration(own[at, key], right[at, key], drawn) for key in range(len(keys))])
+        return np.stack(squares, -1).swapaxes(0, 1) @ mean
     images, blocks = places.max() + 1, range(-(-draws // BLOCK))
     with threadpool_limits(1, "blas"):
-        point = np.concatenate([one(key, np.ones((images, 1))) for key in keys])
-        weights = (counts(images, dataset, block, seed=seed) for block in blocks)
-        drawn = [np.stack([one(key, weight) for key in keys], 1) for weight in weights]
+        point = every(np.ones((images, 1)))[0]
+        drawn = [every(counts(images, dataset, block, seed=seed)) for block in blocks]
     return Profile(list(keys), names, point, np.concatenate(drawn)[:draws])
 
 # %% ../nbs/59_behaviour.ipynb #595ff378
