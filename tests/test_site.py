@@ -518,7 +518,7 @@ def test_benchmarks_begin_with_a_result(site, tab, name):
 
 def test_an_experiment_is_shown_run(site, tab):
     go(tab, (site / "howto" / "experiment.html").as_uri())
-    assert tab.locator("table.dataframe tbody tr").count() >= 3 and tab.locator("svg.marks").count() == 1
+    assert tab.locator("main table tbody tr").count() >= 4 and tab.locator("svg.marks").count() == 1
     assert "report.html" in tab.locator("main").inner_text()
     for path in (site / "experiments").glob("*.html"):
         leads = "../howto/experiment.html" in Page(path.read_text()).links

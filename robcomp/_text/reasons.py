@@ -250,8 +250,8 @@ def seeds_paragraph(networks: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) 
         said = f"{len(several)} ({_span(several)} seeds)" if len(several) else "none"
         lines.append(f"| {name} | {len(count)} | {int(matters.sum())} | {said} |")
     return "\n".join(lines) + (
-        "\n\nA figure of a recipe with several seeds is their mean. Intervals of single recipes are for other images and,"
-        " where the recipe has several seeds, for other seeds. Intervals of differences also take the spread between"
+        "\n\nA figure of a recipe with several seeds is their mean. Intervals of single recipes are for other images"
+        " and, where the recipe has several seeds, for other seeds. Intervals of differences also take the spread between"
         " seeds from other recipes of the network, where a recipe has one seed and others have several."
     )
 
