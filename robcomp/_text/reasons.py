@@ -251,8 +251,8 @@ def seeds_paragraph(networks: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) 
         lines.append(f"| {name} | {len(count)} | {int(matters.sum())} | {said} |")
     return "\n".join(lines) + (
         "\n\nA figure of a recipe with several seeds is their mean. Intervals of single recipes are for other images"
-        " and, where the recipe has several seeds, for other seeds. Intervals of differences also take the spread between"
-        " seeds from other recipes of the network, where a recipe has one seed and others have several."
+        " and, where the recipe has several seeds, for other seeds. Intervals of differences also take the spread"
+        " between seeds from other recipes of the network, where a recipe has one seed and others have several."
     )
 
 
