@@ -65,10 +65,11 @@ function countRows(spec, field) {
 function fitted(source, room, natural) {
   const spec = structuredClone(source);
   for (const name of Object.keys(spec.datasets ?? {})) spec.datasets[name] = rows(spec.datasets[name]);
+  if (typeof spec.title === "string") spec.title = {text: spec.title};
   if (spec.title?.text) {
-    const words = Math.min(room, natural);
-    spec.title.text = wrapped(spec.title.text, Math.floor(words / 9.8));
-    spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(words / 6.2));
+    const words = Math.min(room, natural), letter = room < NARROW ? 10.8 : 9.8;  // some fonts are wide
+    spec.title.text = wrapped(spec.title.text, Math.floor(words / letter));
+    spec.title.subtitle = wrapped(spec.title.subtitle ?? "", Math.floor(words / (letter * .63)));
     Object.assign(spec.title, {frame: "bounds", offset: 8});
   }
   if (room >= natural) return spec;
