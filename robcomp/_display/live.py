@@ -33,7 +33,7 @@ function narrowed(node, room) {
   if (!node || typeof node !== "object") return field;
   for (const [name, part] of Object.entries(node)) {
     if (name === "datasets") continue;
-    if (name === "legend" && part?.columns) part.columns = part.columns > 2 ? 3 : 1;
+    if (name === "legend" && part?.columns) part.columns = part.columns > 2 ? 2 : 1;
     if (name === "y" && part?.type === "nominal") {
       const above = {labelAlign: "left", labelPadding: -2, labelOffset: -ROW / 2 + 4, labelLimit: room - 24};
       part.axis = {...part.axis, ...above};
