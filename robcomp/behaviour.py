@@ -107,16 +107,16 @@ def calibration_profile(tables: Tables,
     places = np.searchsorted(np.unique(hits.index.get_level_values("number")), hits.index.get_level_values("number"))
     groups = hits.groupby(["corruption", "severity"], observed=True, sort=False).indices
     names, mean = averaging_matrix(list(groups), [CLEAN, *STANDARD, *EXTRA])
-    def every(weight):
-        own, right, squares = sure[list(keys)].to_numpy(), hits[list(keys)].to_numpy(), []
-        for at in groups.values():
-            drawn = weight[places[at]].astype(np.float64)
-            squares.append([squared_calibration(own[at, key], right[at, key], drawn) for key in range(len(keys))])
-        return np.stack(squares, -1).swapaxes(0, 1) @ mean
+    sure, right = sure.to_numpy(), hits.to_numpy()
+    def squares(weight):  # (studies, keys, parts)
+        drawn = {name: weight[places[at]].astype(np.float64) for name, at in groups.items()}
+        found = [[squared_calibration(sure[at, key], right[at, key], drawn[name]) for key in range(len(keys))]
+                 for name, at in groups.items()]
+        return np.stack(found, -1).swapaxes(0, 1) @ mean
     images, blocks = places.max() + 1, range(-(-draws // BLOCK))
     with threadpool_limits(1, "blas"):
-        point = every(np.ones((images, 1)))[0]
-        drawn = [every(counts(images, dataset, block, seed=seed)) for block in blocks]
+        point = squares(np.ones((images, 1)))[0]
+        drawn = [squares(counts(images, dataset, block, seed=seed)) for block in blocks]
     return Profile(list(keys), names, point, np.concatenate(drawn)[:draws])
 
 # %% ../nbs/59_behaviour.ipynb #595ff378
