@@ -109,9 +109,10 @@ def calibration_profile(tables: Tables,
     names, mean = averaging_matrix(list(groups), [CLEAN, *STANDARD, *EXTRA])
     sure, right = sure.to_numpy(), hits.to_numpy()
     def squares(weight):  # (studies, keys, parts)
-        drawn = {name: weight[places[at]].astype(np.float64) for name, at in groups.items()}
-        found = [[squared_calibration(sure[at, key], right[at, key], drawn[name]) for key in range(len(keys))]
-                 for name, at in groups.items()]
+        found = []
+        for at in groups.values():
+            drawn = weight[places[at]].astype(np.float64)
+            found.append([squared_calibration(sure[at, key], right[at, key], drawn) for key in range(len(keys))])
         return np.stack(found, -1).swapaxes(0, 1) @ mean
     images, blocks = places.max() + 1, range(-(-draws // BLOCK))
     with threadpool_limits(1, "blas"):
