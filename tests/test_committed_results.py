@@ -117,6 +117,8 @@ def test_every_dense_network_of_the_studies_says_how_it_was_trained():
     assert used == set(known.index)
     for row in known[known.parameters != ""].itertuples():
         given = yaml.safe_load((PARAMETERS / f"{row.parameters}.yaml").read_text())
+        usual = Training(given["epochs"], batch=given["batch"]).record()
+        assert (usual["batch"], usual["weight_decay"], usual["smoothing"]) == (128, 5e-4, 0.1)  # as its README says
         assert (given["network"], given["dataset"], given["epochs"], given["sizes"], given["peak"]) == (
             row.arch,
             row.dataset,
